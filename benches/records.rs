@@ -5,10 +5,10 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
     core::{
-        Actor, Commit, CommitId, Digest16, Event, Generation, Position, SessionId, Stream, SubjectEvent,
+        Actor, Commit, CommitId, Digest16, Event, Generation, Position, SessionId, StreamId, SubjectEvent,
         Timestamp,
-        event::{SessionRenewed, SessionRevoked, Trigger},
-        record::ActorKind,
+        commit::ActorKind,
+        event::{EndTrigger, SessionRenewed, SessionRevoked},
     },
     log::{StoredCommit, encode},
 };
@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn commit_of(events: Vec<Event>) -> Commit {
     Commit {
         id: CommitId::from_bytes([7; 16]),
-        stream: Stream::Subject("agent-0123456789".parse().expect("a name")),
+        stream: StreamId::Subject("agent-0123456789".parse().expect("a name")),
         expected: Position(1_234_567),
         recorded_at: Timestamp::from_millis(1_767_225_600_000),
         actor: Actor { kind: ActorKind::Session, id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".into()) },
@@ -45,7 +45,7 @@ fn eviction(number: u8) -> Event {
     let session_id = SessionId::from_bytes([number; 16]);
     Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id,
-        trigger: Trigger::Evicted,
+        trigger: EndTrigger::Evicted,
         reason: None,
     }))
 }

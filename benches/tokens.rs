@@ -4,17 +4,18 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
-    core::{Generation, Timestamp, keys::Keys},
+    core::{Generation, Timestamp, keys::KeyHistory},
     entropy::{OsEntropy, session_id},
-    tokens::{Keyring, Tokens},
+    tokens::{TokenKeyring, TokenSealer},
 };
 
 fn tokens(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let keyring = Keyring::open(&dir.path().join("keys"), &Keys::default(), Timestamp::ZERO, &OsEntropy);
+    let keyring =
+        TokenKeyring::open(&dir.path().join("keys"), &KeyHistory::default(), Timestamp::ZERO, &OsEntropy);
     let keyring = keyring.expect("a keyring");
-    let warm = Tokens::new(keyring.clone(), 100_000, &OsEntropy);
-    let cold = Tokens::new(keyring, 0, &OsEntropy);
+    let warm = TokenSealer::new(keyring.clone(), 100_000, &OsEntropy);
+    let cold = TokenSealer::new(keyring, 0, &OsEntropy);
     let session = session_id(&OsEntropy, Timestamp::ZERO);
 
     c.bench_function("seal", |b| b.iter(|| warm.seal(black_box(session), Generation::FIRST)));

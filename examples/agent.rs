@@ -16,7 +16,7 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
-use tenure::client::{Client, NewUse, Options, SessionFile, SessionHandle};
+use tenure::client::{Client, HandleOptions, NewUse, SessionFile, SessionHandle};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -24,7 +24,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         env::var_os("TENURE_SESSION_FILE").ok_or("run it by `tenure run`, see the top of this file")?;
     let pieces = env::args().nth(1).map_or(Ok(30), |pieces| pieces.parse())?;
     let client = Client::new(&SessionFile::at(&path).read()?.url)?;
-    let options = Options { check_every: Some(Duration::from_secs(5)) };
+    let options = HandleOptions { check_every: Some(Duration::from_secs(5)) };
     let session = SessionHandle::open_with(client, &path, options)?;
     println!("session {} until {}", session.grant().session_id, session.grant().expires_at);
 

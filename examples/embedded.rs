@@ -12,14 +12,14 @@
 use std::error::Error;
 
 use tenure::{
-    authority::{Authority, Context, InactiveToken, NewProfile, NewSession, Revocation},
+    authority::{Authority, InactiveToken, NewProfile, NewSession, RequestContext, RevocationRequest},
     core::{
         Actor, Position, Seconds,
         command::{RequestedTerms, Revoker},
         session::TokenFault,
     },
     log::EventLog,
-    node::{Node, Options},
+    node::{Node, NodeOptions},
 };
 
 #[tokio::main]
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
     // Time stands still until we move it, so that half an hour need not pass. Leave `test_clock` out to live in
     // real time.
-    let node = Node::open(Options { test_clock: true, ..Options::new(data.path()) })?;
+    let node = Node::open(NodeOptions { test_clock: true, ..NodeOptions::new(data.path()) })?;
     tell(&node).await?;
     print_events(node.authority.log())?;
     node.stop();
@@ -76,7 +76,7 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
     println!("the first token is superseded");
 
     // The owner's veto is a revocation within the reject window.
-    let veto = Revocation {
+    let veto = RevocationRequest {
         session_id: session.id,
         by: Revoker::Owner(alice),
         reject_renewal: None,
@@ -89,8 +89,8 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
 }
 
 /// Who asks. An embedding program names whoever acts through it; this one acts for itself.
-const fn caller() -> Context {
-    Context::of(Actor::AUTHORITY)
+const fn caller() -> RequestContext {
+    RequestContext::of(Actor::AUTHORITY)
 }
 
 fn refused(inactive: InactiveToken) -> String {

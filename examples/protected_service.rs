@@ -17,13 +17,13 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use tenure::verify::{Connection, Introspection, Principal, ProtectLayer, Verifier, VerifierConfig};
+use tenure::verify::{AuthorityConnection, Introspection, Principal, ProtectLayer, Verifier, VerifierConfig};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let [authority, key_file, listen] = arguments()?;
-    let connection = Connection::to(&authority, fs::read_to_string(key_file)?.trim())?;
+    let connection = AuthorityConnection::to(&authority, fs::read_to_string(key_file)?.trim())?;
 
     // Access tokens of this authority that were made for us.
     let verifier = Verifier::new(VerifierConfig::of("tenure").for_audience("orders"))?;

@@ -7,10 +7,10 @@
 
 use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
 
-use super::verify::{Fault, Trust, Verdict, verify};
+use super::verify::{TrustAnchors, VerifiedExport, VerifyError, verify};
 use tenure_core::Position;
 use tenure_log::{
-    EncodedCommit, EventLog, LogError, OpenError, Outcome, SegmentEvents, SledLog, codec::adopt,
+    AppendOutcome, EncodedCommit, EventLog, LogError, OpenError, SegmentEvents, SledLog, codec::adopt,
 };
 
 /// Commits made durable together.
@@ -21,7 +21,7 @@ const BATCH: usize = 1_000;
 pub enum ImportError {
     /// The export is not true.
     #[error(transparent)]
-    Untrue(#[from] Fault),
+    Untrue(#[from] VerifyError),
     /// It was cut before its commits could make a log, or begins behind the first event.
     #[error("the export begins at position {0}; only a history from position 1 on makes a log")]
     NotWhole(u64),
@@ -54,10 +54,10 @@ pub enum ImportError {
 /// See [`ImportError`]. What was made of the directory is removed again.
 pub fn import(
     input: impl BufRead,
-    trust: Trust<'_>,
+    trust: TrustAnchors<'_>,
     data: &Path,
     told: &mut dyn FnMut(Position),
-) -> Result<Verdict, ImportError> {
+) -> Result<VerifiedExport, ImportError> {
     let was_there = data.exists();
     if was_there && fs::read_dir(data)?.next().is_some() {
         return Err(ImportError::NotEmpty);
@@ -74,10 +74,10 @@ pub fn import(
 
 fn fill(
     input: impl BufRead,
-    trust: Trust<'_>,
+    trust: TrustAnchors<'_>,
     data: &Path,
     told: &mut dyn FnMut(Position),
-) -> Result<Verdict, ImportError> {
+) -> Result<VerifiedExport, ImportError> {
     // The authority that serves it will cut it, by its own setting.
     let log = tenure_log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(()))?;
     let mut filling = Importer { log: &log, batch: Vec::new(), failed: None };
@@ -132,8 +132,8 @@ impl Importer<'_> {
     fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         match self.log.append(self.log.head().position, batch) {
-            Ok(Outcome::Appended) => {}
-            Ok(Outcome::Unknown) => {
+            Ok(AppendOutcome::Appended) => {}
+            Ok(AppendOutcome::Unknown) => {
                 self.failed = Some(LogError::Stopped { why: self.log.stopped().unwrap_or_default() }.into());
             }
             Err(error) => self.failed = Some(error.into()),

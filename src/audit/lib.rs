@@ -24,10 +24,10 @@ pub use live_check::LiveCheck;
 pub use transparency::{
     checkpoint::SignedHead,
     head_signer::HeadSigner,
-    head_store::KeptError,
-    heads::{Comparison, HeadError, Heads, Lineage, Publication},
+    head_store::HeadStoreError,
+    heads::{HeadComparison, HeadError, HeadPublication, LogLineage, SignedHeads},
     key::{HeadKey, VerifierKey},
-    merkle_index::{Nodes, Unproved},
+    merkle_index::{MerkleIndex, ProofFailure},
     note::NoteError,
 };
 

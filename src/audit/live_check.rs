@@ -23,16 +23,16 @@ use parking_lot::Mutex;
 use tenure_core::{
     Position, SubjectId,
     evolve::IllegalEvent,
-    scope::{Scope, Slice},
-    state::State,
+    scope::{FoldScope, SubjectSlice},
+    state::AuthorityState,
     subject::Subject,
-    system::System,
-    trim::{Horizon, trim_subject},
+    system::SystemState,
+    trim::{TrimHorizon, trim_subject},
 };
 use tenure_log::{EventLog, LogError};
 use tenure_threads::{
-    panics::Watch,
-    worker::{Stop, Worker},
+    panics::PanicWatch,
+    worker::{StopSignal, WorkerThread},
 };
 
 /// Subjects replayed at a time, approximately.
@@ -51,7 +51,7 @@ const MOST_LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// What is published: the state that answers are given from.
-pub trait Published: Send + Sync {
+pub trait PublishedView: Send + Sync {
     /// The last position that every answer reflects.
     fn position(&self) -> Position;
     /// The subjects that there are.
@@ -59,14 +59,14 @@ pub trait Published: Send + Sync {
     /// A subject with its sessions, each as a check of its token would find it.
     fn subject(&self, id: &SubjectId) -> Option<Subject>;
     /// The authority's own state.
-    fn system(&self) -> Arc<System>;
+    fn system(&self) -> Arc<SystemState>;
     /// Behind which sessions of the subjects looked at so far may have left memory.
-    fn horizon(&self) -> Horizon;
+    fn horizon(&self) -> TrimHorizon;
 }
 
 /// Something that memory and log say differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct StateDifference {
     /// Which subject; `None` for the authority's own state.
     pub subject: Option<SubjectId>,
     /// The position up to which the log was replayed.
@@ -79,7 +79,7 @@ pub struct Difference {
 
 /// What a check of everything found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct CheckFindings {
     /// The last position that was replayed.
     pub position: Position,
     /// How many subjects were compared.
@@ -87,7 +87,7 @@ pub struct Findings {
     /// How many sessions.
     pub sessions: u64,
     /// What differed.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<StateDifference>,
 }
 
 /// Why a check could not be made.
@@ -109,20 +109,20 @@ pub enum CheckError {
 
 /// Compares memory with the log, over and over, and on demand.
 pub struct LiveCheck {
-    duty: Arc<Duty>,
-    _worker: Worker,
+    duty: Arc<LiveChecker>,
+    _worker: WorkerThread,
 }
 
-struct Duty {
+struct LiveChecker {
     log: Arc<dyn EventLog>,
-    published: Arc<dyn Published>,
+    published: Arc<dyn PublishedView>,
     on_demand: Mutex<()>,
     alarm: OnceLock<String>,
     rounds: AtomicU64,
     differences: AtomicU64,
     slice: usize,
-    stop: Arc<Stop>,
-    watch: Watch,
+    stop: Arc<StopSignal>,
+    watch: PanicWatch,
 }
 
 impl LiveCheck {
@@ -132,10 +132,10 @@ impl LiveCheck {
     /// The operating system gives no thread.
     pub fn start(
         log: Arc<dyn EventLog>,
-        published: Arc<dyn Published>,
+        published: Arc<dyn PublishedView>,
         slice: usize,
     ) -> std::io::Result<Self> {
-        let duty = Arc::new(Duty {
+        let duty = Arc::new(LiveChecker {
             log,
             published,
             on_demand: Mutex::new(()),
@@ -144,11 +144,11 @@ impl LiveCheck {
             differences: AtomicU64::new(0),
             slice,
             stop: Arc::default(),
-            watch: Watch::over("the comparison of memory with the log"),
+            watch: PanicWatch::over("the comparison of memory with the log"),
         });
         let own = Arc::clone(&duty);
         let stop = Arc::clone(&duty.stop);
-        let worker = Worker::with(stop, "tenure-check", move |_| own.watch.run(|| own.run()))?;
+        let worker = WorkerThread::with(stop, "tenure-check", move |_| own.watch.run(|| own.run()))?;
         Ok(Self { duty, _worker: worker })
     }
 
@@ -157,12 +157,12 @@ impl LiveCheck {
     ///
     /// # Errors
     /// A log that cannot be read or folded.
-    pub fn now(&self) -> Option<Result<Findings, CheckError>> {
+    pub fn now(&self) -> Option<Result<CheckFindings, CheckError>> {
         self.now_while(&|| true)
     }
 
     /// The same, for as long as it is wanted.
-    pub fn now_while(&self, is_wanted: &dyn Fn() -> bool) -> Option<Result<Findings, CheckError>> {
+    pub fn now_while(&self, is_wanted: &dyn Fn() -> bool) -> Option<Result<CheckFindings, CheckError>> {
         let _one_at_a_time = self.duty.on_demand.try_lock()?;
         Some(self.duty.round(Duration::ZERO, is_wanted))
     }
@@ -188,7 +188,7 @@ impl LiveCheck {
     }
 }
 
-impl Duty {
+impl LiveChecker {
     fn run(&self) {
         while self.pause(REST).is_continue() {
             if let Err(error) = self.round(PAUSE, &|| true)
@@ -204,12 +204,12 @@ impl Duty {
         self.stop.pause(length)
     }
 
-    fn round(&self, pause: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Findings, CheckError> {
+    fn round(&self, pause: Duration, is_wanted: &dyn Fn() -> bool) -> Result<CheckFindings, CheckError> {
         let slices = self.published.subjects().len().div_ceil(self.slice).max(1) as u64;
-        let mut findings = Findings::default();
+        let mut findings = CheckFindings::default();
         for number in 0..slices {
-            let slice = Slice { number, of: slices };
-            Replay::new(self, slice, (pause, is_wanted)).check(&mut findings)?;
+            let slice = SubjectSlice { number, of: slices };
+            SliceReplay::new(self, slice, (pause, is_wanted)).check(&mut findings)?;
         }
         self.rounds.fetch_add(1, Ordering::Relaxed);
         for difference in &findings.differences {
@@ -231,43 +231,47 @@ impl Duty {
 }
 
 /// The replay of one slice.
-struct Replay<'a> {
-    duty: &'a Duty,
-    slice: Slice,
+struct SliceReplay<'a> {
+    duty: &'a LiveChecker,
+    slice: SubjectSlice,
     pause: Duration,
     is_wanted: &'a dyn Fn() -> bool,
-    state: State,
+    state: AuthorityState,
     position: Position,
 }
 
 /// What memory and log say of one thing.
 #[derive(PartialEq, Eq)]
-struct Seen {
+struct StateDigests {
     replayed: Option<blake3::Hash>,
     live: Option<blake3::Hash>,
 }
 
-impl Seen {
+impl StateDigests {
     fn differs(&self) -> bool {
         self.replayed != self.live
     }
 }
 
 /// Something that differed at the last look.
-struct Suspect {
+struct SuspectedDifference {
     subject: Option<SubjectId>,
-    seen: Seen,
+    seen: StateDigests,
     /// How often in a row its published state was this one.
     steady: u32,
 }
 
-impl<'a> Replay<'a> {
-    fn new(duty: &'a Duty, slice: Slice, (pause, is_wanted): (Duration, &'a dyn Fn() -> bool)) -> Self {
-        let state = State::of(Scope::Slice(slice));
+impl<'a> SliceReplay<'a> {
+    fn new(
+        duty: &'a LiveChecker,
+        slice: SubjectSlice,
+        (pause, is_wanted): (Duration, &'a dyn Fn() -> bool),
+    ) -> Self {
+        let state = AuthorityState::of(FoldScope::Slice(slice));
         Self { duty, slice, pause, is_wanted, state, position: Position::ZERO }
     }
 
-    fn check(mut self, findings: &mut Findings) -> Result<(), CheckError> {
+    fn check(mut self, findings: &mut CheckFindings) -> Result<(), CheckError> {
         self.go_to(self.duty.published.position())?;
         // What the catching up has left is little: no more pauses.
         self.pause = Duration::ZERO;
@@ -280,7 +284,7 @@ impl<'a> Replay<'a> {
             findings.sessions += replayed.map_or(0, |subject| subject.sessions.len() as u64);
             let seen = self.look(subject.as_ref());
             if seen.differs() {
-                suspects.push(Suspect { subject, seen, steady: 0 });
+                suspects.push(SuspectedDifference { subject, seen, steady: 0 });
             }
         }
         self.settle(suspects, findings)?;
@@ -295,7 +299,11 @@ impl<'a> Replay<'a> {
     }
 
     /// Looks again at what differed, until it does not, or it is certain.
-    fn settle(&mut self, mut suspects: Vec<Suspect>, findings: &mut Findings) -> Result<(), CheckError> {
+    fn settle(
+        &mut self,
+        mut suspects: Vec<SuspectedDifference>,
+        findings: &mut CheckFindings,
+    ) -> Result<(), CheckError> {
         for _ in 0..MOST_LOOKS {
             if suspects.is_empty() {
                 return Ok(());
@@ -312,7 +320,7 @@ impl<'a> Replay<'a> {
                 if steady == LOOKS {
                     findings.differences.push(self.difference(suspect.subject, &seen));
                 } else {
-                    left.push(Suspect { subject: suspect.subject, seen, steady });
+                    left.push(SuspectedDifference { subject: suspect.subject, seen, steady });
                 }
             }
             suspects = left;
@@ -320,12 +328,17 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn difference(&self, subject: Option<SubjectId>, seen: &Seen) -> Difference {
+    fn difference(&self, subject: Option<SubjectId>, seen: &StateDigests) -> StateDifference {
         let hex = |hash: &Option<blake3::Hash>| hash.map(|hash| hash.to_string());
-        Difference { subject, position: self.position, replayed: hex(&seen.replayed), live: hex(&seen.live) }
+        StateDifference {
+            subject,
+            position: self.position,
+            replayed: hex(&seen.replayed),
+            live: hex(&seen.live),
+        }
     }
 
-    fn look(&self, subject: Option<&SubjectId>) -> Seen {
+    fn look(&self, subject: Option<&SubjectId>) -> StateDigests {
         let published = &self.duty.published;
         match subject {
             Some(id) => {
@@ -336,11 +349,15 @@ impl<'a> Replay<'a> {
                     trim_subject(&mut subject, horizon);
                     digest(&subject)
                 };
-                Seen { replayed: self.state.subjects.get(id).cloned().map(trimmed), live: live.map(trimmed) }
+                StateDigests {
+                    replayed: self.state.subjects.get(id).cloned().map(trimmed),
+                    live: live.map(trimmed),
+                }
             }
-            None => {
-                Seen { replayed: Some(digest(&self.state.system)), live: Some(digest(&*published.system())) }
-            }
+            None => StateDigests {
+                replayed: Some(digest(&self.state.system)),
+                live: Some(digest(&*published.system())),
+            },
         }
     }
 

@@ -8,22 +8,22 @@ use url::Url;
 
 use super::{
     ambient,
-    arguments::moments::{Moment, moment},
-    connection::client::{Client, Request, checked_url},
-    contexts::{self, Place},
-    failure::Failure,
+    arguments::moments::{TypedMoment, moment},
+    connection::client::{ApiClient, ApiRequest, checked_url},
+    contexts::{self, SavedContext},
+    failure::CommandError,
     files::{secret::Secret, secret_file},
-    output::{Column, Form, Output, words},
+    output::{Column, Output, OutputArg, words},
 };
 use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
-use tenure_http_client::outbound::{Plaintext, Unencrypted};
+use tenure_http_client::outbound::{PlaintextPolicy, UnencryptedUrl};
 
 /// Where `tenure serve` listens by default.
 const DEFAULT_URL: &str = "http://127.0.0.1:7300";
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
-pub(crate) struct Global {
+pub(crate) struct GlobalArgs {
     /// Server, or TENURE_URL [default: http://127.0.0.1:7300]
     #[arg(long, global = true, hide = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
     url: Option<String>,
@@ -46,34 +46,34 @@ pub(crate) struct Global {
 
     /// Form of the data on stdout
     #[arg(short, long, global = true, hide = true, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    output: OutputArg,
 
     /// Use no colours; NO_COLOR and TERM=dumb do the same
     #[arg(long, global = true, hide = true)]
     no_color: bool,
 }
 
-impl Global {
+impl GlobalArgs {
     /// Where to print.
     pub(crate) fn output(&self) -> Output {
         Output::of(self.output, !self.no_color && ambient::wants_colors())
     }
 
     /// The server and the rest; reads the key file.
-    pub(crate) fn context(&self) -> Result<Context, Failure> {
+    pub(crate) fn context(&self) -> Result<CommandContext, CommandError> {
         let place = self.place()?;
-        let client = Client::new(&place.url, self.key(&place)?, self.plaintext())?;
-        Ok(Context { client, output: self.output() })
+        let client = ApiClient::new(&place.url, self.key(&place)?, self.plaintext())?;
+        Ok(CommandContext { client, output: self.output() })
     }
 
     /// A client of the node at this address, which is one of the authority that the key is for.
-    pub(crate) fn client_of(&self, url: &str) -> Result<Client, Failure> {
+    pub(crate) fn client_of(&self, url: &str) -> Result<ApiClient, CommandError> {
         let key = self.key(&self.place()?)?;
-        Client::new(url, key, self.plaintext())
+        ApiClient::new(url, key, self.plaintext())
     }
 
     /// The name of the context in use; `None` if the server was named.
-    pub(crate) fn context_name(&self) -> Result<Option<String>, Failure> {
+    pub(crate) fn context_name(&self) -> Result<Option<String>, CommandError> {
         Ok(self.kept()?.map(|(name, _)| name))
     }
 
@@ -83,50 +83,50 @@ impl Global {
     }
 
     /// The context that applies. A server that was named needs none, and a key is for its own server only.
-    fn kept(&self) -> Result<Option<(String, Place)>, Failure> {
+    fn kept(&self) -> Result<Option<(String, SavedContext)>, CommandError> {
         let name = self.context.as_deref().filter(|name| !name.is_empty());
         if self.url.is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
     }
 
-    fn place(&self) -> Result<Place, Failure> {
+    fn place(&self) -> Result<SavedContext, CommandError> {
         let kept = self.kept()?.map(|(_, place)| place);
         Ok(match (&self.url, kept) {
             (Some(url), Some(place)) if *url == place.url => place,
-            (Some(url), _) => Place { url: url.clone(), key_file: None },
+            (Some(url), _) => SavedContext { url: url.clone(), key_file: None },
             (None, Some(place)) => place,
-            (None, None) => Place { url: DEFAULT_URL.to_owned(), key_file: None },
+            (None, None) => SavedContext { url: DEFAULT_URL.to_owned(), key_file: None },
         })
     }
 
     /// Host and port of the server, and the key: for a benchmark, which has a client of its own.
-    pub(crate) fn server(&self) -> Result<(String, Secret), Failure> {
+    pub(crate) fn server(&self) -> Result<(String, Secret), CommandError> {
         let place = self.place()?;
         let host = place.url.strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
-        let host = host.ok_or_else(|| Failure::Usage("--url: must be http://HOST:PORT here".into()))?;
+        let host = host.ok_or_else(|| CommandError::Usage("--url: must be http://HOST:PORT here".into()))?;
         let permitted = Url::parse(&place.url).is_ok_and(|url| self.plaintext().permits(&url).is_ok());
         if !permitted {
-            return Err(Failure::Usage(format!("--url: {Unencrypted}; or give --allow-plaintext")));
+            return Err(CommandError::Usage(format!("--url: {UnencryptedUrl}; or give --allow-plaintext")));
         }
         let key = self
             .key(&place)?
-            .ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
+            .ok_or_else(|| CommandError::Usage("an admin's key is needed: see --key-file".into()))?;
         Ok((host.to_owned(), key))
     }
 
     /// The server that was named.
-    pub(crate) fn named(&self) -> Named<'_> {
-        Named { url: self.url.as_deref(), plaintext: self.plaintext() }
+    pub(crate) fn named(&self) -> NamedServer<'_> {
+        NamedServer { url: self.url.as_deref(), plaintext: self.plaintext() }
     }
 
-    fn plaintext(&self) -> Plaintext {
-        if self.allow_plaintext { Plaintext::Allowed } else { Plaintext::Refused }
+    fn plaintext(&self) -> PlaintextPolicy {
+        if self.allow_plaintext { PlaintextPolicy::Allowed } else { PlaintextPolicy::Refused }
     }
 
-    fn key(&self, place: &Place) -> Result<Option<Secret>, Failure> {
+    fn key(&self, place: &SavedContext) -> Result<Option<Secret>, CommandError> {
         let given = self.key.clone().filter(|key| !key.is_empty());
         let read = |path: &Path, named: &str| match secret_file::read(path) {
-            Err(Failure::File { path, source }) => {
-                Err(Failure::Usage(format!("{named} {}: {source}", path.display())))
+            Err(CommandError::File { path, source }) => {
+                Err(CommandError::Usage(format!("{named} {}: {source}", path.display())))
             }
             read => read.map(Some),
         };
@@ -140,31 +140,31 @@ impl Global {
 
 /// The server that was named, for commands that a session file names one otherwise.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Named<'a> {
+pub(crate) struct NamedServer<'a> {
     /// Its address; `None` if the default applies.
     pub url: Option<&'a str>,
     /// Whether keys and tokens may be sent to it unencrypted.
-    pub plaintext: Plaintext,
+    pub plaintext: PlaintextPolicy,
 }
 
 /// What a client command works with.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct CommandContext {
     /// The server.
-    pub client: Client,
+    pub client: ApiClient,
     /// Where to print.
     pub output: Output,
 }
 
-impl Context {
+impl CommandContext {
     /// Asks, and shows the reply as one thing.
-    pub(crate) fn show(&self, request: &Request, columns: &[Column]) -> Result<(), Failure> {
+    pub(crate) fn show(&self, request: &ApiRequest, columns: &[Column]) -> Result<(), CommandError> {
         let record = self.client.send(request)?.body;
         self.output.record(&record, columns, self.time_of(&record))
     }
 
     /// The same for an end, whose reason may not have been kept.
-    pub(crate) fn show_end(&self, request: &Request, columns: &[Column]) -> Result<(), Failure> {
+    pub(crate) fn show_end(&self, request: &ApiRequest, columns: &[Column]) -> Result<(), CommandError> {
         let record = self.client.send(request)?.body;
         if record["reasonRecorded"] == false {
             self.output
@@ -179,21 +179,21 @@ impl Context {
     }
 
     /// The same, asked for when no reply has said it yet: the server's clock may be a test's.
-    pub(crate) fn now_there(&self) -> Result<Timestamp, Failure> {
+    pub(crate) fn now_there(&self) -> Result<Timestamp, CommandError> {
         if self.client.heard().is_none() {
-            self.client.send(&Request::get(&["healthz"]))?;
+            self.client.send(&ApiRequest::get(&["healthz"]))?;
         }
         Ok(self.now())
     }
 
     /// A moment that looks back, by the server's clock.
-    pub(crate) fn past(&self, moment: Moment) -> Result<Timestamp, Failure> {
+    pub(crate) fn past(&self, moment: TypedMoment) -> Result<Timestamp, CommandError> {
         let now = if moment.is_relative() { self.now_there()? } else { self.now() };
         Ok(moment.past(now))
     }
 
     /// A moment that looks ahead, by the server's clock.
-    pub(crate) fn coming(&self, moment: Moment) -> Result<Timestamp, Failure> {
+    pub(crate) fn coming(&self, moment: TypedMoment) -> Result<Timestamp, CommandError> {
         let now = if moment.is_relative() { self.now_there()? } else { self.now() };
         Ok(moment.coming(now))
     }
@@ -206,7 +206,7 @@ impl Context {
 
 /// How a destructive command is held back.
 #[derive(Debug, Args)]
-pub(crate) struct Caution {
+pub(crate) struct CautionArgs {
     /// Show what would end, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -216,21 +216,23 @@ pub(crate) struct Caution {
     pub yes: bool,
 }
 
-impl Caution {
+impl CautionArgs {
     /// Asks, unless `--yes` was given. Without a terminal to ask on, nothing is done.
     pub(crate) fn ask(
         &self,
         output: Output,
-        question: impl FnOnce() -> Result<String, Failure>,
-    ) -> Result<(), Failure> {
+        question: impl FnOnce() -> Result<String, CommandError>,
+    ) -> Result<(), CommandError> {
         if self.yes {
             return Ok(());
         }
         let question = question()?;
         match output.confirm(&question) {
             Some(true) => Ok(()),
-            Some(false) => Err(Failure::Declined),
-            None => Err(Failure::Usage(format!("{question} There is no terminal to ask on: give --yes"))),
+            Some(false) => Err(CommandError::Declined),
+            None => {
+                Err(CommandError::Usage(format!("{question} There is no terminal to ask on: give --yes")))
+            }
         }
     }
 }
@@ -241,7 +243,7 @@ impl Caution {
 pub(crate) struct AsOf {
     /// Answer as of this moment, such as 03:12, 'yesterday 3am', '30m ago' or 2026-11-21T01:35:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "as_of_position")]
-    as_of: Option<Moment>,
+    as_of: Option<TypedMoment>,
 
     /// Answer as of the event at this position; 0 is the empty log
     #[arg(long, value_name = "N")]
@@ -250,7 +252,11 @@ pub(crate) struct AsOf {
 
 impl AsOf {
     /// The request, asked of the past.
-    pub(crate) fn apply(&self, cli: &Context, request: Request) -> Result<Request, Failure> {
+    pub(crate) fn apply(
+        &self,
+        cli: &CommandContext,
+        request: ApiRequest,
+    ) -> Result<ApiRequest, CommandError> {
         let as_of = self.as_of.map(|moment| cli.past(moment)).transpose()?;
         Ok(request.query("asOf", as_of).query("asOfPosition", self.as_of_position))
     }

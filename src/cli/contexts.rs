@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ambient, failure::Failure, files::secret_file};
+use super::{ambient, failure::CommandError, files::secret_file};
 
 /// The file of contexts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -20,13 +20,13 @@ pub(crate) struct SavedContexts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) current: Option<String>,
     #[serde(default)]
-    pub(super) contexts: BTreeMap<String, Place>,
+    pub(super) contexts: BTreeMap<String, SavedContext>,
 }
 
 /// A server, and who asks it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct Place {
+pub(crate) struct SavedContext {
     /// The server's address.
     pub(crate) url: String,
     /// The file of the key.
@@ -35,7 +35,7 @@ pub(crate) struct Place {
 }
 
 /// The context of this name, or else the current one; `None` if there is none.
-pub(crate) fn find(name: Option<&str>) -> Result<Option<(String, Place)>, Failure> {
+pub(crate) fn find(name: Option<&str>) -> Result<Option<(String, SavedContext)>, CommandError> {
     let kept = SavedContexts::read()?;
     let Some(name) = name.map(str::to_owned).or_else(|| kept.current.clone()) else { return Ok(None) };
     match kept.contexts.get(&name) {
@@ -44,30 +44,31 @@ pub(crate) fn find(name: Option<&str>) -> Result<Option<(String, Place)>, Failur
     }
 }
 
-pub(super) fn missing(name: &str, kept: &SavedContexts) -> Failure {
+pub(super) fn missing(name: &str, kept: &SavedContexts) -> CommandError {
     let names: Vec<_> = kept.contexts.keys().map(String::as_str).collect();
     let known = if names.is_empty() { "there is none".to_owned() } else { names.join(", ") };
-    Failure::Missing(format!("no context \"{name}\" ({known}); see tenure context add"))
+    CommandError::Missing(format!("no context \"{name}\" ({known}); see tenure context add"))
 }
 
 impl SavedContexts {
-    pub(super) fn read() -> Result<Self, Failure> {
+    pub(super) fn read() -> Result<Self, CommandError> {
         let Some(path) = path() else { return Ok(Self::default()) };
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(Failure::File { path, source }),
+            Err(source) => return Err(CommandError::File { path, source }),
         };
-        serde_json::from_str(&text)
-            .map_err(|error| Failure::Usage(format!("{}: is no file of contexts: {error}", path.display())))
+        serde_json::from_str(&text).map_err(|error| {
+            CommandError::Usage(format!("{}: is no file of contexts: {error}", path.display()))
+        })
     }
 
-    pub(super) fn write(&self) -> Result<(), Failure> {
-        let path =
-            path().ok_or_else(|| Failure::Usage("HOME is not set: there is no place for contexts".into()))?;
+    pub(super) fn write(&self) -> Result<(), CommandError> {
+        let path = path()
+            .ok_or_else(|| CommandError::Usage("HOME is not set: there is no place for contexts".into()))?;
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)
-            .map_err(|source| Failure::File { path: directory.to_owned(), source })?;
+            .map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
         let text = serde_json::to_string_pretty(self).expect("contexts are JSON");
         secret_file::TokenReplacement::prepare(&path)?.commit(&crate::cli::files::secret::Secret::new(&text))
     }

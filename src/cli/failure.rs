@@ -8,7 +8,7 @@ use tenure_core::Timestamp;
 /// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub enum ExitStatus {
     /// Done.
     Ok = 0,
     /// The command, a file that it names, or a value in the request is wrong.
@@ -27,13 +27,13 @@ pub enum Exit {
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CommandError {
     /// What was typed cannot be done.
     #[error("{0}")]
     Usage(String),
     /// The server answered with a problem document.
     #[error("{}", .0.title)]
-    Problem(Box<Problem>),
+    Problem(Box<RefusedRequest>),
     /// No answer came.
     #[error("no answer from {url}: {why}")]
     Unreachable {
@@ -70,13 +70,13 @@ pub(crate) enum Failure {
     #[error("{why}")]
     Unhealthy {
         /// What the process exits with.
-        exit: Exit,
+        exit: ExitStatus,
         /// What is wrong.
         why: String,
     },
     /// What was typed fits several things.
     #[error("{0}")]
-    Ambiguous(Box<Candidates>),
+    Ambiguous(Box<AmbiguousName>),
     /// The question before a destructive command was not answered with yes.
     #[error("nothing was changed")]
     Declined,
@@ -85,25 +85,25 @@ pub(crate) enum Failure {
     Output(#[source] io::Error),
 }
 
-impl Failure {
+impl CommandError {
     /// What the process exits with.
-    pub(crate) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> ExitStatus {
         match self {
-            Self::Usage(_) | Self::File { .. } | Self::Declined => Exit::Usage,
+            Self::Usage(_) | Self::File { .. } | Self::Declined => ExitStatus::Usage,
             Self::Problem(problem) => exit_for_status(problem.status),
-            Self::Missing(_) => Exit::NotFound,
+            Self::Missing(_) => ExitStatus::NotFound,
             Self::Unhealthy { exit, .. } => *exit,
-            Self::Ambiguous(_) => Exit::Conflict,
+            Self::Ambiguous(_) => ExitStatus::Conflict,
             // The reader that closed the pipe (`| head`) has what it wanted.
-            Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Ok,
             Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) | Self::Output(_) => {
-                Exit::Server
+                ExitStatus::Server
             }
         }
     }
 
     /// What the server said, when it was the server that refused.
-    pub(crate) fn problem(&self) -> Option<&Problem> {
+    pub(crate) fn problem(&self) -> Option<&RefusedRequest> {
         if let Self::Problem(problem) = self { Some(problem) } else { None }
     }
 
@@ -142,19 +142,19 @@ impl Failure {
 }
 
 /// 400 and its kin are usage: the request itself was wrong. 429 is policy.
-const fn exit_for_status(status: u16) -> Exit {
+const fn exit_for_status(status: u16) -> ExitStatus {
     match status {
-        400 | 405 | 413 | 415 => Exit::Usage,
-        404 => Exit::NotFound,
-        409 | 422 => Exit::Conflict,
-        401..=499 => Exit::Refused,
-        _ => Exit::Server,
+        400 | 405 | 413 | 415 => ExitStatus::Usage,
+        404 => ExitStatus::NotFound,
+        409 | 422 => ExitStatus::Conflict,
+        401..=499 => ExitStatus::Refused,
+        _ => ExitStatus::Server,
     }
 }
 
 /// What an ambiguous word may have meant.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidates {
+pub(crate) struct AmbiguousName {
     /// As it was typed.
     pub typed: String,
     /// Of what kind the things are.
@@ -165,7 +165,7 @@ pub(crate) struct Candidates {
     pub more: usize,
 }
 
-impl std::fmt::Display for Candidates {
+impl std::fmt::Display for AmbiguousName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "\"{}\" is ambiguous; which {} do you mean?", self.typed, self.noun)?;
         self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))?;
@@ -175,7 +175,7 @@ impl std::fmt::Display for Candidates {
 
 /// A refusal, and what the command line adds to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct RefusedRequest {
     said: client::Problem,
     /// Whether the request carried a key or token.
     pub with_credential: bool,
@@ -185,7 +185,7 @@ pub(crate) struct Problem {
     pub then: Option<Timestamp>,
 }
 
-impl Problem {
+impl RefusedRequest {
     pub(crate) const fn of(said: client::Problem, with_credential: bool) -> Self {
         Self { said, with_credential, missing: None, then: None }
     }
@@ -201,7 +201,7 @@ impl Problem {
     }
 }
 
-impl Deref for Problem {
+impl Deref for RefusedRequest {
     type Target = client::Problem;
 
     fn deref(&self) -> &client::Problem {
@@ -215,24 +215,24 @@ mod tests {
 
     use super::*;
 
-    fn problem(status: u16) -> Failure {
+    fn problem(status: u16) -> CommandError {
         let document = json!({"type": "about:blank", "title": "No", "status": status, "code": "X"});
-        Failure::Problem(Box::new(Problem::of(client::Problem::read(document).unwrap(), true)))
+        CommandError::Problem(Box::new(RefusedRequest::of(client::Problem::read(document).unwrap(), true)))
     }
 
     #[test]
     fn the_exit_code_says_what_kind_of_no_it_was() {
         for (status, exit) in [
-            (400, Exit::Usage),
-            (401, Exit::Refused),
-            (403, Exit::Refused),
-            (404, Exit::NotFound),
-            (409, Exit::Conflict),
-            (413, Exit::Usage),
-            (422, Exit::Conflict),
-            (429, Exit::Refused),
-            (500, Exit::Server),
-            (503, Exit::Server),
+            (400, ExitStatus::Usage),
+            (401, ExitStatus::Refused),
+            (403, ExitStatus::Refused),
+            (404, ExitStatus::NotFound),
+            (409, ExitStatus::Conflict),
+            (413, ExitStatus::Usage),
+            (422, ExitStatus::Conflict),
+            (429, ExitStatus::Refused),
+            (500, ExitStatus::Server),
+            (503, ExitStatus::Server),
         ] {
             assert_eq!(problem(status).exit(), exit, "{status}");
         }
@@ -242,12 +242,12 @@ mod tests {
     fn what_never_arrived_and_what_failed_inside_is_left_open() {
         assert!(problem(503).leaves_it_open());
         assert!(!problem(403).leaves_it_open());
-        assert!(Failure::Unreachable { url: String::new(), why: String::new() }.leaves_it_open());
+        assert!(CommandError::Unreachable { url: String::new(), why: String::new() }.leaves_it_open());
     }
 
     #[test]
     fn a_closed_pipe_is_no_failure() {
-        assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Ok);
+        assert_eq!(CommandError::Output(io::ErrorKind::BrokenPipe.into()).exit(), ExitStatus::Ok);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command line: a file for each of the `commands`, one place that prints (`output`), one client
 //! of the HTTP API (`connection`).
 //!
-//! Data goes to stdout, talk to stderr, and the exit code ([`Exit`]) says what kind of outcome it was.
+//! Data goes to stdout, talk to stderr, and the exit code ([`ExitStatus`]) says what kind of outcome it was.
 
 #![allow(
     clippy::doc_markdown,
@@ -29,21 +29,21 @@ use clap::{
 };
 
 use self::{
-    arguments::flags::Typed,
-    commands::{Command, completions},
-    context::Global,
+    arguments::flags::TypedWords,
+    commands::{CliCommand, completions},
+    context::GlobalArgs,
 };
 
-pub use self::failure::Exit;
+pub use self::failure::ExitStatus;
 
 /// The session authority: issues, checks, renews, revokes and explains sessions.
 #[derive(Debug, Parser)]
 #[command(name = "tenure", version = VERSION, arg_required_else_help = true, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
-    global: Global,
+    global: GlobalArgs,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// With the commit, where the build knows it.
@@ -78,17 +78,17 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<_> = args.into_iter().collect();
     match completions::answer(&args, command) {
         Ok(false) => {}
-        Ok(true) => return Exit::Ok as u8,
+        Ok(true) => return ExitStatus::Ok as u8,
         Err(error) => {
             output::usage(&error);
-            return Exit::Usage as u8;
+            return ExitStatus::Usage as u8;
         }
     }
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
-            return if error.use_stderr() { Exit::Usage } else { Exit::Ok } as u8;
+            return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Ok } as u8;
         }
     };
     let failure = match cli.command.run(&cli.global) {
@@ -96,8 +96,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(failure) => failure,
     };
     let exit = failure.exit();
-    if exit != Exit::Ok {
-        cli.global.output().failure(&failure, &Typed::of(&args));
+    if exit != ExitStatus::Ok {
+        cli.global.output().failure(&failure, &TypedWords::of(&args));
     }
     exit as u8
 }
@@ -166,16 +166,16 @@ mod tests {
 
     #[test]
     fn help_and_version_are_no_errors_and_a_wrong_line_is_usage() {
-        assert_eq!(exit("tenure --version"), Exit::Ok as u8);
-        assert_eq!(exit("tenure session create --help"), Exit::Ok as u8);
-        assert_eq!(exit("tenure session nonsense"), Exit::Usage as u8);
-        assert_eq!(exit("tenure session create a --ttl soon"), Exit::Usage as u8);
-        assert_eq!(exit("tenure"), Exit::Usage as u8);
+        assert_eq!(exit("tenure --version"), ExitStatus::Ok as u8);
+        assert_eq!(exit("tenure session create --help"), ExitStatus::Ok as u8);
+        assert_eq!(exit("tenure session nonsense"), ExitStatus::Usage as u8);
+        assert_eq!(exit("tenure session create a --ttl soon"), ExitStatus::Usage as u8);
+        assert_eq!(exit("tenure"), ExitStatus::Usage as u8);
     }
 
     #[test]
     fn nobody_there_exits_with_2() {
-        assert_eq!(exit("tenure session list --url http://127.0.0.1:9"), Exit::Server as u8);
+        assert_eq!(exit("tenure session list --url http://127.0.0.1:9"), ExitStatus::Server as u8);
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
             "tenure session -o json list --url http://h",
         ] {
             let cli = parsed(line).unwrap();
-            assert_eq!(cli.global.output().format(), output::Format::Json, "{line}");
+            assert_eq!(cli.global.output().format(), output::OutputFormat::Json, "{line}");
         }
     }
 

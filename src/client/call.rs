@@ -8,19 +8,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     backoff,
     error::Error,
-    filter::Filter,
-    http::{Http, Request},
-    time::{ServerTime, Time},
+    filter::SessionFilter,
+    http::{AuthorityHttp, HttpRequest},
+    time::{AuthorityTime, ServerTime},
 };
-use tenure_http_client::outbound::Plaintext;
-use tenure_http_client::sse::Events;
+use tenure_http_client::outbound::PlaintextPolicy;
+use tenure_http_client::sse::SseStream;
 use tenure_protocol::{
     Secret, SessionId, Timestamp,
     clock::stopwatch,
     entropy::{self, OsEntropy},
     wire::{
-        CreatedSession, IntrospectRequest, Judgement, NewSession, NewUse, Page, RecordedUsage,
-        RenewedSession, RevokedSession, SessionView, UsageView,
+        CreatedSession, IntrospectRequest, NewSession, NewUse, Page, RecordedUsage, RenewedSession,
+        RevokedSession, SessionView, TokenStatus, UsageView,
     },
 };
 
@@ -34,9 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// cannot say whether it was done (`OUTCOME_UNKNOWN`).
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: Http,
+    http: AuthorityHttp,
     credential: Option<Secret>,
-    time: Arc<dyn Time>,
+    time: Arc<dyn AuthorityTime>,
     patience: Duration,
 }
 
@@ -45,15 +45,15 @@ impl Client {
     ///
     /// Certificates are judged as the system does, or by `SSL_CERT_FILE`.
     pub fn new(url: &str) -> Result<Self, Error> {
-        Ok(Self::by(Http::new(url, Plaintext::Refused)?))
+        Ok(Self::by(AuthorityHttp::new(url, PlaintextPolicy::Refused)?))
     }
 
     /// The same, by `http` to another host, too. An eavesdropper can read the keys and tokens.
     pub fn new_allowing_plaintext(url: &str) -> Result<Self, Error> {
-        Ok(Self::by(Http::new(url, Plaintext::Allowed)?))
+        Ok(Self::by(AuthorityHttp::new(url, PlaintextPolicy::Allowed)?))
     }
 
-    fn by(http: Http) -> Self {
+    fn by(http: AuthorityHttp) -> Self {
         Self { http, credential: None, time: Arc::new(ServerTime::new()), patience: PATIENCE }
     }
 
@@ -65,7 +65,7 @@ impl Client {
 
     /// The same, by another clock.
     #[must_use]
-    pub fn with_time(self, time: Arc<dyn Time>) -> Self {
+    pub fn with_time(self, time: Arc<dyn AuthorityTime>) -> Self {
         Self { time, ..self }
     }
 
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// What time it is there.
-    pub(super) fn time(&self) -> &Arc<dyn Time> {
+    pub(super) fn time(&self) -> &Arc<dyn AuthorityTime> {
         &self.time
     }
 
@@ -114,18 +114,18 @@ impl Client {
 
     /// Reads a session; its own token may, too.
     pub async fn session(&self, id: SessionId) -> Result<SessionView, Error> {
-        self.call(&Request::of(Method::GET, &["v1", "sessions", &id.to_string()])).await
+        self.call(&HttpRequest::of(Method::GET, &["v1", "sessions", &id.to_string()])).await
     }
 
     /// Lists sessions, newest first.
-    pub async fn list(&self, filter: &Filter) -> Result<Page<SessionView>, Error> {
-        let mut request = Request::of(Method::GET, &["v1", "sessions"]);
+    pub async fn list(&self, filter: &SessionFilter) -> Result<Page<SessionView>, Error> {
+        let mut request = HttpRequest::of(Method::GET, &["v1", "sessions"]);
         request.query = filter.query();
         self.call(&request).await
     }
 
     /// Judges a token (admin, issuer, verifier). That a token is not good is an answer, no error.
-    pub async fn introspect(&self, token: &Secret) -> Result<Judgement, Error> {
+    pub async fn introspect(&self, token: &Secret) -> Result<TokenStatus, Error> {
         let asked = IntrospectRequest::of(token.clone());
         self.call(&with_body(Method::POST, &["v1", "introspect"], &asked)).await
     }
@@ -135,14 +135,14 @@ impl Client {
     /// When this fails for the moment, the renewal may have been granted: repeat it with the same token and the same
     /// key, and use no token in between. [`SessionHandle`](super::SessionHandle) and [`renew_file`](super::renew_file) do all that.
     pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<RenewedSession, Error> {
-        let mut request = Request::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
+        let mut request = HttpRequest::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
         request = request.idempotency_key(idempotency_key);
         self.once(&request).await
     }
 
     /// Ends a session; its own token may, too. Ending it again gives the same answer.
     pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<RevokedSession, Error> {
-        let mut request = Request::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
+        let mut request = HttpRequest::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
         request.query = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
         request = request.idempotency_key(&fresh_key());
         self.call(&request).await
@@ -157,13 +157,13 @@ impl Client {
     }
 
     /// Opens a session's own stream; the credential is its own token.
-    pub(super) async fn events(&self, id: SessionId) -> Result<Events, Error> {
-        let request = Request::of(Method::GET, &["v1", "sessions", &id.to_string(), "events"]);
+    pub(super) async fn events(&self, id: SessionId) -> Result<SseStream, Error> {
+        let request = HttpRequest::of(Method::GET, &["v1", "sessions", &id.to_string(), "events"]);
         self.http.follow(request, self.credential.as_ref(), &*self.time).await
     }
 
     /// Asks until there is an answer that lasts, or patience is over.
-    async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+    async fn call<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         let begun = stopwatch();
         let mut failures = 0;
         loop {
@@ -180,14 +180,14 @@ impl Client {
         }
     }
 
-    async fn once<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+    async fn once<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         self.http.ask(request, self.credential.as_ref(), &*self.time).await
     }
 }
 
-fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> Request {
+fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> HttpRequest {
     let body = serde_json::to_string(body).expect("texts, numbers and JSON are JSON");
-    Request { body: Some(body), ..Request::of(method, path) }
+    HttpRequest { body: Some(body), ..HttpRequest::of(method, path) }
 }
 
 /// 32 random hexadecimal digits.

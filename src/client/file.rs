@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use super::{
     file_lock::{FileLock, beside},
-    grant::Grant,
+    grant::SessionGrant,
 };
-use tenure_files::replacement::{PRIVATE, Replacement};
+use tenure_files::replacement::{FileReplacement, PRIVATE};
 
 /// A file beyond this is something else.
 const LONGEST: u64 = 64 * 1024;
@@ -69,12 +69,12 @@ pub enum FileError {
 pub struct SessionFile {
     path: PathBuf,
     /// What would be in the file, where there is none.
-    memory: Option<Arc<Mutex<Memory>>>,
+    memory: Option<Arc<Mutex<FileContent>>>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
-    grant: Option<Grant>,
+struct FileContent {
+    grant: Option<SessionGrant>,
     version: i64,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct FileStamp {
 
 /// A session file that no other process writes to before this is dropped.
 #[derive(Debug)]
-pub struct Locked {
+pub struct LockedSessionFile {
     file: SessionFile,
     /// `None` for a session in memory.
     _lock: Option<FileLock>,
@@ -118,11 +118,11 @@ impl SessionFile {
     }
 
     /// What it holds.
-    pub fn read(&self) -> Result<Grant, FileError> {
+    pub fn read(&self) -> Result<SessionGrant, FileError> {
         self.read_with_stamp().map(|(grant, _)| grant)
     }
 
-    pub(super) fn read_with_stamp(&self) -> Result<(Grant, FileStamp), FileError> {
+    pub(super) fn read_with_stamp(&self) -> Result<(SessionGrant, FileStamp), FileError> {
         if let Some(memory) = &self.memory {
             return memory.lock().read().ok_or_else(|| self.io(io::ErrorKind::NotFound.into()));
         }
@@ -141,7 +141,7 @@ impl SessionFile {
             let (line, column) = (error.line(), error.column());
             self.damaged(&format!("it is no JSON from line {line}, column {column} on"))
         })?;
-        let grant = Grant::read(&document).map_err(|why| self.damaged(&why))?;
+        let grant = SessionGrant::read(&document).map_err(|why| self.damaged(&why))?;
         Ok((grant, FileStamp::of(&metadata)))
     }
 
@@ -165,16 +165,16 @@ impl SessionFile {
     }
 
     /// Waits, on this thread, until no other process writes.
-    pub fn lock(&self) -> Result<Locked, FileError> {
+    pub fn lock(&self) -> Result<LockedSessionFile, FileError> {
         if self.memory.is_some() {
             // A holder takes one step at a time, and it is the only one.
-            return Ok(Locked { file: self.clone(), _lock: None });
+            return Ok(LockedSessionFile { file: self.clone(), _lock: None });
         }
-        Ok(Locked { file: self.clone(), _lock: Some(FileLock::of(&self.path)?) })
+        Ok(LockedSessionFile { file: self.clone(), _lock: Some(FileLock::of(&self.path)?) })
     }
 
     /// The same, on a thread that may wait.
-    pub(super) async fn locked(&self) -> Result<Locked, FileError> {
+    pub(super) async fn locked(&self) -> Result<LockedSessionFile, FileError> {
         let file = self.clone();
         let waiting = tokio::task::spawn_blocking(move || file.lock());
         waiting.await.unwrap_or_else(|stopped| Err(self.io(io::Error::other(stopped))))
@@ -200,25 +200,25 @@ impl FileStamp {
     }
 }
 
-impl Memory {
-    fn read(&self) -> Option<(Grant, FileStamp)> {
+impl FileContent {
+    fn read(&self) -> Option<(SessionGrant, FileStamp)> {
         Some((self.grant.clone()?, FileStamp { inode: 0, changed: (self.version, 0) }))
     }
 
-    fn write(&mut self, grant: Option<Grant>) {
+    fn write(&mut self, grant: Option<SessionGrant>) {
         self.grant = grant;
         self.version += 1;
     }
 }
 
-impl Locked {
+impl LockedSessionFile {
     /// What the file holds now.
-    pub fn read(&self) -> Result<Grant, FileError> {
+    pub fn read(&self) -> Result<SessionGrant, FileError> {
         self.file.read()
     }
 
     /// Replaces what the file holds, or makes it; it is durable when this returns.
-    pub fn write(&self, grant: &Grant) -> Result<(), FileError> {
+    pub fn write(&self, grant: &SessionGrant) -> Result<(), FileError> {
         if let Some(memory) = &self.file.memory {
             memory.lock().write(Some(grant.clone()));
             return Ok(());
@@ -233,8 +233,8 @@ impl Locked {
         if self.file.memory.is_some() { Ok(()) } else { self.replacement().map(drop) }
     }
 
-    fn replacement(&self) -> Result<Replacement, FileError> {
-        Replacement::new(&self.file.path, ".new", PRIVATE).map_err(|source| self.file.io(source))
+    fn replacement(&self) -> Result<FileReplacement, FileError> {
+        FileReplacement::new(&self.file.path, ".new", PRIVATE).map_err(|source| self.file.io(source))
     }
 
     /// Removes the file; a missing file is not an error.

@@ -4,7 +4,7 @@ use tenure_protocol::{OwnerId, SubjectId};
 
 /// Which sessions to list: by default the active ones that the credential may see, 50 at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct SessionFilter {
     /// Only of this subject.
     pub subject_id: Option<SubjectId>,
     /// Only of this owner's subjects.
@@ -17,7 +17,7 @@ pub struct Filter {
     pub cursor: Option<String>,
 }
 
-impl Filter {
+impl SessionFilter {
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let all = [
             ("subjectId", self.subject_id.as_ref().map(ToString::to_string)),

@@ -14,7 +14,7 @@ const VERSION: u64 = 1;
 /// A session as its holder has it. In a file it is a JSON object with the same fields, in camelCase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Grant {
+pub struct SessionGrant {
     /// The authority's address.
     pub url: String,
     /// The session.
@@ -39,7 +39,7 @@ pub struct Grant {
     pub renewal_key: Option<String>,
 }
 
-impl Grant {
+impl SessionGrant {
     /// Of a session that this authority has just created.
     pub fn created(url: &str, created: &CreatedSession) -> Self {
         // The first period is never cut: no session may ask for a lifetime shorter than its ttl.
@@ -107,7 +107,7 @@ impl Grant {
 
     /// Reads what stands in a file; the error says which field must be what, and quotes none.
     pub(super) fn read(document: &Value) -> Result<Self, String> {
-        let fields = Fields(document.as_object().ok_or("it must be a JSON object")?);
+        let fields = JsonFields(document.as_object().ok_or("it must be a JSON object")?);
         let version = fields.whole("version")?;
         if version != VERSION {
             return Err(format!("`version` must be {VERSION}, which is all that this program knows"));
@@ -120,7 +120,7 @@ impl Grant {
             ttl: Seconds(fields.small("ttl")?),
             expires_at: fields.moment("expiresAt")?,
             absolute_expires_at: fields.moment("absoluteExpiresAt")?,
-            renew_at: fields.unless_null("renewAt", Fields::moment)?,
+            renew_at: fields.unless_null("renewAt", JsonFields::moment)?,
             renewal_count: fields.small("renewalCount")?,
             max_renewals: fields.small("maxRenewals")?,
             renewal_key: fields
@@ -130,9 +130,9 @@ impl Grant {
 }
 
 /// The fields of a document, read by name.
-struct Fields<'a>(&'a Map<String, Value>);
+struct JsonFields<'a>(&'a Map<String, Value>);
 
-impl<'a> Fields<'a> {
+impl<'a> JsonFields<'a> {
     fn value(&self, name: &str) -> &'a Value {
         self.0.get(name).unwrap_or(&Value::Null)
     }
@@ -181,8 +181,8 @@ pub(super) mod tests {
         Timestamp::parse(text).unwrap()
     }
 
-    pub(crate) fn grant() -> Grant {
-        Grant {
+    pub(crate) fn grant() -> SessionGrant {
+        SessionGrant {
             url: "http://127.0.0.1:7300".to_owned(),
             session_id: "019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".parse().unwrap(),
             subject_id: "agent-7".parse().unwrap(),
@@ -199,9 +199,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let begun = Grant { renewal_key: Some("k1".to_owned()), renew_at: None, ..grant() };
+        let begun = SessionGrant { renewal_key: Some("k1".to_owned()), renew_at: None, ..grant() };
         for grant in [grant(), begun] {
-            assert_eq!(Grant::read(&grant.document()).unwrap(), grant);
+            assert_eq!(SessionGrant::read(&grant.document()).unwrap(), grant);
         }
     }
 
@@ -220,7 +220,7 @@ pub(super) mod tests {
         ] {
             let mut document = grant().document();
             document[field] = value;
-            let said = Grant::read(&document).unwrap_err();
+            let said = SessionGrant::read(&document).unwrap_err();
             assert!(said.contains(&format!("`{field}`")) && said.contains(right), "{said}");
             assert!(!said.contains("secret"), "{said}");
         }
@@ -231,10 +231,10 @@ pub(super) mod tests {
         let early = moment("2026-11-21T01:39:59Z");
         assert!(!grant().is_due(early) && grant().is_due(moment("2026-11-21T01:40:00Z")));
         assert_eq!(grant().over_at(), moment("2026-11-21T02:00:00Z"));
-        let begun = Grant { renewal_key: Some("k1".to_owned()), ..grant() };
+        let begun = SessionGrant { renewal_key: Some("k1".to_owned()), ..grant() };
         assert!(begun.is_due(early));
         assert_eq!(begun.over_at(), moment("2026-11-21T03:00:00Z"));
-        let last = Grant { absolute_expires_at: moment("2026-11-21T02:30:00Z"), ..begun };
+        let last = SessionGrant { absolute_expires_at: moment("2026-11-21T02:30:00Z"), ..begun };
         assert_eq!(last.over_at(), moment("2026-11-21T02:30:00Z"));
     }
 }

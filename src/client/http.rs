@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::{
     error::{Error, Problem},
-    time::Time,
+    time::AuthorityTime,
 };
-pub(super) use tenure_http_client::connection::Request;
+pub(super) use tenure_http_client::connection::HttpRequest;
 use tenure_http_client::{
-    connection::{Connection, Options, Unanswered},
-    outbound::{self, Plaintext},
-    sse::Events,
+    connection::{ConnectionOptions, HttpConnection, RequestError},
+    outbound::{self, PlaintextPolicy},
+    sse::SseStream,
 };
 use tenure_protocol::{Secret, Timestamp};
 use tokio::time::timeout;
@@ -25,8 +25,8 @@ const LONGEST_STREAM: Duration = Duration::from_hours(1);
 /// No event of a session's stream is longer, in bytes.
 const LONGEST_EVENT: usize = 64 * 1024;
 
-const fn options(plaintext: Plaintext) -> Options {
-    Options {
+const fn options(plaintext: PlaintextPolicy) -> ConnectionOptions {
+    ConnectionOptions {
         connect: Duration::from_secs(5),
         // A renewal holds the lock of its file this long at most.
         whole: Some(Duration::from_secs(10)),
@@ -40,13 +40,13 @@ const fn options(plaintext: Plaintext) -> Options {
 
 /// Connections to one authority.
 #[derive(Clone, Debug)]
-pub(super) struct Http(Connection);
+pub(super) struct AuthorityHttp(HttpConnection);
 
-impl Http {
+impl AuthorityHttp {
     /// To the authority at this address. Opens no connection yet.
-    pub(super) fn new(url: &str, plaintext: Plaintext) -> Result<Self, Error> {
-        let unsendable = |why: Unanswered| Error::Unsendable(why.to_string());
-        let connection = Connection::new(url, options(plaintext)).map_err(unsendable)?;
+    pub(super) fn new(url: &str, plaintext: PlaintextPolicy) -> Result<Self, Error> {
+        let unsendable = |why: RequestError| Error::Unsendable(why.to_string());
+        let connection = HttpConnection::new(url, options(plaintext)).map_err(unsendable)?;
         let permitted = connection.permits_credential();
         permitted.map_err(|unencrypted| Error::Unsendable(format!("{url}: {unencrypted}")))?;
         Ok(Self(connection))
@@ -60,9 +60,9 @@ impl Http {
     /// Asks once. The clock learns the time that the reply states.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         credential: Option<&Secret>,
-        time: &dyn Time,
+        time: &dyn AuthorityTime,
     ) -> Result<T, Error> {
         let response = self.0.send(request, credential).await.map_err(|why| self.unanswered(why, 0))?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -81,13 +81,13 @@ impl Http {
     /// Opens a stream of events.
     pub(super) async fn follow(
         &self,
-        request: Request,
+        request: HttpRequest,
         credential: Option<&Secret>,
-        time: &dyn Time,
-    ) -> Result<Events, Error> {
+        time: &dyn AuthorityTime,
+    ) -> Result<SseStream, Error> {
         // It has no end: this waits for its beginning, and its reader watches that it goes on.
         let request =
-            Request { timeout: Some(LONGEST_STREAM), ..request.header("accept", "text/event-stream") };
+            HttpRequest { timeout: Some(LONGEST_STREAM), ..request.header("accept", "text/event-stream") };
         let late = |_| Error::Unreachable { url: self.url().to_owned(), why: "it took too long".to_owned() };
         let sent = timeout(BEGINNING, self.0.send(&request, credential)).await.map_err(late)?;
         let response = sent.map_err(|why| self.unanswered(why, 0))?;
@@ -99,15 +99,15 @@ impl Http {
             let body = self.0.body(response).await.map_err(|why| self.unanswered(why, status.as_u16()))?;
             return Err(self.refusal(status.as_u16(), &headers, &body));
         }
-        Events::of(response, LONGEST_EVENT).ok_or_else(|| self.strange(status.as_u16(), "it is no stream"))
+        SseStream::of(response, LONGEST_EVENT).ok_or_else(|| self.strange(status.as_u16(), "it is no stream"))
     }
 
-    fn unanswered(&self, why: Unanswered, status: u16) -> Error {
+    fn unanswered(&self, why: RequestError, status: u16) -> Error {
         match why {
-            Unanswered::Unsendable(why) => Error::Unsendable(why),
-            Unanswered::Unencrypted(unencrypted) => Error::Unsendable(unencrypted.to_string()),
-            Unanswered::Unreachable(why) => Error::Unreachable { url: self.url().to_owned(), why },
-            Unanswered::TooLong => self.strange(status, "the reply does not end"),
+            RequestError::Unsendable(why) => Error::Unsendable(why),
+            RequestError::Unencrypted(unencrypted) => Error::Unsendable(unencrypted.to_string()),
+            RequestError::Unreachable(why) => Error::Unreachable { url: self.url().to_owned(), why },
+            RequestError::TooLong => self.strange(status, "the reply does not end"),
         }
     }
 

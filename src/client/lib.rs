@@ -51,13 +51,13 @@
 //! # A service
 //!
 //! ```no_run
-//! use tenure_client::{Client, Judgement, Secret};
+//! use tenure_client::{Client, TokenStatus, Secret};
 //!
 //! # async fn serve(shown: Secret) -> Result<(), Box<dyn std::error::Error>> {
 //! let authority = Client::new("http://127.0.0.1:7300")?.with_credential(Secret::new("tnr_key_…"));
 //! match authority.introspect(&shown).await? {
-//!     Judgement::Live(session) => println!("{} until {}", session.subject_id, session.expires_at),
-//!     Judgement::Dead(token) => println!("not good: {}", token.code),
+//!     TokenStatus::Live(session) => println!("{} until {}", session.subject_id, session.expires_at),
+//!     TokenStatus::Dead(token) => println!("not good: {}", token.code),
 //! }
 //! # Ok(())
 //! # }
@@ -83,20 +83,20 @@ pub use self::in_use::InUse;
 pub use self::{
     call::Client,
     error::{Error, FieldFault, HoldError, Problem},
-    file::{FileError, Locked, SessionFile},
-    filter::Filter,
-    grant::Grant,
+    file::{FileError, LockedSessionFile, SessionFile},
+    filter::SessionFilter,
+    grant::SessionGrant,
     renewal::renew_file,
-    session_handle::{Options, SessionHandle},
-    state::{End, Live, State},
-    time::{ServerTime, Time},
+    session_handle::{HandleOptions, SessionHandle},
+    state::{EndReason, LiveSession, SessionState},
+    time::{AuthorityTime, ServerTime},
     token_file::{LockedTokenFile, TokenFile, TokenRenewal, renew_token_file},
 };
 pub use tenure_protocol::{
     Secret,
-    session::Status,
+    session::SessionStatus,
     wire::{
-        CreatedSession, DeadToken, Judgement, LiveToken, NewSession, NewUse, Page, RenewedSession,
-        RevokedSession, SessionView, UsageView,
+        CreatedSession, DeadToken, LiveToken, NewSession, NewUse, Page, RenewedSession, RevokedSession,
+        SessionView, TokenStatus, UsageView,
     },
 };

@@ -16,8 +16,8 @@
 use super::{
     call::{Client, fresh_key},
     error::{Error, HoldError},
-    file::{FileError, Locked},
-    grant::Grant,
+    file::{FileError, LockedSessionFile},
+    grant::SessionGrant,
 };
 use tenure_protocol::{Secret, SessionId, Timestamp, wire::RenewedSession};
 
@@ -34,7 +34,7 @@ pub(super) struct PendingRenewal {
 
 /// What a refusal says about a session that goes on. The renewal is over, and the next one has a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum RetryDecision {
     /// The next one may be asked for from this moment on.
     From(Option<Timestamp>),
     /// There is no next one.
@@ -50,7 +50,7 @@ pub(super) trait RenewalStore {
     fn complete(&mut self, renewed: &RenewedSession) -> Result<(), FileError>;
 
     /// Forgets the key of a renewal that was refused while the session goes on.
-    fn settle(&mut self, settled: Settled) -> Result<(), FileError>;
+    fn settle(&mut self, settled: RetryDecision) -> Result<(), FileError>;
 }
 
 /// One attempt. After a failure that leaves it open whether the renewal was granted, the key stays for the next one.
@@ -73,12 +73,12 @@ pub(super) async fn attempt(
 }
 
 /// What an error settles; `None` if the session is over, or if it is unknown what was done.
-pub(super) fn settled_by(error: &Error) -> Option<Settled> {
+pub(super) fn settled_by(error: &Error) -> Option<RetryDecision> {
     match error.code()? {
-        "RENEWAL_TOO_EARLY" => Some(Settled::From(error.retry_at())),
-        "RENEWAL_LIMIT_REACHED" | "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" => Some(Settled::NoMore),
+        "RENEWAL_TOO_EARLY" => Some(RetryDecision::From(error.retry_at())),
+        "RENEWAL_LIMIT_REACHED" | "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" => Some(RetryDecision::NoMore),
         // The key belongs to an earlier renewal: a file put back from a backup. The next try has a fresh one.
-        "IDEMPOTENCY_KEY_REUSED" => Some(Settled::From(None)),
+        "IDEMPOTENCY_KEY_REUSED" => Some(RetryDecision::From(None)),
         _ => None,
     }
 }
@@ -86,17 +86,17 @@ pub(super) fn settled_by(error: &Error) -> Option<Settled> {
 /// A session file and what it holds.
 #[derive(Debug)]
 pub(super) struct SessionRenewal<'a> {
-    locked: &'a Locked,
+    locked: &'a LockedSessionFile,
     /// As it is in the file.
-    pub(super) grant: Grant,
+    pub(super) grant: SessionGrant,
 }
 
 impl<'a> SessionRenewal<'a> {
-    pub(super) const fn of(locked: &'a Locked, grant: Grant) -> Self {
+    pub(super) const fn of(locked: &'a LockedSessionFile, grant: SessionGrant) -> Self {
         Self { locked, grant }
     }
 
-    fn keep(&mut self, grant: Grant) -> Result<(), FileError> {
+    fn keep(&mut self, grant: SessionGrant) -> Result<(), FileError> {
         self.locked.write(&grant)?;
         self.grant = grant;
         Ok(())
@@ -107,7 +107,7 @@ impl RenewalStore for SessionRenewal<'_> {
     fn begin(&mut self) -> Result<PendingRenewal, FileError> {
         let key = self.grant.renewal_key.clone().unwrap_or_else(fresh_key);
         if self.grant.renewal_key.is_none() {
-            self.keep(Grant { renewal_key: Some(key.clone()), ..self.grant.clone() })?;
+            self.keep(SessionGrant { renewal_key: Some(key.clone()), ..self.grant.clone() })?;
         }
         Ok(PendingRenewal { session_id: self.grant.session_id, token: self.grant.token.clone(), key })
     }
@@ -116,11 +116,11 @@ impl RenewalStore for SessionRenewal<'_> {
         self.keep(self.grant.renewed(renewed))
     }
 
-    fn settle(&mut self, settled: Settled) -> Result<(), FileError> {
+    fn settle(&mut self, settled: RetryDecision) -> Result<(), FileError> {
         let renew_at = match settled {
-            Settled::From(at) => at.or(self.grant.renew_at),
-            Settled::NoMore => None,
+            RetryDecision::From(at) => at.or(self.grant.renew_at),
+            RetryDecision::NoMore => None,
         };
-        self.keep(Grant { renewal_key: None, renew_at, ..self.grant.clone() })
+        self.keep(SessionGrant { renewal_key: None, renew_at, ..self.grant.clone() })
     }
 }

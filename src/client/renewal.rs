@@ -4,8 +4,8 @@
 use super::{
     call::Client,
     error::HoldError,
-    file::{Locked, SessionFile},
-    grant::Grant,
+    file::{LockedSessionFile, SessionFile},
+    grant::SessionGrant,
     pending_renewal::{SessionRenewal, attempt},
 };
 use tenure_protocol::Secret;
@@ -26,7 +26,7 @@ pub(super) enum RenewalReason {
 ///
 /// While this fails for the moment, call it again: it is the same renewal. If another holder renewed the session a moment
 /// ago, this waits for the moment that the authority names (`renewal.reuse_grace`), and looks once more.
-pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<Grant, HoldError> {
+pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<SessionGrant, HoldError> {
     let locked = file.locked().await?;
     let grant = locked.read()?;
     let seen = grant.token.clone();
@@ -48,7 +48,7 @@ pub(super) async fn step(
     file: &SessionFile,
     seen: &Secret,
     want: RenewalReason,
-) -> Result<Grant, HoldError> {
+) -> Result<SessionGrant, HoldError> {
     let locked = file.locked().await?;
     let grant = locked.read()?;
     let is_wanted = match want {
@@ -62,7 +62,11 @@ pub(super) async fn step(
     renew(client, &locked, grant).await
 }
 
-async fn renew(client: &Client, locked: &Locked, grant: Grant) -> Result<Grant, HoldError> {
+async fn renew(
+    client: &Client,
+    locked: &LockedSessionFile,
+    grant: SessionGrant,
+) -> Result<SessionGrant, HoldError> {
     let mut store = SessionRenewal::of(locked, grant);
     attempt(client, &mut store).await?;
     Ok(store.grant)

@@ -7,17 +7,17 @@ use tenure_protocol::Timestamp;
 
 /// How a session stands, as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SessionState {
     /// As far as is known its token is good.
-    Live(Live),
+    Live(LiveSession),
     /// It is over, permanently.
-    Ended(End),
+    Ended(EndReason),
 }
 
 /// A session not known to have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Live {
+pub struct LiveSession {
     /// When its period ends.
     pub expires_at: Timestamp,
     /// When it is renewed next; `None` if it cannot be renewed any more.
@@ -28,7 +28,7 @@ pub struct Live {
 
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum EndReason {
     /// The authority said so: `SESSION_REVOKED`, `TOKEN_EXPIRED`, and what else it does not take back.
     Refused(Box<Problem>),
     /// By our clock its period has ended, no renewal was granted, and the authority cannot be asked.
@@ -40,7 +40,7 @@ pub enum End {
     Revoked,
 }
 
-impl End {
+impl EndReason {
     /// What ended the session, such as `renewal_rejected`; `None` if it ended by itself, or if the cause is unknown.
     pub fn trigger(&self) -> Option<&str> {
         match self {
@@ -59,7 +59,7 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(problem) => problem.fmt(f),

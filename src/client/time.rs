@@ -13,7 +13,7 @@ const AGREE_MILLIS: i64 = 2_000;
 const NAP: Duration = Duration::from_secs(10);
 
 /// Knows what time it is at the authority. Tests with a clock that stands still bring their own.
-pub trait Time: fmt::Debug + Send + Sync {
+pub trait AuthorityTime: fmt::Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
 
@@ -53,7 +53,7 @@ impl<C: Clock> ServerTime<C> {
     }
 }
 
-impl<C: Clock + fmt::Debug> Time for ServerTime<C> {
+impl<C: Clock + fmt::Debug> AuthorityTime for ServerTime<C> {
     fn now(&self) -> Timestamp {
         let heard = *self.heard.lock();
         heard.map_or_else(|| self.machine.now(), |heard| heard.now(self.machine.since_boot()))
@@ -112,7 +112,7 @@ mod tests {
     /// A reply that came late, or a cache's, would have set the clock back.
     #[test]
     fn time_there_does_not_go_back() {
-        let time = ServerTime::by(Host::default());
+        let time = ServerTime::by(TestHost::default());
         let then = Timestamp::from_millis(3_600_000);
         time.heard(then);
         time.heard(Timestamp::from_millis(1_800_000));
@@ -121,12 +121,12 @@ mod tests {
 
     /// A host whose wall clock can be set.
     #[derive(Debug, Default)]
-    struct Host {
+    struct TestHost {
         wall: AtomicI64,
         awake: AtomicI64,
     }
 
-    impl Host {
+    impl TestHost {
         fn set(&self, wall: i64) {
             self.wall.store(wall, Ordering::Relaxed);
         }
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    impl Clock for Host {
+    impl Clock for TestHost {
         fn now(&self) -> Timestamp {
             Timestamp::from_millis(self.wall.load(Ordering::Relaxed))
         }
@@ -152,7 +152,7 @@ mod tests {
     fn a_host_whose_clock_is_set_still_knows_what_time_it_is_there() {
         let date = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
         for ahead in [0, 60_000] {
-            let time = ServerTime::by(Host::default());
+            let time = ServerTime::by(TestHost::default());
             time.machine.set(date.as_millis() + ahead);
             time.heard(date);
             let then = time.now();
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn before_any_reply_the_hosts_clock_is_believed() {
-        let time = ServerTime::by(Host::default());
+        let time = ServerTime::by(TestHost::default());
         time.machine.set(7);
         assert_eq!(time.now(), Timestamp::from_millis(7));
     }

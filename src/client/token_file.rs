@@ -10,11 +10,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tenure_files::replacement::{self, PRIVATE, Replacement};
+use tenure_files::replacement::{self, FileReplacement, PRIVATE};
 use tenure_protocol::{
     Secret, SessionId,
     token::SESSION_TOKEN_PREFIX,
-    wire::{Judgement, RenewedSession},
+    wire::{RenewedSession, TokenStatus},
 };
 use zeroize::Zeroizing;
 
@@ -23,7 +23,7 @@ use super::{
     error::HoldError,
     file::FileError,
     file_lock::{FileLock, beside},
-    pending_renewal::{PendingRenewal, RenewalStore, Settled, attempt},
+    pending_renewal::{PendingRenewal, RenewalStore, RetryDecision, attempt},
 };
 
 /// The place of a token file.
@@ -51,7 +51,7 @@ pub enum TokenRenewal {
 /// `FILE.renewal`. Each field may be missing.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Sidecar {
+struct RenewalSidecar {
     session_id: Option<SessionId>,
     /// A digest of the token that this was written for; it names the token and does not give it away.
     token: Option<String>,
@@ -94,7 +94,7 @@ impl TokenFile {
 impl LockedTokenFile {
     /// Finds out whether the file could be written, before a request whose reply it must hold.
     pub fn prepare(&self) -> Result<(), FileError> {
-        Replacement::new(&self.path, ".new", PRIVATE).map(drop).map_err(failure(&self.path))
+        FileReplacement::new(&self.path, ".new", PRIVATE).map(drop).map_err(failure(&self.path))
     }
 
     /// Puts the token of a new session in place of what the file holds. It is durable when this returns.
@@ -102,7 +102,7 @@ impl LockedTokenFile {
         // First: cut off in between, nothing beside the file may name the session that was there before.
         self.remove_sidecar()?;
         self.write_token(token)?;
-        self.write_sidecar(&Sidecar::of(session_id, token, None))
+        self.write_sidecar(&RenewalSidecar::of(session_id, token, None))
     }
 
     fn write_token(&self, token: &Secret) -> Result<(), FileError> {
@@ -111,16 +111,16 @@ impl LockedTokenFile {
     }
 
     /// What is beside the file. A torn or foreign one says nothing.
-    fn sidecar(&self) -> Result<Sidecar, FileError> {
+    fn sidecar(&self) -> Result<RenewalSidecar, FileError> {
         let path = self.sidecar_path()?;
         match fs::read(&path) {
             Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Sidecar::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RenewalSidecar::default()),
             Err(error) => Err(failure(&path)(error)),
         }
     }
 
-    fn write_sidecar(&self, sidecar: &Sidecar) -> Result<(), FileError> {
+    fn write_sidecar(&self, sidecar: &RenewalSidecar) -> Result<(), FileError> {
         let path = self.sidecar_path()?;
         let mut text = serde_json::to_vec(sidecar).expect("a struct of texts is JSON");
         text.push(b'\n');
@@ -142,7 +142,7 @@ impl LockedTokenFile {
     }
 }
 
-impl Sidecar {
+impl RenewalSidecar {
     fn of(session_id: SessionId, token: &Secret, key: Option<String>) -> Self {
         Self { session_id: Some(session_id), token: Some(digest(token)), key }
     }
@@ -197,7 +197,7 @@ async fn once(
 async fn session_of(
     client: &Client,
     file: &TokenFile,
-    sidecar: &Sidecar,
+    sidecar: &RenewalSidecar,
     token: &Secret,
 ) -> Result<SessionId, HoldError> {
     let remembered = sidecar.session_id;
@@ -210,10 +210,10 @@ async fn session_of(
     }
     let judged = client.clone().with_patience(Duration::ZERO).introspect(token).await;
     match (judged, remembered) {
-        (Ok(Judgement::Live(session)), _) => Ok(session.session_id),
+        (Ok(TokenStatus::Live(session)), _) => Ok(session.session_id),
         // The renewal's own refusal says more.
         (_, Some(id)) => Ok(id),
-        (Ok(Judgement::Dead(dead)), None) => {
+        (Ok(TokenStatus::Dead(dead)), None) => {
             Err(nameless(&format!("the token is not live ({}); its renewal by that ID says why", dead.code)))
         }
         (Err(error), None) => Err(error.into()),
@@ -224,13 +224,13 @@ async fn session_of(
 #[derive(Debug)]
 struct StoredToken {
     locked: LockedTokenFile,
-    sidecar: Sidecar,
+    sidecar: RenewalSidecar,
     session_id: SessionId,
     token: Secret,
 }
 
 impl StoredToken {
-    fn keep(&mut self, sidecar: Sidecar) -> Result<(), FileError> {
+    fn keep(&mut self, sidecar: RenewalSidecar) -> Result<(), FileError> {
         self.locked.write_sidecar(&sidecar)?;
         self.sidecar = sidecar;
         Ok(())
@@ -244,7 +244,7 @@ impl RenewalStore for StoredToken {
         let is_new = begun.is_none();
         let key = begun.unwrap_or_else(fresh_key);
         if is_new {
-            self.keep(Sidecar::of(self.session_id, &self.token, Some(key.clone())))?;
+            self.keep(RenewalSidecar::of(self.session_id, &self.token, Some(key.clone())))?;
         }
         Ok(PendingRenewal { session_id: self.session_id, token: self.token.clone(), key })
     }
@@ -252,12 +252,12 @@ impl RenewalStore for StoredToken {
     fn complete(&mut self, renewed: &RenewedSession) -> Result<(), FileError> {
         self.locked.write_token(&renewed.token)?;
         self.token = renewed.token.clone();
-        self.keep(Sidecar::of(self.session_id, &self.token, None))
+        self.keep(RenewalSidecar::of(self.session_id, &self.token, None))
     }
 
     /// When to ask next has no place in a token file: the caller decides.
-    fn settle(&mut self, _settled: Settled) -> Result<(), FileError> {
-        self.keep(Sidecar::of(self.session_id, &self.token, None))
+    fn settle(&mut self, _settled: RetryDecision) -> Result<(), FileError> {
+        self.keep(RenewalSidecar::of(self.session_id, &self.token, None))
     }
 }
 
@@ -340,7 +340,7 @@ mod tests {
     fn a_refusal_that_settles_the_renewal_frees_the_next_one_of_its_key() {
         let (_directory, file) = place();
         let first = key(&file);
-        stored(&file).settle(Settled::From(None)).unwrap();
+        stored(&file).settle(RetryDecision::From(None)).unwrap();
         assert_ne!(key(&file), first);
     }
 
@@ -361,7 +361,7 @@ mod tests {
         let (directory, file) = place();
         let sidecar = directory.path().join("token.renewal");
         fs::write(&sidecar, "{\"sessionId\":\"019375c1-6a3e").unwrap();
-        assert_eq!(stored(&file).sidecar, Sidecar::default());
+        assert_eq!(stored(&file).sidecar, RenewalSidecar::default());
         let digest = digest(&Secret::new("tnr_sess_1"));
         fs::write(&sidecar, format!(r#"{{"sessionId":"{ID}","token":"{digest}","key":"k1"}}"#)).unwrap();
         assert_eq!(key(&file), "k1");

@@ -7,12 +7,12 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-pub use tenure_protocol::session::Mode;
+pub use tenure_protocol::session::SessionMode;
 
 use super::{
+    commit::EventMeta,
     id::{Position, SessionId},
-    record::EventMeta,
-    session::{Details, OneTimeFact, Session},
+    session::{OneTimeFact, Session, SessionDetails},
     subject::Subject,
     time::{Seconds, Timestamp},
 };
@@ -20,7 +20,7 @@ use super::{
 /// What is known of the use of a session with an `idleTimeout`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Activity {
+pub struct SessionActivity {
     /// When it was last seen in use; its creation, renewals and refreshes count.
     #[n(0)]
     pub seen_at: Timestamp,
@@ -32,7 +32,7 @@ pub struct Activity {
     pub refreshed_at: Option<Timestamp>,
 }
 
-impl Activity {
+impl SessionActivity {
     /// Of a session that begins, or is seen for the first time since its creation.
     pub const fn beginning(recorded: EventMeta) -> Self {
         Self { seen_at: recorded.at, seen: recorded.position, refreshed_at: None }
@@ -58,14 +58,14 @@ pub struct SessionRefreshed {
 pub struct SessionsSeen {
     /// Each once, in the order of their ids.
     #[n(0)]
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SessionSeen>,
 }
 
 /// A session was seen in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
+pub struct SessionSeen {
     /// The session.
     #[n(0)]
     pub session_id: SessionId,
@@ -81,7 +81,7 @@ const fn tenth_millis(idle_timeout: Seconds) -> i64 {
 
 impl Session {
     /// What is known of its use; `None` for a session without an `idleTimeout`.
-    pub fn activity(&self) -> Option<&Activity> {
+    pub fn activity(&self) -> Option<&SessionActivity> {
         self.terms.idle_timeout?;
         self.details.as_ref()?.activity.as_deref()
     }
@@ -120,7 +120,7 @@ impl Session {
     /// whichever is shorter, after the last refresh, rounded down to a second. `None` if the session is not sliding
     /// or its period cannot grow any more.
     pub fn refresh_at(&self) -> Option<Timestamp> {
-        if self.terms.mode == Mode::Fixed || self.expires_at >= self.absolute_expires_at() {
+        if self.terms.mode == SessionMode::Fixed || self.expires_at >= self.absolute_expires_at() {
             return None;
         }
         let last = self.refreshed_at().unwrap_or(self.created_at);
@@ -154,9 +154,9 @@ impl Session {
         if self.terms.idle_timeout.is_none() {
             return;
         }
-        let details: &mut Details = self.details.get_or_insert_default();
+        let details: &mut SessionDetails = self.details.get_or_insert_default();
         let recorded = EventMeta { position, at: seen_at };
-        let activity = details.activity.get_or_insert_with(|| Box::new(Activity::beginning(recorded)));
+        let activity = details.activity.get_or_insert_with(|| Box::new(SessionActivity::beginning(recorded)));
         if activity.seen_at <= seen_at {
             (activity.seen_at, activity.seen) = (seen_at, position);
         }
@@ -183,7 +183,7 @@ impl Session {
 }
 
 /// Remembers that a session was seen. A mark that comes after its end, or after a later one, says nothing any more.
-pub fn mark_seen(subject: &mut Subject, mark: Seen, recorded: EventMeta) -> Result<(), &'static str> {
+pub fn mark_seen(subject: &mut Subject, mark: SessionSeen, recorded: EventMeta) -> Result<(), &'static str> {
     let session = subject.session(mark.session_id).ok_or("there is no such session")?;
     if session.activity().is_none() {
         return Err("the session has no idle time");

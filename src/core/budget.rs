@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     amount::Amount,
     id::SessionId,
-    shared::{Recent, Shareable, Shared},
+    interned::{Interned, RecentValues, Shareable},
     time::Timestamp,
 };
 
@@ -38,7 +38,7 @@ pub struct Constraints {
 
 /// One of the constraints, in the order in which they are judged: first what is asked, then what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Constraint {
+pub enum ConstraintKind {
     /// See [`Constraints::allowed_operations`].
     AllowedOperations,
     /// See [`Constraints::allowed_destinations`].
@@ -53,7 +53,7 @@ pub enum Constraint {
 
 /// One use of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
+pub struct SessionUse {
     /// What is done.
     pub operation: String,
     /// What it costs.
@@ -90,7 +90,7 @@ pub(super) fn unused() -> &'static Usage {
 pub struct Budget {
     /// What it may be used for; `None` without limits.
     #[n(0)]
-    pub constraints: Option<Shared<Constraints>>,
+    pub constraints: Option<Interned<Constraints>>,
     /// What it was used for.
     #[n(1)]
     pub usage: Usage,
@@ -123,8 +123,8 @@ pub struct UsageRecorded {
 
 impl UsageRecorded {
     /// The use that was recorded.
-    pub fn done(&self) -> Use {
-        Use {
+    pub fn done(&self) -> SessionUse {
+        SessionUse {
             operation: self.operation.clone(),
             amount: self.amount.clone(),
             destination: self.destination.clone(),
@@ -137,7 +137,7 @@ impl UsageRecorded {
     }
 }
 
-impl Constraint {
+impl ConstraintKind {
     /// Its name in the API.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,23 +159,26 @@ impl Constraints {
 
     /// The first constraint that a further use would violate. What a constraint is about must be said: a use
     /// without an amount violates a limit on amounts, one without a destination a list of destinations.
-    pub fn violated_by(&self, wanted: &Use, so_far: &Usage) -> Option<Constraint> {
+    pub fn violated_by(&self, wanted: &SessionUse, so_far: &Usage) -> Option<ConstraintKind> {
         let holds = [
             (
-                Constraint::AllowedOperations,
+                ConstraintKind::AllowedOperations,
                 allows(self.allowed_operations.as_ref(), Some(&wanted.operation)),
             ),
             (
-                Constraint::AllowedDestinations,
+                ConstraintKind::AllowedDestinations,
                 allows(self.allowed_destinations.as_ref(), wanted.destination.as_ref()),
             ),
-            (Constraint::MaxAmountPerTx, is_within(self.max_amount_per_tx.as_ref(), wanted.amount.as_ref())),
             (
-                Constraint::MaxTransactions,
+                ConstraintKind::MaxAmountPerTx,
+                is_within(self.max_amount_per_tx.as_ref(), wanted.amount.as_ref()),
+            ),
+            (
+                ConstraintKind::MaxTransactions,
                 self.max_transactions.is_none_or(|most| so_far.transactions < most),
             ),
             (
-                Constraint::MaxTotalAmount,
+                ConstraintKind::MaxTotalAmount,
                 is_within(
                     self.max_total_amount.as_ref(),
                     wanted.amount.as_ref().map(|amount| so_far.total_amount.plus(amount)).as_ref(),
@@ -197,7 +200,7 @@ fn is_within(most: Option<&Amount>, wanted: Option<&Amount>) -> bool {
 impl Usage {
     /// The usage after one more use at this moment. Without an amount a use costs nothing.
     #[must_use]
-    pub fn after(&self, done: &Use, at: Timestamp) -> Self {
+    pub fn after(&self, done: &SessionUse, at: Timestamp) -> Self {
         Self {
             transactions: self.transactions + 1,
             total_amount: match &done.amount {
@@ -210,11 +213,11 @@ impl Usage {
 }
 
 thread_local! {
-    static RECENT_CONSTRAINTS: Recent<Constraints> = const { RefCell::new(Vec::new()) };
+    static RECENT_CONSTRAINTS: RecentValues<Constraints> = const { RefCell::new(Vec::new()) };
 }
 
 impl Shareable for Constraints {
-    fn recent() -> &'static LocalKey<Recent<Self>> {
+    fn recent() -> &'static LocalKey<RecentValues<Self>> {
         &RECENT_CONSTRAINTS
     }
 

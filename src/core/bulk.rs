@@ -1,7 +1,7 @@
 //! Bulk revocation: one event of the system stream ends the active sessions of all subjects that match.
 //!
 //! What it says is so from its position on, for every session. To write it into each of a million sessions takes
-//! longer than a caller should wait, so that may be put off: a [`Bulk`] can be judged session by session, or *settled*
+//! longer than a caller should wait, so that may be put off: a [`BulkRevocation`] can be judged session by session, or *settled*
 //! into a subject, at any time before the next event of that subject is decided or applied. Who owns the subject and
 //! what its sessions are can only change by such an event, so the outcome is the same whenever it is done.
 
@@ -9,21 +9,21 @@ use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    event::{SelectionRevoked, Trigger},
+    commit::EventMeta,
+    event::{EndTrigger, SelectionRevoked},
     id::{Digest16, OwnerId, Position, SubjectId},
-    keys::{Keys, Sealing},
-    record::EventMeta,
-    session::{Revocation, Session},
+    keys::{KeyHistory, SealingSpan},
+    session::{Session, SessionRevocation},
     subject::Subject,
     time::Timestamp,
 };
 
-pub use super::matched::{Counter, Matched, OWNERS_COUNTED, SAMPLE};
+pub use super::match_count::{MatchCount, MatchCounter, OWNERS_COUNTED, SAMPLE};
 
 /// Which sessions are meant: those that match every field given here. Without a field, all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Selector {
+pub struct SessionSelector {
     /// Those of subjects that this owner answers for at that position.
     #[n(0)]
     pub owner_id: Option<OwnerId>,
@@ -38,19 +38,19 @@ pub struct Selector {
     pub issued_before: Option<Timestamp>,
     /// Those of whose current generation this key sealed a token.
     #[n(4)]
-    pub sealed_by: Option<Sealing>,
+    pub sealed_by: Option<SealingSpan>,
 }
 
-impl Selector {
+impl SessionSelector {
     /// The same selector, with the sealing range that these keys record for its key.
     #[must_use]
-    pub fn under(self, keys: &Keys) -> Self {
+    pub fn under(self, keys: &KeyHistory) -> Self {
         let sealed_by = self.sealed_by.map(|sealing| keys.sealing_of(&sealing.key_id));
         Self { sealed_by, ..self }
     }
 
     /// Whether it says of its key what these keys say.
-    pub fn agrees_with(&self, keys: &Keys) -> bool {
+    pub fn agrees_with(&self, keys: &KeyHistory) -> bool {
         self.sealed_by.as_ref().is_none_or(|sealing| *sealing == keys.sealing_of(&sealing.key_id))
     }
 
@@ -74,7 +74,7 @@ impl Selector {
     }
 }
 
-impl Serialize for Selector {
+impl Serialize for SessionSelector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_struct("Selector", 6)?;
         members.serialize_field("all", &self.is_all())?;
@@ -91,7 +91,7 @@ impl Serialize for Selector {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct MatchedOfOwner {
+pub struct OwnerMatchCount {
     /// Which owner; `None` for subjects without an owner.
     #[n(0)]
     pub owner_id: Option<OwnerId>,
@@ -102,18 +102,18 @@ pub struct MatchedOfOwner {
 
 /// A bulk revocation where it stands in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bulk {
+pub struct BulkRevocation {
     /// Its position. It is about sessions as they were there.
     pub position: Position,
     /// When it was recorded.
     pub at: Timestamp,
     /// Which sessions it ended, of those active then.
-    pub selector: Selector,
+    pub selector: SessionSelector,
     /// What ended them.
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
 }
 
-impl Bulk {
+impl BulkRevocation {
     /// The bulk revocation that an event is.
     pub fn of(event: &SelectionRevoked, recorded: EventMeta) -> Self {
         let selector = event.selector.as_ref().clone();
@@ -133,25 +133,29 @@ impl Bulk {
     }
 
     /// How it ended a session.
-    pub fn revocation(&self) -> Revocation {
-        Revocation { at: self.at, position: self.position, trigger: self.trigger, reason: None }
+    pub fn revocation(&self) -> SessionRevocation {
+        SessionRevocation { at: self.at, position: self.position, trigger: self.trigger, reason: None }
     }
 }
 
 /// The first of these bulk revocations, in the order of their positions, that ended a session of a subject without
 /// being settled in it.
-pub fn end_of<'a>(bulks: &'a [Bulk], subject: &Subject, session: &Session) -> Option<&'a Bulk> {
+pub fn end_of<'a>(
+    bulks: &'a [BulkRevocation],
+    subject: &Subject,
+    session: &Session,
+) -> Option<&'a BulkRevocation> {
     bulks.iter().find(|bulk| bulk.is_open_in(subject) && bulk.ends(session))
 }
 
 /// Whether one of these bulk revocations ended a session of the subject without being settled in it.
-pub fn is_unsettled(bulks: &[Bulk], subject: &Subject) -> bool {
+pub fn is_unsettled(bulks: &[BulkRevocation], subject: &Subject) -> bool {
     subject.sessions.iter().any(|session| end_of(bulks, subject, session).is_some())
 }
 
 /// Writes into the sessions of a subject how these bulk revocations ended them. It is to be done before the next event
 /// of the subject.
-pub fn settle(bulks: &[Bulk], subject: &mut Subject) {
+pub fn settle(bulks: &[BulkRevocation], subject: &mut Subject) {
     let ended: Vec<_> = subject
         .sessions
         .iter()

@@ -2,16 +2,17 @@
 //! jitter, digests of secrets, sealed texts.
 
 use super::{
-    activity::Mode,
-    budget::{Constraints, Use},
-    bulk::Selector,
+    activity::SessionMode,
+    budget::{Constraints, SessionUse},
+    bulk::SessionSelector,
+    commit::Actor,
     event::{
-        CredentialIssued, Device, Presented, Profile, ProfileChanges, Purpose, Role, Seen, WebhookCreated,
+        CredentialIssued, PresentedToken, ProfileChanges, Role, SessionDevice, SessionPurpose, SessionSeen,
+        SubjectProfile, WebhookCreated,
     },
     id::{CredentialId, Digest16, Generation, OwnerId, Position, SessionId, WebhookId},
-    keys::{KeyId, KeyUse, Retire},
+    keys::{KeyId, KeyUse, RetireMode},
     policy::{OnReuse, Policy},
-    record::Actor,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
@@ -59,13 +60,13 @@ pub enum SystemCommand {
     /// Let these limits apply from now on.
     SetPolicy(Policy),
     /// Remember that these tokens were presented.
-    MarkPresented(Vec<Presented>),
+    MarkPresented(Vec<PresentedToken>),
     /// Record which key seals, for each use that has none recorded.
     AdmitKeys(Vec<(KeyUse, KeyId)>),
     /// Let another key seal from now on.
     RotateKey(RotateKey),
     /// Remember that these sessions were seen in use.
-    MarkSeen(Vec<Seen>),
+    MarkSeen(Vec<SessionSeen>),
     /// Create a webhook.
     CreateWebhook(WebhookCreated),
     /// Delete a webhook.
@@ -142,7 +143,7 @@ impl Command {
     }
 
     /// Whether it would give a subject that is registered so another owner: its sessions go along.
-    pub fn moves(&self, known: &Profile) -> bool {
+    pub fn moves(&self, known: &SubjectProfile) -> bool {
         let owner = match self {
             Self::RegisterSubject(command) if command.may_change_policy => command.profile.owner_id.clone(),
             Self::ChangeSubject(command) => command.changes.applied_to(known).owner_id,
@@ -164,21 +165,21 @@ impl Command {
     }
 
     /// Which uses of sessions its decision rests on.
-    pub const fn rests_on(&self) -> RestsOn {
+    pub const fn rests_on(&self) -> ActivityDependency {
         match self {
             Self::RegisterSubject(_)
             | Self::ChangeSubject(_)
             | Self::EndContested(_)
             | Self::EraseSubject(_)
             | Self::SuspendSubject(_)
-            | Self::ResumeSubject(_) => RestsOn::Nothing,
-            Self::RenewSession(command) => RestsOn::One(command.session_id),
-            Self::RefreshSession(command) => RestsOn::One(command.session_id),
-            Self::RecordUsage(command) => RestsOn::One(command.session_id),
-            Self::RevokeSession(command) => RestsOn::One(command.session_id),
-            Self::EndAndSuspend(command) => RestsOn::One(command.end.session_id),
-            Self::RecordExpiries => RestsOn::All,
-            Self::CreateSession(_) | Self::RevokeSessions(_) => RestsOn::AllForGood,
+            | Self::ResumeSubject(_) => ActivityDependency::Nothing,
+            Self::RenewSession(command) => ActivityDependency::One(command.session_id),
+            Self::RefreshSession(command) => ActivityDependency::One(command.session_id),
+            Self::RecordUsage(command) => ActivityDependency::One(command.session_id),
+            Self::RevokeSession(command) => ActivityDependency::One(command.session_id),
+            Self::EndAndSuspend(command) => ActivityDependency::One(command.end.session_id),
+            Self::RecordExpiries => ActivityDependency::All,
+            Self::CreateSession(_) | Self::RevokeSessions(_) => ActivityDependency::AllForGood,
         }
     }
 }
@@ -230,7 +231,7 @@ impl SystemCommand {
 
 /// What a decision rests on in addition to the recorded facts: which sessions were recently used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestsOn {
+pub enum ActivityDependency {
     /// It does not.
     Nothing,
     /// The uses of this session.
@@ -241,7 +242,7 @@ pub enum RestsOn {
     AllForGood,
 }
 
-impl RestsOn {
+impl ActivityDependency {
     /// Whether it is about this session.
     pub fn concerns(self, id: SessionId) -> bool {
         match self {
@@ -256,7 +257,7 @@ impl RestsOn {
 #[derive(Clone, Debug)]
 pub struct RevokeMatching {
     /// Which.
-    pub selector: Selector,
+    pub selector: SessionSelector,
     /// Why, in the caller's words.
     pub reason: SealedText,
 }
@@ -269,7 +270,7 @@ pub struct RotateKey {
     /// The new key, which is drawn and not in use yet.
     pub key_id: KeyId,
     /// What becomes of the key that it replaces.
-    pub retire: Retire,
+    pub retire: RetireMode,
     /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`. If unset, as long
     /// as any of them lives.
     pub overlap: Option<Seconds>,
@@ -307,7 +308,7 @@ pub struct DeleteWebhook {
 #[derive(Clone, Debug)]
 pub struct RegisterSubject {
     /// The whole registration.
-    pub profile: Profile,
+    pub profile: SubjectProfile,
     /// Whether the caller may change the owner and the limits of an existing subject.
     pub may_change_policy: bool,
 }
@@ -329,7 +330,7 @@ pub struct CreateSession {
     /// The limits that it asks for.
     pub terms: RequestedTerms,
     /// The device that it belongs to.
-    pub device: Option<Device>,
+    pub device: Option<SessionDevice>,
     /// What it may be used for.
     pub scopes: Vec<String>,
     /// A JSON object of the creator's.
@@ -354,11 +355,11 @@ pub struct RequestedTerms {
     /// After how long without use it ends.
     pub idle_timeout: Option<Seconds>,
     /// How it is kept alive.
-    pub mode: Mode,
+    pub mode: SessionMode,
     /// What happens when a token of it comes back that a renewal had replaced.
     pub on_reuse: Option<OnReuse>,
     /// What the authority makes it for; a caller cannot ask for that.
-    pub purpose: Option<Purpose>,
+    pub purpose: Option<SessionPurpose>,
 }
 
 /// Extend a session's period and replace its token.
@@ -451,7 +452,7 @@ pub struct RecordUsage {
     /// The generation of its own token; `None` if an API key asks on its behalf.
     pub generation: Option<Generation>,
     /// What is done.
-    pub wanted: Use,
+    pub wanted: SessionUse,
 }
 
 /// Make all text about a subject unreadable.
@@ -463,7 +464,7 @@ pub struct EraseSubject {
 
 /// Who suspends or resumes a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspender {
+pub struct SuspensionActor {
     /// The role of the caller's key: admin, issuer or owner.
     pub role: Role,
     /// The owner that it is bound to; other owners' subjects do not exist for it.
@@ -476,7 +477,7 @@ pub struct Suspender {
 #[derive(Clone, Debug)]
 pub struct SuspendSubject {
     /// Who asks.
-    pub by: Suspender,
+    pub by: SuspensionActor,
     /// When it ends by itself; `None`: never.
     pub until: Option<Timestamp>,
     /// Why, in the caller's words.
@@ -487,7 +488,7 @@ pub struct SuspendSubject {
 #[derive(Clone, Debug)]
 pub struct ResumeSubject {
     /// Who asks.
-    pub by: Suspender,
+    pub by: SuspensionActor,
     /// Why, in the caller's words.
     pub reason: Option<SealedText>,
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use tenure_protocol::epoch::{EpochPosition, FIRST, InvalidEpochPosition, parted, prefix_of};
 
-use super::{id::Position, record::EventMeta, time::Timestamp};
+use super::{commit::EventMeta, id::Position, time::Timestamp};
 
 /// A new epoch began: the history was restored, and what came after `from` elsewhere is no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]

@@ -4,24 +4,24 @@
 use triomphe::Arc;
 
 use super::{
-    CredentialId, Digest16, Mode, SessionId, Timestamp,
-    activity::{Activity, SessionRefreshed},
+    CredentialId, Digest16, SessionId, SessionMode, Timestamp,
+    activity::{SessionActivity, SessionRefreshed},
     budget::Budget,
+    commit::EventMeta,
     event::{
-        CredentialIssued, EpochBegan, EventKind, ExpiringSoon, LogSegmented, Profile, RejectionCause,
+        CredentialIssued, EndTrigger, EpochBegan, EventKind, ExpiringSoon, LogSegmented, RejectionCause,
         RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
-        SessionsRevoked, SubjectEvent, SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent,
-        Trigger, UsageRecorded, WebhookCreated,
+        SessionsRevoked, SubjectEvent, SubjectProfile, SubjectRegistered, SubjectResumed, SubjectSuspended,
+        SystemEvent, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
-    record::EventMeta,
     session::{
-        Details, KnownDevice, OneTimeFact, OneTimeFlags, RefusedCodes, RenewAfter, Renewal, Revocation,
-        Session, SharedSession,
+        KnownDevice, LatestRenewal, OneTimeFact, OneTimeFlags, RefusedCodes, RenewAfter, Session,
+        SessionDetails, SessionRevocation, SharedSession,
     },
-    subject::{Registration, Standing, Subject},
-    suspension::Suspension,
-    system::{Credential, System},
+    subject::{ProfileAndSuspension, Subject, SubjectRegistration},
+    suspension::SubjectSuspension,
+    system::{Credential, SystemState},
     text::SealedText,
     webhook::Webhook,
 };
@@ -74,7 +74,7 @@ pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: EventMeta) 
 ///
 /// What a system event says of sessions is for the [fold](super::fold).
 pub fn evolve_system(
-    system: &mut System,
+    system: &mut SystemState,
     event: &SystemEvent,
     recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
@@ -138,8 +138,8 @@ fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: EventM
         subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
     let suspension = subject.suspension().cloned();
-    let standing = Standing { profile: event.profile.clone(), suspension }.into();
-    subject.registration = Some(Registration { standing, created_at, updated_at: at, created });
+    let standing = ProfileAndSuspension { profile: event.profile.clone(), suspension }.into();
+    subject.registration = Some(SubjectRegistration { standing, created_at, updated_at: at, created });
 }
 
 fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -> Result<(), &'static str> {
@@ -150,7 +150,7 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -
         return Err("its period does not lie within its lifetime");
     }
     let is_renewed = event.terms.max_renewals > 0;
-    if event.terms.mode == Mode::Sliding && (is_renewed || event.terms.idle_timeout.is_none()) {
+    if event.terms.mode == SessionMode::Sliding && (is_renewed || event.terms.idle_timeout.is_none()) {
         return Err("a sliding session has an idle time and no renewals");
     }
     let Err(place) = subject.place_of(event.session_id) else {
@@ -177,16 +177,16 @@ fn begun(
     renew_after: Option<RenewAfter>,
     recorded: EventMeta,
 ) -> SharedSession {
-    let details = Details {
+    let details = SessionDetails {
         device: event.device.clone().map(KnownDevice::from),
         scopes: event.scopes.clone().into(),
         metadata: event.metadata.clone(),
         budget: event.constraints.as_deref().cloned().map(|constraints| {
             Box::new(Budget { constraints: Some(constraints.into()), ..Budget::default() })
         }),
-        activity: event.terms.idle_timeout.map(|_| Box::new(Activity::beginning(recorded))),
+        activity: event.terms.idle_timeout.map(|_| Box::new(SessionActivity::beginning(recorded))),
     };
-    let details = (details != Details::default()).then(|| Box::new(details));
+    let details = (details != SessionDetails::default()).then(|| Box::new(details));
     Arc::new(Session {
         id: event.session_id,
         subject: subject.id.clone(),
@@ -231,7 +231,7 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: EventMeta) -
     session.granted = recorded.position;
     session.said = said;
     session.refused = RefusedCodes::default();
-    let renewal = Renewal { at: recorded.at, key_digest: event.key_digest, presented: false };
+    let renewal = LatestRenewal { at: recorded.at, key_digest: event.key_digest, presented: false };
     session.renewal = Some(Box::new(renewal));
     session.see(recorded.at, recorded.position);
     Ok(())
@@ -381,9 +381,10 @@ fn erased(subject: &mut Subject) -> Result<(), &'static str> {
     let standing = &registration.standing;
     let has_reason = standing.suspension.as_ref().is_some_and(|suspension| suspension.reason.is_some());
     if standing.profile.name.is_some() || has_reason {
-        let Standing { profile, suspension } = (**standing).clone();
-        let suspension = suspension.map(|known| Suspension { reason: None, ..known });
-        registration.standing = Standing { profile: Profile { name: None, ..profile }, suspension }.into();
+        let ProfileAndSuspension { profile, suspension } = (**standing).clone();
+        let suspension = suspension.map(|known| SubjectSuspension { reason: None, ..known });
+        registration.standing =
+            ProfileAndSuspension { profile: SubjectProfile { name: None, ..profile }, suspension }.into();
     }
     for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
         Arc::make_mut(session).drop_texts();
@@ -410,7 +411,7 @@ fn suspended(
     {
         return Err("its role may only lengthen the suspension");
     }
-    let suspension = Suspension::of(event, before, recorded);
+    let suspension = SubjectSuspension::of(event, before, recorded);
     stand(subject, Some(suspension))
 }
 
@@ -426,10 +427,10 @@ fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: EventMeta) -
 }
 
 /// Registered as before, and suspended so.
-fn stand(subject: &mut Subject, suspension: Option<Suspension>) -> Result<(), &'static str> {
+fn stand(subject: &mut Subject, suspension: Option<SubjectSuspension>) -> Result<(), &'static str> {
     let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
     let profile = registration.standing.profile.clone();
-    registration.standing = Standing { profile, suspension }.into();
+    registration.standing = ProfileAndSuspension { profile, suspension }.into();
     Ok(())
 }
 
@@ -441,16 +442,20 @@ fn open_session(subject: &Subject, id: SessionId) -> Result<&Session, &'static s
 fn end(
     subject: &mut Subject,
     id: SessionId,
-    trigger: Trigger,
+    trigger: EndTrigger,
     reason: Option<&SealedText>,
     recorded: EventMeta,
 ) {
     let session = subject.session_mut(id).expect("only sessions of this subject are ended");
     let EventMeta { position, at } = recorded;
-    session.revocation = Some(Box::new(Revocation { at, position, trigger, reason: reason.cloned() }));
+    session.revocation = Some(Box::new(SessionRevocation { at, position, trigger, reason: reason.cloned() }));
 }
 
-fn issued(system: &mut System, event: &CredentialIssued, recorded: EventMeta) -> Result<(), &'static str> {
+fn issued(
+    system: &mut SystemState,
+    event: &CredentialIssued,
+    recorded: EventMeta,
+) -> Result<(), &'static str> {
     if system.credentials.contains_key(&event.credential_id) {
         return Err("the credential exists already");
     }
@@ -471,7 +476,11 @@ fn issued(system: &mut System, event: &CredentialIssued, recorded: EventMeta) ->
 }
 
 /// What became of an API key after the fork is not known, so none of them opens anything until it is confirmed.
-fn epoch_began(system: &mut System, event: &EpochBegan, recorded: EventMeta) -> Result<(), &'static str> {
+fn epoch_began(
+    system: &mut SystemState,
+    event: &EpochBegan,
+    recorded: EventMeta,
+) -> Result<(), &'static str> {
     system.epochs.begin(event, recorded)?;
     if event.credentials_held {
         let in_force = system.credentials.values_mut().filter(|credential| credential.revoked_at.is_none());
@@ -483,7 +492,7 @@ fn epoch_began(system: &mut System, event: &EpochBegan, recorded: EventMeta) -> 
     Ok(())
 }
 
-fn segmented(system: &mut System, event: LogSegmented) -> Result<(), &'static str> {
+fn segmented(system: &mut SystemState, event: LogSegmented) -> Result<(), &'static str> {
     if system.segment_events.is_some() {
         return Err("the size of segments is fixed already");
     }
@@ -491,7 +500,7 @@ fn segmented(system: &mut System, event: LogSegmented) -> Result<(), &'static st
     Ok(())
 }
 
-fn confirmed(system: &mut System, id: CredentialId, recorded: EventMeta) -> Result<(), &'static str> {
+fn confirmed(system: &mut SystemState, id: CredentialId, recorded: EventMeta) -> Result<(), &'static str> {
     let credential = system.credentials.get_mut(&id).ok_or("there is no such credential")?;
     if credential.held_since.is_none() {
         return Err("the credential is not held");
@@ -502,7 +511,7 @@ fn confirmed(system: &mut System, id: CredentialId, recorded: EventMeta) -> Resu
 }
 
 fn webhook_created(
-    system: &mut System,
+    system: &mut SystemState,
     event: &WebhookCreated,
     recorded: EventMeta,
 ) -> Result<(), &'static str> {

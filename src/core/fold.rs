@@ -1,24 +1,24 @@
 //! The one fold: what a commit makes of the state.
 //!
 //! Live state, the past, a snapshot, a check of memory against the log, a replay and a batch in the making all apply
-//! commits with [`apply`]. They differ in where they keep the state and how much of it they keep: see [`Ledger`].
+//! commits with [`apply`]. They differ in where they keep the state and how much of it they keep: see [`FoldTarget`].
 
 use std::ops::Range;
 
 use super::{
     activity::{SessionsSeen, mark_seen},
-    bulk::Bulk,
+    bulk::BulkRevocation,
+    commit::{Commit, EventMeta, StreamId},
     event::{Event, SubjectEvent, SystemEvent, TokensPresented},
     evolve::{IllegalEvent, evolve, evolve_system, illegal, mark_presented},
     id::{Position, SessionId, SubjectId},
     kind::EventKind,
-    record::{Commit, EventMeta, Stream},
     subject::Subject,
-    system::System,
+    system::SystemState,
 };
 
 /// Where a fold keeps the state, and how much of it.
-pub trait Ledger {
+pub trait FoldTarget {
     /// Whether the state of this subject is kept.
     fn covers(&self, id: &SubjectId) -> bool;
 
@@ -42,18 +42,18 @@ pub trait Ledger {
     fn begin(&mut self, session: SessionId, id: &SubjectId);
 
     /// The authority's own state; `None` if it is not kept.
-    fn system(&mut self) -> Option<&mut System>;
+    fn system(&mut self) -> Option<&mut SystemState>;
 
     /// The active sessions that a selection meets end here, in every kept subject; now, or before the next
-    /// [`change`](Ledger::change) of their subject.
-    fn end_selected(&mut self, bulk: Bulk);
+    /// [`change`](FoldTarget::change) of their subject.
+    fn end_selected(&mut self, bulk: BulkRevocation);
 }
 
 /// Applies one commit, whose first event stands at `first`.
 ///
 /// # Errors
 /// The first event that cannot follow from the state; the state must not be used any more.
-pub fn apply(ledger: &mut impl Ledger, commit: &Commit, first: Position) -> Result<(), IllegalEvent> {
+pub fn apply(ledger: &mut impl FoldTarget, commit: &Commit, first: Position) -> Result<(), IllegalEvent> {
     apply_part(ledger, commit, first, 0..commit.events.len())
 }
 
@@ -62,7 +62,7 @@ pub fn apply(ledger: &mut impl Ledger, commit: &Commit, first: Position) -> Resu
 /// # Errors
 /// As [`apply`].
 pub fn apply_part(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     commit: &Commit,
     first: Position,
     part: Range<usize>,
@@ -72,14 +72,14 @@ pub fn apply_part(
     let place = |index: usize| EventMeta { position: first.plus(index as u64), at };
     let events = part.clone().map(place).zip(&commit.events[part]);
     match &commit.stream {
-        Stream::System => apply_to_system(ledger, expected, events),
-        Stream::Subject(id) if ledger.covers(id) => apply_to_subject(ledger, id, expected, events),
-        Stream::Subject(_) => Ok(()),
+        StreamId::System => apply_to_system(ledger, expected, events),
+        StreamId::Subject(id) if ledger.covers(id) => apply_to_subject(ledger, id, expected, events),
+        StreamId::Subject(_) => Ok(()),
     }
 }
 
 fn apply_to_subject<'e>(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     id: &SubjectId,
     expected: Option<Position>,
     events: impl Iterator<Item = (EventMeta, &'e Event)> + Clone,
@@ -122,7 +122,7 @@ fn is_about_one_that_left(subject: &Subject, event: &SubjectEvent) -> bool {
 }
 
 fn apply_to_system<'e>(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     mut expected: Option<Position>,
     events: impl Iterator<Item = (EventMeta, &'e Event)>,
 ) -> Result<(), IllegalEvent> {
@@ -141,7 +141,7 @@ fn apply_to_system<'e>(
 
 /// What an event of the authority's own stream says of sessions.
 fn reach_sessions(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     event: &SystemEvent,
     recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
@@ -149,7 +149,7 @@ fn reach_sessions(
         SystemEvent::TokensPresented(marks) => note_presented(ledger, marks, recorded),
         SystemEvent::SessionsSeen(marks) => note_seen(ledger, marks, recorded),
         SystemEvent::SelectionRevoked(event) => {
-            ledger.end_selected(Bulk::of(event, recorded));
+            ledger.end_selected(BulkRevocation::of(event, recorded));
             Ok(())
         }
         SystemEvent::CredentialIssued(_)
@@ -165,7 +165,7 @@ fn reach_sessions(
 }
 
 fn note_presented(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     marks: &TokensPresented,
     recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
@@ -179,7 +179,7 @@ fn note_presented(
 }
 
 fn note_seen(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     marks: &SessionsSeen,
     recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
@@ -193,7 +193,7 @@ fn note_seen(
 
 /// Changes the subject of a session that a mark names. Part of a history knows of other subjects' sessions nothing.
 fn change_session(
-    ledger: &mut impl Ledger,
+    ledger: &mut impl FoldTarget,
     session: SessionId,
     kind: EventKind,
     recorded: EventMeta,

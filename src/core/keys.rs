@@ -7,8 +7,8 @@ use serde::Serialize;
 pub use tenure_protocol::KeyId;
 
 use super::{
+    commit::EventMeta,
     id::Position,
-    record::EventMeta,
     time::{Seconds, Timestamp},
 };
 
@@ -38,7 +38,7 @@ impl KeyUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
-pub enum Retire {
+pub enum RetireMode {
     /// Its tokens work on until they end, or until a moment fixed now.
     #[n(0)]
     Overlap,
@@ -47,7 +47,7 @@ pub enum Retire {
     Now,
 }
 
-impl Retire {
+impl RetireMode {
     /// Both with their names in the API.
     pub const ALL: [(&str, Self); 2] = [("overlap", Self::Overlap), ("now", Self::Now)];
 }
@@ -69,7 +69,7 @@ pub struct KeyRotated {
     pub previous_key_id: Option<KeyId>,
     /// What becomes of that key; `None` for the first one.
     #[n(3)]
-    pub retire: Option<Retire>,
+    pub retire: Option<RetireMode>,
     /// When the tokens of that key stop working; `None` for the first one.
     #[n(4)]
     pub retire_at: Option<Timestamp>,
@@ -78,7 +78,7 @@ pub struct KeyRotated {
 /// What is known of a key; the key itself is not.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Key {
+pub struct KeyRecord {
     /// Its id.
     #[n(0)]
     pub id: KeyId,
@@ -90,13 +90,13 @@ pub struct Key {
     pub created_at: Timestamp,
     /// What became of the key before it; `None` for the first one.
     #[n(3)]
-    pub retired_previous: Option<Retire>,
+    pub retired_previous: Option<RetireMode>,
     /// When its tokens stop working; `None` as long as it seals.
     #[n(4)]
     pub retire_at: Option<Timestamp>,
 }
 
-impl Key {
+impl KeyRecord {
     /// Whether its tokens have stopped working.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.retire_at.is_some_and(|over| now >= over)
@@ -106,7 +106,7 @@ impl Key {
 /// When a session key sealed: what was granted after one position, up to another.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Sealing {
+pub struct SealingSpan {
     /// Its id.
     #[n(0)]
     pub key_id: KeyId,
@@ -118,7 +118,7 @@ pub struct Sealing {
     pub until: Option<Position>,
 }
 
-impl Sealing {
+impl SealingSpan {
     /// Whether it may have sealed a token between what was granted first and what was granted last.
     pub fn meets(&self, first: Position, last: Position) -> bool {
         last > self.after && self.until.is_none_or(|until| first <= until)
@@ -128,18 +128,18 @@ impl Sealing {
 /// All keys that there ever were, of each use in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Keys {
+pub struct KeyHistory {
     /// Those of session tokens.
     #[n(0)]
-    session: Vec<Key>,
+    session: Vec<KeyRecord>,
     /// Those of access tokens.
     #[n(1)]
-    access: Vec<Key>,
+    access: Vec<KeyRecord>,
 }
 
-impl Keys {
+impl KeyHistory {
     /// Those of this use, in the order in which they came: the last one seals.
-    pub fn of(&self, which: KeyUse) -> &[Key] {
+    pub fn of(&self, which: KeyUse) -> &[KeyRecord] {
         match which {
             KeyUse::Session => &self.session,
             KeyUse::Access => &self.access,
@@ -147,31 +147,31 @@ impl Keys {
     }
 
     /// The key that seals; `None` before the first start.
-    pub fn active(&self, which: KeyUse) -> Option<&Key> {
+    pub fn active(&self, which: KeyUse) -> Option<&KeyRecord> {
         self.of(which).last()
     }
 
     /// The key that sealed the tokens of what was granted at this position: see
     /// [`Session::granted`](super::session::Session::granted).
-    pub fn sealer_of(&self, granted: Position) -> Option<&Key> {
+    pub fn sealer_of(&self, granted: Position) -> Option<&KeyRecord> {
         self.session.iter().rev().find(|key| key.since < granted)
     }
 
     /// When a session key sealed; never, if there is no such key.
-    pub fn sealing_of(&self, id: &KeyId) -> Sealing {
+    pub fn sealing_of(&self, id: &KeyId) -> SealingSpan {
         let key_id = id.clone();
         match self.session.iter().position(|key| key.id == *id) {
             Some(index) => {
                 let until = self.session.get(index + 1).map(|next| next.since);
-                Sealing { key_id, after: self.session[index].since, until }
+                SealingSpan { key_id, after: self.session[index].since, until }
             }
-            None => Sealing { key_id, after: Position::ZERO, until: Some(Position::ZERO) },
+            None => SealingSpan { key_id, after: Position::ZERO, until: Some(Position::ZERO) },
         }
     }
 
     /// The key of the last rotation with an overlap.
-    pub fn last_overlap(&self, which: KeyUse) -> Option<&Key> {
-        let overlaps = |key: &&Key| key.retired_previous == Some(Retire::Overlap);
+    pub fn last_overlap(&self, which: KeyUse) -> Option<&KeyRecord> {
+        let overlaps = |key: &&KeyRecord| key.retired_previous == Some(RetireMode::Overlap);
         self.of(which).iter().rev().find(overlaps)
     }
 
@@ -183,15 +183,15 @@ impl Keys {
             KeyUse::Access => &mut self.access,
         };
         // Without an overlap the keys that were retiring already are over too.
-        let is_ending = |key: &Key| match event.retire {
-            Some(Retire::Now) => !key.is_over(recorded.at),
-            Some(Retire::Overlap) | None => key.retire_at.is_none(),
+        let is_ending = |key: &KeyRecord| match event.retire {
+            Some(RetireMode::Now) => !key.is_over(recorded.at),
+            Some(RetireMode::Overlap) | None => key.retire_at.is_none(),
         };
         for key in keys.iter_mut().filter(|key| is_ending(key)) {
             key.retire_at = event.retire_at;
         }
         let since = if keys.is_empty() { Position::ZERO } else { recorded.position };
-        keys.push(Key {
+        keys.push(KeyRecord {
             id: event.key_id.clone(),
             since,
             created_at: recorded.at,
@@ -211,8 +211,8 @@ impl Keys {
         }
         match (active, event.retire, event.retire_at) {
             (None, None, None) => Ok(()),
-            (Some(_), Some(Retire::Now), Some(over)) if over == at => Ok(()),
-            (Some(_), Some(Retire::Overlap), Some(over)) if over >= at => Ok(()),
+            (Some(_), Some(RetireMode::Now), Some(over)) if over == at => Ok(()),
+            (Some(_), Some(RetireMode::Overlap), Some(over)) if over >= at => Ok(()),
             (None | Some(_), _, _) => Err("what becomes of the key before it does not fit"),
         }
     }
@@ -226,7 +226,7 @@ mod tests {
         format!("k4.{kind}.{}", letter.to_string().repeat(44)).parse().unwrap()
     }
 
-    fn rotated(letter: char, previous: Option<char>, retire: Option<(Retire, i64)>) -> KeyRotated {
+    fn rotated(letter: char, previous: Option<char>, retire: Option<(RetireMode, i64)>) -> KeyRotated {
         KeyRotated {
             which: KeyUse::Session,
             key_id: id("lid", letter),
@@ -240,7 +240,7 @@ mod tests {
         EventMeta { position: Position(position), at: Timestamp::from_millis(at) }
     }
 
-    fn ends(keys: &Keys) -> Vec<Option<i64>> {
+    fn ends(keys: &KeyHistory) -> Vec<Option<i64>> {
         keys.of(KeyUse::Session).iter().map(|key| key.retire_at.map(Timestamp::as_millis)).collect()
     }
 
@@ -255,10 +255,10 @@ mod tests {
 
     #[test]
     fn each_key_seals_until_the_next_one_does() {
-        let mut keys = Keys::default();
+        let mut keys = KeyHistory::default();
         keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
-        keys.rotate(&rotated('b', Some('a'), Some((Retire::Overlap, 90))), recorded(7, 30)).unwrap();
-        keys.rotate(&rotated('c', Some('b'), Some((Retire::Overlap, 95))), recorded(9, 40)).unwrap();
+        keys.rotate(&rotated('b', Some('a'), Some((RetireMode::Overlap, 90))), recorded(7, 30)).unwrap();
+        keys.rotate(&rotated('c', Some('b'), Some((RetireMode::Overlap, 95))), recorded(9, 40)).unwrap();
         assert_eq!(ends(&keys), [Some(90), Some(95), None]);
         let sealer = |position| keys.sealer_of(Position(position)).unwrap().id.clone();
         assert_eq!([1, 6, 8, 10].map(sealer), ['a', 'a', 'b', 'c'].map(|letter| id("lid", letter)));
@@ -267,7 +267,7 @@ mod tests {
         {
             let (after, until) = (Position(after), until.map(Position));
             let key_id = id("lid", letter);
-            assert_eq!(keys.sealing_of(&key_id), Sealing { key_id, after, until });
+            assert_eq!(keys.sealing_of(&key_id), SealingSpan { key_id, after, until });
         }
         let last = keys.last_overlap(KeyUse::Session).unwrap();
         assert_eq!((last.created_at, last.since), (Timestamp::from_millis(40), Position(9)));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_key_meets_what_it_may_have_sealed() {
-        let sealing = |after, until: Option<u64>| Sealing {
+        let sealing = |after, until: Option<u64>| SealingSpan {
             key_id: id("lid", 'a'),
             after: Position(after),
             until: until.map(Position),
@@ -296,26 +296,26 @@ mod tests {
 
     #[test]
     fn without_an_overlap_every_key_before_is_over_and_those_that_were_keep_their_end() {
-        let mut keys = Keys::default();
+        let mut keys = KeyHistory::default();
         keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
-        keys.rotate(&rotated('b', Some('a'), Some((Retire::Overlap, 20))), recorded(3, 10)).unwrap();
-        keys.rotate(&rotated('c', Some('b'), Some((Retire::Overlap, 90))), recorded(4, 30)).unwrap();
-        keys.rotate(&rotated('d', Some('c'), Some((Retire::Now, 40))), recorded(5, 40)).unwrap();
+        keys.rotate(&rotated('b', Some('a'), Some((RetireMode::Overlap, 20))), recorded(3, 10)).unwrap();
+        keys.rotate(&rotated('c', Some('b'), Some((RetireMode::Overlap, 90))), recorded(4, 30)).unwrap();
+        keys.rotate(&rotated('d', Some('c'), Some((RetireMode::Now, 40))), recorded(5, 40)).unwrap();
         assert_eq!(ends(&keys), [Some(20), Some(40), Some(40), None]);
     }
 
     #[test]
     fn what_cannot_follow_changes_nothing() {
-        let mut keys = Keys::default();
+        let mut keys = KeyHistory::default();
         keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
         let before = keys.clone();
         for wrong in [
-            rotated('a', Some('a'), Some((Retire::Now, 20))),
+            rotated('a', Some('a'), Some((RetireMode::Now, 20))),
             rotated('b', None, None),
-            rotated('b', Some('c'), Some((Retire::Now, 20))),
+            rotated('b', Some('c'), Some((RetireMode::Now, 20))),
             rotated('b', Some('a'), None),
-            rotated('b', Some('a'), Some((Retire::Now, 21))),
-            rotated('b', Some('a'), Some((Retire::Overlap, 19))),
+            rotated('b', Some('a'), Some((RetireMode::Now, 21))),
+            rotated('b', Some('a'), Some((RetireMode::Overlap, 19))),
         ] {
             assert!(keys.rotate(&wrong, recorded(3, 20)).is_err(), "{wrong:?}");
             assert_eq!(keys, before);

@@ -8,24 +8,24 @@ pub mod activity;
 pub mod budget;
 pub mod bulk;
 pub mod command;
+pub mod commit;
 pub mod decide;
 pub mod epoch;
 pub mod event;
 pub mod evolve;
 pub mod fold;
+pub mod interned;
 pub mod keys;
 mod kind;
-mod matched;
+mod match_count;
 pub mod observed;
 pub mod policy;
 mod profile;
-pub mod record;
 pub mod refusal;
 #[cfg(feature = "utoipa")]
 mod schema;
 pub mod scope;
 pub mod session;
-pub mod shared;
 pub mod state;
 pub mod subject;
 pub mod suspension;
@@ -39,11 +39,11 @@ pub use tenure_protocol::{
     Seconds, SessionId, SubjectId, Timestamp, WebhookId, amount, id, time, token,
 };
 
-pub use activity::Mode;
+pub use activity::SessionMode;
+pub use commit::{Actor, Commit, StreamId};
 pub use epoch::{EpochPosition, Epochs};
 pub use event::{Event, EventKind, KindSet, SubjectEvent, SystemEvent};
 pub use keys::{KeyId, KeyUse};
 pub use policy::Policy;
-pub use record::{Actor, Commit, Stream};
 pub use text::SealedText;
 pub use webhook::NoticeKind;

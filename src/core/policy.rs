@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{activity::Mode, time::Seconds};
+use super::{activity::SessionMode, time::Seconds};
 
 pub use tenure_protocol::limits::{OnLimit, OnReuse};
 
@@ -135,10 +135,10 @@ const SLIDING_IDLE_TIMEOUT: Seconds = Seconds(1_800);
 
 impl Policy {
     /// After how long without use a session of this mode ends that asks for no other time.
-    pub fn usual_idle_timeout(&self, mode: Mode) -> Option<Seconds> {
+    pub fn usual_idle_timeout(&self, mode: SessionMode) -> Option<Seconds> {
         let unset = match mode {
-            Mode::Fixed => None,
-            Mode::Sliding => Some(SLIDING_IDLE_TIMEOUT),
+            SessionMode::Fixed => None,
+            SessionMode::Sliding => Some(SLIDING_IDLE_TIMEOUT),
         };
         self.idle_timeout.or(unset)
     }

@@ -9,7 +9,7 @@ use super::{id::OwnerId, policy::OnLimit, text::SealedText};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct Profile {
+pub struct SubjectProfile {
     /// What people call it.
     #[n(0)]
     #[serde(skip)]
@@ -52,7 +52,7 @@ pub enum SubjectKind {
 
 /// What becomes of one part of a registration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Change<T> {
+pub enum PartChange<T> {
     /// It stays as it is.
     #[default]
     Keep,
@@ -60,7 +60,7 @@ pub enum Change<T> {
     To(Option<T>),
 }
 
-impl<T: Clone> Change<T> {
+impl<T: Clone> PartChange<T> {
     fn applied_to(&self, known: Option<&T>) -> Option<T> {
         match self {
             Self::Keep => known.cloned(),
@@ -72,26 +72,26 @@ impl<T: Clone> Change<T> {
 /// What is to change of a registration, part by part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileChanges {
-    /// See [`Profile::name`].
-    pub name: Change<SealedText>,
-    /// See [`Profile::kind`].
-    pub kind: Change<SubjectKind>,
-    /// See [`Profile::owner_id`].
-    pub owner_id: Change<OwnerId>,
-    /// See [`Profile::max_sessions`].
-    pub max_sessions: Change<u32>,
-    /// See [`Profile::max_sessions_per_device`].
-    pub max_sessions_per_device: Change<u32>,
-    /// See [`Profile::on_limit`].
-    pub on_limit: Change<OnLimit>,
-    /// See [`Profile::on_device_limit`].
-    pub on_device_limit: Change<OnLimit>,
+    /// See [`SubjectProfile::name`].
+    pub name: PartChange<SealedText>,
+    /// See [`SubjectProfile::kind`].
+    pub kind: PartChange<SubjectKind>,
+    /// See [`SubjectProfile::owner_id`].
+    pub owner_id: PartChange<OwnerId>,
+    /// See [`SubjectProfile::max_sessions`].
+    pub max_sessions: PartChange<u32>,
+    /// See [`SubjectProfile::max_sessions_per_device`].
+    pub max_sessions_per_device: PartChange<u32>,
+    /// See [`SubjectProfile::on_limit`].
+    pub on_limit: PartChange<OnLimit>,
+    /// See [`SubjectProfile::on_device_limit`].
+    pub on_device_limit: PartChange<OnLimit>,
 }
 
 impl ProfileChanges {
     /// The whole registration after these changes.
-    pub fn applied_to(&self, known: &Profile) -> Profile {
-        Profile {
+    pub fn applied_to(&self, known: &SubjectProfile) -> SubjectProfile {
+        SubjectProfile {
             name: self.name.applied_to(known.name.as_ref()),
             kind: self.kind.applied_to(known.kind.as_ref()),
             owner_id: self.owner_id.applied_to(known.owner_id.as_ref()),
@@ -105,7 +105,7 @@ impl ProfileChanges {
     }
 }
 
-impl Profile {
+impl SubjectProfile {
     /// The same registration; where it names no owner or limit, the known ones.
     #[must_use]
     pub fn or_policy_of(self, known: &Self) -> Self {

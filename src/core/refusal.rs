@@ -1,10 +1,10 @@
 //! A refusal is an answer to a caller, with all that the answer needs. It is not an internal error.
 
 use super::{
-    budget::Constraint,
-    event::{SubjectEvent, Trigger},
+    budget::ConstraintKind,
+    event::{EndTrigger, SubjectEvent},
     id::{Position, SessionId},
-    session::Status,
+    session::SessionStatus,
     time::{Seconds, Timestamp},
 };
 
@@ -58,7 +58,7 @@ pub enum Refusal {
         /// By which event.
         caused_by: Position,
         /// What ended it.
-        trigger: Trigger,
+        trigger: EndTrigger,
     },
     /// The session ends with this refusal: the token is the second of two that contest it. Where that end stands is
     /// known once it is recorded; see [`Refusal::recorded_at`].
@@ -140,7 +140,7 @@ pub enum Refusal {
     #[error("the session is not active")]
     SessionNotActive {
         /// What it is instead.
-        status: Status,
+        status: SessionStatus,
         /// The event that ended it, or that fixed its period.
         caused_by: Position,
     },
@@ -148,7 +148,7 @@ pub enum Refusal {
     #[error("the use goes beyond {}", .constraint.name())]
     ConstraintViolated {
         /// The first constraint that does not hold.
-        constraint: Constraint,
+        constraint: ConstraintKind,
         /// The event that fixed it.
         caused_by: Position,
     },
@@ -182,7 +182,7 @@ impl Refusal {
     pub fn recorded_at(self, last: Option<Position>) -> Self {
         match (self, last) {
             (Self::EndsForReuse, Some(caused_by)) => {
-                Self::SessionRevoked { caused_by, trigger: Trigger::TokenReuse }
+                Self::SessionRevoked { caused_by, trigger: EndTrigger::TokenReuse }
             }
             (other, _) => other,
         }
@@ -233,14 +233,14 @@ pub fn listed(errors: &[FieldError]) -> String {
 
 /// A refusal, and the facts that it leaves behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RecordedRefusal {
     /// The answer to the caller.
     pub refusal: Refusal,
     /// What is recorded of it; mostly nothing.
     pub record: Vec<SubjectEvent>,
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for RecordedRefusal {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, record: Vec::new() }
     }

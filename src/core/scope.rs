@@ -4,16 +4,16 @@ use super::id::SubjectId;
 
 /// The part of the history that a state is folded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum FoldScope {
     /// All of it.
     Everything,
     /// One subject: its own events, and what the authority's say of its sessions.
     Subject(SubjectId),
     /// The authority itself and some of the subjects.
-    Slice(Slice),
+    Slice(SubjectSlice),
 }
 
-impl Scope {
+impl FoldScope {
     /// Whether a subject is in it.
     pub fn covers(&self, id: &SubjectId) -> bool {
         match self {
@@ -26,14 +26,14 @@ impl Scope {
 
 /// Some of the subjects, chosen by a hash of their ids: one of `of` slices of about the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub struct SubjectSlice {
     /// Which, from 0.
     pub number: u64,
     /// How many there are; at least one.
     pub of: u64,
 }
 
-impl Slice {
+impl SubjectSlice {
     /// Whether a subject is in it.
     pub fn has(self, id: &SubjectId) -> bool {
         let hash = blake3::hash(id.as_str().as_bytes());

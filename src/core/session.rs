@@ -5,16 +5,18 @@ use std::{cell::RefCell, num::NonZeroU32, thread::LocalKey};
 use minicbor::{Decode, Encode};
 use triomphe::Arc;
 
-pub use tenure_protocol::session::Status;
+pub use tenure_protocol::session::SessionStatus;
 
 use super::{
-    activity::Activity,
+    activity::SessionActivity,
     budget::{Budget, Constraints, Usage, unused},
-    event::{Device, ExpiringSoon, ExpiryCause, Purpose, RejectionCode, Terms, Trigger},
+    event::{
+        EndTrigger, ExpiringSoon, ExpiryCause, RejectionCode, SessionDevice, SessionPurpose, SessionTerms,
+    },
     id::{Digest16, Generation, Position, SessionId, SubjectId},
+    interned::{Interned, RecentValues, Shareable},
     policy::{OnReuse, Policy},
-    shared::{Recent, Shareable, Shared},
-    suspension::Suspension,
+    suspension::SubjectSuspension,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
@@ -39,7 +41,7 @@ pub struct Session {
     pub subject: SubjectId,
     /// Its limits, fixed at creation.
     #[n(2)]
-    pub terms: Shared<Terms>,
+    pub terms: Interned<SessionTerms>,
     /// When it began.
     #[n(3)]
     pub created_at: Timestamp,
@@ -60,16 +62,16 @@ pub struct Session {
     pub granted: Position,
     /// Its latest renewal.
     #[n(9)]
-    pub renewal: Option<Box<Renewal>>,
+    pub renewal: Option<Box<LatestRenewal>>,
     /// The refusals already recorded for this generation.
     #[n(10)]
     pub refused: RefusedCodes,
     /// What only some sessions have.
     #[n(11)]
-    pub details: Option<Box<Details>>,
+    pub details: Option<Box<SessionDetails>>,
     /// How it was ended, once it was.
     #[n(12)]
-    pub revocation: Option<Box<Revocation>>,
+    pub revocation: Option<Box<SessionRevocation>>,
     /// What was announced of it already, and is announced only once.
     #[n(13)]
     pub said: OneTimeFlags,
@@ -91,7 +93,7 @@ impl RenewAfter {
 /// A session's latest renewal, and what the lost-reply rule must know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Renewal {
+pub struct LatestRenewal {
     /// When it was granted.
     #[n(0)]
     pub at: Timestamp,
@@ -106,7 +108,7 @@ pub struct Renewal {
 /// What only some sessions have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Details {
+pub struct SessionDetails {
     /// The device that it belongs to.
     #[n(0)]
     pub device: Option<KnownDevice>,
@@ -121,10 +123,10 @@ pub struct Details {
     pub budget: Option<Box<Budget>>,
     /// When it was last used; only of a session with an `idleTimeout`.
     #[n(4)]
-    pub activity: Option<Box<Activity>>,
+    pub activity: Option<Box<SessionActivity>>,
 }
 
-impl Details {
+impl SessionDetails {
     fn device_name(&self) -> Option<&SealedText> {
         self.device.as_ref()?.name.as_ref()
     }
@@ -142,8 +144,8 @@ pub struct KnownDevice {
     pub name: Option<SealedText>,
 }
 
-impl From<Device> for KnownDevice {
-    fn from(device: Device) -> Self {
+impl From<SessionDevice> for KnownDevice {
+    fn from(device: SessionDevice) -> Self {
         Self { digest: device.digest, name: Some(device.name) }
     }
 }
@@ -151,7 +153,7 @@ impl From<Device> for KnownDevice {
 /// How a session was ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Revocation {
+pub struct SessionRevocation {
     /// When.
     #[n(0)]
     pub at: Timestamp,
@@ -160,7 +162,7 @@ pub struct Revocation {
     pub position: Position,
     /// What ended it.
     #[n(2)]
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
     /// Why, as given by the caller who revoked it.
     #[n(3)]
     pub reason: Option<SealedText>,
@@ -217,7 +219,7 @@ impl OneTimeFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// Its session was ended, and what ended it.
-    Revoked(Trigger),
+    Revoked(EndTrigger),
     /// Its subject is suspended.
     Suspended {
         /// By which event.
@@ -236,7 +238,8 @@ pub enum TokenFault {
 impl Session {
     /// Whether there is text about people in it.
     pub fn has_text(&self) -> bool {
-        let of_details = |details: &Details| details.device_name().is_some() || details.metadata.is_some();
+        let of_details =
+            |details: &SessionDetails| details.device_name().is_some() || details.metadata.is_some();
         self.details.as_deref().is_some_and(of_details)
             || self.revocation.as_ref().is_some_and(|revocation| revocation.reason.is_some())
     }
@@ -360,13 +363,13 @@ impl Session {
     }
 
     /// What it is at this moment.
-    pub fn status(&self, now: Timestamp) -> Status {
+    pub fn status(&self, now: Timestamp) -> SessionStatus {
         if self.revocation.is_some() {
-            Status::Revoked
+            SessionStatus::Revoked
         } else if self.has_ended(now) {
-            Status::Expired
+            SessionStatus::Expired
         } else {
-            Status::Active
+            SessionStatus::Active
         }
     }
 
@@ -375,7 +378,7 @@ impl Session {
     pub fn judge(
         &self,
         generation: Generation,
-        suspension: Option<&Suspension>,
+        suspension: Option<&SubjectSuspension>,
         now: Timestamp,
     ) -> Result<(), TokenFault> {
         if let Some(revocation) = &self.revocation {
@@ -441,7 +444,7 @@ impl Session {
 
     /// Whether it is a sign-in to the console.
     pub fn is_of_console(&self) -> bool {
-        self.terms.purpose == Some(Purpose::Console)
+        self.terms.purpose == Some(SessionPurpose::Console)
     }
 
     /// The name of its device; `None` once erased.
@@ -475,11 +478,11 @@ impl Session {
 }
 
 thread_local! {
-    static RECENT_TERMS: Recent<Terms> = const { RefCell::new(Vec::new()) };
+    static RECENT_TERMS: RecentValues<SessionTerms> = const { RefCell::new(Vec::new()) };
 }
 
-impl Shareable for Terms {
-    fn recent() -> &'static LocalKey<Recent<Self>> {
+impl Shareable for SessionTerms {
+    fn recent() -> &'static LocalKey<RecentValues<Self>> {
         &RECENT_TERMS
     }
 }
@@ -501,7 +504,7 @@ mod tests {
     #[test]
     fn details_fit_in_96_bytes() {
         // The allocator's next larger class is 112. A budget takes one word here, and is elsewhere.
-        assert!(size_of::<Details>() <= 96, "{}", size_of::<Details>());
+        assert!(size_of::<SessionDetails>() <= 96, "{}", size_of::<SessionDetails>());
     }
 
     #[test]

@@ -7,55 +7,55 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
 use super::{
-    bulk::{self, Bulk},
+    bulk::{self, BulkRevocation},
+    commit::Commit,
     evolve::IllegalEvent,
-    fold::{self, Ledger},
+    fold::{self, FoldTarget},
     id::{Position, SessionId, SubjectId},
-    record::Commit,
-    scope::Scope,
+    scope::FoldScope,
     session::Session,
-    subject::{Registration, Standing, Subject},
-    system::System,
+    subject::{ProfileAndSuspension, Subject, SubjectRegistration},
+    system::SystemState,
     time::Timestamp,
-    trim::Horizon,
+    trim::TrimHorizon,
 };
 
 /// The state of every stream, or of those in its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct AuthorityState {
     /// What part of the history it is of.
-    pub scope: Scope,
+    pub scope: FoldScope,
     /// The last position that it reflects; 0 for the empty log.
     pub position: Position,
     /// When that was recorded.
     pub recorded_at: Timestamp,
     /// The authority's own.
-    pub system: System,
+    pub system: SystemState,
     /// The subjects.
     pub subjects: HashMap<SubjectId, Subject>,
     /// Whose each session is.
     pub holders: HashMap<SessionId, SubjectId>,
     /// Behind which ended sessions were taken out of it; not part of its canonical bytes.
-    pub horizon: Horizon,
+    pub horizon: TrimHorizon,
 }
 
-impl Default for State {
+impl Default for AuthorityState {
     fn default() -> Self {
         Self {
-            scope: Scope::Everything,
+            scope: FoldScope::Everything,
             position: Position::ZERO,
             recorded_at: Timestamp::ZERO,
-            system: System::default(),
+            system: SystemState::default(),
             subjects: HashMap::new(),
             holders: HashMap::new(),
-            horizon: Horizon::default(),
+            horizon: TrimHorizon::default(),
         }
     }
 }
 
-impl State {
+impl AuthorityState {
     /// Of nothing yet, to fold this part of the history into.
-    pub fn of(scope: Scope) -> Self {
+    pub fn of(scope: FoldScope) -> Self {
         Self { scope, ..Self::default() }
     }
 
@@ -71,7 +71,7 @@ impl State {
     /// the commits of other parts.
     ///
     /// # Errors
-    /// As [`State::apply`].
+    /// As [`AuthorityState::apply`].
     pub fn apply_at(&mut self, first: Position, commit: &Commit) -> Result<(), IllegalEvent> {
         self.apply_part(first, commit, 0..commit.events.len())
     }
@@ -80,7 +80,7 @@ impl State {
     /// added.
     ///
     /// # Errors
-    /// As [`State::apply`].
+    /// As [`AuthorityState::apply`].
     pub fn apply_part(
         &mut self,
         first: Position,
@@ -106,13 +106,13 @@ impl State {
 }
 
 /// Here the end of a selection is written into the sessions at once.
-impl Ledger for State {
+impl FoldTarget for AuthorityState {
     fn covers(&self, id: &SubjectId) -> bool {
         self.scope.covers(id)
     }
 
     fn is_whole(&self) -> bool {
-        self.scope == Scope::Everything
+        self.scope == FoldScope::Everything
     }
 
     fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
@@ -135,11 +135,11 @@ impl Ledger for State {
         self.holders.insert(session, id.clone());
     }
 
-    fn system(&mut self) -> Option<&mut System> {
-        (!matches!(self.scope, Scope::Subject(_))).then_some(&mut self.system)
+    fn system(&mut self) -> Option<&mut SystemState> {
+        (!matches!(self.scope, FoldScope::Subject(_))).then_some(&mut self.system)
     }
 
-    fn end_selected(&mut self, bulk: Bulk) {
+    fn end_selected(&mut self, bulk: BulkRevocation) {
         let bulks = [bulk];
         match &bulks[0].selector.subject_id {
             Some(id) => {
@@ -152,7 +152,7 @@ impl Ledger for State {
     }
 }
 
-impl<C> Encode<C> for State {
+impl<C> Encode<C> for AuthorityState {
     fn encode<W: encode::Write>(
         &self,
         e: &mut Encoder<W>,
@@ -170,7 +170,7 @@ impl<C> Encode<C> for State {
     }
 }
 
-impl<'b, C> Decode<'b, C> for State {
+impl<'b, C> Decode<'b, C> for AuthorityState {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         expect_array(d, 4)?;
         let mut state = Self {
@@ -220,13 +220,13 @@ impl<'b, C> Decode<'b, C> for Subject {
 }
 
 /// An unsuspended subject is written as before there were suspensions.
-impl<C> Encode<C> for Registration {
+impl<C> Encode<C> for SubjectRegistration {
     fn encode<W: encode::Write>(
         &self,
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        let Standing { profile, suspension } = &*self.standing;
+        let ProfileAndSuspension { profile, suspension } = &*self.standing;
         e.array(if suspension.is_some() { 5 } else { 4 })?.encode_with(profile, ctx)?;
         e.encode_with(self.created_at, ctx)?.encode_with(self.updated_at, ctx)?;
         e.encode_with(self.created, ctx)?;
@@ -234,7 +234,7 @@ impl<C> Encode<C> for Registration {
     }
 }
 
-impl<'b, C> Decode<'b, C> for Registration {
+impl<'b, C> Decode<'b, C> for SubjectRegistration {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         let length = counted(d)?;
         let profile = d.decode_with(ctx)?;
@@ -245,7 +245,12 @@ impl<'b, C> Decode<'b, C> for Registration {
             5 => Some(d.decode_with(ctx)?),
             _ => return Err(decode::Error::message("an array of another length")),
         };
-        Ok(Self { standing: Standing { profile, suspension }.into(), created_at, updated_at, created })
+        Ok(Self {
+            standing: ProfileAndSuspension { profile, suspension }.into(),
+            created_at,
+            updated_at,
+            created,
+        })
     }
 }
 

@@ -5,12 +5,12 @@ use std::{cell::RefCell, thread::LocalKey};
 use triomphe::Arc;
 
 use super::{
-    event::Profile,
+    event::SubjectProfile,
     id::{Digest16, Position, SessionId, SubjectId},
+    interned::{Interned, RecentValues, Shareable},
     policy::{OnLimit, Policy},
     session::{Session, SharedSession},
-    shared::{Recent, Shareable, Shared},
-    suspension::Suspension,
+    suspension::SubjectSuspension,
     time::Timestamp,
 };
 
@@ -20,7 +20,7 @@ pub struct Subject {
     /// Its name.
     pub id: SubjectId,
     /// Its registration; `None` before the first.
-    pub registration: Option<Registration>,
+    pub registration: Option<SubjectRegistration>,
     /// The last position of its stream; 0 for none.
     pub version: Position,
     /// Its sessions, ended ones included, by id.
@@ -29,9 +29,9 @@ pub struct Subject {
 
 /// What is registered of a subject, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
+pub struct SubjectRegistration {
     /// What is registered, and whether it is suspended.
-    pub standing: Shared<Standing>,
+    pub standing: Interned<ProfileAndSuspension>,
     /// When it was first registered.
     pub created_at: Timestamp,
     /// When its registration was last replaced.
@@ -43,16 +43,16 @@ pub struct Registration {
 /// What is registered of a subject, and its suspension. Many subjects are registered in the same words, and few are
 /// suspended, so equal ones are kept once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ProfileAndSuspension {
     /// What was said of it.
-    pub profile: Profile,
+    pub profile: SubjectProfile,
     /// Its suspension, until lifted or its end is recorded.
-    pub suspension: Option<Suspension>,
+    pub suspension: Option<SubjectSuspension>,
 }
 
 /// One limit on active sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct SessionLimit {
     /// How many may be active.
     pub most: u32,
     /// What happens to one more.
@@ -60,11 +60,11 @@ pub struct Limit {
 }
 
 thread_local! {
-    static RECENT_STANDINGS: Recent<Standing> = const { RefCell::new(Vec::new()) };
+    static RECENT_STANDINGS: RecentValues<ProfileAndSuspension> = const { RefCell::new(Vec::new()) };
 }
 
-impl Shareable for Standing {
-    fn recent() -> &'static LocalKey<Recent<Self>> {
+impl Shareable for ProfileAndSuspension {
+    fn recent() -> &'static LocalKey<RecentValues<Self>> {
         &RECENT_STANDINGS
     }
 }
@@ -76,17 +76,17 @@ impl Subject {
     }
 
     /// Its registration's content.
-    pub fn profile(&self) -> Option<&Profile> {
+    pub fn profile(&self) -> Option<&SubjectProfile> {
         self.registration.as_ref().map(|registration| &registration.standing.profile)
     }
 
     /// Its suspension as it was last recorded, which may have ended by itself since.
-    pub fn suspension(&self) -> Option<&Suspension> {
+    pub fn suspension(&self) -> Option<&SubjectSuspension> {
         self.registration.as_ref()?.standing.suspension.as_ref()
     }
 
     /// The suspension in force at this moment.
-    pub fn suspension_at(&self, now: Timestamp) -> Option<&Suspension> {
+    pub fn suspension_at(&self, now: Timestamp) -> Option<&SubjectSuspension> {
         self.suspension().filter(|suspension| suspension.is_in_force(now))
     }
 
@@ -149,18 +149,18 @@ impl Subject {
     }
 
     /// The limit on its active sessions.
-    pub fn limit(&self, policy: &Policy) -> Limit {
+    pub fn limit(&self, policy: &Policy) -> SessionLimit {
         let profile = self.profile();
-        Limit {
+        SessionLimit {
             most: profile.and_then(|own| own.max_sessions).unwrap_or(policy.per_subject),
             on_limit: profile.and_then(|own| own.on_limit).unwrap_or(policy.on_limit),
         }
     }
 
     /// The limit on the active sessions of one of its devices.
-    pub fn device_limit(&self, policy: &Policy) -> Limit {
+    pub fn device_limit(&self, policy: &Policy) -> SessionLimit {
         let profile = self.profile();
-        Limit {
+        SessionLimit {
             most: profile.and_then(|own| own.max_sessions_per_device).unwrap_or(policy.per_device),
             on_limit: profile.and_then(|own| own.on_device_limit).unwrap_or(policy.on_device_limit),
         }

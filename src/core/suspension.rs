@@ -5,9 +5,9 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
+    commit::{Actor, EventMeta},
     event::Role,
     id::Position,
-    record::{Actor, EventMeta},
     refusal::Refusal,
     text::SealedText,
     time::Timestamp,
@@ -58,7 +58,7 @@ impl SubjectResumed {
 /// The suspension of a subject as it was last recorded. It may have ended by itself since.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Suspension {
+pub struct SubjectSuspension {
     /// When it was recorded.
     #[n(0)]
     pub at: Timestamp,
@@ -80,7 +80,7 @@ pub struct Suspension {
     pub is_admins: bool,
 }
 
-impl Suspension {
+impl SubjectSuspension {
     /// Whether it is in force at this moment. Every path asks this one predicate.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)

@@ -8,7 +8,7 @@ use super::{
     epoch::Epochs,
     event::Role,
     id::{CredentialId, OwnerId, Position, WebhookId},
-    keys::Keys,
+    keys::KeyHistory,
     policy::Policy,
     text::SealedText,
     time::Timestamp,
@@ -18,7 +18,7 @@ use super::{
 /// The state of the system stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct System {
+pub struct SystemState {
     /// The last position of its stream; 0 for none.
     #[n(0)]
     pub version: Position,
@@ -35,7 +35,7 @@ pub struct System {
     /// The keys that prove tokens, retired ones included.
     #[n(4)]
     #[cbor(default)]
-    pub keys: Keys,
+    pub keys: KeyHistory,
     /// The epochs that began after the first one.
     #[n(5)]
     #[cbor(default)]
@@ -100,7 +100,7 @@ impl Credential {
     }
 }
 
-impl System {
+impl SystemState {
     /// The limits in force. They are recorded before anything else is decided.
     pub fn policy_in_force(&self) -> &Policy {
         self.policy.as_ref().expect("a start records the policy first")

@@ -1,33 +1,33 @@
 //! Sessions that ended long ago leave memory. What is left is the same state without them, and folding goes on from it
 //! as before: a late event about a session that left changes nothing that is kept.
 //!
-//! The history keeps everything, so whoever compares memory with it trims both sides by the same [`Horizon`].
+//! The history keeps everything, so whoever compares memory with it trims both sides by the same [`TrimHorizon`].
 
 use super::{
     id::Position,
     session::{OneTimeFact, Session, SharedSession},
-    state::State,
+    state::AuthorityState,
     subject::Subject,
     time::Timestamp,
 };
 
 /// Up to where ended sessions leave: those that had ended by this moment and by this position. It only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon {
+pub struct TrimHorizon {
     /// The last event that counts.
     pub position: Position,
     /// The latest end that counts.
     pub moment: Timestamp,
 }
 
-impl Default for Horizon {
+impl Default for TrimHorizon {
     /// Behind which there is nothing.
     fn default() -> Self {
         Self { position: Position::ZERO, moment: Timestamp::ZERO }
     }
 }
 
-impl Horizon {
+impl TrimHorizon {
     /// Whether anything may be behind it.
     pub const fn is_there(self) -> bool {
         self.position.0 > 0
@@ -56,7 +56,7 @@ impl Horizon {
 }
 
 /// Takes the sessions behind a horizon out of a subject, and gives them.
-pub fn trim_subject(subject: &mut Subject, horizon: Horizon) -> Vec<SharedSession> {
+pub fn trim_subject(subject: &mut Subject, horizon: TrimHorizon) -> Vec<SharedSession> {
     let left: Vec<_> = subject.sessions.iter().filter(|session| horizon.is_past(session)).cloned().collect();
     if !left.is_empty() {
         subject.sessions.retain(|session| !horizon.is_past(session));
@@ -66,7 +66,7 @@ pub fn trim_subject(subject: &mut Subject, horizon: Horizon) -> Vec<SharedSessio
 }
 
 /// Takes the sessions behind a horizon out of a state.
-pub fn trim(state: &mut State, horizon: Horizon) {
+pub fn trim(state: &mut AuthorityState, horizon: TrimHorizon) {
     for subject in state.subjects.values_mut() {
         for session in trim_subject(subject, horizon) {
             state.holders.remove(&session.id);

@@ -240,13 +240,13 @@ fn check(path: &Path, metadata: &fs::Metadata, right: u32) -> Result<(), KeyFile
 
 /// How the writing of some key files has been going: whether the last time failed, and how often it did.
 #[derive(Debug)]
-pub struct Writes {
+pub struct WriteHealth {
     name: &'static str,
     failures: AtomicU64,
     failing: Mutex<Option<String>>,
 }
 
-impl Writes {
+impl WriteHealth {
     /// Of files of this name, below the data directory.
     pub const fn of(name: &'static str) -> Self {
         Self { name, failures: AtomicU64::new(0), failing: Mutex::new(None) }

@@ -18,15 +18,15 @@ pub const PUBLIC: u32 = 0o666;
 /// A file about to be replaced.
 ///
 /// It can be made *before* the request whose answer it will hold, so that a directory that cannot be written to is found
-/// while there is nothing to lose. Dropped without [`Replacement::commit`], it leaves nothing behind.
+/// while there is nothing to lose. Dropped without [`FileReplacement::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Replacement {
+pub struct FileReplacement {
     target: PathBuf,
     beside: PathBuf,
     file: File,
 }
 
-impl Replacement {
+impl FileReplacement {
     /// Prepares to replace, or make, the file at `target` by way of a new file whose name is that of `target` and
     /// `ending`. What a crash left there is removed: it may be readable by others, or half of something.
     pub fn new(target: &Path, ending: &str, mode: u32) -> io::Result<Self> {
@@ -64,16 +64,16 @@ impl Replacement {
     }
 }
 
-impl Drop for Replacement {
+impl Drop for FileReplacement {
     fn drop(&mut self) {
         // After a commit it has its new name, and there is nothing to remove.
         let _ = fs::remove_file(&self.beside);
     }
 }
 
-/// Replaces, or makes, the file at `target` by way of a new file beside it; see [`Replacement::new`].
+/// Replaces, or makes, the file at `target` by way of a new file beside it; see [`FileReplacement::new`].
 pub fn replace(target: &Path, ending: &str, mode: u32, content: &[u8]) -> io::Result<()> {
-    Replacement::new(target, ending, mode)?.commit(content)
+    FileReplacement::new(target, ending, mode)?.commit(content)
 }
 
 /// The directory that a file is in.
@@ -97,7 +97,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("note");
         replace(&path, ".new", PUBLIC, b"old").unwrap();
-        let begun = Replacement::new(&path, ".new", PRIVATE).unwrap();
+        let begun = FileReplacement::new(&path, ".new", PRIVATE).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         begun.commit(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -111,7 +111,7 @@ mod tests {
         let path = directory.path().join("key");
         let beside = directory.path().join("key.tmp");
         fs::write(&beside, "of a crash, and readable by others").unwrap();
-        drop(Replacement::new(&path, ".tmp", PRIVATE).unwrap());
+        drop(FileReplacement::new(&path, ".tmp", PRIVATE).unwrap());
         assert!(!path.exists() && !beside.exists());
         let error = replace(directory.path(), ".tmp", PRIVATE, b"").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);

@@ -9,11 +9,11 @@ use reqwest::{
 use tenure_protocol::Secret;
 use url::Url;
 
-use crate::outbound::{self, Plaintext, Unread};
+use crate::outbound::{self, BodyError, PlaintextPolicy};
 
 /// What differs from one caller to another.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct ConnectionOptions {
     /// How long a connection may take.
     pub connect: Duration,
     /// How long a request may take in all, unless it says otherwise; `None` without a bound.
@@ -25,21 +25,21 @@ pub struct Options {
     /// The header `User-Agent`.
     pub user_agent: &'static str,
     /// Whether a credential may be sent unencrypted to another host.
-    pub plaintext: Plaintext,
+    pub plaintext: PlaintextPolicy,
 }
 
 /// Connections to one authority. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct HttpConnection {
     http: reqwest::Client,
     base: Url,
     longest_reply: usize,
-    plaintext: Plaintext,
+    plaintext: PlaintextPolicy,
 }
 
 /// A request of the API.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct HttpRequest {
     /// The method.
     pub method: Method,
     /// The segments of the path, as they are before they are encoded.
@@ -56,13 +56,13 @@ pub struct Request {
 
 /// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
-pub enum Unanswered {
+pub enum RequestError {
     /// It cannot be sent as it is; says what would be right.
     #[error("{0}")]
     Unsendable(String),
     /// A credential would travel unencrypted to another host.
     #[error(transparent)]
-    Unencrypted(#[from] outbound::Unencrypted),
+    Unencrypted(#[from] outbound::UnencryptedUrl),
     /// The network failed, in its words. What was asked may have been done all the same.
     #[error("{0}")]
     Unreachable(String),
@@ -71,7 +71,7 @@ pub enum Unanswered {
     TooLong,
 }
 
-impl Request {
+impl HttpRequest {
     /// With this method, of the resource at these path segments.
     pub fn of(method: Method, path: &[&str]) -> Self {
         let path = path.iter().map(|&segment| segment.to_owned()).collect();
@@ -92,14 +92,14 @@ impl Request {
     }
 }
 
-impl Connection {
+impl HttpConnection {
     /// To the authority at this address. Opens no connection yet.
     ///
     /// # Errors
-    /// [`Unanswered::Unsendable`] says what an address must be. It does not quote one that holds a password.
-    pub fn new(address: &str, options: Options) -> Result<Self, Unanswered> {
-        let base = checked(address).map_err(|why| Unanswered::Unsendable(why.to_owned()))?;
-        let unfit = |why: String| Unanswered::Unsendable(format!("{address}: {why}"));
+    /// [`RequestError::Unsendable`] says what an address must be. It does not quote one that holds a password.
+    pub fn new(address: &str, options: ConnectionOptions) -> Result<Self, RequestError> {
+        let base = checked(address).map_err(|why| RequestError::Unsendable(why.to_owned()))?;
+        let unfit = |why: String| RequestError::Unsendable(format!("{address}: {why}"));
         let mut builder = outbound::client_for(&base).map_err(|none| unfit(none.to_string()))?;
         builder = builder.connect_timeout(options.connect).user_agent(options.user_agent);
         if let Some(whole) = options.whole {
@@ -109,7 +109,7 @@ impl Connection {
             builder = builder.read_timeout(silence);
         }
         let http = builder.build().map_err(|error| unfit(outbound::reason(&error)))?;
-        let Options { longest_reply, plaintext, .. } = options;
+        let ConnectionOptions { longest_reply, plaintext, .. } = options;
         Ok(Self { http, base, longest_reply, plaintext })
     }
 
@@ -122,7 +122,7 @@ impl Connection {
     ///
     /// # Errors
     /// It would travel unencrypted.
-    pub fn permits_credential(&self) -> Result<(), outbound::Unencrypted> {
+    pub fn permits_credential(&self) -> Result<(), outbound::UnencryptedUrl> {
         self.plaintext.permits(&self.base)
     }
 
@@ -130,7 +130,11 @@ impl Connection {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn send(&self, request: &Request, credential: Option<&Secret>) -> Result<Response, Unanswered> {
+    pub async fn send(
+        &self,
+        request: &HttpRequest,
+        credential: Option<&Secret>,
+    ) -> Result<Response, RequestError> {
         let mut builder = self.http.request(request.method.clone(), self.target(request)?);
         if let Some(credential) = credential {
             self.permits_credential()?;
@@ -152,17 +156,17 @@ impl Connection {
     ///
     /// # Errors
     /// It does not end, or the connection failed on the way.
-    pub async fn body(&self, response: Response) -> Result<Vec<u8>, Unanswered> {
+    pub async fn body(&self, response: Response) -> Result<Vec<u8>, RequestError> {
         outbound::body(response, self.longest_reply).await.map_err(|unread| match unread {
-            Unread::TooLong => Unanswered::TooLong,
-            Unread::CutOff(error) => unanswered(&error),
+            BodyError::TooLong => RequestError::TooLong,
+            BodyError::CutOff(error) => unanswered(&error),
         })
     }
 
     /// Where a request goes. An address has no place for an id of dots: they lead up in it.
-    fn target(&self, request: &Request) -> Result<Url, Unanswered> {
+    fn target(&self, request: &HttpRequest) -> Result<Url, RequestError> {
         if let Some(dots) = request.path.iter().find(|segment| [".", ".."].contains(&segment.as_str())) {
-            return Err(Unanswered::Unsendable(format!("`{dots}` is no id")));
+            return Err(RequestError::Unsendable(format!("`{dots}` is no id")));
         }
         let mut url = self.base.clone();
         url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(&request.path);
@@ -173,12 +177,12 @@ impl Connection {
     }
 }
 
-fn unanswered(error: &reqwest::Error) -> Unanswered {
+fn unanswered(error: &reqwest::Error) -> RequestError {
     let why = outbound::reason(error);
     if error.is_builder() {
-        Unanswered::Unsendable(format!("the request cannot be sent: {why}"))
+        RequestError::Unsendable(format!("the request cannot be sent: {why}"))
     } else {
-        Unanswered::Unreachable(why)
+        RequestError::Unreachable(why)
     }
 }
 
@@ -197,9 +201,9 @@ pub fn checked(address: &str) -> Result<Url, &'static str> {
 }
 
 /// The header, marked so that no trace of the connection shows it.
-fn bearer(credential: &Secret) -> Result<HeaderValue, Unanswered> {
+fn bearer(credential: &Secret) -> Result<HeaderValue, RequestError> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.expose())).map_err(|_| {
-        Unanswered::Unsendable("the credential has characters that no header can hold".into())
+        RequestError::Unsendable("the credential has characters that no header can hold".into())
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -209,17 +213,17 @@ fn bearer(credential: &Secret) -> Result<HeaderValue, Unanswered> {
 mod tests {
     use super::*;
 
-    fn connection(address: &str) -> Result<Connection, Unanswered> {
+    fn connection(address: &str) -> Result<HttpConnection, RequestError> {
         let second = Duration::from_secs(1);
-        Connection::new(
+        HttpConnection::new(
             address,
-            Options {
+            ConnectionOptions {
                 connect: second,
                 whole: Some(second),
                 silence: None,
                 longest_reply: 1024,
                 user_agent: "tenure-test",
-                plaintext: Plaintext::Refused,
+                plaintext: PlaintextPolicy::Refused,
             },
         )
     }
@@ -240,14 +244,14 @@ mod tests {
     #[test]
     fn no_id_leaves_its_place_in_the_address() {
         let connection = connection("http://h/under/").unwrap();
-        let mut request = Request::of(Method::GET, &["v1", "subjects", "a/../b?c=d#é"]);
+        let mut request = HttpRequest::of(Method::GET, &["v1", "subjects", "a/../b?c=d#é"]);
         request.query.push(("device", "a b&c".to_owned()));
         let target = connection.target(&request).unwrap();
         assert_eq!(target.as_str(), "http://h/under/v1/subjects/a%2F..%2Fb%3Fc=d%23%C3%A9?device=a+b%26c");
         assert_eq!(connection.url(), "http://h/under");
         for dots in [".", ".."] {
             let error =
-                connection.target(&Request::of(Method::DELETE, &["v1", "subjects", dots])).unwrap_err();
+                connection.target(&HttpRequest::of(Method::DELETE, &["v1", "subjects", dots])).unwrap_err();
             assert_eq!(error.to_string(), format!("`{dots}` is no id"));
         }
     }

@@ -20,22 +20,22 @@ use url::{Host, Url};
 #[error(
     "the system trusts no certificates: install its root certificates, or name a file of them by SSL_CERT_FILE"
 )]
-pub struct NoRoots;
+pub struct NoRootCertificates;
 
 /// Whom the system trusts, or those in `SSL_CERT_FILE`.
-pub fn roots() -> Result<RootCertStore, NoRoots> {
+pub fn roots() -> Result<RootCertStore, NoRootCertificates> {
     trusting(rustls_native_certs::load_native_certs().certs)
 }
 
 /// The same for requests to this URL; empty if the connection is not encrypted.
-pub fn roots_for(url: &Url) -> Result<RootCertStore, NoRoots> {
+pub fn roots_for(url: &Url) -> Result<RootCertStore, NoRootCertificates> {
     if url.scheme() == "https" { roots() } else { Ok(RootCertStore::empty()) }
 }
 
-fn trusting(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, NoRoots> {
+fn trusting(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, NoRootCertificates> {
     let mut roots = RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(certificates);
-    if trusted == 0 { Err(NoRoots) } else { Ok(roots) }
+    if trusted == 0 { Err(NoRootCertificates) } else { Ok(roots) }
 }
 
 /// A client that trusts these. How long it waits, and whether it asks a proxy, is its owner's business.
@@ -73,7 +73,7 @@ pub fn leads_here(url: &Url) -> bool {
 
 /// Whether keys and tokens may be sent where others could read them on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Plaintext {
+pub enum PlaintextPolicy {
     /// They may not.
     #[default]
     Refused,
@@ -84,22 +84,22 @@ pub enum Plaintext {
 /// What is sent there is not encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("keys and tokens are sent by https://, or by http:// to this host only")]
-pub struct Unencrypted;
+pub struct UnencryptedUrl;
 
-impl Plaintext {
+impl PlaintextPolicy {
     /// Whether a key or token may be sent to this address.
-    pub fn permits(self, url: &Url) -> Result<(), Unencrypted> {
+    pub fn permits(self, url: &Url) -> Result<(), UnencryptedUrl> {
         match self {
             Self::Allowed => Ok(()),
             Self::Refused if url.scheme() == "https" || leads_here(url) => Ok(()),
-            Self::Refused => Err(Unencrypted),
+            Self::Refused => Err(UnencryptedUrl),
         }
     }
 }
 
 /// A client for what is asked at this address. What is not encrypted is shown to no proxy that the environment names; of
 /// what is, a proxy sees where it goes.
-pub fn client_for(url: &Url) -> Result<ClientBuilder, NoRoots> {
+pub fn client_for(url: &Url) -> Result<ClientBuilder, NoRootCertificates> {
     let builder = client(roots_for(url)?);
     let is_direct = url.scheme() != "https" || leads_here(url);
     Ok(if is_direct { builder.no_proxy() } else { builder })
@@ -107,7 +107,7 @@ pub fn client_for(url: &Url) -> Result<ClientBuilder, NoRoots> {
 
 /// Why the body of an answer was not read to its end.
 #[derive(Debug)]
-pub enum Unread {
+pub enum BodyError {
     /// It is longer than any answer should be.
     TooLong,
     /// The connection failed on the way.
@@ -115,11 +115,11 @@ pub enum Unread {
 }
 
 /// The body of an answer, at most `longest` bytes; a longer one is an error.
-pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, Unread> {
+pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Unread::CutOff)? {
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::CutOff)? {
         if body.len() + chunk.len() > longest {
-            return Err(Unread::TooLong);
+            return Err(BodyError::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
@@ -204,18 +204,21 @@ mod tests {
     #[test]
     fn a_key_leaves_by_https_or_stays_on_this_host() {
         for right in ["https://tenure.example", "http://localhost:7300", "http://127.0.0.1", "http://[::1]"] {
-            assert_eq!(Plaintext::Refused.permits(&url(right)), Ok(()), "{right}");
+            assert_eq!(PlaintextPolicy::Refused.permits(&url(right)), Ok(()), "{right}");
         }
         for wrong in ["http://tenure.internal:7300", "http://10.0.0.7", "http://0.0.0.0:7300"] {
-            assert_eq!(Plaintext::Refused.permits(&url(wrong)), Err(Unencrypted), "{wrong}");
-            assert_eq!(Plaintext::Allowed.permits(&url(wrong)), Ok(()), "{wrong}");
+            assert_eq!(PlaintextPolicy::Refused.permits(&url(wrong)), Err(UnencryptedUrl), "{wrong}");
+            assert_eq!(PlaintextPolicy::Allowed.permits(&url(wrong)), Ok(()), "{wrong}");
         }
     }
 
     #[test]
     fn who_trusts_nobody_says_so_and_only_where_trust_is_needed() {
-        assert_eq!(trusting(vec![]).err(), Some(NoRoots));
-        assert_eq!(trusting(vec![CertificateDer::from_slice(b"no certificate")]).err(), Some(NoRoots));
+        assert_eq!(trusting(vec![]).err(), Some(NoRootCertificates));
+        assert_eq!(
+            trusting(vec![CertificateDer::from_slice(b"no certificate")]).err(),
+            Some(NoRootCertificates)
+        );
         assert!(roots_for(&url("http://127.0.0.1")).unwrap().is_empty());
     }
 

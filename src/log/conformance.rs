@@ -6,18 +6,18 @@ use std::{
 };
 
 use super::{
-    EncodedCommit, EventLog, LogError, Outcome, StoredCommit, Tree,
+    AppendOutcome, EncodedCommit, EventLog, LogError, StoredCommit, TreeEdge,
     codec::MAX_COMMIT_BYTES,
     encode,
     samples::{at, commit, largest, padded, small, subject},
 };
-use tenure_core::{Commit, Position, Stream, Timestamp};
+use tenure_core::{Commit, Position, StreamId, Timestamp};
 
 /// Opens the same log again; the one before was closed.
-pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
+pub(super) type OpenLog<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
 
 /// Runs the suite. `fresh` makes a new, empty log.
-pub(super) fn check(fresh: Open<'_>) {
+pub(super) fn check(fresh: OpenLog<'_>) {
     let promises: [fn(&dyn EventLog); 12] = [
         an_empty_log_has_head_zero_and_nothing_to_read,
         an_empty_batch_changes_nothing,
@@ -38,7 +38,7 @@ pub(super) fn check(fresh: Open<'_>) {
 }
 
 /// Runs the part of the suite about logs that outlive their process.
-pub(super) fn check_reopen(open: Open<'_>) {
+pub(super) fn check_reopen(open: OpenLog<'_>) {
     let log = open();
     for batch in [0..3, 3..4, 4..204] {
         append_all(log.as_ref(), batch.map(small).collect());
@@ -72,7 +72,7 @@ pub(super) fn append_all(log: &dyn EventLog, batch: Vec<EncodedCommit>) -> Vec<P
         first
     };
     let firsts = batch.iter().map(first).collect();
-    assert_eq!(log.append(end, batch), Ok(Outcome::Appended));
+    assert_eq!(log.append(end, batch), Ok(AppendOutcome::Appended));
     firsts
 }
 
@@ -83,14 +83,14 @@ pub(super) fn read_all(log: &dyn EventLog) -> Vec<StoredCommit> {
 fn an_empty_log_has_head_zero_and_nothing_to_read(log: &dyn EventLog) {
     assert_eq!(log.head().position, Position::ZERO);
     assert_eq!(log.head().recorded_at, Timestamp::ZERO);
-    assert_eq!(log.head().root, Tree::new().root());
+    assert_eq!(log.head().root, TreeEdge::new().root());
     assert_eq!(read_all(log), []);
     assert_eq!(log.stopped(), None);
 }
 
 fn an_empty_batch_changes_nothing(log: &dyn EventLog) {
     let before = log.head();
-    assert_eq!(log.append(before.position, vec![]), Ok(Outcome::Appended));
+    assert_eq!(log.append(before.position, vec![]), Ok(AppendOutcome::Appended));
     assert_eq!(log.head(), before);
 }
 
@@ -112,7 +112,7 @@ fn positions_are_dense_from_one(log: &dyn EventLog) {
 fn a_batch_that_was_decided_elsewhere_is_refused_whole(log: &dyn EventLog) {
     append_all(
         log,
-        vec![encoded(&commit(1, subject(1), 0, 0, 2)), encoded(&commit(2, Stream::System, 0, 0, 1))],
+        vec![encoded(&commit(1, subject(1), 0, 0, 2)), encoded(&commit(2, StreamId::System, 0, 0, 1))],
     );
     let (head, actual) = (log.head(), Position(3));
     for expected in [0, 1, 2, 4, 900].map(Position) {
@@ -203,14 +203,14 @@ fn the_largest_commits_fit_and_larger_ones_are_no_commits(log: &dyn EventLog) {
 }
 
 fn the_root_is_that_of_all_records(log: &dyn EventLog) {
-    let mut tree = Tree::new();
+    let mut tree = TreeEdge::new();
     for n in 0..20 {
         let commit = encoded(&commit(n, subject(n), 0, 0, 1 + n % 3));
         commit.record_hashes().iter().for_each(|hash| tree.append(hash));
         append_all(log, vec![commit]);
         assert_eq!(log.head().root, tree.root());
     }
-    let mut read = Tree::new();
+    let mut read = TreeEdge::new();
     read_all(log).iter().flat_map(|stored| &stored.record_hashes).for_each(|hash| read.append(hash));
     assert_eq!(read, tree);
 }

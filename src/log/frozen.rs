@@ -15,14 +15,14 @@ fn dir() -> PathBuf {
 }
 
 /// Something that was once written, with what it means today.
-struct Sample {
+struct FrozenSample {
     name: String,
     event: Event,
     /// Whether it would be written like this today.
     is_current: bool,
 }
 
-impl Sample {
+impl FrozenSample {
     /// In the first layout of a commit, in which no kind had a second version. The end of a selection was a form of
     /// another kind then.
     fn of_format_1(event: Event) -> Self {
@@ -50,13 +50,14 @@ impl Sample {
 }
 
 /// Every kind in every layout and version in which it was ever written.
-fn expected() -> impl Iterator<Item = Sample> {
+fn expected() -> impl Iterator<Item = FrozenSample> {
     let of_kinds = samples::every_kind().into_iter().flat_map(|event| {
         // A kind that came after the first layout has no sample of it.
-        let old = (event.kind() <= EventKind::SelectionRevoked).then(|| Sample::of_format_1(event.clone()));
-        old.into_iter().chain([Sample::of_today(event)])
+        let old =
+            (event.kind() <= EventKind::SelectionRevoked).then(|| FrozenSample::of_format_1(event.clone()));
+        old.into_iter().chain([FrozenSample::of_today(event)])
     });
-    of_kinds.chain(samples::grown().into_iter().map(Sample::grown))
+    of_kinds.chain(samples::grown().into_iter().map(FrozenSample::grown))
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -153,7 +154,7 @@ fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
 /// Writes the samples that are missing, never over one that is there.
 fn write_missing_samples() {
     fs::create_dir_all(dir()).unwrap();
-    for Sample { name, event, .. } in expected().filter(|sample| sample.is_current) {
+    for FrozenSample { name, event, .. } in expected().filter(|sample| sample.is_current) {
         let bytes = encode(&samples::full(event)).unwrap().bytes().to_vec();
         for (extension, text) in [("hex", to_hex(&bytes)), ("txt", described(&name, &bytes))] {
             let path = dir().join(format!("{name}.{extension}"));

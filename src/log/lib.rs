@@ -5,6 +5,7 @@
 //! [`tree`] sums all records up in one root. [`memory`] keeps a log as long as the process lives,
 //! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. The bytes are described in `docs/log-format.md`.
 
+mod blocking;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
@@ -22,25 +23,25 @@ pub mod sled;
 mod tail;
 pub mod tree;
 pub mod upcast;
-mod waiting;
 
 use std::path::Path;
 
 use tenure_core::{Commit, Position, Timestamp};
 
+pub use blocking::waiting_for_disk;
 pub use codec::{DecodeError, IdempotentCommit, encode};
 #[cfg(feature = "jetstream")]
 pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use segment::{CheckedSegment, Indexed, IndexedHistory, SealedFile, SegmentStream, check_segments};
+pub use segment::{CheckedSegment, IndexedHistory, IndexedKind, SealedFile, SegmentStream, check_segments};
 pub use sled::{
-    Damage, DamagedSegment, Figures, Folding, HistoryCopy, OpenError, RepairError, Scrubbed, SealError,
-    SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, Verify, find_damage, repair,
+    DamagedPart, DamagedSegment, DirectoryCopy, HistoryCopy, OpenError, RepairError, RepairVisitor,
+    ScrubResult, SealError, SealedHistory, SegmentEnd, SledLog, StartupFold, StorageFigures, VerifyScope,
+    find_damage, repair,
 };
-pub use tree::Tree;
-pub use waiting::waiting_for_disk;
+pub use tree::TreeEdge;
 
 /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
 ///
@@ -75,7 +76,7 @@ pub fn open_cut(
 pub fn open_for(
     data_dir: &Path,
     cut: SegmentEvents,
-    folding: &mut dyn Folding,
+    folding: &mut dyn StartupFold,
 ) -> Result<SledLog, OpenError> {
     SledLog::open_for(data_dir, cut, folding)
 }
@@ -102,7 +103,7 @@ pub fn open_for(
 ///
 /// # What is durable when
 ///
-/// When `append` has returned [`Outcome::Appended`], that commit survives the death of the process and a
+/// When `append` has returned [`AppendOutcome::Appended`], that commit survives the death of the process and a
 /// power cut, and reads back byte for byte. Only then do `head` and `read` show it; they never show
 /// anything that is not durable. `E` above is being written: nobody sees any of it.
 ///
@@ -119,7 +120,7 @@ pub fn open_for(
 /// # Repeats
 ///
 /// The log does not look for repeats. A batch appended twice meets its own first copy: the log does not end where it
-/// expects. Whoever got [`Outcome::Unknown`] reads the end and compares commit ids before deciding again.
+/// expects. Whoever got [`AppendOutcome::Unknown`] reads the end and compares commit ids before deciding again.
 ///
 /// # Time
 ///
@@ -129,7 +130,7 @@ pub fn open_for(
 /// # Failure
 ///
 /// After a failed write the log is *stopped*: the batch that met the failure is answered
-/// [`Outcome::Unknown`] if it had got past its checks, every later `append` of this process is refused
+/// [`AppendOutcome::Unknown`] if it had got past its checks, every later `append` of this process is refused
 /// with [`LogError::Stopped`], and reads go on up to the last head. Only a new start, which checks
 /// everything, writes again. A backend never retries a failed sync: the kernel may have dropped the dirty
 /// pages, so a second, successful sync proves nothing.
@@ -157,10 +158,10 @@ pub trait EventLog: Send + Sync {
     ///
     /// Nothing of the batch was written: [`LogError::NotTheEnd`], [`LogError::Stopped`], [`LogError::OutOfOrder`], and, for the moment only,
     /// [`LogError::Exhausted`].
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError>;
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError>;
 
     /// The last event that is durable and visible, and the root over all up to it.
-    fn head(&self) -> Head;
+    fn head(&self) -> LogHead;
 
     /// Whole commits whose last event is after `after`, in order, until they hold at least `max_events`
     /// events or the head is reached.
@@ -223,7 +224,7 @@ pub trait EventLog: Send + Sync {
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AppendOutcome {
     /// It is durable.
     Appended,
     /// Each of its commits may be durable or not, whole, and none without those in front of it; nobody can say before
@@ -233,7 +234,7 @@ pub enum Outcome {
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct LogHead {
     /// The last event; 0 of an empty log.
     pub position: Position,
     /// When the last commit was decided; [`Timestamp::ZERO`] of an empty log.

@@ -2,7 +2,9 @@
 
 use parking_lot::RwLock;
 
-use super::{EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, tail::Tail};
+use super::{
+    AppendOutcome, EncodedCommit, EventLog, LogError, LogHead, StoredBytes, StoredCommit, tail::LogTail,
+};
 use tenure_core::Position;
 
 /// Keeps commits in memory, as the bytes that a disk would hold.
@@ -10,17 +12,17 @@ use tenure_core::Position;
 /// Its "durable" is "in memory": it forgets all with the process, and keeps every other promise.
 #[derive(Debug)]
 pub struct MemoryLog {
-    state: RwLock<State>,
+    state: RwLock<MemoryState>,
 }
 
 #[derive(Debug)]
-struct State {
-    tail: Tail,
-    commits: Vec<Kept>,
+struct MemoryState {
+    tail: LogTail,
+    commits: Vec<StoredEntry>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredEntry {
     first: Position,
     last: Position,
     bytes: Vec<u8>,
@@ -29,7 +31,7 @@ struct Kept {
 impl MemoryLog {
     /// An empty log.
     pub fn new() -> Self {
-        Self { state: RwLock::new(State { tail: Tail::new(), commits: Vec::new() }) }
+        Self { state: RwLock::new(MemoryState { tail: LogTail::new(), commits: Vec::new() }) }
     }
 }
 
@@ -40,20 +42,20 @@ impl Default for MemoryLog {
 }
 
 impl EventLog for MemoryLog {
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         let mut state = self.state.write();
         let mut staged = state.tail.stage(after, batch)?;
-        let kept = std::mem::take(&mut staged.accepted).into_iter().map(|(first, commit)| Kept {
+        let kept = std::mem::take(&mut staged.accepted).into_iter().map(|(first, commit)| StoredEntry {
             first,
             last: Position(first.0 + commit.count() - 1),
             bytes: commit.bytes,
         });
         state.commits.extend(kept);
         state.tail.admit(staged);
-        Ok(Outcome::Appended)
+        Ok(AppendOutcome::Appended)
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         self.state.read().tail.head()
     }
 

@@ -42,14 +42,14 @@ const MOST_BYTES: u64 = 128 * 1024 * 1024;
 /// A segment ends with the first commit whose last event is at or behind the next multiple of the number of events, or
 /// with which its commits reach 128 MiB, whichever is first.
 #[derive(Clone, Debug)]
-pub(crate) struct Ranges {
+pub(crate) struct SegmentRanges {
     events: u64,
     /// The last position of the segment before.
     base: Position,
     bytes: u64,
 }
 
-impl Ranges {
+impl SegmentRanges {
     /// Cuts by so many events, from behind this segment's end on.
     pub(crate) const fn new(events: u64, base: Position) -> Self {
         Self { events, base, bytes: 0 }
@@ -81,7 +81,7 @@ mod tests {
 
     /// The ends of segments of a history of commits of so many events and bytes each.
     fn ends(by: u64, commits: &[(u64, usize)]) -> Vec<u64> {
-        let mut ranges = Ranges::new(by, Position::ZERO);
+        let mut ranges = SegmentRanges::new(by, Position::ZERO);
         let mut last = 0;
         let mut ends = vec![];
         for (events, bytes) in commits {

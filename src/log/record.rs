@@ -5,7 +5,7 @@ use std::{fmt, sync::LazyLock};
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Serialize, Serializer};
 
-use tenure_core::{CommitId, Stream, Timestamp};
+use tenure_core::{CommitId, StreamId, Timestamp};
 
 /// Thirty-two bytes that are written in lower-case hex.
 macro_rules! digest32 {
@@ -60,13 +60,13 @@ pub struct StreamKey([u8; 16]);
 
 impl StreamKey {
     /// The key of this stream.
-    pub fn of(stream: &Stream) -> Self {
+    pub fn of(stream: &StreamId) -> Self {
         static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("tenure v1 stream"));
         let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
         // The first byte keeps the system apart from every subject, whatever the subject is called.
         match stream {
-            Stream::System => hasher.update(&[0]),
-            Stream::Subject(id) => hasher.update(&[1]).update(id.as_str().as_bytes()),
+            StreamId::System => hasher.update(&[0]),
+            StreamId::Subject(id) => hasher.update(&[1]).update(id.as_str().as_bytes()),
         };
         Self(first_half(&hasher.finalize()))
     }

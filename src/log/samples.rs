@@ -2,20 +2,20 @@
 
 use super::{EncodedCommit, encode};
 use tenure_core::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
-    Position, SealedText, Seconds, SessionId, Stream, SubjectEvent, SystemEvent, Timestamp, WebhookId,
-    bulk::Selector,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, NoticeKind, Policy, Position,
+    SealedText, Seconds, SessionId, SessionMode, StreamId, SubjectEvent, SystemEvent, Timestamp, WebhookId,
+    bulk::SessionSelector,
+    commit::{ActorKind, IdempotencyMark},
     event::{
-        CredentialConfirmed, CredentialIssued, CredentialRevoked, Device, EpochBegan, ExpiryCause,
-        KeyRotated, LogSegmented, MatchedOfOwner, PolicyChanged, Presented, Profile, RejectionCause,
-        RejectionCode, RenewalRejected, Role, Seen, SelectionRevoked, SessionCreated, SessionExpired,
-        SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
-        SubjectKind, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, TokensPresented, Trigger,
-        UsageRecorded, WebhookCreated, WebhookDeleted,
+        CredentialConfirmed, CredentialIssued, CredentialRevoked, EndTrigger, EpochBegan, ExpiryCause,
+        KeyRotated, LogSegmented, OwnerMatchCount, PolicyChanged, PresentedToken, RejectionCause,
+        RejectionCode, RenewalRejected, Role, SelectionRevoked, SessionCreated, SessionDevice,
+        SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionSeen, SessionTerms,
+        SessionsRevoked, SessionsSeen, SubjectErased, SubjectKind, SubjectProfile, SubjectRegistered,
+        SubjectResumed, SubjectSuspended, TokensPresented, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
-    keys::{Retire, Sealing},
+    keys::{RetireMode, SealingSpan},
     policy::OnReuse,
-    record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
 };
 
@@ -27,8 +27,8 @@ pub(super) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(BEGIN + millis)
 }
 
-pub(super) fn subject(n: u64) -> Stream {
-    Stream::Subject(format!("agent-{n}").parse().unwrap())
+pub(super) fn subject(n: u64) -> StreamId {
+    StreamId::Subject(format!("agent-{n}").parse().unwrap())
 }
 
 fn commit_id(n: u64) -> CommitId {
@@ -43,13 +43,13 @@ pub(super) fn revoked(n: u64) -> Event {
     session[..8].copy_from_slice(&n.to_be_bytes());
     Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: SessionId::from_bytes(session),
-        trigger: Trigger::ManualRevoke,
+        trigger: EndTrigger::ManualRevoke,
         reason: None,
     }))
 }
 
 /// A commit of `events` events that continues a stream after `expected`.
-pub(super) fn commit(n: u64, stream: Stream, expected: u64, millis: i64, events: u64) -> Commit {
+pub(super) fn commit(n: u64, stream: StreamId, expected: u64, millis: i64, events: u64) -> Commit {
     Commit {
         id: commit_id(n),
         stream,
@@ -80,7 +80,7 @@ pub(super) fn largest(n: u64) -> EncodedCommit {
 pub(super) fn padded(n: u64, text: usize) -> Commit {
     let reason = Some(SealedText::from_bytes(vec![0x77; text]));
     let session_id = SessionId::from_bytes([3; 16]);
-    let event = SessionRevoked { session_id, trigger: Trigger::Own, reason };
+    let event = SessionRevoked { session_id, trigger: EndTrigger::Own, reason };
     Commit {
         events: vec![Event::Subject(SubjectEvent::SessionRevoked(event))],
         ..commit(n, subject(n), 0, i64::try_from(n).unwrap(), 0)
@@ -91,12 +91,12 @@ pub(super) fn padded(n: u64, text: usize) -> Commit {
 pub(super) fn full(event: Event) -> Commit {
     Commit {
         id: commit_id(0x0193_75c1_6a3e_7c52),
-        stream: Stream::Subject("svc:build@eu-1".parse().unwrap()),
+        stream: StreamId::Subject("svc:build@eu-1".parse().unwrap()),
         expected: Position(41),
         recorded_at: at(1_234),
         actor: full_actor(),
         correlation_id: Some("req-42".to_owned()),
-        idempotency: Some(Idempotency { key: digest(0xa0), request: digest(0xb0) }),
+        idempotency: Some(IdempotencyMark { key: digest(0xa0), request: digest(0xb0) }),
         events: vec![event],
     }
 }
@@ -119,19 +119,19 @@ fn key_rotated() -> Event {
         which: KeyUse::Session,
         key_id: id("b"),
         previous_key_id: Some(id("a")),
-        retire: Some(Retire::Overlap),
+        retire: Some(RetireMode::Overlap),
         retire_at: Some(at(86_400_000)),
     }))
 }
 
 fn revoked_in_bulk() -> Event {
-    let sealed_by = Sealing {
+    let sealed_by = SealingSpan {
         key_id: format!("k4.lid.{}", "a".repeat(44)).parse().unwrap(),
         after: Position(3),
         until: Some(Position(70)),
     };
     let owner_id = Some("team:payments".parse().unwrap());
-    let selector = Selector {
+    let selector = SessionSelector {
         owner_id: owner_id.clone(),
         subject_id: Some("svc:build@eu-1".parse().unwrap()),
         device_digest: Some(digest(0xd0)),
@@ -142,7 +142,7 @@ fn revoked_in_bulk() -> Event {
         selector: Box::new(selector),
         matched: 2,
         reason: Some(sealed(8)),
-        owners: Some(vec![MatchedOfOwner { owner_id, matched: 2 }]),
+        owners: Some(vec![OwnerMatchCount { owner_id, matched: 2 }]),
         cause: None,
     }))
 }
@@ -184,13 +184,13 @@ fn resumed() -> Event {
 }
 
 /// The terms of the sessions in them.
-const TERMS: Terms = Terms {
+const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(3_600),
     max_renewals: 30,
     absolute_lifetime: Seconds(86_400),
     renewal_reject_window: Seconds(600),
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
@@ -203,7 +203,7 @@ pub(super) fn every_kind() -> Vec<Event> {
     let owner_id = Some("team:payments".parse().unwrap());
     vec![
         Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
-            profile: Profile {
+            profile: SubjectProfile {
                 name: Some(sealed(1)),
                 kind: Some(SubjectKind::Service),
                 owner_id: owner_id.clone(),
@@ -218,7 +218,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             terms: TERMS,
             expires_at: at(3_600_000),
             renew_at: Some(at(1_800_000)),
-            device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
+            device: Some(SessionDevice { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
             scopes: vec!["read".to_owned(), "write:orders".to_owned()],
             metadata: Some(sealed(3)),
             constraints: None,
@@ -234,7 +234,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         renewal_rejected(session_id),
         Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
             session_id,
-            trigger: Trigger::TokenReuse,
+            trigger: EndTrigger::TokenReuse,
             reason: Some(sealed(4)),
         })),
         Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
@@ -242,12 +242,12 @@ pub(super) fn every_kind() -> Vec<Event> {
             except_session_id: Some(session_id),
             oldest: Some(2),
             matched: 2,
-            trigger: Trigger::Evicted,
+            trigger: EndTrigger::Evicted,
             reason: Some(sealed(5)),
         })),
         revoked_in_bulk(),
         Event::System(SystemEvent::TokensPresented(TokensPresented {
-            presented: vec![Presented { session_id, generation: Generation(3) }],
+            presented: vec![PresentedToken { session_id, generation: Generation(3) }],
         })),
         Event::System(SystemEvent::CredentialIssued(CredentialIssued {
             credential_id,
@@ -272,7 +272,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_at: at(7_200_000),
         })),
         Event::System(SystemEvent::SessionsSeen(SessionsSeen {
-            seen: vec![Seen { session_id, seen_at: at(1_860_000) }],
+            seen: vec![SessionSeen { session_id, seen_at: at(1_860_000) }],
         })),
         usage_recorded(session_id),
         key_rotated(),
@@ -327,7 +327,7 @@ pub(super) fn grown() -> Vec<(&'static str, Event)> {
         matched: 3,
         reason: None,
         owners: None,
-        cause: Some(Trigger::Restore),
+        cause: Some(EndTrigger::Restore),
     };
     vec![
         ("onReuse", Event::Subject(SubjectEvent::SessionCreated(created))),

@@ -1,38 +1,38 @@
 //! What a log must know of its own end to judge the next batch.
 
 use super::{
-    Head, LogError,
+    LogError, LogHead,
     record::{EncodedCommit, RecordHash},
-    tree::Tree,
+    tree::TreeEdge,
 };
 use tenure_core::{Position, Timestamp};
 
 /// The end of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
+pub(super) struct LogTail {
     recorded_at: Timestamp,
-    tree: Tree,
+    tree: TreeEdge,
 }
 
 /// A batch that was judged, and is not yet written.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(super) struct StagedBatch {
     /// What to write: each commit with its first position.
     pub(super) accepted: Vec<(Position, EncodedCommit)>,
     /// The end before it.
-    before: Tail,
+    before: LogTail,
     /// The end once it is durable.
-    tail: Tail,
+    tail: LogTail,
 }
 
-impl Tail {
+impl LogTail {
     /// Of the empty log.
     pub(super) fn new() -> Self {
-        Self { recorded_at: Timestamp::ZERO, tree: Tree::new() }
+        Self { recorded_at: Timestamp::ZERO, tree: TreeEdge::new() }
     }
 
     /// Of a log that ends with this tree, at this recorded time.
-    pub(super) const fn of(recorded_at: Timestamp, tree: Tree) -> Self {
+    pub(super) const fn of(recorded_at: Timestamp, tree: TreeEdge) -> Self {
         Self { recorded_at, tree }
     }
 
@@ -40,12 +40,12 @@ impl Tail {
         self.recorded_at
     }
 
-    pub(super) const fn tree(&self) -> &Tree {
+    pub(super) const fn tree(&self) -> &TreeEdge {
         &self.tree
     }
 
-    pub(super) fn head(&self) -> Head {
-        Head { position: self.position(), recorded_at: self.recorded_at, root: self.tree.root() }
+    pub(super) fn head(&self) -> LogHead {
+        LogHead { position: self.position(), recorded_at: self.recorded_at, root: self.tree.root() }
     }
 
     /// The last position; without the work of computing the root.
@@ -54,12 +54,12 @@ impl Tail {
     }
 
     /// Judges a batch that was decided after this position. Changes nothing.
-    pub(super) fn stage(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Staged, LogError> {
+    pub(super) fn stage(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<StagedBatch, LogError> {
         if after != self.position() {
             return Err(LogError::NotTheEnd { expected: after, actual: self.position() });
         }
         let accepted = Vec::with_capacity(batch.len());
-        let mut staged = Staged { accepted, before: self.clone(), tail: self.clone() };
+        let mut staged = StagedBatch { accepted, before: self.clone(), tail: self.clone() };
         for commit in batch {
             let first = staged.tail.position().next();
             staged.tail.follow(commit.recorded_at, &commit.record_hashes)?;
@@ -69,7 +69,7 @@ impl Tail {
     }
 
     /// What was staged is durable.
-    pub(super) fn admit(&mut self, staged: Staged) {
+    pub(super) fn admit(&mut self, staged: StagedBatch) {
         *self = staged.tail;
     }
 
@@ -104,9 +104,9 @@ impl Tail {
     }
 }
 
-impl Staged {
+impl StagedBatch {
     /// The end of the log before these, the last ones of what was accepted.
-    pub(super) fn end_before(&self, rest: &[(Position, EncodedCommit)]) -> Tail {
+    pub(super) fn end_before(&self, rest: &[(Position, EncodedCommit)]) -> LogTail {
         let mut end = self.before.clone();
         for (_, commit) in &self.accepted[..self.accepted.len() - rest.len()] {
             // It was followed before, when the batch was judged.
@@ -121,7 +121,7 @@ impl Staged {
     }
 
     /// The head once it is durable.
-    pub(super) fn head(&self) -> Head {
+    pub(super) fn head(&self) -> LogHead {
         self.tail.head()
     }
 }

@@ -10,13 +10,13 @@ use super::record::{RecordHash, RootHash};
 
 /// A growing tree, of which only what is needed to grow further is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct TreeEdge {
     size: u64,
     /// Roots of the full subtrees, from left and large to right and small.
     peaks: Vec<[u8; 32]>,
 }
 
-impl Tree {
+impl TreeEdge {
     /// The empty tree.
     pub const fn new() -> Self {
         Self { size: 0, peaks: Vec::new() }
@@ -81,8 +81,8 @@ mod tests {
         RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into())
     }
 
-    fn tree_of(records: &[RecordHash]) -> Tree {
-        let mut tree = Tree::new();
+    fn tree_of(records: &[RecordHash]) -> TreeEdge {
+        let mut tree = TreeEdge::new();
         for record in records {
             tree.append(record);
         }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_empty_tree_is_the_hash_of_nothing() {
         assert_eq!(
-            Tree::new().root().to_string(),
+            TreeEdge::new().root().to_string(),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
     }

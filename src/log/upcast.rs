@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use super::codec::{DecodeError, exact};
 use tenure_core::{
     Digest16, Event, EventKind, SealedText, SessionId, SubjectEvent, SystemEvent,
-    event::{MatchedOfOwner, SelectionRevoked, Selector, SessionsRevoked, Trigger},
+    event::{EndTrigger, OwnerMatchCount, SelectionRevoked, SessionSelector, SessionsRevoked},
 };
 
 /// The event that was written as this kind and version, in today's shape.
@@ -88,13 +88,13 @@ struct SessionsRevokedV1 {
     #[n(3)]
     matched: u32,
     #[n(4)]
-    trigger: Trigger,
+    trigger: EndTrigger,
     #[n(5)]
     reason: Option<SealedText>,
     #[n(6)]
-    selector: Option<Box<Selector>>,
+    selector: Option<Box<SessionSelector>>,
     #[n(7)]
-    owners: Option<Vec<MatchedOfOwner>>,
+    owners: Option<Vec<OwnerMatchCount>>,
 }
 
 impl From<SessionsRevokedV1> for Event {

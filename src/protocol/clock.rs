@@ -65,13 +65,13 @@ pub struct ClockJump {
 /// The clock of the operating system.
 #[derive(Debug)]
 pub struct SystemClock {
-    lead: Mutex<Lead>,
+    lead: Mutex<ClockLead>,
 }
 
 impl SystemClock {
     /// Takes the present time for right.
     pub fn new() -> Self {
-        Self { lead: Mutex::new(Lead::accepted(Reading::take())) }
+        Self { lead: Mutex::new(ClockLead::accepted(ClockReading::take())) }
     }
 }
 
@@ -87,22 +87,22 @@ impl Clock for SystemClock {
     }
 
     fn plausible(&self) -> Result<(), ClockJump> {
-        self.lead.lock().judge(Reading::take())
+        self.lead.lock().judge(ClockReading::take())
     }
 
     fn accept(&self) {
-        *self.lead.lock() = Lead::accepted(Reading::take());
+        *self.lead.lock() = ClockLead::accepted(ClockReading::take());
     }
 }
 
 /// What the two clocks showed at one moment, in milliseconds.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ClockReading {
     wall: i64,
     boot: i64,
 }
 
-impl Reading {
+impl ClockReading {
     fn take() -> Self {
         Self { wall: millis(clock_gettime(ClockId::Realtime)), boot: millis(clock_gettime(SINCE_BOOT)) }
     }
@@ -117,17 +117,17 @@ impl Reading {
 /// It only grows: after a jump back, the jump forward that corrects it raises no alarm, for the time that it
 /// returns to was already lived through.
 #[derive(Debug)]
-struct Lead {
+struct ClockLead {
     accepted: i64,
     at_boot: i64,
 }
 
-impl Lead {
-    const fn accepted(reading: Reading) -> Self {
+impl ClockLead {
+    const fn accepted(reading: ClockReading) -> Self {
         Self { accepted: reading.lead(), at_boot: reading.boot }
     }
 
-    fn judge(&mut self, reading: Reading) -> Result<(), ClockJump> {
+    fn judge(&mut self, reading: ClockReading) -> Result<(), ClockJump> {
         let gained = reading.lead().saturating_sub(self.accepted);
         if gained > JUMP_MILLIS {
             return Err(ClockJump { ahead: Duration::from_millis(gained.unsigned_abs()) });
@@ -240,8 +240,8 @@ mod tests {
     }
 
     /// Both clocks ran for `boot` milliseconds, and the wall clock was set ahead by `ahead` on the way.
-    fn after(boot: i64, ahead: i64) -> Reading {
-        Reading { wall: 1_800_000_000_000 + boot + ahead, boot: 5_000 + boot }
+    fn after(boot: i64, ahead: i64) -> ClockReading {
+        ClockReading { wall: 1_800_000_000_000 + boot + ahead, boot: 5_000 + boot }
     }
 
     #[test]
@@ -280,20 +280,20 @@ mod tests {
 
     #[test]
     fn a_step_of_a_minute_is_plausible_and_one_of_more_is_not() {
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         assert_eq!(lead.judge(after(10, 60_000)), Ok(()));
         assert_eq!(lead.judge(after(10, 60_001)), Err(ClockJump { ahead: Duration::from_millis(60_001) }));
     }
 
     #[test]
     fn suspension_is_no_jump() {
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         assert_eq!(lead.judge(after(100 * HOUR, 0)), Ok(()));
     }
 
     #[test]
     fn a_jump_is_reported_until_the_clock_is_put_right() {
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         assert!(lead.judge(after(HOUR, 2 * HOUR)).is_err());
         assert!(lead.judge(after(3 * HOUR, 2 * HOUR)).is_err());
         assert_eq!(lead.judge(after(3 * HOUR, 0)), Ok(()));
@@ -301,18 +301,18 @@ mod tests {
 
     #[test]
     fn correcting_a_jump_back_is_no_jump() {
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         assert_eq!(lead.judge(after(2 * HOUR, -HOUR)), Ok(()));
         assert_eq!(lead.judge(after(4 * HOUR, 0)), Ok(()));
     }
 
     #[test]
     fn small_corrections_over_days_are_no_jump_but_small_steps_in_one_hour_are() {
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         for hour in 1..=72 {
             assert_eq!(lead.judge(after(hour * HOUR, hour * 2_000)), Ok(()));
         }
-        let mut lead = Lead::accepted(after(0, 0));
+        let mut lead = ClockLead::accepted(after(0, 0));
         assert_eq!(lead.judge(after(1_000, 50_000)), Ok(()));
         assert!(lead.judge(after(2_000, 100_000)).is_err());
     }

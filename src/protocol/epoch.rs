@@ -54,13 +54,13 @@ impl<'de> Deserialize<'de> for EpochPosition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Given {
+        enum EpochInput {
             Number(u64),
             Text(String),
         }
-        match Given::deserialize(deserializer)? {
-            Given::Number(position) => Ok(Self { epoch: FIRST, position: Position(position) }),
-            Given::Text(text) => text.parse().map_err(de::Error::custom),
+        match EpochInput::deserialize(deserializer)? {
+            EpochInput::Number(position) => Ok(Self { epoch: FIRST, position: Position(position) }),
+            EpochInput::Text(text) => text.parse().map_err(de::Error::custom),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     Amount, CredentialId, EpochPosition, EventId, KeyId, OnLimit, OwnerId, Position, Seconds, SessionId,
     SubjectId, Timestamp, WebhookId,
     id::LONGEST_CHOSEN,
-    session::{Mode, Status, Trigger},
+    session::{EndTrigger, SessionMode, SessionStatus},
 };
 
 fn text(format: SchemaFormat) -> RefOr<Schema> {
@@ -79,17 +79,21 @@ pub fn words(words: &[&str]) -> RefOr<Schema> {
         .into()
 }
 
-/// Gives each of these types its schema.
+/// Gives each of these types its schema, under the name after `as` where the document has another one.
 #[macro_export]
 macro_rules! schemas {
-    ($($name:ty => $schema:expr;)*) => {
+    ($($name:ty $(as $shown:literal)? => $schema:expr;)*) => {
         $(
             impl $crate::schema::PartialSchema for $name {
                 fn schema() -> $crate::schema::RefOr<$crate::schema::Schema> {
                     $schema
                 }
             }
-            impl $crate::schema::ToSchema for $name {}
+            impl $crate::schema::ToSchema for $name {
+                $(fn name() -> std::borrow::Cow<'static, str> {
+                    std::borrow::Cow::Borrowed($shown)
+                })?
+            }
         )*
     };
 }
@@ -107,8 +111,8 @@ schemas! {
     EpochPosition => epoch_position();
     Seconds => number();
     KeyId => key_id();
-    Mode => words(&Mode::ALL.map(Mode::name));
-    Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
-    Trigger => words(&Trigger::ALL.map(|(name, _)| name));
+    SessionMode as "Mode" => words(&SessionMode::ALL.map(SessionMode::name));
+    SessionStatus as "Status" => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
+    EndTrigger as "Trigger" => words(&EndTrigger::ALL.map(|(name, _)| name));
     OnLimit => words(&["reject", "evict_oldest"]);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How a session is kept alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum SessionMode {
     /// By renewals, each with a new token.
     #[default]
     Fixed,
@@ -14,7 +14,7 @@ pub enum Mode {
     Sliding,
 }
 
-impl Mode {
+impl SessionMode {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Fixed, Self::Sliding];
 
@@ -28,7 +28,7 @@ impl Mode {
 }
 
 /// A `fixed` session is recorded as before there were other modes.
-impl<C> Encode<C> for Mode {
+impl<C> Encode<C> for SessionMode {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.u8(*self as u8)?.ok()
     }
@@ -38,7 +38,7 @@ impl<C> Encode<C> for Mode {
     }
 }
 
-impl<'b, C> Decode<'b, C> for Mode {
+impl<'b, C> Decode<'b, C> for SessionMode {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         match d.u8()? {
             0 => Ok(Self::Fixed),
@@ -55,7 +55,7 @@ impl<'b, C> Decode<'b, C> for Mode {
 /// What a session is at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Status {
+pub enum SessionStatus {
     /// Its current token works.
     Active,
     /// Its period is over, or it was not used for its idle time.
@@ -68,7 +68,7 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
-pub enum Trigger {
+pub enum EndTrigger {
     /// An admin, an issuer or its owner revoked it.
     #[n(0)]
     ManualRevoke,
@@ -96,7 +96,7 @@ pub enum Trigger {
     Restore,
 }
 
-impl Trigger {
+impl EndTrigger {
     /// Every trigger with its name in the API, in the order of their numbers.
     pub const ALL: [(&str, Self); 8] = [
         ("manual_revoke", Self::ManualRevoke),

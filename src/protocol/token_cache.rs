@@ -17,12 +17,12 @@ use crate::entropy::{self, Entropy};
 pub struct TokenDigest([u8; 16]);
 
 /// A bounded memory of genuine tokens, sharded: lookups on different threads rarely meet.
-pub struct Memo<T> {
+pub struct TokenCache<T> {
     key: Zeroizing<[u8; 32]>,
     seen: Cache<TokenDigest, T>,
 }
 
-impl<T: Clone> Memo<T> {
+impl<T: Clone> TokenCache<T> {
     /// Remembers about `capacity` tokens; with 0, none.
     pub fn new(capacity: usize, entropy: &dyn Entropy) -> Self {
         Self { key: Zeroizing::new(entropy::bytes(entropy)), seen: Cache::new(capacity) }
@@ -46,7 +46,7 @@ impl<T: Clone> Memo<T> {
     }
 }
 
-impl<T: Clone> fmt::Debug for Memo<T> {
+impl<T: Clone> fmt::Debug for TokenCache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Memo({} of {})", self.seen.len(), self.seen.capacity())
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_memo_is_bounded() {
-        let memo = Memo::new(100, &SeededEntropy::new(1));
+        let memo = TokenCache::new(100, &SeededEntropy::new(1));
         for n in 0..10_000 {
             memo.remember(memo.digest(&n.to_string()), n);
         }
@@ -68,14 +68,14 @@ mod tests {
 
     #[test]
     fn a_memo_of_no_capacity_remembers_nothing() {
-        let memo = Memo::new(0, &SeededEntropy::new(1));
+        let memo = TokenCache::new(0, &SeededEntropy::new(1));
         memo.remember(memo.digest("a"), 1);
         assert_eq!(memo.recall(memo.digest("a")), None);
     }
 
     #[test]
     fn two_processes_know_a_token_by_different_digests() {
-        let [one, two] = [1, 2].map(|seed| Memo::<u8>::new(1, &SeededEntropy::new(seed)));
+        let [one, two] = [1, 2].map(|seed| TokenCache::<u8>::new(1, &SeededEntropy::new(seed)));
         assert_ne!(one.digest("a"), two.digest("a"));
     }
 }

@@ -47,12 +47,12 @@ fn message(payload: &(dyn Any + Send)) -> String {
 
 /// Whether a part, which works on a thread or in a task of its own, still does.
 #[derive(Debug)]
-pub struct Watch {
+pub struct PanicWatch {
     part: &'static str,
     died: OnceLock<String>,
 }
 
-impl Watch {
+impl PanicWatch {
     /// Of a part with this name.
     pub const fn over(part: &'static str) -> Self {
         Self { part, died: OnceLock::new() }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_part_that_panics_is_an_alarm_and_no_more() {
-        let (thread, task) = (Watch::over("the sweep"), Watch::over("a webhook"));
+        let (thread, task) = (PanicWatch::over("the sweep"), PanicWatch::over("a webhook"));
         thread.run(|| ());
         assert_eq!(thread.alarm(), None);
         thread.run(|| panic!("out of order"));

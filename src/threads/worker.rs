@@ -8,12 +8,12 @@ use parking_lot::{Condvar, Mutex};
 
 /// The end of a thread's work, said by others.
 #[derive(Debug, Default)]
-pub struct Stop {
+pub struct StopSignal {
     is_over: Mutex<bool>,
     said: Condvar,
 }
 
-impl Stop {
+impl StopSignal {
     /// Ends the work: the pause that it is in, and every one from now on.
     pub fn end(&self) {
         *self.is_over.lock() = true;
@@ -37,32 +37,36 @@ impl Stop {
 
 /// A thread at work. Dropping it asks the thread to end and waits for it.
 #[derive(Debug)]
-pub struct Worker {
-    stop: Arc<Stop>,
+pub struct WorkerThread {
+    stop: Arc<StopSignal>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
-    /// Begins the work on a thread of this name. It looks at [`Stop::pause`] in between, and ends when that breaks.
+impl WorkerThread {
+    /// Begins the work on a thread of this name. It looks at [`StopSignal::pause`] in between, and ends when that breaks.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(name: &str, work: impl FnOnce(&Stop) + Send + 'static) -> io::Result<Self> {
+    pub fn start(name: &str, work: impl FnOnce(&StopSignal) + Send + 'static) -> io::Result<Self> {
         Self::with(Arc::default(), name, work)
     }
 
     /// The same, where others than the owner of the worker end it too.
     ///
     /// # Errors
-    /// As [`Worker::start`].
-    pub fn with(stop: Arc<Stop>, name: &str, work: impl FnOnce(&Stop) + Send + 'static) -> io::Result<Self> {
+    /// As [`WorkerThread::start`].
+    pub fn with(
+        stop: Arc<StopSignal>,
+        name: &str,
+        work: impl FnOnce(&StopSignal) + Send + 'static,
+    ) -> io::Result<Self> {
         let own = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&own))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
 
-impl Drop for Worker {
+impl Drop for WorkerThread {
     fn drop(&mut self) {
         self.stop.end();
         if let Some(thread) = self.thread.take() {
@@ -82,7 +86,7 @@ mod tests {
     fn a_worker_that_is_dropped_ends_its_pause_and_is_waited_for() {
         let has_ended = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&has_ended);
-        let worker = Worker::start("worker", move |stop| {
+        let worker = WorkerThread::start("worker", move |stop| {
             while stop.pause(Duration::from_hours(1)).is_continue() {}
             ended.store(true, Ordering::SeqCst);
         });
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn no_pause_lasts_after_the_end() {
-        let stop = Stop::default();
+        let stop = StopSignal::default();
         assert!(stop.pause(Duration::ZERO).is_continue());
         stop.end();
         assert!(stop.is_over());
@@ -101,6 +105,6 @@ mod tests {
 
     #[test]
     fn a_worker_that_panicked_is_dropped_like_another() {
-        drop(Worker::start("worker", |_| panic!("out of order")).unwrap());
+        drop(WorkerThread::start("worker", |_| panic!("out of order")).unwrap());
     }
 }

@@ -19,7 +19,7 @@ const CHALLENGE: &str = r#"Bearer realm="tenure""#;
 
 /// Why a request is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(super) enum AuthChallenge {
     /// It shows no bearer token. Such a caller gets no error code (RFC 6750, section 3.1).
     NoToken,
     /// It shows more than one.
@@ -30,7 +30,7 @@ pub(super) enum Challenge {
     MissingScope(Arc<[String]>),
 }
 
-impl Challenge {
+impl AuthChallenge {
     pub(super) fn response<B: Default>(&self) -> Response<B> {
         let mut response = Response::new(B::default());
         *response.status_mut() = self.status();
@@ -84,7 +84,7 @@ impl Challenge {
 mod tests {
     use super::*;
 
-    fn said(denial: &Challenge) -> (u16, String) {
+    fn said(denial: &AuthChallenge) -> (u16, String) {
         let response = denial.response::<String>();
         let challenge = response.headers().get(WWW_AUTHENTICATE);
         let retry = response.headers().get(RETRY_AFTER);
@@ -95,17 +95,17 @@ mod tests {
     /// The challenge to a request without a token was the bare scheme, which RFC 6750 does not allow.
     #[test]
     fn each_denial_has_its_status_and_its_challenge() {
-        assert_eq!(said(&Challenge::NoToken), (401, r#"Bearer realm="tenure""#.to_owned()));
-        let (status, challenge) = said(&Challenge::Rejected(Rejection::Expired));
+        assert_eq!(said(&AuthChallenge::NoToken), (401, r#"Bearer realm="tenure""#.to_owned()));
+        let (status, challenge) = said(&AuthChallenge::Rejected(Rejection::Expired));
         assert_eq!(status, 401);
         assert_eq!(
             challenge,
             r#"Bearer realm="tenure", error="invalid_token", error_description="it has expired""#
         );
-        let scopes = Challenge::MissingScope(["a:b".to_owned(), "c".to_owned()].into());
+        let scopes = AuthChallenge::MissingScope(["a:b".to_owned(), "c".to_owned()].into());
         let challenge = r#"Bearer realm="tenure", error="insufficient_scope", scope="a:b c""#;
         assert_eq!(said(&scopes), (403, challenge.to_owned()));
-        let (status, challenge) = said(&Challenge::ManyTokens);
+        let (status, challenge) = said(&AuthChallenge::ManyTokens);
         assert_eq!(status, 400);
         assert!(challenge.starts_with(r#"Bearer realm="tenure", error="invalid_request""#), "{challenge}");
     }
@@ -116,9 +116,9 @@ mod tests {
         for why in
             [Rejection::NotReady, Rejection::Stale { age }, Rejection::Unreachable { retry_after: None }]
         {
-            assert_eq!(said(&Challenge::Rejected(why)), (503, "1".to_owned()));
+            assert_eq!(said(&AuthChallenge::Rejected(why)), (503, "1".to_owned()));
         }
         let busy = Rejection::Unreachable { retry_after: Some(7) };
-        assert_eq!(said(&Challenge::Rejected(busy)), (503, "7".to_owned()));
+        assert_eq!(said(&AuthChallenge::Rejected(busy)), (503, "7".to_owned()));
     }
 }

@@ -4,7 +4,7 @@
 use super::{
     key_set::VerificationKey,
     paseto::PublicKey,
-    revoked::{Revocation, RevocationTarget},
+    revoked::{RevocationEntry, RevocationTarget},
 };
 use tenure_protocol::{EpochPosition, Position, Timestamp, wire};
 
@@ -66,8 +66,8 @@ impl FeedItem {
     }
 
     /// One by one.
-    pub(super) fn revocations(&self) -> impl Iterator<Item = Revocation> {
-        self.whom.iter().map(|whom| Revocation { at: self.at, whom: whom.clone() })
+    pub(super) fn revocations(&self) -> impl Iterator<Item = RevocationEntry> {
+        self.whom.iter().map(|whom| RevocationEntry { at: self.at, whom: whom.clone() })
     }
 }
 

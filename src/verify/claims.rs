@@ -46,7 +46,7 @@ pub struct AccessClaims {
 impl AccessClaims {
     /// Reads the payload of a token whose signature was verified.
     pub fn from_payload(payload: &str) -> Result<Self, Rejection> {
-        let members: Members<'_> =
+        let members: JsonMembers<'_> =
             serde_json::from_str(payload).map_err(|_| Rejection::UnfitClaim("(all)"))?;
         if let Some(name) = RESTRICTING.into_iter().find(|name| members.get(name).is_some()) {
             return Err(Rejection::UnfitClaim(name));
@@ -68,9 +68,9 @@ impl AccessClaims {
 }
 
 /// The members of a JSON object, each once.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct JsonMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> JsonMembers<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
@@ -89,24 +89,24 @@ impl<'a> Members<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for JsonMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EachOnce)
+        deserializer.deserialize_map(UniqueVisitor)
     }
 }
 
-struct EachOnce;
+struct UniqueVisitor;
 
-impl<'de> Visitor<'de> for EachOnce {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = JsonMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object that names each member once")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members(Vec::new());
-        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonMembers<'de>, A::Error> {
+        let mut members = JsonMembers(Vec::new());
+        while let Some((MemberName(name), value)) = map.next_entry::<MemberName<'de>, &'de RawValue>()? {
             if members.get(&name).is_some() {
                 return Err(serde::de::Error::custom("a member is named twice"));
             }
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for EachOnce {
 
 /// A name, borrowed where nothing in it is escaped.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

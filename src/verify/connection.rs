@@ -23,13 +23,13 @@ use super::{
     key_set::VerificationKey,
 };
 use tenure_http_client::{
-    outbound::{self, NoRoots, Plaintext, Unencrypted, Unread},
-    sse::Events,
+    outbound::{self, BodyError, NoRootCertificates, PlaintextPolicy, UnencryptedUrl},
+    sse::SseStream,
 };
 use tenure_protocol::{
     EpochPosition, Position, Secret, Timestamp, epoch,
     token::API_KEY_PREFIX,
-    wire::{IntrospectRequest, Judgement},
+    wire::{IntrospectRequest, TokenStatus},
 };
 use tokio::time::timeout;
 
@@ -44,7 +44,7 @@ const LONGEST_ANSWER: usize = 8 << 20;
 
 /// The way to an authority. Cheap to clone; clones share their connections.
 #[derive(Clone)]
-pub struct Connection {
+pub struct AuthorityConnection {
     base: Url,
     key: HeaderValue,
     http: reqwest::Client,
@@ -68,13 +68,13 @@ pub enum UnfitConnection {
     #[error("the API key must be one that begins with {API_KEY_PREFIX}")]
     NoKey,
     /// The address is one of `https://`, and the system trusts no certificate authority.
-    #[error("{NoRoots}")]
+    #[error("{NoRootCertificates}")]
     NoRoots,
 }
 
 /// Why there is no answer. It quotes neither the address nor the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(super) enum AuthorityCallError {
     /// No answer comes in time.
     #[error("it cannot be reached")]
     Unreachable,
@@ -102,7 +102,7 @@ pub(super) enum KeysAnswer {
     Unchanged,
 }
 
-impl Connection {
+impl AuthorityConnection {
     /// To the authority at this address, with an API key of the role `verifier`.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// The keys that it shows. With the tag of an earlier answer it may say that they are the same.
-    pub(super) async fn keys(&self, known: Option<&HeaderValue>) -> Result<KeysAnswer, NoAnswer> {
+    pub(super) async fn keys(&self, known: Option<&HeaderValue>) -> Result<KeysAnswer, AuthorityCallError> {
         let mut request = self.http.get(self.url("v1/keys"));
         if let Some(etag) = known {
             request = request.header(IF_NONE_MATCH, etag);
@@ -127,22 +127,22 @@ impl Connection {
             return Ok(KeysAnswer::Unchanged);
         }
         let etag = response.headers().get(ETAG).cloned();
-        let keys = checked::keys(&body(response).await?).ok_or(NoAnswer::NotUnderstood)?;
+        let keys = checked::keys(&body(response).await?).ok_or(AuthorityCallError::NotUnderstood)?;
         Ok(KeysAnswer::Changed { keys, etag })
     }
 
     /// The revocations after this position, up to `limit`.
-    pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, NoAnswer> {
+    pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, AuthorityCallError> {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut()
             .append_pair("after", &self.named(after).to_string())
             .append_pair("limit", &limit.to_string());
         let answer = send(self.authorized(Method::GET, url)).await;
-        if let Err(NoAnswer::BeyondEnd { .. }) = answer {
+        if let Err(AuthorityCallError::BeyondEnd { .. }) = answer {
             self.epoch.store(epoch::FIRST, Ordering::Relaxed);
         }
         let page = body(answer?).await?;
-        let page = FeedPage::read(&page, after).ok_or(NoAnswer::NotUnderstood)?;
+        let page = FeedPage::read(&page, after).ok_or(AuthorityCallError::NotUnderstood)?;
         self.epoch.store(page.epoch, Ordering::Relaxed);
         Ok(page)
     }
@@ -153,23 +153,24 @@ impl Connection {
     }
 
     /// The revocations after this position as they happen; `None` if the authority has no stream of them.
-    pub(super) async fn follow(&self, after: Position) -> Result<Option<Events>, NoAnswer> {
+    pub(super) async fn follow(&self, after: Position) -> Result<Option<SseStream>, AuthorityCallError> {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut().append_pair("after", &self.named(after).to_string());
         let request = self.authorized(Method::GET, url).header(ACCEPT, "text/event-stream");
         // It has no end: its reader watches that it began and goes on.
         let response = timeout(WHOLE, send(request.timeout(LONGEST_STREAM))).await;
-        let response = response.map_err(|_| NoAnswer::Unreachable)??;
-        Ok(Events::of(response, LONGEST_ANSWER))
+        let response = response.map_err(|_| AuthorityCallError::Unreachable)??;
+        Ok(SseStream::of(response, LONGEST_ANSWER))
     }
 
     /// What it says of a session token.
-    pub(super) async fn introspect(&self, token: &str) -> Result<Judgement, NoAnswer> {
+    pub(super) async fn introspect(&self, token: &str) -> Result<TokenStatus, AuthorityCallError> {
         let asked = IntrospectRequest::of(Secret::new(token));
         let asked = serde_json::to_string(&asked).expect("a token is text");
         let request = self.authorized(Method::POST, self.url("v1/introspect"));
         let request = request.header(CONTENT_TYPE, "application/json").body(asked);
-        serde_json::from_slice(&body(send(request).await?).await?).map_err(|_| NoAnswer::NotUnderstood)
+        serde_json::from_slice(&body(send(request).await?).await?)
+            .map_err(|_| AuthorityCallError::NotUnderstood)
     }
 
     fn authorized(&self, method: Method, url: Url) -> RequestBuilder {
@@ -181,22 +182,22 @@ impl Connection {
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for AuthorityConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection(to {})", self.base)
     }
 }
 
-async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
-    let response = request.send().await.map_err(|_| NoAnswer::Unreachable)?;
+async fn send(request: RequestBuilder) -> Result<Response, AuthorityCallError> {
+    let response = request.send().await.map_err(|_| AuthorityCallError::Unreachable)?;
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
     if response.status() == StatusCode::CONFLICT {
-        return Err(NoAnswer::BeyondEnd { now: time(&response) });
+        return Err(AuthorityCallError::BeyondEnd { now: time(&response) });
     }
     let retry_after = outbound::retry_after(response.headers());
-    Err(NoAnswer::Status { status: response.status().as_u16(), retry_after })
+    Err(AuthorityCallError::Status { status: response.status().as_u16(), retry_after })
 }
 
 /// The authority's time, if it made this answer now.
@@ -206,10 +207,10 @@ fn time(response: &Response) -> Option<Timestamp> {
     Timestamp::parse(time.to_str().ok()?)
 }
 
-async fn body(response: Response) -> Result<Vec<u8>, NoAnswer> {
+async fn body(response: Response) -> Result<Vec<u8>, AuthorityCallError> {
     outbound::body(response, LONGEST_ANSWER).await.map_err(|unread| match unread {
-        Unread::TooLong => NoAnswer::NotUnderstood,
-        Unread::CutOff(_) => NoAnswer::Unreachable,
+        BodyError::TooLong => AuthorityCallError::NotUnderstood,
+        BodyError::CutOff(_) => AuthorityCallError::Unreachable,
     })
 }
 
@@ -222,7 +223,7 @@ fn base(address: &str) -> Result<Url, UnfitConnection> {
     }
     match url.scheme() {
         "http" | "https" => {
-            Plaintext::Refused.permits(&url).map_err(|Unencrypted| UnfitConnection::Unprotected)?;
+            PlaintextPolicy::Refused.permits(&url).map_err(|UnencryptedUrl| UnfitConnection::Unprotected)?;
         }
         _ => return Err(UnfitConnection::NoAddress),
     }
@@ -234,7 +235,7 @@ fn base(address: &str) -> Result<Url, UnfitConnection> {
 }
 
 fn client(base: &Url) -> Result<reqwest::Client, UnfitConnection> {
-    let roots = outbound::roots_for(base).map_err(|NoRoots| UnfitConnection::NoRoots)?;
+    let roots = outbound::roots_for(base).map_err(|NoRootCertificates| UnfitConnection::NoRoots)?;
     let client = outbound::client(roots)
         .https_only(base.scheme() == "https")
         .no_proxy()
@@ -268,13 +269,13 @@ mod tests {
             ("https://me@example.com", UnfitConnection::TooMuch),
             ("https://example.com/?x", UnfitConnection::TooMuch),
         ] {
-            assert_eq!(Connection::to(wrong, "tnr_key_x").err(), Some(why), "{wrong}");
+            assert_eq!(AuthorityConnection::to(wrong, "tnr_key_x").err(), Some(why), "{wrong}");
         }
     }
 
     #[test]
     fn paths_follow_the_address() {
-        let connection = Connection::to("http://127.0.0.1:7300/tenure", "tnr_key_x").unwrap();
+        let connection = AuthorityConnection::to("http://127.0.0.1:7300/tenure", "tnr_key_x").unwrap();
         assert_eq!(connection.url("v1/keys").as_str(), "http://127.0.0.1:7300/tenure/v1/keys");
     }
 
@@ -282,9 +283,9 @@ mod tests {
     fn the_key_is_an_api_key_and_is_not_shown() {
         let address = "http://127.0.0.1:7300";
         for wrong in ["", "tnr_sess_x", "tnr_key_\n"] {
-            assert_eq!(Connection::to(address, wrong).err(), Some(UnfitConnection::NoKey));
+            assert_eq!(AuthorityConnection::to(address, wrong).err(), Some(UnfitConnection::NoKey));
         }
-        let shown = format!("{:?}", Connection::to(address, "tnr_key_secret").unwrap());
+        let shown = format!("{:?}", AuthorityConnection::to(address, "tnr_key_secret").unwrap());
         assert!(!shown.contains("secret"), "{shown}");
     }
 }

@@ -11,12 +11,12 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     Verifier,
     checked::{FeedItem, FeedPage},
-    connection::{Connection, KeysAnswer, NoAnswer},
+    connection::{AuthorityCallError, AuthorityConnection, KeysAnswer},
     feed_cursor::FeedCursor,
     polling,
     revoked::REMEMBERED,
     state::SyncPoint,
-    stream::{Stream, Then},
+    stream::{FeedStream, StreamAction},
 };
 use tenure_protocol::Position;
 use tenure_protocol::entropy::{self, OsEntropy};
@@ -28,16 +28,16 @@ const PAGE: u32 = 1_000;
 /// token once its staleness bound has passed.
 #[derive(Debug)]
 #[must_use = "a verifier whose follower is dropped refuses every token"]
-pub struct Follower(JoinHandle<()>);
+pub struct FeedFollower(JoinHandle<()>);
 
-impl Follower {
+impl FeedFollower {
     /// Follows until it is dropped.
-    pub(super) fn start(verifier: Verifier, connection: Connection) -> Self {
+    pub(super) fn start(verifier: Verifier, connection: AuthorityConnection) -> Self {
         Self(tokio::spawn(FollowerTask::new(verifier, connection).follow()))
     }
 }
 
-impl Drop for Follower {
+impl Drop for FeedFollower {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -45,25 +45,25 @@ impl Drop for Follower {
 
 struct FollowerTask {
     verifier: Verifier,
-    connection: Connection,
+    connection: AuthorityConnection,
     reading: FeedCursor,
     /// The tag of the known keys, if the authority gave one.
     etag: Option<HeaderValue>,
     failures: u32,
-    stream: Stream,
+    stream: FeedStream,
     /// When it was last looked whether the history is still the one that was read.
     looked_back: Option<Duration>,
 }
 
 impl FollowerTask {
-    fn new(verifier: Verifier, connection: Connection) -> Self {
+    fn new(verifier: Verifier, connection: AuthorityConnection) -> Self {
         Self {
             verifier,
             connection,
             reading: FeedCursor::default(),
             etag: None,
             failures: 0,
-            stream: Stream::default(),
+            stream: FeedStream::default(),
             looked_back: None,
         }
     }
@@ -82,7 +82,7 @@ impl FollowerTask {
     }
 
     /// Asks for all that there is.
-    async fn round(&mut self, asked: Duration) -> Result<(), NoAnswer> {
+    async fn round(&mut self, asked: Duration) -> Result<(), AuthorityCallError> {
         self.learn_keys().await?;
         let (last_asked, last) = self.read_feed(asked).await?;
         let heard = SyncPoint { asked, last_asked, authority_time: last.now };
@@ -90,7 +90,7 @@ impl FollowerTask {
         Ok(())
     }
 
-    async fn learn_keys(&mut self) -> Result<(), NoAnswer> {
+    async fn learn_keys(&mut self) -> Result<(), AuthorityCallError> {
         match self.connection.keys(self.etag.as_ref()).await? {
             KeysAnswer::Unchanged => {}
             KeysAnswer::Changed { keys, etag } => {
@@ -102,7 +102,7 @@ impl FollowerTask {
     }
 
     /// Reads on to the end; gives back the last page, and when it was asked for.
-    async fn read_feed(&mut self, now: Duration) -> Result<(Duration, FeedPage), NoAnswer> {
+    async fn read_feed(&mut self, now: Duration) -> Result<(Duration, FeedPage), AuthorityCallError> {
         let looks_back = self.failures > 0
             || self.looked_back.is_none_or(|at| now.saturating_sub(at) >= self.between_looks());
         let (mut asked, mut page) = self.first_page(looks_back).await?;
@@ -125,20 +125,20 @@ impl FollowerTask {
     }
 
     /// The page to go on with: the first of all if the history is another one than before.
-    async fn first_page(&mut self, looks_back: bool) -> Result<(Duration, FeedPage), NoAnswer> {
+    async fn first_page(&mut self, looks_back: bool) -> Result<(Duration, FeedPage), AuthorityCallError> {
         let begin = if looks_back { self.reading.before_last() } else { self.reading.end() };
         match self.page(begin).await {
             Ok(found) if !looks_back || self.reading.goes_on_with(&found.1) => return Ok(found),
             Ok(_) => {}
             // Its log does not go that far. Which sessions it has ended since the loss is unknown; tokens that
             // were signed before may be of any of them.
-            Err(NoAnswer::BeyondEnd { now }) if begin > Position::ZERO => {
+            Err(AuthorityCallError::BeyondEnd { now }) if begin > Position::ZERO => {
                 if let Some(now) = now {
                     self.verifier.learn(|state| state.refuse_signed_before(now));
                 }
             }
             // So says an authority of an earlier version.
-            Err(NoAnswer::Status { status: 400, .. }) if begin > Position::ZERO => {}
+            Err(AuthorityCallError::Status { status: 400, .. }) if begin > Position::ZERO => {}
             Err(why) => return Err(why),
         }
         tracing::warn!("the authority's history is another one than before; all revocations are read again");
@@ -152,7 +152,7 @@ impl FollowerTask {
         self.verifier.rules().staleness_bound / 2
     }
 
-    async fn page(&self, after: Position) -> Result<(Duration, FeedPage), NoAnswer> {
+    async fn page(&self, after: Position) -> Result<(Duration, FeedPage), AuthorityCallError> {
         let asked = self.verifier.elapsed();
         Ok((asked, self.connection.feed(after, PAGE).await?))
     }
@@ -165,7 +165,7 @@ impl FollowerTask {
 
     /// Where to begin so that all is read that may still matter, and one revocation before it to look back to. A history
     /// of years is not read for it: recorded time never goes back, so the place is found by halving.
-    async fn first_that_matters(&self, first: &FeedPage) -> Result<Position, NoAnswer> {
+    async fn first_that_matters(&self, first: &FeedPage) -> Result<Position, AuthorityCallError> {
         let (mut low, mut high) = (0, first.head.0);
         while high - low > u64::from(PAGE) {
             let middle = low + (high - low) / 2;
@@ -180,7 +180,7 @@ impl FollowerTask {
         Ok(Position(low.saturating_sub(1)))
     }
 
-    fn note(&mut self, outcome: Result<(), NoAnswer>) {
+    fn note(&mut self, outcome: Result<(), AuthorityCallError>) {
         match outcome {
             Ok(()) if self.failures > 0 => {
                 tracing::info!(after = self.failures, "the authority answers again");
@@ -212,8 +212,8 @@ impl FollowerTask {
                 () = &mut rest => return,
                 () = self.verifier.news_wanted() => return,
                 then = self.stream.next(&self.verifier) => match then {
-                    Then::GoOn => {}
-                    Then::Ask | Then::Lost => return,
+                    StreamAction::GoOn => {}
+                    StreamAction::Ask | StreamAction::Lost => return,
                 },
             }
         }

@@ -7,10 +7,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Connection, Principal, Rejection, connection::NoAnswer};
+use super::{AuthorityConnection, Principal, Rejection, connection::AuthorityCallError};
 use tenure_protocol::{
     token::SESSION_TOKEN_PREFIX,
-    wire::{Judgement, LiveToken},
+    wire::{LiveToken, TokenStatus},
 };
 
 /// No session token is longer; nothing longer is sent on.
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Asks the authority about session tokens. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Introspection {
-    connection: Connection,
+    connection: AuthorityConnection,
     turns: Arc<Semaphore>,
 }
 
 impl Introspection {
     /// By way of this connection.
-    pub fn new(connection: Connection) -> Self {
+    pub fn new(connection: AuthorityConnection) -> Self {
         Self { connection, turns: Arc::new(Semaphore::new(ABREAST)) }
     }
 
@@ -43,16 +43,17 @@ impl Introspection {
         }
         let asked = timeout(PATIENCE, self.ask(token)).await;
         match asked.map_err(|_| Rejection::Unreachable { retry_after: None })?? {
-            Judgement::Live(live) => Ok((*live).into()),
-            Judgement::Dead(dead) => Err(reason(&dead.code)),
+            TokenStatus::Live(live) => Ok((*live).into()),
+            TokenStatus::Dead(dead) => Err(reason(&dead.code)),
         }
     }
 
-    async fn ask(&self, token: &str) -> Result<Judgement, Rejection> {
+    async fn ask(&self, token: &str) -> Result<TokenStatus, Rejection> {
         let _turn = self.turns.acquire().await.expect("it is never closed");
         self.connection.introspect(token).await.map_err(|why| {
             tracing::warn!("the authority does not judge a token: {why}");
-            let retry_after = if let NoAnswer::Status { retry_after, .. } = why { retry_after } else { None };
+            let retry_after =
+                if let AuthorityCallError::Status { retry_after, .. } = why { retry_after } else { None };
             Rejection::Unreachable { retry_after }
         })
     }

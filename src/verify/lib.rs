@@ -6,12 +6,12 @@
 //! ```text
 //!   request ─► ProtectLayer ─► Verifier ─► Memo, or one Ed25519 verification ─► State: keys, revocations, freshness
 //!                   │                                                            ▲
-//!                   │                                      Follower ─► Connection: GET keys, GET revocations/feed
+//!                   │                                      FeedFollower ─► AuthorityConnection: GET keys, GET revocations/feed
 //!                   │                                      (and its stream, as it happens)
-//!                   └────────► Introspection ─────────────────────────► Connection: POST introspect
+//!                   └────────► Introspection ─────────────────────────► AuthorityConnection: POST introspect
 //! ```
 //!
-//! - [`Verifier`] judges **access tokens** (PASETO v4.public) without asking anyone. A [`Follower`] keeps it fresh. It
+//! - [`Verifier`] judges **access tokens** (PASETO v4.public) without asking anyone. A [`FeedFollower`] keeps it fresh. It
 //!   fails closed: if the last complete answer was asked for longer ago than [`VerifierConfig::staleness_bound`], or if
 //!   none has arrived yet, it refuses every token.
 //! - [`Introspection`] asks the authority about each **session token**.
@@ -41,11 +41,11 @@ mod verifier;
 pub use self::{
     claims::AccessClaims,
     config::{InvalidConfig, VerifierConfig},
-    connection::{Connection, UnfitConnection},
-    follower::Follower,
+    connection::{AuthorityConnection, UnfitConnection},
+    follower::FeedFollower,
     introspection::Introspection,
     principal::Principal,
-    protect::{ProtectLayer, Protected, UnfitScope},
+    protect::{ProtectLayer, ProtectedService, UnfitScope},
     rejection::Rejection,
     state::VerifierStatus,
     verifier::Verifier,

@@ -45,7 +45,7 @@ impl PublicKey {
 pub(super) struct UnverifiedToken(UntrustedToken<Public, V4>);
 
 #[derive(Deserialize)]
-struct Footer<'a> {
+struct TokenFooter<'a> {
     kid: &'a str,
 }
 
@@ -64,7 +64,7 @@ impl UnverifiedToken {
         if footer.len() > LONGEST_FOOTER {
             return None;
         }
-        serde_json::from_slice::<Footer<'_>>(footer).ok().map(|footer| footer.kid)
+        serde_json::from_slice::<TokenFooter<'_>>(footer).ok().map(|footer| footer.kid)
     }
 
     /// Its payload, when this key signed it and nothing was touched since.

@@ -14,7 +14,7 @@ use http::{
 };
 use tower::{Layer, Service};
 
-use super::{AccessClaims, Introspection, Principal, Rejection, Verifier, challenge::Challenge};
+use super::{AccessClaims, Introspection, Principal, Rejection, Verifier, challenge::AuthChallenge};
 
 /// Lets requests through whose bearer token counts (RFC 6750, section 2.1).
 ///
@@ -31,19 +31,19 @@ use super::{AccessClaims, Introspection, Principal, Rejection, Verifier, challen
 /// It fails closed: what cannot be judged does not pass.
 #[derive(Clone, Debug)]
 pub struct ProtectLayer {
-    judge: Judge,
+    judge: TokenJudge,
     scopes: Arc<[String]>,
 }
 
 /// A service that a [`ProtectLayer`] protects.
 #[derive(Clone, Debug)]
-pub struct Protected<S> {
+pub struct ProtectedService<S> {
     inner: S,
     layer: ProtectLayer,
 }
 
 #[derive(Clone, Debug)]
-enum Judge {
+enum TokenJudge {
     Verifier(Verifier),
     Introspection(Introspection),
 }
@@ -51,12 +51,12 @@ enum Judge {
 impl ProtectLayer {
     /// With access tokens, which this verifier checks without asking anyone.
     pub fn with_verifier(verifier: Verifier) -> Self {
-        Self { judge: Judge::Verifier(verifier), scopes: Arc::from([]) }
+        Self { judge: TokenJudge::Verifier(verifier), scopes: Arc::from([]) }
     }
 
     /// With session tokens, about which the authority is asked each time.
     pub fn with_introspection(introspection: Introspection) -> Self {
-        Self { judge: Judge::Introspection(introspection), scopes: Arc::from([]) }
+        Self { judge: TokenJudge::Introspection(introspection), scopes: Arc::from([]) }
     }
 
     /// The same, for tokens that have this scope too.
@@ -72,13 +72,13 @@ impl ProtectLayer {
         Ok(Self { scopes, ..self })
     }
 
-    async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Challenge> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<AdmittedRequest, AuthChallenge> {
         let token = bearer(headers)?;
-        let admitted = self.judge.judge(token).await.map_err(Challenge::Rejected)?;
+        let admitted = self.judge.judge(token).await.map_err(AuthChallenge::Rejected)?;
         if admitted.holder.has_scopes(&self.scopes) {
             Ok(admitted)
         } else {
-            Err(Challenge::MissingScope(Arc::clone(&self.scopes)))
+            Err(AuthChallenge::MissingScope(Arc::clone(&self.scopes)))
         }
     }
 }
@@ -89,49 +89,49 @@ impl ProtectLayer {
 pub struct UnfitScope;
 
 /// Whose request it is, as the service will see it.
-struct Admitted {
+struct AdmittedRequest {
     holder: Principal,
     claims: Option<Arc<AccessClaims>>,
 }
 
-impl Judge {
-    async fn judge(&self, token: &str) -> Result<Admitted, Rejection> {
+impl TokenJudge {
+    async fn judge(&self, token: &str) -> Result<AdmittedRequest, Rejection> {
         match self {
             Self::Verifier(verifier) => {
                 let claims = verifier.check_with_news(token).await?;
-                Ok(Admitted { holder: Principal::of(&claims), claims: Some(claims) })
+                Ok(AdmittedRequest { holder: Principal::of(&claims), claims: Some(claims) })
             }
             Self::Introspection(introspection) => {
                 let holder = introspection.introspect(token).await?;
-                Ok(Admitted { holder, claims: None })
+                Ok(AdmittedRequest { holder, claims: None })
             }
         }
     }
 }
 
 /// The one bearer token. The scheme's name may be in any case (RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Challenge> {
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthChallenge> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let header: &HeaderValue = shown.next().ok_or(Challenge::NoToken)?;
+    let header: &HeaderValue = shown.next().ok_or(AuthChallenge::NoToken)?;
     if shown.next().is_some() {
-        return Err(Challenge::ManyTokens);
+        return Err(AuthChallenge::ManyTokens);
     }
-    let text = header.to_str().map_err(|_| Challenge::NoToken)?;
+    let text = header.to_str().map_err(|_| AuthChallenge::NoToken)?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_matches(' ')),
-        Some(_) | None => Err(Challenge::NoToken),
+        Some(_) | None => Err(AuthChallenge::NoToken),
     }
 }
 
 impl<S> Layer<S> for ProtectLayer {
-    type Service = Protected<S>;
+    type Service = ProtectedService<S>;
 
-    fn layer(&self, inner: S) -> Protected<S> {
-        Protected { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> ProtectedService<S> {
+        ProtectedService { inner, layer: self.clone() }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Protected<S>
+impl<S, B, R> Service<Request<B>> for ProtectedService<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
@@ -163,7 +163,7 @@ where
     }
 }
 
-impl Admitted {
+impl AdmittedRequest {
     fn introduce<B>(self, request: &mut Request<B>) {
         request.extensions_mut().insert(self.holder);
         if let Some(claims) = self.claims {

@@ -24,7 +24,7 @@ const RULES_OF_A_SUBJECT: usize = 8;
 
 /// What was revoked at one position of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Revocation {
+pub(super) struct RevocationEntry {
     pub(super) at: Timestamp,
     pub(super) whom: RevocationTarget,
 }
@@ -53,30 +53,30 @@ impl RevocationTarget {
 
 /// The revocations that may still meet a token.
 #[derive(Debug)]
-pub(super) struct Revoked {
+pub(super) struct RevocationSet {
     sessions: HashSet<SessionId>,
-    subjects: HashMap<SubjectId, Vec<Rule>>,
+    subjects: HashMap<SubjectId, Vec<SubjectRule>>,
     /// The latest selector of everyone.
     everyone: Option<Timestamp>,
     /// What takes room, oldest first.
-    order: VecDeque<(Timestamp, Named)>,
+    order: VecDeque<(Timestamp, RevokedTarget)>,
     capacity: usize,
 }
 
 /// A selector of one subject.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct SubjectRule {
     at: Timestamp,
     kept: Option<SessionId>,
 }
 
 #[derive(Debug)]
-enum Named {
+enum RevokedTarget {
     Session(SessionId),
     Subject(SubjectId),
 }
 
-impl Revoked {
+impl RevocationSet {
     /// Starts empty; keeps up to `capacity` revocations apart.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -101,15 +101,15 @@ impl Revoked {
     }
 
     /// Takes in a revocation. The same one twice is the same as once.
-    pub(super) fn learn(&mut self, revocation: Revocation) {
+    pub(super) fn learn(&mut self, revocation: RevocationEntry) {
         let at = revocation.at;
         match revocation.whom {
             RevocationTarget::Session(session) => {
                 if self.sessions.insert(session) {
-                    self.order.push_back((at, Named::Session(session)));
+                    self.order.push_back((at, RevokedTarget::Session(session)));
                 }
             }
-            RevocationTarget::Subject(subject, kept) => self.learn_rule(subject, Rule { at, kept }),
+            RevocationTarget::Subject(subject, kept) => self.learn_rule(subject, SubjectRule { at, kept }),
             RevocationTarget::Everyone => self.everyone = self.everyone.max(Some(at)),
         }
         while self.order.len() > self.capacity {
@@ -131,10 +131,10 @@ impl Revoked {
         self.everyone = self.everyone.filter(|at| !is_over(*at));
     }
 
-    fn learn_rule(&mut self, subject: SubjectId, rule: Rule) {
+    fn learn_rule(&mut self, subject: SubjectId, rule: SubjectRule) {
         let rules = self.subjects.entry(subject.clone()).or_default();
         if add_rule(rules, rule) {
-            self.order.push_back((rule.at, Named::Subject(subject)));
+            self.order.push_back((rule.at, RevokedTarget::Subject(subject)));
         }
     }
 
@@ -147,10 +147,10 @@ impl Revoked {
     fn pop_oldest(&mut self) -> Option<Timestamp> {
         let (at, named) = self.order.pop_front()?;
         match named {
-            Named::Session(session) => {
+            RevokedTarget::Session(session) => {
                 self.sessions.remove(&session);
             }
-            Named::Subject(subject) => {
+            RevokedTarget::Subject(subject) => {
                 if let Some(rules) = self.subjects.get_mut(&subject) {
                     rules.retain(|rule| rule.at > at);
                     if rules.is_empty() {
@@ -163,7 +163,7 @@ impl Revoked {
     }
 }
 
-impl Rule {
+impl SubjectRule {
     fn covers(self, claims: &AccessClaims) -> bool {
         self.kept != Some(claims.session) && was_signed_by(self.at, claims)
     }
@@ -175,7 +175,7 @@ fn was_signed_by(at: Timestamp, claims: &AccessClaims) -> bool {
 }
 
 /// Adds a rule to those of a subject; whether anything is new in it.
-fn add_rule(rules: &mut Vec<Rule>, rule: Rule) -> bool {
+fn add_rule(rules: &mut Vec<SubjectRule>, rule: SubjectRule) -> bool {
     if let Some(known) = rules.iter_mut().find(|known| known.kept == rule.kept) {
         let is_news = known.at < rule.at;
         known.at = known.at.max(rule.at);
@@ -183,7 +183,7 @@ fn add_rule(rules: &mut Vec<Rule>, rule: Rule) -> bool {
     }
     if rules.len() == RULES_OF_A_SUBJECT {
         let at = rules.iter().map(|known| known.at).fold(rule.at, Timestamp::max);
-        *rules = vec![Rule { at, kept: None }];
+        *rules = vec![SubjectRule { at, kept: None }];
     } else {
         rules.push(rule);
     }
@@ -232,18 +232,18 @@ mod tests {
         }
     }
 
-    fn after(revocations: &[(i64, Value)]) -> Revoked {
-        let mut revoked = Revoked::new(100);
+    fn after(revocations: &[(i64, Value)]) -> RevocationSet {
+        let mut revoked = RevocationSet::new(100);
         for (seconds, selector) in revocations {
-            revoked.learn(Revocation { at: at(*seconds), whom: whom(selector) });
+            revoked.learn(RevocationEntry { at: at(*seconds), whom: whom(selector) });
         }
         revoked
     }
 
     #[test]
     fn a_revoked_session_is_ended_whenever_its_token_was_signed() {
-        let mut revoked = Revoked::new(100);
-        revoked.learn(Revocation { at: at(10), whom: RevocationTarget::Session(session(0, 1)) });
+        let mut revoked = RevocationSet::new(100);
+        revoked.learn(RevocationEntry { at: at(10), whom: RevocationTarget::Session(session(0, 1)) });
         assert!(
             revoked.covers(&token("a", session(0, 1), 5)) && revoked.covers(&token("a", session(0, 1), 99))
         );
@@ -266,7 +266,7 @@ mod tests {
         let but = |kept: SessionId| json!({ "subjectId": "a", "exceptSessionId": kept });
         let mut revoked = after(&[(10, but(one))]);
         assert!(!revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
-        revoked.learn(Revocation { at: at(20), whom: whom(&but(other)) });
+        revoked.learn(RevocationEntry { at: at(20), whom: whom(&but(other)) });
         assert!(revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
     }
 
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_revocation_is_forgotten_when_no_token_from_before_can_live() {
         let mut revoked = after(&[(10, json!({ "subjectId": "a" }))]);
-        revoked.learn(Revocation { at: at(20), whom: RevocationTarget::Session(session(0, 1)) });
+        revoked.learn(RevocationEntry { at: at(20), whom: RevocationTarget::Session(session(0, 1)) });
         revoked.forget_before(at(10).plus_millis(REMEMBERED - 1));
         assert_eq!(revoked.len(), 2);
         revoked.forget_before(at(10).plus_millis(REMEMBERED));
@@ -357,12 +357,12 @@ mod tests {
     /// The oldest become a selector of every session: still no revoked token is accepted.
     #[test]
     fn a_flood_is_bounded_and_lets_nobody_in() {
-        let mut revoked = Revoked::new(1_000);
+        let mut revoked = RevocationSet::new(1_000);
         for number in 0..50_000_u32 {
             let mut id = *session(0, 0).as_bytes();
             id[12..].copy_from_slice(&number.to_be_bytes());
             let whom = RevocationTarget::Session(SessionId::from_bytes(id));
-            revoked.learn(Revocation { at: at(i64::from(number / 100)), whom });
+            revoked.learn(RevocationEntry { at: at(i64::from(number / 100)), whom });
         }
         assert!(revoked.len() == 1_000 && revoked.sessions.len() == 1_000);
         let mut first = *session(0, 0).as_bytes();

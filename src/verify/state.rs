@@ -10,7 +10,7 @@ use super::{
     AccessClaims, Rejection, VerifierConfig,
     key_set::{KeySet, VerificationKey},
     paseto::{PublicKey, UnverifiedToken},
-    revoked::{Revocation, Revoked},
+    revoked::{RevocationEntry, RevocationSet},
 };
 use tenure_protocol::Timestamp;
 
@@ -19,10 +19,10 @@ const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// What a verifier knows.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct VerifierState {
     rules: VerifierConfig,
     ring: KeySet,
-    revoked: Revoked,
+    revoked: RevocationSet,
     /// None before the first complete answer.
     heard: Option<SyncPoint>,
 }
@@ -53,15 +53,15 @@ pub struct VerifierStatus {
 
 /// A token whose signature was verified: what it says, and the key that signed it.
 #[derive(Clone, Debug)]
-pub(super) struct Verified {
+pub(super) struct VerifiedToken {
     pub(super) claims: Arc<AccessClaims>,
     pub(super) key_id: Arc<str>,
 }
 
-impl State {
+impl VerifierState {
     /// It knows nothing yet and refuses everything.
     pub(super) fn new(rules: VerifierConfig) -> Self {
-        let revoked = Revoked::new(rules.remembered_revocations);
+        let revoked = RevocationSet::new(rules.remembered_revocations);
         Self { rules, ring: KeySet::default(), revoked, heard: None }
     }
 
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Judges what a genuine token says, now.
-    pub(super) fn judge(&self, token: &Verified, now: Duration) -> Result<(), Rejection> {
+    pub(super) fn judge(&self, token: &VerifiedToken, now: Duration) -> Result<(), Rejection> {
         let time = self.authority_time(now)?;
         if self.ring.key(&token.key_id, time).is_none() {
             return Err(Rejection::UnknownKey);
@@ -111,7 +111,7 @@ impl State {
     }
 
     /// Takes in revocations. They count at once, whether the rest is known or not.
-    pub(super) fn learn_revocations(&mut self, revocations: impl IntoIterator<Item = Revocation>) {
+    pub(super) fn learn_revocations(&mut self, revocations: impl IntoIterator<Item = RevocationEntry>) {
         revocations.into_iter().for_each(|revocation| self.revoked.learn(revocation));
     }
 
@@ -158,10 +158,10 @@ impl State {
 }
 
 /// Verifies a token's signature with the key that was chosen for it.
-pub(super) fn verify(token: &UnverifiedToken, key: &PublicKey) -> Result<Verified, Rejection> {
+pub(super) fn verify(token: &UnverifiedToken, key: &PublicKey) -> Result<VerifiedToken, Rejection> {
     let payload = token.open(key).ok_or(Rejection::BadSignature)?;
     let claims = Arc::new(AccessClaims::from_payload(&payload)?);
-    Ok(Verified { claims, key_id: Arc::clone(key.id()) })
+    Ok(VerifiedToken { claims, key_id: Arc::clone(key.id()) })
 }
 
 #[cfg(test)]
@@ -183,7 +183,7 @@ mod tests {
         HEARD + Duration::from_millis(millis)
     }
 
-    fn token() -> Verified {
+    fn token() -> VerifiedToken {
         let claims = AccessClaims {
             issuer: "tenure".to_owned(),
             subject: "agent-7".parse().unwrap(),
@@ -196,30 +196,30 @@ mod tests {
             token_id: "x".to_owned(),
         };
         let key = PublicKey::from_paserk(KEY).unwrap();
-        Verified { claims: Arc::new(claims), key_id: Arc::clone(key.id()) }
+        VerifiedToken { claims: Arc::new(claims), key_id: Arc::clone(key.id()) }
     }
 
-    fn with(change: impl FnOnce(&mut AccessClaims)) -> Verified {
+    fn with(change: impl FnOnce(&mut AccessClaims)) -> VerifiedToken {
         let mut token = token();
         change(Arc::make_mut(&mut token.claims));
         token
     }
 
     /// It was heard at this time of the authority.
-    fn state(rules: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> State {
-        let mut state = State::new(rules);
+    fn state(rules: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> VerifierState {
+        let mut state = VerifierState::new(rules);
         state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
         state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: time });
         state
     }
 
-    fn usual(time: Timestamp) -> State {
+    fn usual(time: Timestamp) -> VerifierState {
         state(VerifierConfig::of("tenure"), time, None)
     }
 
     #[test]
     fn nothing_passes_before_all_was_heard_once() {
-        let mut state = State::new(VerifierConfig::of("tenure"));
+        let mut state = VerifierState::new(VerifierConfig::of("tenure"));
         state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at: None }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::NotReady));
         assert_eq!(state.standing(HEARD).age, None);
@@ -247,7 +247,7 @@ mod tests {
         assert!(!state.standing(later(60_000)).is_fresh);
         assert!(!state.heard_until(at(70), later(61_000)), "its clock was moved");
         assert_eq!(state.standing(later(61_000)).age, Some(Duration::ZERO));
-        assert!(!State::new(VerifierConfig::of("tenure")).heard_until(at(0), HEARD));
+        assert!(!VerifierState::new(VerifierConfig::of("tenure")).heard_until(at(0), HEARD));
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn issuer_and_audience_are_those_of_the_rules_exactly() {
-        let judge = |audience: Option<&str>, token: &Verified| {
+        let judge = |audience: Option<&str>, token: &VerifiedToken| {
             let rules =
                 VerifierConfig { audience: audience.map(str::to_owned), ..VerifierConfig::of("tenure") };
             state(rules, at(0), None).judge(token, HEARD)
@@ -300,10 +300,10 @@ mod tests {
     #[test]
     fn a_revocation_counts_as_soon_as_it_is_known_and_is_forgotten_by_the_authoritys_clock() {
         let mut state = usual(at(0));
-        state.learn_revocations([Revocation { at: at(0), whom: RevocationTarget::Everyone }]);
+        state.learn_revocations([RevocationEntry { at: at(0), whom: RevocationTarget::Everyone }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::Revoked));
         let whom = RevocationTarget::Session(SessionId::from_bytes([2; 16]));
-        state.learn_revocations([Revocation { at: at(0), whom }]);
+        state.learn_revocations([RevocationEntry { at: at(0), whom }]);
         assert_eq!(state.standing(HEARD).revocations, 1);
         state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
         assert_eq!(state.standing(HEARD).revocations, 0);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Verifier, checked::FeedItem, connection::Connection};
-use tenure_http_client::sse::{Event, Events, Told};
+use super::{Verifier, checked::FeedItem, connection::AuthorityConnection};
+use tenure_http_client::sse::{SseEvent, SseItem, SseStream};
 use tenure_protocol::{Position, wire};
 
 /// A stream silent for this time is lost, whatever its connection says: the authority speaks every second, and
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a stream makes necessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum StreamAction {
     /// Nothing: it was learnt.
     GoOn,
     /// A round: keys have changed, or the clock there was moved.
@@ -30,8 +30,8 @@ pub(super) enum Then {
 
 /// The stream, or when to try again to have one.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
-    events: Option<Events>,
+pub(super) struct FeedStream {
+    events: Option<SseStream>,
     /// Whether the keys were sent, as at the beginning of each stream.
     has_keys: bool,
     opened: Duration,
@@ -39,14 +39,19 @@ pub(super) struct Stream {
     not_before: Duration,
 }
 
-impl Stream {
+impl FeedStream {
     /// Whether there is one.
     pub(super) fn is_open(&self) -> bool {
         self.events.is_some()
     }
 
     /// Opens it where the last round ended, if there is none and it is time.
-    pub(super) async fn open(&mut self, verifier: &Verifier, connection: &Connection, after: Position) {
+    pub(super) async fn open(
+        &mut self,
+        verifier: &Verifier,
+        connection: &AuthorityConnection,
+        after: Position,
+    ) {
         let now = verifier.elapsed();
         if self.is_open() || now < self.not_before {
             return;
@@ -64,43 +69,43 @@ impl Stream {
     }
 
     /// Waits for the next event, and lets the verifier learn it. Without a stream it waits forever.
-    pub(super) async fn next(&mut self, verifier: &Verifier) -> Then {
+    pub(super) async fn next(&mut self, verifier: &Verifier) -> StreamAction {
         let Some(events) = &mut self.events else { return std::future::pending().await };
         let told = timeout(SILENCE, events.next()).await;
         let then = match told {
-            Ok(Ok(Some(Told::Event(event)))) => self.take(verifier, &event),
-            Ok(Ok(Some(Told::Comment))) => Then::GoOn,
-            Ok(Ok(None) | Err(_)) | Err(_) => Then::Lost,
+            Ok(Ok(Some(SseItem::Event(event)))) => self.take(verifier, &event),
+            Ok(Ok(Some(SseItem::Comment))) => StreamAction::GoOn,
+            Ok(Ok(None) | Err(_)) | Err(_) => StreamAction::Lost,
         };
-        if then == Then::Lost {
+        if then == StreamAction::Lost {
             tracing::debug!("the stream of revocations has ended");
             self.lose(verifier.elapsed());
         }
         then
     }
 
-    fn take(&mut self, verifier: &Verifier, event: &Event) -> Then {
+    fn take(&mut self, verifier: &Verifier, event: &SseEvent) -> StreamAction {
         match event.name.as_str() {
             "revocation" => match serde_json::from_str::<wire::FeedItem>(&event.data) {
                 Ok(item) => {
                     let item = FeedItem::of(&item);
                     verifier.learn(|state| state.learn_revocations(item.revocations()));
-                    Then::GoOn
+                    StreamAction::GoOn
                 }
-                Err(_) => Then::Lost,
+                Err(_) => StreamAction::Lost,
             },
             "head" => match serde_json::from_str::<wire::FeedHead>(&event.data) {
                 Ok(head) => {
                     let now = verifier.elapsed();
                     let mut goes_alike = true;
                     verifier.learn(|state| goes_alike = state.heard_until(head.now, now));
-                    if goes_alike { Then::GoOn } else { Then::Ask }
+                    if goes_alike { StreamAction::GoOn } else { StreamAction::Ask }
                 }
-                Err(_) => Then::Lost,
+                Err(_) => StreamAction::Lost,
             },
             // A round asks for them: a delayed stream would bring back what was withdrawn.
-            "keys" if std::mem::replace(&mut self.has_keys, true) => Then::Ask,
-            _ => Then::GoOn,
+            "keys" if std::mem::replace(&mut self.has_keys, true) => StreamAction::Ask,
+            _ => StreamAction::GoOn,
         }
     }
 

@@ -9,25 +9,26 @@ use tokio::{
 };
 
 use super::{
-    AccessClaims, Connection, Follower, InvalidConfig, Rejection, VerifierConfig, VerifierStatus,
+    AccessClaims, AuthorityConnection, FeedFollower, InvalidConfig, Rejection, VerifierConfig,
+    VerifierStatus,
     paseto::{LONGEST, UnverifiedToken},
-    state::{State, Verified, verify},
+    state::{VerifiedToken, VerifierState, verify},
 };
 use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
-use tenure_protocol::token_cache::Memo;
+use tenure_protocol::token_cache::TokenCache;
 
 /// The longest wait for a fresh answer if a token of an unknown key is presented.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Checks access tokens offline. Cheap to clone; clones share what they know.
 #[derive(Clone)]
-pub struct Verifier(Arc<Shared>);
+pub struct Verifier(Arc<VerifierInner>);
 
-struct Shared {
+struct VerifierInner {
     rules: VerifierConfig,
-    state: RwLock<State>,
-    memo: Memo<Verified>,
+    state: RwLock<VerifierState>,
+    memo: TokenCache<VerifiedToken>,
     clock: Arc<dyn Clock>,
     /// A fresh answer is wanted sooner than it would come.
     wanted: Notify,
@@ -56,9 +57,9 @@ impl Verifier {
         entropy: &dyn Entropy,
     ) -> Result<Self, InvalidConfig> {
         rules.check()?;
-        Ok(Self(Arc::new(Shared {
-            state: RwLock::new(State::new(rules.clone())),
-            memo: Memo::new(rules.remembered_tokens, entropy),
+        Ok(Self(Arc::new(VerifierInner {
+            state: RwLock::new(VerifierState::new(rules.clone())),
+            memo: TokenCache::new(rules.remembered_tokens, entropy),
             rules,
             clock,
             wanted: Notify::new(),
@@ -71,8 +72,8 @@ impl Verifier {
     ///
     /// # Panics
     /// Outside of a Tokio runtime with time and I/O.
-    pub fn follow(&self, connection: Connection) -> Follower {
-        Follower::start(self.clone(), connection)
+    pub fn follow(&self, connection: AuthorityConnection) -> FeedFollower {
+        FeedFollower::start(self.clone(), connection)
     }
 
     /// Waits until tokens are judged: until the authority has sent everything, and recently.
@@ -139,7 +140,7 @@ impl Verifier {
         self.0.clock.since_boot()
     }
 
-    pub(super) fn learn(&self, lesson: impl FnOnce(&mut State)) {
+    pub(super) fn learn(&self, lesson: impl FnOnce(&mut VerifierState)) {
         lesson(&mut self.0.state.write());
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tenure::{
     audit::{
         VerifierKey,
-        verify::{Fault, Place, Trust, Verdict, verify},
+        verify::{ExportLocation, TrustAnchors, VerifiedExport, VerifyError, verify},
     },
     core::Position,
     log::StoredCommit,
@@ -40,7 +40,7 @@ pub(crate) fn joined(lines: &[String]) -> Vec<u8> {
 /// The commits of an export, in order.
 pub(crate) fn commits() -> Vec<StoredCommit> {
     let mut found = Vec::new();
-    verify(&bytes()[..], Trust { key: Some(&key()), known: &[] }, &mut |stored, _| {
+    verify(&bytes()[..], TrustAnchors { key: Some(&key()), known: &[] }, &mut |stored, _| {
         found.push(stored);
         ControlFlow::Continue(())
     })
@@ -48,21 +48,22 @@ pub(crate) fn commits() -> Vec<StoredCommit> {
     found
 }
 
-pub(crate) fn verified(bytes: &[u8]) -> Result<Verdict, Fault> {
-    let trust = Trust { key: Some(&key()), known: &[] };
+pub(crate) fn verified(bytes: &[u8]) -> Result<VerifiedExport, VerifyError> {
+    let trust = TrustAnchors { key: Some(&key()), known: &[] };
     verify(bytes, trust, &mut |_, _| ControlFlow::Continue(()))
         .map(|verdict| verdict.expect("nothing stops it"))
 }
 
 /// The positions that a fault leaves possible; none when it is no matter of positions.
-pub(crate) fn named(fault: &Fault) -> Option<(u64, u64)> {
+pub(crate) fn named(fault: &VerifyError) -> Option<(u64, u64)> {
     match fault {
-        Fault::Untrue { place: Place::Position(at), .. } => Some((at.0, at.0)),
-        Fault::Untrue { place: Place::Positions(first, last), .. } => Some((first.0, last.0)),
-        Fault::Untrue { place: Place::End(last), .. } | Fault::Cut { last, .. } => {
+        VerifyError::Untrue { place: ExportLocation::Position(at), .. } => Some((at.0, at.0)),
+        VerifyError::Untrue { place: ExportLocation::Positions(first, last), .. } => Some((first.0, last.0)),
+        VerifyError::Untrue { place: ExportLocation::End(last), .. } | VerifyError::Cut { last, .. } => {
             Some((last.0 + 1, last.0 + 1))
         }
-        Fault::Untrue { place: Place::Header | Place::Head(_), .. } | Fault::Unreadable(_) => None,
+        VerifyError::Untrue { place: ExportLocation::Header | ExportLocation::Head(_), .. }
+        | VerifyError::Unreadable(_) => None,
     }
 }
 

@@ -4,8 +4,8 @@ use std::{fs, ops::ControlFlow};
 
 use serde_json::{Value, json};
 use tenure::{
-    audit::replay::{Replay, ReplayEnd, digest, sessions},
-    core::{Position, state::State},
+    audit::replay::{HistoryReplay, ReplayEnd, digest, sessions},
+    core::{Position, state::AuthorityState},
 };
 
 use crate::incident::{commits, path};
@@ -16,7 +16,7 @@ fn told() -> Vec<Value> {
     let last = commits.last().unwrap().last();
     (0..=last.0)
         .map(|position| {
-            let mut replay = Replay::new(ReplayEnd::Position(Position(position)));
+            let mut replay = HistoryReplay::new(ReplayEnd::Position(Position(position)));
             for stored in &commits {
                 if replay.add(stored).unwrap() == ControlFlow::Break(()) {
                     break;
@@ -66,10 +66,10 @@ fn expect_within(frozen: &Value, told: &Value) {
 #[test]
 fn a_replay_to_a_position_is_the_state_that_was_there() {
     let commits = commits();
-    let mut live = State::default();
+    let mut live = AuthorityState::default();
     for stored in &commits {
         live.apply(&stored.commit).unwrap();
-        let mut replay = Replay::new(ReplayEnd::Position(stored.last()));
+        let mut replay = HistoryReplay::new(ReplayEnd::Position(stored.last()));
         for stored in &commits {
             let _ = replay.add(stored).unwrap();
         }
@@ -82,7 +82,7 @@ fn a_replay_to_a_time_has_every_event_recorded_by_then() {
     let commits = commits();
     for at in commits.iter().map(|stored| stored.commit.recorded_at) {
         for (moment, is_there) in [(at, true), (at.plus_millis(-1), false)] {
-            let mut replay = Replay::new(ReplayEnd::Time(moment));
+            let mut replay = HistoryReplay::new(ReplayEnd::Time(moment));
             for stored in &commits {
                 let _ = replay.add(stored).unwrap();
             }

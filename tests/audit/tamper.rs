@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use tenure::{
     audit::{
         HeadKey, SignedHead,
-        export::{End, Signatures, Span, export},
-        verify::{Fault, Place, Trust, verify},
+        export::{EndLine, ExportSignatures, ExportSpan, export},
+        verify::{ExportLocation, TrustAnchors, VerifyError, verify},
     },
     core::{Commit, Position, Seconds},
     entropy::SeededEntropy,
@@ -32,22 +32,22 @@ fn signed(log: &MemoryLog, key: &HeadKey, span: (u64, u64), everywhere: bool) ->
     let head = log.head();
     let sign = |size, root| SignedHead::sign(size, root, key).note().to_owned();
     let commits = log.read(Position::ZERO, usize::MAX).unwrap();
-    let mut tree = tenure::log::Tree::new();
+    let mut tree = tenure::log::TreeEdge::new();
     let earlier = commits.iter().map(|stored| {
         stored.record_hashes.iter().for_each(|hash| tree.append(hash));
         (tree.size(), sign(tree.size(), tree.root()))
     });
-    let signatures = Signatures {
+    let signatures = ExportSignatures {
         verifier_key: key.verifier().to_string(),
         last: (head.position.0, sign(head.position.0, head.root)),
         earlier: if everywhere { earlier.collect() } else { vec![] },
     };
-    let span = Span::new(Some(span.0), Some(span.1), head.position.0).unwrap();
+    let span = ExportSpan::new(Some(span.0), Some(span.1), head.position.0).unwrap();
     export(log, span, &signatures, Vec::new()).unwrap()
 }
 
-fn checked(bytes: &[u8], key: &HeadKey, known: &[SignedHead]) -> Result<u64, Fault> {
-    let trust = Trust { key: Some(key.verifier()), known };
+fn checked(bytes: &[u8], key: &HeadKey, known: &[SignedHead]) -> Result<u64, VerifyError> {
+    let trust = TrustAnchors { key: Some(key.verifier()), known };
     verify(bytes, trust, &mut |_, _| ControlFlow::Continue(())).map(|verdict| verdict.unwrap().to)
 }
 
@@ -154,7 +154,10 @@ fn every_cut_tail_is_named_by_the_first_position_that_is_gone() {
     for at in 0..original.len() {
         let fault = verified(&original[..at]).unwrap_err();
         if line == 0 {
-            assert!(matches!(fault, Fault::Untrue { place: Place::Header, .. }), "cut at {at}: {fault}");
+            assert!(
+                matches!(fault, VerifyError::Untrue { place: ExportLocation::Header, .. }),
+                "cut at {at}: {fault}"
+            );
         } else {
             let gone = places[line - 1].1 + 1;
             assert_eq!(named(&fault), Some((gone, gone)), "cut at {at}: {fault}");
@@ -168,7 +171,7 @@ fn lines_behind_the_end_are_noticed() {
     let mut lines = lines();
     lines.push(lines[1].clone());
     let fault = verified(&joined(&lines)).unwrap_err();
-    assert!(matches!(fault, Fault::Untrue { place: Place::End(_), .. }), "{fault}");
+    assert!(matches!(fault, VerifyError::Untrue { place: ExportLocation::End(_), .. }), "{fault}");
 }
 
 /// A forger changes a commit's bytes and the hashes beside them: only the next head shows it.
@@ -233,7 +236,7 @@ fn what_is_left_out_and_renumbered_is_found_by_the_streams_or_the_next_head() {
                     "{at}: {fault}"
                 ),
                 None => assert!(
-                    matches!(fault, Fault::Untrue { place: Place::Head(size), .. } if size.0 + 1 >= first && size.0 <= 2 * last + 1 - first),
+                    matches!(fault, VerifyError::Untrue { place: ExportLocation::Head(size), .. } if size.0 + 1 >= first && size.0 <= 2 * last + 1 - first),
                     "{at}: {fault}"
                 ),
             }
@@ -354,7 +357,7 @@ fn a_second_later(bytes: &[u8]) -> EncodedCommit {
 fn another_key_proves_nothing() {
     let other = HeadKey::draw(&SeededEntropy::new(8));
     let fault = checked(&bytes(), &other, &[]).unwrap_err();
-    assert!(matches!(fault, Fault::Untrue { place: Place::Header, .. }), "{fault}");
+    assert!(matches!(fault, VerifyError::Untrue { place: ExportLocation::Header, .. }), "{fault}");
     let log = log();
     let resigned = signed(&log, &other, (1, log.head().position.0), false);
     assert!(checked(&resigned, &other, &[]).is_ok());
@@ -362,7 +365,7 @@ fn another_key_proves_nothing() {
     let mut lines = as_lines(&resigned);
     lines[0] = lines[0].replace(&other.verifier().to_string(), &key().to_string());
     let fault = verified(&joined(&lines)).unwrap_err();
-    assert!(matches!(fault, Fault::Untrue { place: Place::Head(_), .. }), "{fault}");
+    assert!(matches!(fault, VerifyError::Untrue { place: ExportLocation::Head(_), .. }), "{fault}");
 }
 
 #[test]
@@ -389,9 +392,9 @@ fn every_part_of_a_history_proves_itself_and_no_hash_of_it_can_be_changed() {
 
 #[test]
 fn the_end_must_be_the_end() {
-    let end = End { to: 1, after: vec![], head: String::new() };
+    let end = EndLine { to: 1, after: vec![], head: String::new() };
     let mut lines = lines();
     *lines.last_mut().unwrap() = serde_json::to_string(&end).unwrap();
     let fault = verified(&joined(&lines)).unwrap_err();
-    assert!(matches!(fault, Fault::Untrue { place: Place::End(_), .. }), "{fault}");
+    assert!(matches!(fault, VerifyError::Untrue { place: ExportLocation::End(_), .. }), "{fault}");
 }

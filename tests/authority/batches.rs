@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tenure::{
-    authority::{Authority, Granted, NewSession, Revocation, Room},
+    authority::{Authority, DiskRoom, GrantedSession, NewSession, RevocationRequest},
     clock::{Clock, pause},
     core::{Event, Position, SubjectEvent, Timestamp, command::Revoker},
     log::EventLog,
@@ -55,19 +55,19 @@ impl Clock for StoppingClock {
 struct Standing {
     world: World,
     log: Arc<FaultyLog>,
-    creates: Vec<tokio::task::JoinHandle<Granted>>,
+    creates: Vec<tokio::task::JoinHandle<GrantedSession>>,
     /// Lets it go on.
     go_on: mpsc::Sender<()>,
 }
 
-async fn create(authority: &Authority, subject: &str) -> Granted {
+async fn create(authority: &Authority, subject: &str) -> GrantedSession {
     authority.create_session(context(), NewSession::of(subject.parse().unwrap())).await.unwrap()
 }
 
-async fn standing() -> (Standing, Granted) {
+async fn standing() -> (Standing, GrantedSession) {
     let log = Arc::new(FaultyLog::default());
     let mut clock = Weak::<StoppingClock>::new();
-    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, Room::unlimited(), |inner| {
+    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, DiskRoom::unlimited(), |inner| {
         let stopping = Arc::new(StoppingClock { inner, left: AtomicUsize::new(0), stop: Mutex::default() });
         clock = Arc::downgrade(&stopping);
         stopping
@@ -123,8 +123,12 @@ async fn a_revocation_that_comes_while_a_batch_is_decided_goes_before_the_rest_o
     let (standing, victim) = standing().await;
     let authority = Arc::clone(&standing.world.authority);
     let waiting = authority.waiting();
-    let asked =
-        Revocation { session_id: victim.session.id, by: Revoker::Admin, reject_renewal: None, reason: None };
+    let asked = RevocationRequest {
+        session_id: victim.session.id,
+        by: Revoker::Admin,
+        reject_renewal: None,
+        reason: None,
+    };
     let revoked = tokio::spawn({
         let authority = Arc::clone(&authority);
         async move { authority.revoke(context(), asked).await }
@@ -152,7 +156,7 @@ async fn a_batch_that_takes_long_to_decide_is_made_durable_before_the_rest_is_de
 /// The disk was asked for its room within the time for deciding: where it took as long to say, nothing was ever decided.
 #[tokio::test]
 async fn a_disk_that_is_slow_to_say_what_is_free_keeps_nobody_waiting_for_ever() {
-    let slow = Room::new(
+    let slow = DiskRoom::new(
         Arc::new(|| {
             pause(Duration::from_millis(8));
             Ok(u64::MAX)
@@ -170,11 +174,11 @@ async fn a_disk_that_is_slow_to_say_what_is_free_keeps_nobody_waiting_for_ever()
 async fn among_what_is_urgent_the_first_comes_first() {
     const URGENT: usize = 1_200;
     let log = Arc::new(FaultyLog::default());
-    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, Room::unlimited(), |clock| clock);
+    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, DiskRoom::unlimited(), |clock| clock);
     let session_id = create(&world.authority, "agent").await.session.id;
     let revoke = || {
         let authority = Arc::clone(&world.authority);
-        let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+        let asked = RevocationRequest { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
         async move { authority.revoke(context(), asked).await.unwrap() }
     };
     revoke().await;

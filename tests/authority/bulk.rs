@@ -12,15 +12,15 @@ use std::{
 
 use tenure::{
     authority::{
-        AskedBulk, Authority, Failure, Granted, InactiveToken, NewSession, Revocation, RevokedInBulk,
-        Selection,
+        AskedBulk, Authority, BulkResult, CommandError, GrantedSession, InactiveToken, NewSession,
+        RevocationRequest, SessionSelection,
     },
     clock::stopwatch,
     core::{
-        Event, KeyUse, Mode, Position, Seconds, SessionId, SystemEvent,
+        Event, KeyUse, Position, Seconds, SessionId, SessionMode, SystemEvent,
         command::{RequestedTerms, Revoker},
-        event::Trigger,
-        keys::Retire,
+        event::EndTrigger,
+        keys::RetireMode,
         refusal::Refusal,
         session::TokenFault,
     },
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Fleet<L> {
     world: World,
     log: Arc<L>,
-    sessions: Vec<Granted>,
+    sessions: Vec<GrantedSession>,
 }
 
 /// Waits for something that comes soon, or never.
@@ -60,7 +60,7 @@ fn name(number: usize) -> String {
     format!("agent-{number}")
 }
 
-fn create(authority: &Authority, number: usize, terms: RequestedTerms) -> Granted {
+fn create(authority: &Authority, number: usize, terms: RequestedTerms) -> GrantedSession {
     let new = NewSession { terms, ..NewSession::of(name(number).parse().unwrap()) };
     pollster::block_on(authority.create_session(context(), new)).unwrap()
 }
@@ -79,13 +79,13 @@ impl<L: EventLog> Fleet<L> {
         Self { world, log, sessions }
     }
 
-    fn end(&self, selection: Selection) -> RevokedInBulk {
+    fn end(&self, selection: SessionSelection) -> BulkResult {
         let asked = AskedBulk { selection, reason: "an incident".to_owned() };
         pollster::block_on(self.world.authority.revoke_matching(context(), asked)).unwrap()
     }
 
-    fn end_one(&self, session: &Granted) {
-        let asked = Revocation {
+    fn end_one(&self, session: &GrantedSession) {
+        let asked = RevocationRequest {
             session_id: session.session.id,
             by: Revoker::Admin,
             reject_renewal: None,
@@ -96,18 +96,18 @@ impl<L: EventLog> Fleet<L> {
     }
 
     /// Renews a session: where that is recorded, or that it was too late.
-    fn renew(&self, session: &Granted) -> Option<Granted> {
+    fn renew(&self, session: &GrantedSession) -> Option<GrantedSession> {
         let authority = &self.world.authority;
         let holder = authority.holder(session.token.expose()).unwrap();
         match pollster::block_on(authority.renew(context(), &holder, None)) {
             Ok(renewed) => Some(renewed),
-            Err(Failure::Refused { refusal: Refusal::SessionRevoked { .. }, .. }) => None,
+            Err(CommandError::Refused { refusal: Refusal::SessionRevoked { .. }, .. }) => None,
             Err(other) => panic!("{other:?}"),
         }
     }
 
     #[track_caller]
-    fn are_over(&self, sessions: &[Granted], at: Position) {
+    fn are_over(&self, sessions: &[GrantedSession], at: Position) {
         for session in sessions {
             self.is_over(session, at);
         }
@@ -115,7 +115,7 @@ impl<L: EventLog> Fleet<L> {
 
     /// That a session has ended, by every way to look at it.
     #[track_caller]
-    fn is_over(&self, session: &Granted, at: Position) {
+    fn is_over(&self, session: &GrantedSession, at: Position) {
         let live = self.world.authority.live();
         let (id, subject) = (session.session.id, &session.session.subject);
         let looks = [
@@ -128,11 +128,11 @@ impl<L: EventLog> Fleet<L> {
             let look = look.unwrap();
             assert_eq!(
                 look.revocation.as_ref().map(|ended| (ended.position, ended.trigger)),
-                Some((at, Trigger::Bulk))
+                Some((at, EndTrigger::Bulk))
             );
         }
         let judged = self.world.authority.introspect(session.token.expose());
-        assert_eq!(judged.unwrap_err(), InactiveToken::Fault(TokenFault::Revoked(Trigger::Bulk), at));
+        assert_eq!(judged.unwrap_err(), InactiveToken::Fault(TokenFault::Revoked(EndTrigger::Bulk), at));
     }
 
     /// That the log alone leads to what is answered from.
@@ -153,7 +153,7 @@ impl<L: EventLog> Fleet<L> {
 #[test]
 fn all_that_it_ended_is_over_with_the_answer_and_stays_so_while_it_is_settled() {
     let fleet = Fleet::of(SUBJECTS, RequestedTerms::default());
-    let ended = fleet.end(Selection::default());
+    let ended = fleet.end(SessionSelection::default());
     let at = ended.position.unwrap();
     assert_eq!(ended.matched, u32::try_from(SUBJECTS).unwrap());
     fleet.are_over(&fleet.sessions, at);
@@ -169,7 +169,7 @@ fn all_that_it_ended_is_over_with_the_answer_and_stays_so_while_it_is_settled() 
 fn a_look_at_what_would_end_stops_when_nobody_waits_for_it() {
     let fleet = Fleet::of(50, RequestedTerms::default());
     let matched = |is_wanted: bool| {
-        let look = fleet.world.authority.matching_while(&|| is_wanted, &Selection::default());
+        let look = fleet.world.authority.matching_while(&|| is_wanted, &SessionSelection::default());
         look.unwrap().matched
     };
     assert_eq!((matched(true), matched(false)), (50, 0));
@@ -180,7 +180,7 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
     let fleet = Fleet::of(SUBJECTS, RequestedTerms::default());
     fleet.world.clock.advance(43_200).unwrap();
     let (granted, is_answered) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let renew_all = |sessions: &[Granted]| {
+    let renew_all = |sessions: &[GrantedSession]| {
         let (last, first) = sessions.split_last().unwrap();
         let mut renewed = vec![];
         for session in first {
@@ -198,7 +198,7 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
             .map(|sessions| scope.spawn(|| renew_all(sessions)))
             .collect();
         wait_until(|| granted.load(Ordering::Relaxed) >= SUBJECTS / 10);
-        let ended = fleet.end(Selection::default());
+        let ended = fleet.end(SessionSelection::default());
         is_answered.store(true, Ordering::Release);
         // Others are still at it.
         let at = ended.position.unwrap();
@@ -216,8 +216,9 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
 /// Single revocations are as urgent as bulk ones, so all come into one batch.
 #[test]
 fn what_was_ended_earlier_in_the_same_batch_is_not_counted() {
-    let of_subject = Selection { subject_id: Some(name(1).parse().unwrap()), ..Selection::default() };
-    for (selection, expected) in [(Selection::default(), 3), (of_subject, 1)] {
+    let of_subject =
+        SessionSelection { subject_id: Some(name(1).parse().unwrap()), ..SessionSelection::default() };
+    for (selection, expected) in [(SessionSelection::default(), 3), (of_subject, 1)] {
         let (log, world) = faulty();
         let fleet = Fleet::on(log, world, 4, RequestedTerms::default());
         let other = create(&fleet.world.authority, 1, RequestedTerms::default());
@@ -247,7 +248,7 @@ fn a_rotation_that_comes_first_says_until_when_the_key_sealed() {
     let authority = &fleet.world.authority;
     let key = || authority.live().system().system.keys.of(KeyUse::Session).last().unwrap().clone();
     let before = key();
-    let selection = Selection { key_id: Some(before.id.clone()), ..Selection::default() };
+    let selection = SessionSelection { key_id: Some(before.id.clone()), ..SessionSelection::default() };
     let gate = fleet.log.hold();
     let ended = thread::scope(|scope| {
         scope.spawn(|| rotate(authority));
@@ -267,7 +268,7 @@ fn a_rotation_that_comes_first_says_until_when_the_key_sealed() {
 }
 
 fn rotate(authority: &Authority) {
-    let rotated = authority.rotate_key(context(), KeyUse::Session, Retire::Now);
+    let rotated = authority.rotate_key(context(), KeyUse::Session, RetireMode::Now);
     assert!(pollster::block_on(rotated).is_ok());
 }
 
@@ -281,8 +282,10 @@ fn each_session_is_ended_once_whoever_comes_first() {
         for sessions in [&fleet.sessions, &others] {
             scope.spawn(|| sessions.iter().step_by(2).for_each(|session| fleet.end_one(session)));
         }
-        let of_subject =
-            |number| Selection { subject_id: Some(name(number).parse().unwrap()), ..Selection::default() };
+        let of_subject = |number| SessionSelection {
+            subject_id: Some(name(number).parse().unwrap()),
+            ..SessionSelection::default()
+        };
         (0..EACH).map(|number| fleet.end(of_subject(number)).matched).sum()
     });
     let live = fleet.world.authority.live();
@@ -292,14 +295,14 @@ fn each_session_is_ended_once_whoever_comes_first() {
         .chain(&others)
         .map(|session| live.session(session.session.id).unwrap().revocation.as_ref().unwrap().trigger)
         .collect();
-    let in_bulk = triggers.iter().filter(|trigger| **trigger == Trigger::Bulk).count();
+    let in_bulk = triggers.iter().filter(|trigger| **trigger == EndTrigger::Bulk).count();
     assert_eq!(u32::try_from(in_bulk).unwrap(), matched);
     fleet.agrees();
 }
 
 #[test]
 fn a_use_that_is_noted_and_not_recorded_keeps_a_session_in_reach_and_changes_nothing_afterwards() {
-    for mode in [Mode::Fixed, Mode::Sliding] {
+    for mode in [SessionMode::Fixed, SessionMode::Sliding] {
         let terms = RequestedTerms { idle_timeout: Some(Seconds(100)), mode, ..RequestedTerms::default() };
         noted_and_ended(&Fleet::of(300, terms));
     }
@@ -312,14 +315,14 @@ fn noted_and_ended(fleet: &Fleet<MemoryLog>) {
     assert!(used.iter().all(|session| authority.introspect(session.token.expose()).is_ok()));
     fleet.world.clock.advance(95).unwrap();
     // By the records alone all are idle now, and those that were used live.
-    let is_idle = |session: &Granted| {
+    let is_idle = |session: &GrantedSession| {
         matches!(authority.introspect(session.token.expose()), Err(InactiveToken::Fault(TokenFault::Idle, _)))
     };
     assert!(unused.iter().all(is_idle) && !used.iter().any(is_idle));
     let last_used: Vec<SessionId> = used.iter().map(|session| session.session.id).collect();
     let at = thread::scope(|scope| {
         scope.spawn(|| pollster::block_on(authority.keep_uses(&last_used)));
-        fleet.end(Selection::default()).position.unwrap()
+        fleet.end(SessionSelection::default()).position.unwrap()
     });
     fleet.are_over(used, at);
     pollster::block_on(authority.keep_uses(&last_used));

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use tenure::{
-    core::{Event, Position, Stream, SubjectEvent},
-    log::{EventLog, MemoryLog, SegmentEnd, StoredCommit, Tree, codec},
-    projections::{history, pulse::Pulse},
+    core::{Event, Position, StreamId, SubjectEvent},
+    log::{EventLog, MemoryLog, SegmentEnd, StoredCommit, TreeEdge, codec},
+    projections::{history, pulse::DayPulse},
     server::checkpoint::{Checkpoint, CheckpointError, make},
 };
 
@@ -15,7 +15,7 @@ use crate::rebuild::Life;
 fn ends(log: &dyn EventLog, commits: usize) -> Vec<SegmentEnd> {
     let all = log.read(Position::ZERO, usize::MAX).unwrap();
     let log_id = all[0].record_hashes[0];
-    let (mut tree, mut ends) = (Tree::new(), vec![]);
+    let (mut tree, mut ends) = (TreeEdge::new(), vec![]);
     for (stored, number) in all.iter().zip(1..) {
         stored.record_hashes.iter().for_each(|hash| tree.append(hash));
         if number % commits == 0 {
@@ -27,14 +27,14 @@ fn ends(log: &dyn EventLog, commits: usize) -> Vec<SegmentEnd> {
 }
 
 /// What a fold of the commits gives beside the state.
-fn beside(commits: &[StoredCommit]) -> (BTreeMap<String, Position>, Pulse) {
-    let (mut erased, mut pulse) = (BTreeMap::new(), Pulse::default());
+fn beside(commits: &[StoredCommit]) -> (BTreeMap<String, Position>, DayPulse) {
+    let (mut erased, mut pulse) = (BTreeMap::new(), DayPulse::default());
     for stored in commits {
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if Pulse::is_one(event) {
+            if DayPulse::is_one(event) {
                 pulse.add(&stored.commit.stream, stored.commit.recorded_at, event);
             }
-            if let (Stream::Subject(id), Event::Subject(SubjectEvent::SubjectErased(_))) =
+            if let (StreamId::Subject(id), Event::Subject(SubjectEvent::SubjectErased(_))) =
                 (&stored.commit.stream, event)
             {
                 erased.insert(id.to_string(), position);

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use tenure::{
-    audit::Nodes,
+    audit::MerkleIndex,
     core::{
-        Digest16, Event, Position, SealedText, SessionId, Stream, SubjectId, SystemEvent, fold::Ledger,
-        state::State,
+        Digest16, Event, Position, SealedText, SessionId, StreamId, SubjectId, SystemEvent, fold::FoldTarget,
+        state::AuthorityState,
     },
     entropy::{self, SeededEntropy},
     log::{self, EventLog, SegmentEvents, SledLog, StoredCommit, encode},
     projections::{
         Projections, history,
-        pulse::Pulse,
-        revocations::Kept,
+        pulse::DayPulse,
+        revocations::RetainedCounts,
         session_list::{EndMark, SessionQuery},
     },
 };
@@ -22,7 +22,7 @@ use tenure::{
 use crate::rebuild::{Life, subjects};
 
 /// Nothing but the last few stays in memory.
-const FEW: Kept = Kept { revocations: 3, bulks: 1 };
+const FEW: RetainedCounts = RetainedCounts { revocations: 3, bulks: 1 };
 
 /// A history, the same in a log of segments, and what was made of it.
 struct Told {
@@ -35,22 +35,22 @@ struct Told {
 }
 
 struct Made {
-    state: State,
+    state: AuthorityState,
     projections: Projections,
-    nodes: Nodes,
+    nodes: MerkleIndex,
 }
 
 impl Made {
     fn new(projections: Projections) -> Self {
-        Self { state: State::default(), projections, nodes: Nodes::default() }
+        Self { state: AuthorityState::default(), projections, nodes: MerkleIndex::default() }
     }
 
     /// As a start makes it from what stands at the end of a segment.
     fn standing_on(log: &SledLog, end: Position) -> Self {
         let indexed = log.indexed().up_to(end).unwrap();
         let state = history::state_at(log, end).unwrap();
-        let projections = Projections::standing_on(&state, Pulse::default(), &indexed, FEW).unwrap();
-        Self { state, projections, nodes: Nodes::standing_on(&indexed).unwrap() }
+        let projections = Projections::standing_on(&state, DayPulse::default(), &indexed, FEW).unwrap();
+        Self { state, projections, nodes: MerkleIndex::standing_on(&indexed).unwrap() }
     }
 
     fn fold(&mut self, stored: &StoredCommit) {
@@ -117,7 +117,7 @@ impl Told {
             let at = stored.last();
             for id in subjects() {
                 self.compare_subject(made, &id, at);
-                let stream = Stream::Subject(id);
+                let stream = StreamId::Subject(id);
                 for most in [1, 4, 10_000] {
                     let known = history::stream_after(log, other, &stream, at, most).unwrap();
                     assert_eq!(known, history::stream_after(log, one, &stream, at, most).unwrap());
@@ -266,7 +266,7 @@ fn what_goes_on_from_the_end_of_a_segment_answers_as_if_all_had_been_folded() {
             subjects().for_each(|id| told.compare_subject(&made, &id, told.log.head().position));
         }
         let (state, indexed) = (history::state_at(&told.log, Position(3)).unwrap(), told.log.indexed());
-        let elsewhere = Projections::standing_on(&state, Pulse::default(), &indexed, FEW);
+        let elsewhere = Projections::standing_on(&state, DayPulse::default(), &indexed, FEW);
         assert!(elsewhere.is_err(), "the state is of another position");
     }
 }
@@ -276,7 +276,7 @@ fn what_goes_on_from_the_end_of_a_segment_answers_as_if_all_had_been_folded() {
 fn no_reader_sees_a_gap_while_memory_lets_go() {
     let Told { history, log, _dir: dir, .. } = told(8, 200, 12);
     let made = Arc::new(Made::new(Projections::keeping(FEW)));
-    let mut state = State::default();
+    let mut state = AuthorityState::default();
     for stored in &history {
         state.apply(&stored.commit).unwrap();
         made.projections.fold(stored, &state);

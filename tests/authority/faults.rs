@@ -11,9 +11,9 @@ use std::{
 
 use parking_lot::Mutex;
 use tenure::{
-    authority::{Authority, Failure, Granted, NewSession, Revocation},
+    authority::{Authority, CommandError, GrantedSession, NewSession, RevocationRequest},
     core::{Position, command::Revoker},
-    log::{EncodedCommit, EventLog, Head, LogError, MemoryLog, Outcome, StoredBytes, StoredCommit},
+    log::{AppendOutcome, EncodedCommit, EventLog, LogError, LogHead, MemoryLog, StoredBytes, StoredCommit},
 };
 
 use crate::world::{World, context, world};
@@ -47,18 +47,18 @@ impl FaultyLog {
 }
 
 impl EventLog for FaultyLog {
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         if let Some(gate) = &*self.gate.lock() {
             // An error means that the test has opened the gate for good.
             assert!(gate.recv().is_err());
         }
         if self.loses_disk.load(Ordering::SeqCst) {
-            return Ok(Outcome::Unknown);
+            return Ok(AppendOutcome::Unknown);
         }
         self.appends.fetch_add(1, Ordering::SeqCst);
         self.inner.append(after, batch)
     }
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         self.inner.head()
     }
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
@@ -78,7 +78,7 @@ pub(crate) fn faulty() -> (Arc<FaultyLog>, World) {
     (log, world)
 }
 
-async fn create(authority: &Authority, subject: &str) -> Result<Granted, Failure> {
+async fn create(authority: &Authority, subject: &str) -> Result<GrantedSession, CommandError> {
     let new = NewSession::of(subject.parse().unwrap());
     authority.create_session(context(), new).await
 }
@@ -91,11 +91,11 @@ async fn after_a_commit_of_unknown_fate_nothing_is_written_and_reads_go_on() {
     let position = authority.live().position();
 
     log.loses_disk.store(true, Ordering::SeqCst);
-    assert_eq!(create(authority, "agent").await.unwrap_err(), Failure::OutcomeUnknown);
+    assert_eq!(create(authority, "agent").await.unwrap_err(), CommandError::OutcomeUnknown);
     // Even when the disk comes back: who knows what it holds.
     log.loses_disk.store(false, Ordering::SeqCst);
     let refused = create(authority, "agent").await.unwrap_err();
-    assert_eq!(refused, Failure::StorageUnavailable { why: "the disk is gone".into() });
+    assert_eq!(refused, CommandError::StorageUnavailable { why: "the disk is gone".into() });
 
     assert_eq!(authority.live().position(), position, "nothing that is not durable is visible");
     assert!(authority.introspect(granted.token.expose()).is_ok());
@@ -109,7 +109,7 @@ async fn a_death_in_the_middle_of_a_batch_is_no_secret() {
     let (panic, gate) = mpsc::channel();
     *log.gate.lock() = Some(gate);
     panic.send(()).unwrap();
-    assert_eq!(create(&world.authority, "agent").await.unwrap_err(), Failure::OutcomeUnknown);
+    assert_eq!(create(&world.authority, "agent").await.unwrap_err(), CommandError::OutcomeUnknown);
     // The caller hears of it first.
     let stopped = async {
         loop {
@@ -120,7 +120,10 @@ async fn a_death_in_the_middle_of_a_batch_is_no_secret() {
         }
     };
     let why = tokio::time::timeout(Duration::from_secs(10), stopped).await.unwrap();
-    assert_eq!(create(&world.authority, "agent").await.unwrap_err(), Failure::StorageUnavailable { why });
+    assert_eq!(
+        create(&world.authority, "agent").await.unwrap_err(),
+        CommandError::StorageUnavailable { why }
+    );
 }
 
 #[tokio::test]
@@ -162,10 +165,14 @@ async fn a_full_queue_says_so_at_once_and_still_lets_a_revocation_in() {
     while world.authority.waiting() < 8_192 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(create(&world.authority, "one-more").await.unwrap_err(), Failure::Overloaded);
+    assert_eq!(create(&world.authority, "one-more").await.unwrap_err(), CommandError::Overloaded);
     let authority = Arc::clone(&world.authority);
-    let asked =
-        Revocation { session_id: granted.session.id, by: Revoker::Admin, reject_renewal: None, reason: None };
+    let asked = RevocationRequest {
+        session_id: granted.session.id,
+        by: Revoker::Admin,
+        reject_renewal: None,
+        reason: None,
+    };
     let revocation = tokio::spawn(async move { authority.revoke(context(), asked).await });
     while world.authority.waiting() < 8_193 {
         tokio::task::yield_now().await;
@@ -176,7 +183,7 @@ async fn a_full_queue_says_so_at_once_and_still_lets_a_revocation_in() {
     for task in waiting {
         match task.await.unwrap() {
             Ok(_) => {}
-            Err(Failure::Overloaded) => refused += 1,
+            Err(CommandError::Overloaded) => refused += 1,
             Err(other) => panic!("{other:?}"),
         }
     }

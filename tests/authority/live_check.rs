@@ -7,14 +7,14 @@ use std::sync::{
 };
 
 use tenure::{
-    audit::live_check::{CheckError, Findings, LiveCheck, Published},
+    audit::live_check::{CheckError, CheckFindings, LiveCheck, PublishedView},
     authority::Authority,
     core::{
         Position, Seconds, SubjectId,
         session::{Session, SharedSession},
         subject::Subject,
-        system::System,
-        trim::Horizon,
+        system::SystemState,
+        trim::TrimHorizon,
     },
     log::EventLog,
 };
@@ -28,7 +28,7 @@ struct View {
     authority: Arc<Authority>,
     about_names: Lie<Vec<SubjectId>>,
     about_subjects: Lie<Subject>,
-    about_system: Lie<System>,
+    about_system: Lie<SystemState>,
 }
 
 impl View {
@@ -44,7 +44,7 @@ impl View {
     }
 }
 
-impl Published for View {
+impl PublishedView for View {
     fn position(&self) -> Position {
         self.authority.live().position()
     }
@@ -64,11 +64,11 @@ impl Published for View {
         subject.or_else(|| self.subjects().contains(id).then(|| Subject::new(id.clone())))
     }
 
-    fn horizon(&self) -> Horizon {
+    fn horizon(&self) -> TrimHorizon {
         self.authority.live().horizon()
     }
 
-    fn system(&self) -> Arc<System> {
+    fn system(&self) -> Arc<SystemState> {
         let mut system = self.authority.live().system().system.as_ref().clone();
         (self.about_system)(&mut system);
         Arc::new(system)
@@ -90,7 +90,7 @@ fn renewed_life() -> Life {
     (10..1_000).map(|seed| lived(seed, 100)).find(is_renewed).unwrap()
 }
 
-fn found(check: &LiveCheck) -> Findings {
+fn found(check: &LiveCheck) -> CheckFindings {
     check.now().expect("nobody else checks").unwrap()
 }
 
@@ -101,7 +101,7 @@ fn an_authority_at_rest_agrees_with_its_log_whatever_the_slices() {
     let sessions: usize = published.subjects().iter().map(|subject| subject.sessions.len()).sum();
     for slice in [1, 3, 1_000] {
         let check = View::of(&life).told_of(&life, slice);
-        let expected = Findings {
+        let expected = CheckFindings {
             position: published.position(),
             subjects: 4,
             sessions: sessions as u64,
@@ -149,7 +149,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
         });
         let view = View { about_subjects, ..View::of(&life) };
         let changed = |id: &&SubjectId| {
-            let told = Published::subject(&view, id);
+            let told = PublishedView::subject(&view, id);
             told.as_ref() != life.world.authority.live().recorded_subject(id).as_deref()
         };
         let names = view.subjects();

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use tenure::{
-    authority::{Authority, Failure, Granted, NewProfile, NewSession, NewUse, Room},
-    core::{budget::Use, event::Trigger, policy::OnReuse, refusal::Refusal},
+    authority::{Authority, CommandError, DiskRoom, GrantedSession, NewProfile, NewSession, NewUse},
+    core::{budget::SessionUse, event::EndTrigger, policy::OnReuse, refusal::Refusal},
     log::{EventLog, MemoryLog},
 };
 
@@ -16,10 +16,10 @@ use crate::world::{World, context, world_by};
 const MEBIBYTE: u64 = 1 << 20;
 
 /// A contested session, and a disk that has got nearly full since; its newer token.
-async fn contested() -> (World, Granted) {
+async fn contested() -> (World, GrantedSession) {
     let free = Arc::new(AtomicU64::new(1_000 * MEBIBYTE));
     let told = Arc::clone(&free);
-    let room = Room::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
+    let room = DiskRoom::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
     let world = world_by(log, 7, room, |clock| clock);
     let mut new = NewSession::of("agent".parse().unwrap());
@@ -30,14 +30,14 @@ async fn contested() -> (World, Granted) {
     world.clock.advance(60).unwrap();
     let refused = renew(&world.authority, &first).await.unwrap_err();
     assert!(
-        matches!(refused, Failure::Refused { refusal: Refusal::RenewalMismatch { .. }, .. }),
+        matches!(refused, CommandError::Refused { refusal: Refusal::RenewalMismatch { .. }, .. }),
         "{refused}"
     );
     free.store(64 * MEBIBYTE, Ordering::SeqCst);
     (world, second)
 }
 
-async fn renew(authority: &Authority, granted: &Granted) -> Result<Granted, Failure> {
+async fn renew(authority: &Authority, granted: &GrantedSession) -> Result<GrantedSession, CommandError> {
     let holder = authority.holder(granted.token.expose()).unwrap();
     authority.renew(context(), &holder, None).await
 }
@@ -49,7 +49,7 @@ async fn what_adds_nothing_is_answered_whatever_room_there_is() {
     for mebibytes in [64, 8] {
         let free = Arc::new(AtomicU64::new(1_000 * MEBIBYTE));
         let told = Arc::clone(&free);
-        let room = Room::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
+        let room = DiskRoom::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
         let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
         let world = world_by(Arc::clone(&log), 7, room, |clock| clock);
         let authority = &world.authority;
@@ -72,16 +72,16 @@ async fn what_adds_nothing_is_answered_whatever_room_there_is() {
         let holder = authority.holder(again.token.expose()).unwrap();
         for key in ["next", "lost"] {
             let full = authority.renew(context(), &holder, Some(key)).await.unwrap_err();
-            assert!(matches!(full, Failure::StorageUnavailable { .. }), "{full}");
+            assert!(matches!(full, CommandError::StorageUnavailable { .. }), "{full}");
         }
         assert_eq!(log.head().position, before);
     }
 }
 
 #[track_caller]
-fn is_ended_for_reuse(failure: &Failure) {
-    let trigger = Trigger::TokenReuse;
-    let Failure::Refused { refusal: Refusal::SessionRevoked { trigger: told, .. }, .. } = failure else {
+fn is_ended_for_reuse(failure: &CommandError) {
+    let trigger = EndTrigger::TokenReuse;
+    let CommandError::Refused { refusal: Refusal::SessionRevoked { trigger: told, .. }, .. } = failure else {
         panic!("{failure}");
     };
     assert_eq!(*told, trigger);
@@ -97,10 +97,10 @@ async fn a_renewal_by_the_newer_token_ends_a_contested_session() {
 #[tokio::test]
 async fn a_usage_by_the_newer_token_ends_a_contested_session() {
     let (world, second) = contested().await;
-    let wanted = || Use { operation: "pay".into(), amount: None, destination: None };
+    let wanted = || SessionUse { operation: "pay".into(), amount: None, destination: None };
     let used = |generation| NewUse { session_id: second.session.id, generation, wanted: wanted() };
     let on_behalf = world.authority.record_usage(context(), used(None)).await.unwrap_err();
-    assert!(matches!(on_behalf, Failure::StorageUnavailable { .. }), "{on_behalf}");
+    assert!(matches!(on_behalf, CommandError::StorageUnavailable { .. }), "{on_behalf}");
     let shown = used(Some(second.session.generation));
     is_ended_for_reuse(&world.authority.record_usage(context(), shown).await.unwrap_err());
 }

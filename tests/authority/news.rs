@@ -14,13 +14,13 @@ use tenure::{
     core::Position,
     entropy::{Entropy, SeededEntropy},
     log::{self, EventLog, MemoryLog},
-    notify::{Batch, News},
+    notify::{CommitBatch, FeedCommit},
 };
 
 use crate::world::{World, context, world};
 
 /// Checks that the news goes on without a gap, and notes how far it came.
-fn hear(batch: &Batch, heard: &mut Position) {
+fn hear(batch: &CommitBatch, heard: &mut Position) {
     for news in batch.news() {
         assert_eq!(news.stored().first, heard.next());
         *heard = news.stored().last();
@@ -177,7 +177,7 @@ fn what_is_kept_for_readers_is_not_told_once_it_was_erased() {
     let new = NewSession { device: Some("Anna's phone".into()), ..NewSession::of("anna".parse().unwrap()) };
     pollster::block_on(authority.create_session(context(), new)).unwrap();
     let stored = log.read(Position::ZERO, 100).unwrap().pop().unwrap();
-    let news = News::of(Arc::new(stored));
+    let news = FeedCommit::of(Arc::new(stored));
     let told = || serde_json::to_string(&*news.notices(authority)).unwrap();
     assert!(told().contains("Anna's phone"), "{}", told());
     pollster::block_on(authority.erase_subject(context(), "anna".parse().unwrap(), "asked for it")).unwrap();

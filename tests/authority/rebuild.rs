@@ -5,18 +5,18 @@ use std::{future::Future, sync::Arc};
 
 use tenure::{
     authority::{
-        AskedBulk, Failure, NewProfile, NewSession, NewSuspension, NewUse, Revocation, RevocationOfMany,
-        Selection,
+        AskedBulk, CommandError, NewProfile, NewSession, NewSuspension, NewUse, RevocationRequest,
+        SessionSelection, SubjectRevocationRequest,
     },
     core::{
-        Actor, Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
-        budget::{Constraints, Use},
-        command::{RequestedTerms, Revoker, Suspender},
+        Actor, Event, EventKind, Position, Seconds, SessionId, SessionMode, SubjectId, Timestamp,
+        budget::{Constraints, SessionUse},
+        command::{RequestedTerms, Revoker, SuspensionActor},
         event::Role,
-        keys::{KeyUse, Retire},
+        keys::{KeyUse, RetireMode},
         policy::OnLimit,
         session::SharedSession,
-        state::State,
+        state::AuthorityState,
         subject::Subject,
     },
     entropy::{self, SeededEntropy},
@@ -137,7 +137,7 @@ impl Life {
     fn asked(&self) -> RequestedTerms {
         let idle_timeout = (self.draw(2) == 0).then(|| Seconds([60, 1_000][self.draw(2) as usize]));
         match self.draw(3) {
-            0 => RequestedTerms { mode: Mode::Sliding, idle_timeout, ..RequestedTerms::default() },
+            0 => RequestedTerms { mode: SessionMode::Sliding, idle_timeout, ..RequestedTerms::default() },
             _ => {
                 RequestedTerms { max_renewals: Some(self.draw(4)), idle_timeout, ..RequestedTerms::default() }
             }
@@ -155,7 +155,8 @@ impl Life {
 
     /// At the moment at which it is due, if that lies ahead.
     fn refresh(&self) {
-        let is_sliding = |(session, _): &&(SharedSession, SessionToken)| session.terms.mode == Mode::Sliding;
+        let is_sliding =
+            |(session, _): &&(SharedSession, SessionToken)| session.terms.mode == SessionMode::Sliding;
         let Some((session, token)) = self.held.iter().rev().find(is_sliding) else { return };
         let recorded = self.world.authority.live().recorded_session(session.id).unwrap();
         let due = recorded.refresh_at().map_or(0, |due| due.seconds_since(self.world.authority.now()));
@@ -163,7 +164,7 @@ impl Life {
         // None once the key of the token is over.
         let Some(holder) = self.world.authority.holder(token.expose()) else { return };
         let outcome = self.wait(self.world.authority.refresh(context(), &holder));
-        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
     }
 
     /// The token of a renewal is presented: a mark that is not recorded at once.
@@ -194,22 +195,22 @@ impl Life {
     fn use_one(&self) {
         let Some(session_id) = self.some_session() else { return };
         let amount = Some(["0.1", "0.25"][self.draw(2) as usize].parse().unwrap());
-        let wanted = Use { operation: "pay".to_owned(), amount, destination: None };
+        let wanted = SessionUse { operation: "pay".to_owned(), amount, destination: None };
         let asked = NewUse { session_id, generation: None, wanted };
         let outcome = self.wait(self.world.authority.record_usage(context(), asked));
-        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
     }
 
     fn revoke(&self) {
         let Some(session_id) = self.some_session() else { return };
         let reason = (self.draw(2) == 0).then(|| "no longer needed".to_owned());
-        let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason };
+        let asked = RevocationRequest { session_id, by: Revoker::Admin, reject_renewal: None, reason };
         self.wait(self.world.authority.revoke(context(), asked)).unwrap();
     }
 
-    fn suspender(&self) -> Suspender {
+    fn suspender(&self) -> SuspensionActor {
         let role = [Role::Admin, Role::Issuer][self.draw(2) as usize];
-        Suspender { role, owner: None, actor: Actor::AUTHORITY }
+        SuspensionActor { role, owner: None, actor: Actor::AUTHORITY }
     }
 
     /// Mostly for a while, so that something happens after it.
@@ -222,22 +223,22 @@ impl Life {
             reason: (self.draw(2) == 0).then(|| "it spends too much".to_owned()),
         };
         let outcome = self.wait(self.world.authority.suspend_subject(context(), asked));
-        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
     }
 
     fn resume(&self) {
-        let by = Suspender { role: Role::Admin, ..self.suspender() };
+        let by = SuspensionActor { role: Role::Admin, ..self.suspender() };
         for id in subjects() {
             let reason = (self.draw(2) == 0).then_some("all is well");
             let outcome = self.wait(self.world.authority.resume_subject(context(), id, by.clone(), reason));
-            assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+            assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
         }
     }
 
     fn revoke_and_suspend(&self) {
         let Some(session_id) = self.some_session() else { return };
-        let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
-        let by = Suspender { role: Role::Admin, ..self.suspender() };
+        let asked = RevocationRequest { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+        let by = SuspensionActor { role: Role::Admin, ..self.suspender() };
         self.wait(self.world.authority.revoke_and_suspend(context(), asked, by)).unwrap();
     }
 
@@ -245,7 +246,7 @@ impl Life {
         // Rather of a subject that has sessions.
         let held = self.some_session().and_then(|id| self.held.iter().find(|(session, _)| session.id == id));
         let subject_id = held.map_or_else(|| self.subject(), |(session, _)| session.subject.clone());
-        let asked = RevocationOfMany {
+        let asked = SubjectRevocationRequest {
             subject_id,
             device: (self.draw(2) == 0).then(|| "device 1".to_owned()),
             except: (self.draw(3) == 0).then(|| self.some_session()).flatten(),
@@ -253,15 +254,15 @@ impl Life {
             reason: None,
         };
         let outcome = self.wait(self.world.authority.revoke_many(context(), asked));
-        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
     }
 
     fn revoke_matching(&self) {
-        let selection = Selection {
+        let selection = SessionSelection {
             subject_id: (self.draw(8) > 0).then(|| self.subject()),
             device: (self.draw(3) == 0).then(|| "device 1".to_owned()),
             issued_before: (self.draw(2) == 0).then(|| self.world.authority.now()),
-            ..Selection::default()
+            ..SessionSelection::default()
         };
         let asked = AskedBulk { selection, reason: "an incident".to_owned() };
         self.wait(self.world.authority.revoke_matching(context(), asked)).unwrap();
@@ -269,9 +270,9 @@ impl Life {
 
     fn rotate(&self) {
         let which = [KeyUse::Session, KeyUse::Access][self.draw(2) as usize];
-        let retire = if self.draw(6) == 0 { Retire::Now } else { Retire::Overlap };
+        let retire = if self.draw(6) == 0 { RetireMode::Now } else { RetireMode::Overlap };
         let outcome = self.wait(self.world.authority.rotate_key(context(), which, retire));
-        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(CommandError::Refused { .. })), "{outcome:?}");
     }
 
     fn seen(&self) -> Seen {
@@ -326,7 +327,7 @@ fn a_life_that_is_rebuilt_at_every_position(number: u64, length: usize) -> Arc<M
         let seen = life.seen();
         let rebuilt = history::state_at(life.world.authority.log(), seen.position).unwrap();
         assert!(rebuilt.to_bytes() == seen.state, "seed {number}, at position {}", seen.position);
-        assert_eq!(State::from_bytes(&seen.state).unwrap(), rebuilt);
+        assert_eq!(AuthorityState::from_bytes(&seen.state).unwrap(), rebuilt);
     }
     life.log
 }
@@ -367,7 +368,7 @@ fn a_subject_as_of_a_position_is_what_was_seen_then() {
 /// Also between the events of one commit, where nobody could have looked.
 fn is_folded_alike_at_every_position(life: &Life) {
     let log = life.world.authority.log();
-    let mut whole = State::default();
+    let mut whole = AuthorityState::default();
     for stored in log.read(Position::ZERO, usize::MAX).unwrap() {
         for index in 0..stored.commit.events.len() {
             whole.apply_part(stored.first, &stored.commit, index..index + 1).unwrap();
@@ -395,7 +396,7 @@ const NOT_OF_SUBJECTS: [EventKind; 9] = [
 
 /// The kinds of the events that changed one of the compared subjects.
 fn kinds_that_reach(life: &Life) -> Vec<EventKind> {
-    let (mut state, mut kinds) = (State::default(), Vec::new());
+    let (mut state, mut kinds) = (AuthorityState::default(), Vec::new());
     for stored in life.log.read(Position::ZERO, usize::MAX).unwrap() {
         for (index, event) in stored.commit.events.iter().enumerate() {
             let before = state.subjects.clone();

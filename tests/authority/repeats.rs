@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Context, Granted, NewCredential, NewSession},
-    core::{Digest16, Mode, Seconds, command::RequestedTerms, event::Role, record::Idempotency},
+    authority::{GrantedSession, NewCredential, NewSession, RequestContext},
+    core::{Digest16, Seconds, SessionMode, command::RequestedTerms, commit::IdempotencyMark, event::Role},
     entropy::SeededEntropy,
     log::MemoryLog,
     tokens::ApiKey,
@@ -12,13 +12,13 @@ use tenure::{
 
 use crate::world::{World, context, world};
 
-fn marked() -> Context {
+fn marked() -> RequestContext {
     let digest = |byte| Digest16::from_bytes([byte; 16]);
-    Context { idempotency: Some(Idempotency { key: digest(1), request: digest(2) }), ..context() }
+    RequestContext { idempotency: Some(IdempotencyMark { key: digest(1), request: digest(2) }), ..context() }
 }
 
 /// An authority, and a session that may be renewed or refreshed now.
-fn half_way(mode: Mode) -> (World, Granted) {
+fn half_way(mode: SessionMode) -> (World, GrantedSession) {
     let world = world(Arc::new(MemoryLog::new()), 11);
     let terms = RequestedTerms { ttl: Some(Seconds(1_000)), mode, ..RequestedTerms::default() };
     let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
@@ -29,7 +29,7 @@ fn half_way(mode: Mode) -> (World, Granted) {
 
 #[test]
 fn a_renewal_is_repeated_by_its_own_key_and_not_by_the_mark() {
-    let (world, granted) = half_way(Mode::Fixed);
+    let (world, granted) = half_way(SessionMode::Fixed);
     let holder = world.authority.holder(granted.token.expose()).unwrap();
     let renew = |key| pollster::block_on(world.authority.renew(marked(), &holder, key));
     let first = renew(Some("k")).unwrap();
@@ -41,7 +41,7 @@ fn a_renewal_is_repeated_by_its_own_key_and_not_by_the_mark() {
 
 #[test]
 fn a_refresh_that_is_not_due_any_more_says_so_whatever_its_mark() {
-    let (world, granted) = half_way(Mode::Sliding);
+    let (world, granted) = half_way(SessionMode::Sliding);
     let holder = world.authority.holder(granted.token.expose()).unwrap();
     let refresh = || pollster::block_on(world.authority.refresh(marked(), &holder)).unwrap();
     assert!(refresh().is_some());

@@ -3,7 +3,7 @@
 use tenure::{
     authority::NewSession,
     core::{Policy, Seconds, command::RequestedTerms},
-    node::{Node, Options},
+    node::{Node, NodeOptions},
 };
 
 use crate::world::context;
@@ -12,7 +12,7 @@ use crate::world::context;
 fn after_a_crash_what_was_open_counts_as_used_until_the_last_record() {
     let data = tempfile::tempdir().unwrap();
     let policy = Policy { auto_register: true, ..Policy::default() };
-    let ahead = Options { test_clock: true, policy: Some(policy), ..Options::new(data.path()) };
+    let ahead = NodeOptions { test_clock: true, policy: Some(policy), ..NodeOptions::new(data.path()) };
     let node = Node::open(ahead).unwrap();
     let clock = node.test_clock.clone().unwrap();
     let create = || {
@@ -28,7 +28,7 @@ fn after_a_crash_what_was_open_counts_as_used_until_the_last_record() {
     // Without a stop in order, as a crash would: the next start cannot know which uses are recorded.
     drop(node);
 
-    let node = Node::open(Options::new(data.path())).unwrap();
+    let node = Node::open(NodeOptions::new(data.path())).unwrap();
     let open = node.authority.live().session(session.id).unwrap();
     assert_eq!(open.last_seen_at(), Some(session.created_at.plus(Seconds(5))));
 }

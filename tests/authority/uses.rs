@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Granted, InactiveToken, Live, NewSession},
+    authority::{GrantedSession, InactiveToken, NewSession, PublishedState},
     core::{
-        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectEvent, Timestamp,
+        Event, EventKind, Position, Seconds, SessionId, SessionMode, SubjectEvent, Timestamp,
         command::RequestedTerms, event::ExpiryCause, session::TokenFault,
     },
     log::{EventLog, MemoryLog},
@@ -20,12 +20,12 @@ const IDLE: u32 = 100;
 struct Used {
     world: World,
     log: Arc<MemoryLog>,
-    session: Granted,
+    session: GrantedSession,
     begun: Timestamp,
 }
 
 /// A session that ends after 100 s without use, and may be renewed after 150 s.
-fn used(mode: Mode) -> Used {
+fn used(mode: SessionMode) -> Used {
     let log = Arc::new(MemoryLog::new());
     let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 7);
     let begun = world.authority.now();
@@ -33,11 +33,11 @@ fn used(mode: Mode) -> Used {
     Used { world, log, session, begun }
 }
 
-fn create(world: &World, mode: Mode) -> Option<Granted> {
+fn create(world: &World, mode: SessionMode) -> Option<GrantedSession> {
     create_of(world, "agent", mode)
 }
 
-fn create_of(world: &World, subject: &str, mode: Mode) -> Option<Granted> {
+fn create_of(world: &World, subject: &str, mode: SessionMode) -> Option<GrantedSession> {
     let idle_timeout = Some(Seconds(IDLE));
     let terms = RequestedTerms { ttl: Some(Seconds(300)), idle_timeout, mode, ..RequestedTerms::default() };
     let new = NewSession { terms, ..NewSession::of(subject.parse().unwrap()) };
@@ -78,7 +78,7 @@ impl Used {
 
 #[test]
 fn a_use_is_seen_at_once_by_every_answer_and_appends_nothing() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     let before = used.world.authority.live().position();
     used.pass(9);
     assert_eq!(used.introspect(), Ok(()));
@@ -91,7 +91,7 @@ fn a_use_is_seen_at_once_by_every_answer_and_appends_nothing() {
 
 #[test]
 fn a_use_a_tenth_of_the_idle_time_later_is_recorded_before_it_is_answered() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     used.pass(10);
     assert_eq!(used.introspect(), Ok(()));
     pollster::block_on(used.world.authority.keep_uses(&[used.id()]));
@@ -101,7 +101,7 @@ fn a_use_a_tenth_of_the_idle_time_later_is_recorded_before_it_is_answered() {
 
 #[test]
 fn a_stop_records_every_use() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     used.pass(3);
     assert_eq!(used.introspect(), Ok(()));
     used.world.authority.stop();
@@ -111,7 +111,7 @@ fn a_stop_records_every_use() {
 
 #[test]
 fn a_decision_that_a_use_makes_a_difference_to_finds_it_in_the_log() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     used.pass(9);
     assert_eq!(used.introspect(), Ok(()));
     used.pass(96);
@@ -133,7 +133,7 @@ fn a_decision_that_a_use_makes_a_difference_to_finds_it_in_the_log() {
 
 #[test]
 fn a_sweep_ends_an_idle_session_once_and_exactly() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     used.pass(5);
     assert_eq!(used.introspect(), Ok(()));
     used.pass(99);
@@ -151,7 +151,7 @@ fn a_sweep_ends_an_idle_session_once_and_exactly() {
 
 #[test]
 fn a_sweep_of_what_is_due_ends_an_idle_session_when_it_ends() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     let swept_after = |seconds| {
         used.pass(seconds);
         pollster::block_on(used.world.authority.sweep_due()).unwrap().recorded
@@ -163,7 +163,7 @@ fn a_sweep_of_what_is_due_ends_an_idle_session_when_it_ends() {
 
 #[test]
 fn a_sweep_of_what_is_due_looks_again_at_what_was_used_meanwhile() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     let swept_after = |seconds| {
         used.pass(seconds);
         pollster::block_on(used.world.authority.sweep_due()).unwrap().recorded
@@ -181,8 +181,9 @@ fn a_sweep_of_what_is_due_looks_again_at_what_was_used_meanwhile() {
 
 #[test]
 fn of_however_many_uses_the_caller_s_own_are_recorded_before_it_is_answered() {
-    let used = used(Mode::Fixed);
-    let others = (0..1_000).map(|n| create_of(&used.world, &format!("agent-{n}"), Mode::Fixed).unwrap());
+    let used = used(SessionMode::Fixed);
+    let others =
+        (0..1_000).map(|n| create_of(&used.world, &format!("agent-{n}"), SessionMode::Fixed).unwrap());
     let sessions: Vec<_> = others.collect();
     used.pass(10);
     for session in &sessions {
@@ -198,42 +199,42 @@ fn of_however_many_uses_the_caller_s_own_are_recorded_before_it_is_answered() {
 
 #[test]
 fn what_is_granted_because_a_session_is_idle_is_not_undone_by_a_crash() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     // Two more: as many as the subject may have.
     for _ in 0..2 {
-        assert!(create(&used.world, Mode::Fixed).is_some());
+        assert!(create(&used.world, SessionMode::Fixed).is_some());
     }
-    assert!(create(&used.world, Mode::Fixed).is_none());
+    assert!(create(&used.world, SessionMode::Fixed).is_none());
     used.pass(u64::from(IDLE));
-    assert!(create(&used.world, Mode::Fixed).is_some());
+    assert!(create(&used.world, SessionMode::Fixed).is_some());
     assert_eq!(used.told().iter().filter(|kind| **kind == EventKind::SessionExpired).count(), 3);
 
     let live = used.world.authority.live();
     let state = history::state_at(&*used.log, live.position()).unwrap();
     let now = used.world.authority.now();
-    let after_a_crash = Live::new(state, Some(now));
+    let after_a_crash = PublishedState::new(state, Some(now));
     let subject = after_a_crash.subject(&"agent".parse().unwrap()).unwrap();
     assert_eq!(subject.active_count(now), 1);
 }
 
 #[test]
 fn after_a_crash_a_session_counts_as_seen_a_tenth_later_and_no_later_than_the_start() {
-    let used = used(Mode::Fixed);
+    let used = used(SessionMode::Fixed);
     let live = used.world.authority.live();
     let state = || history::state_at(&*used.log, live.position()).unwrap();
     for (started, seen) in [(0, 0), (4, 4), (10, 10), (50, 10)] {
-        let live = Live::new(state(), Some(used.begun.plus(Seconds(started))));
+        let live = PublishedState::new(state(), Some(used.begun.plus(Seconds(started))));
         let session = live.session(used.id()).unwrap();
         assert_eq!(session.last_seen_at(), Some(used.begun.plus(Seconds(seen))), "started after {started} s");
         assert_eq!(live.recorded_session(used.id()).unwrap().last_seen_at(), Some(used.begun));
     }
-    let session = Live::new(state(), None).session(used.id()).unwrap();
+    let session = PublishedState::new(state(), None).session(used.id()).unwrap();
     assert_eq!(session.last_seen_at(), Some(used.begun));
 }
 
 #[test]
 fn of_many_refreshes_at_once_one_is_recorded() {
-    let used = used(Mode::Sliding);
+    let used = used(SessionMode::Sliding);
     used.pass(50);
     let holder = used.world.authority.holder(used.session.token.expose()).unwrap();
     let refreshed = std::thread::scope(|scope| {

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 use tenure::{
-    client::{Client, DeadToken, Error, Judgement, Options, Secret, SessionHandle},
+    client::{Client, DeadToken, Error, HandleOptions, Secret, SessionHandle, TokenStatus},
     core::Timestamp,
 };
 
@@ -103,7 +103,7 @@ pub(crate) fn session_file(
     server.register(asked["subjectId"].as_str().unwrap(), &json!({}));
     let reply = server.post("/v1/sessions").bearer(&server.admin).json(asked).send().expect(201).json();
     let created = serde_json::from_value(reply).unwrap();
-    let grant = tenure::client::Grant::created(&format!("http://{}", server.address()), &created);
+    let grant = tenure::client::SessionGrant::created(&format!("http://{}", server.address()), &created);
     let file = tenure::client::SessionFile::at(directory.join("agent.session"));
     file.lock().unwrap().write(&grant).unwrap();
     file.path().to_owned()
@@ -119,7 +119,7 @@ async fn live(file: &Path) {
     let time = Told::new(Timestamp::ZERO);
     let client = Client::new(&told(URL)).unwrap().with_patience(Duration::ZERO);
     let held_by = client.clone().with_time(Arc::<Told>::clone(&time));
-    let holder = SessionHandle::open_with(held_by, file, Options::default()).unwrap();
+    let holder = SessionHandle::open_with(held_by, file, HandleOptions::default()).unwrap();
     let verifier = client.with_credential(Secret::new(&told(KEY)));
     let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -161,8 +161,8 @@ async fn judged(holder: &SessionHandle, verifier: &Client) -> Result<String, Err
     let mut token = holder.token();
     loop {
         match verifier.introspect(&token).await? {
-            Judgement::Live(_) => return Ok("live".to_owned()),
-            Judgement::Dead(DeadToken { code, .. }) => match holder.token_instead_of(&token).await {
+            TokenStatus::Live(_) => return Ok("live".to_owned()),
+            TokenStatus::Dead(DeadToken { code, .. }) => match holder.token_instead_of(&token).await {
                 Some(next) => token = next,
                 None => return Ok(format!("dead: {code}")),
             },

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Error, Filter, Judgement, NewSession, NewUse, Options, Secret, SessionHandle, Status},
+    client::{
+        Client, Error, HandleOptions, NewSession, NewUse, Secret, SessionFilter, SessionHandle,
+        SessionStatus, TokenStatus,
+    },
     core::Seconds,
 };
 
@@ -32,7 +35,7 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
     let id = created.session_id;
 
     let read = client.session(id).await.unwrap();
-    assert_eq!((read.status, read.scopes, read.usage.transactions), (Status::Active, new.scopes, 0));
+    assert_eq!((read.status, read.scopes, read.usage.transactions), (SessionStatus::Active, new.scopes, 0));
     assert_eq!(read.on_reuse, "revoke");
     assert_eq!(read.owner_id.unwrap().as_str(), "alice");
     let used = client.record_use(id, &NewUse::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
@@ -41,14 +44,14 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
     assert_eq!((beyond.code(), beyond.is_transient()), (Some("CONSTRAINT_VIOLATED"), false));
 
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(judged, Judgement::Live(token) if token.session_id == id && !token.should_renew));
+    assert!(matches!(judged, TokenStatus::Live(token) if token.session_id == id && !token.should_renew));
     assert_eq!(client.revoke(id, Some("done")).await.unwrap().trigger, "manual_revoke");
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(judged, Judgement::Dead(dead) if dead.code == "SESSION_REVOKED"));
+    assert!(matches!(judged, TokenStatus::Dead(dead) if dead.code == "SESSION_REVOKED"));
 
-    let mine = Filter { subject_id: Some("agent-7".parse().unwrap()), ..Filter::default() };
+    let mine = SessionFilter { subject_id: Some("agent-7".parse().unwrap()), ..SessionFilter::default() };
     assert!(client.list(&mine).await.unwrap().items.is_empty());
-    let all = client.list(&Filter { ended_too: true, ..mine }).await.unwrap();
+    let all = client.list(&SessionFilter { ended_too: true, ..mine }).await.unwrap();
     assert_eq!(all.items[0].revoked_reason.as_deref(), Some("done"));
 }
 
@@ -61,10 +64,10 @@ async fn a_session_that_nobody_uses_ends_after_the_time_that_its_issuer_asked_fo
     let created = client.create(&new).await.unwrap();
     server.advance(599);
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(judged, Judgement::Live(_)), "{judged:?}");
+    assert!(matches!(judged, TokenStatus::Live(_)), "{judged:?}");
     server.advance(600);
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(&judged, Judgement::Dead(dead) if dead.code == "SESSION_IDLE"), "{judged:?}");
+    assert!(matches!(&judged, TokenStatus::Dead(dead) if dead.code == "SESSION_IDLE"), "{judged:?}");
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_call_whose_reply_is_lost_is_repeated_and_has_one_effect() {
     let client = issuer(&server, &proxy.url());
     let created = client.create(&NewSession::of("agent-7".parse().unwrap())).await.unwrap();
     assert_eq!(server.events("SessionCreated").len(), 1);
-    assert!(matches!(client.introspect(&created.token).await.unwrap(), Judgement::Live(_)));
+    assert!(matches!(client.introspect(&created.token).await.unwrap(), TokenStatus::Live(_)));
 }
 
 #[tokio::test]
@@ -99,11 +102,11 @@ async fn a_session_is_created_into_its_file_and_held() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.session");
     let new = NewSession::of("agent-7".parse().unwrap());
-    let first = SessionHandle::create(client.clone(), &new, &path, Options::default()).await.unwrap();
+    let first = SessionHandle::create(client.clone(), &new, &path, HandleOptions::default()).await.unwrap();
     let second = SessionHandle::open(&path).unwrap();
     assert_eq!(first.token(), second.token());
     assert_eq!(second.session().await.unwrap().session_id, first.grant().session_id);
     // The holder's calls are made with the session's token, not with the issuer's key.
-    let listed = first.call(|client| async move { client.list(&Filter::default()).await }).await;
+    let listed = first.call(|client| async move { client.list(&SessionFilter::default()).await }).await;
     assert_eq!(listed.unwrap_err().code(), Some("FORBIDDEN"));
 }

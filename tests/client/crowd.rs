@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Grant, Options, SessionFile, SessionHandle, Time},
+    client::{AuthorityTime, Client, HandleOptions, SessionFile, SessionGrant, SessionHandle},
     clock::stopwatch,
     core::Timestamp,
     entropy::{SeededEntropy, jitter},
@@ -42,7 +42,7 @@ const STEP: u64 = 20;
 #[derive(Debug)]
 struct Shared(watch::Sender<Timestamp>);
 
-impl Time for Shared {
+impl AuthorityTime for Shared {
     fn now(&self) -> Timestamp {
         *self.0.borrow()
     }
@@ -75,13 +75,14 @@ impl Crowd {
                 let reply = server.post("/v1/sessions").bearer(&server.admin).json(&asked).send().expect(201);
                 let created = serde_json::from_value(reply.json()).unwrap();
                 let file = SessionFile::at(directory.join(format!("{number}.session")));
-                let grant = Grant::created(&format!("http://{}", server.address()), &created);
+                let grant = SessionGrant::created(&format!("http://{}", server.address()), &created);
                 file.lock().unwrap().write(&grant).unwrap();
                 file.path().to_owned()
             })
             .collect();
-        let hold =
-            |file: &PathBuf| SessionHandle::open_with(client.clone(), file, Options::default()).unwrap();
+        let hold = |file: &PathBuf| {
+            SessionHandle::open_with(client.clone(), file, HandleOptions::default()).unwrap()
+        };
         let holders = files.iter().flat_map(|file| (0..HOLDERS).map(|_| hold(file))).collect();
         Self { server, time, holders, files, chance: SeededEntropy::new(SEED) }
     }

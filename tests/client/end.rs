@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tenure::client::{Client, End, Options, SessionFile, SessionHandle, State, renew_file};
+use tenure::client::{
+    Client, EndReason, HandleOptions, SessionFile, SessionHandle, SessionState, renew_file,
+};
 
 use crate::{
     agent::session_file,
@@ -30,7 +32,7 @@ struct Ground {
 }
 
 impl Ground {
-    fn with(asked: &Value, options: Options) -> Self {
+    fn with(asked: &Value, options: HandleOptions) -> Self {
         let server = Server::start();
         let directory = tempfile::tempdir().unwrap();
         let file = session_file(&server, directory.path(), asked);
@@ -42,7 +44,7 @@ impl Ground {
     }
 
     fn new(asked: &Value) -> Self {
-        Self::with(asked, Options::default())
+        Self::with(asked, HandleOptions::default())
     }
 
     /// Server and holder, by so many seconds.
@@ -51,7 +53,7 @@ impl Ground {
         self.time.tell(now_of(&self.server));
     }
 
-    fn code_of(end: &End) -> &str {
+    fn code_of(end: &EndReason) -> &str {
         end.code().unwrap_or_else(|| panic!("{end:?}"))
     }
 }
@@ -80,7 +82,7 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
     let time = Told::new(now_of(&server));
     let client = Client::new(&proxy.url()).unwrap();
     let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
-    let holder = SessionHandle::open_with(client, &file, Options::default()).unwrap();
+    let holder = SessionHandle::open_with(client, &file, HandleOptions::default()).unwrap();
     server.advance(3_000);
     time.tell(now_of(&server));
     tokio::select! {
@@ -88,7 +90,9 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
         () = time.at_rest() => {}
     }
     assert!(refused.load(Ordering::Relaxed) > 0, "it asked for its renewal");
-    let State::Live(live) = holder.state().borrow().clone() else { panic!("{:?}", holder.state().borrow()) };
+    let SessionState::Live(live) = holder.state().borrow().clone() else {
+        panic!("{:?}", holder.state().borrow())
+    };
     assert!(live.trouble.is_some_and(|trouble| trouble.contains("OVERLOADED")));
 
     busy.store(false, Ordering::Relaxed);
@@ -96,7 +100,7 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
     time.tell(now_of(&server));
     time.at_rest().await;
     assert_eq!(holder.grant().renewal_count, 1);
-    assert!(matches!(&*holder.state().borrow(), State::Live(live) if live.trouble.is_none()));
+    assert!(matches!(&*holder.state().borrow(), SessionState::Live(live) if live.trouble.is_none()));
 }
 
 #[tokio::test]
@@ -114,7 +118,7 @@ async fn a_veto_is_told_at_the_next_use() {
 
 #[tokio::test]
 async fn a_veto_is_told_without_any_use_to_whoever_asks_now_and_then() {
-    let options = Options { check_every: Some(Duration::from_mins(1)) };
+    let options = HandleOptions { check_every: Some(Duration::from_mins(1)) };
     let ground = Ground::with(&hour(&json!({})), options);
     ground.time.at_rest().await;
     let path = format!("/v1/sessions/{}", ground.holder.grant().session_id);
@@ -170,7 +174,8 @@ async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
     ground.server.stop();
     ground.time.tell(end.plus_millis(-1_000));
     let mut state = ground.holder.state();
-    let is_troubled = |state: &State| matches!(state, State::Live(live) if live.trouble.is_some());
+    let is_troubled =
+        |state: &SessionState| matches!(state, SessionState::Live(live) if live.trouble.is_some());
     state.wait_for(is_troubled).await.unwrap();
     ground.time.at_rest().await;
     // The reply may have been lost, and the period that it granted would be over an hour later.
@@ -178,7 +183,7 @@ async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
     ground.time.at_rest().await;
     ground.time.tell(end.plus_millis(3_600_000));
     let over = ground.holder.ended().await;
-    assert!(matches!(&over, End::Expired { trouble } if trouble.contains("no answer")), "{over:?}");
+    assert!(matches!(&over, EndReason::Expired { trouble } if trouble.contains("no answer")), "{over:?}");
 }
 
 #[tokio::test]
@@ -189,7 +194,10 @@ async fn an_authority_that_comes_back_renews_as_if_nothing_had_been() {
     ground.server.kill9();
     ground.advance(3_000);
     let mut state = ground.holder.state();
-    state.wait_for(|state| matches!(state, State::Live(live) if live.trouble.is_some())).await.unwrap();
+    state
+        .wait_for(|state| matches!(state, SessionState::Live(live) if live.trouble.is_some()))
+        .await
+        .unwrap();
     let client = Client::new(&format!("http://{}", ground.server.address())).unwrap();
     let grant = renew_file(&client, &SessionFile::at(&ground.file)).await.unwrap();
     assert_eq!(grant.renewal_count, 1);
@@ -201,7 +209,7 @@ async fn a_holder_that_ends_its_session_hears_of_it() {
     let ground = Ground::new(&hour(&json!({})));
     let revoked = ground.holder.revoke(Some("work done")).await.unwrap();
     assert_eq!(revoked.trigger, "self");
-    assert_eq!(ground.holder.ended().await, End::Revoked);
+    assert_eq!(ground.holder.ended().await, EndReason::Revoked);
 }
 
 #[tokio::test]

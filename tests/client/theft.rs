@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::{
-    client::{Client, Grant, HoldError, NewSession, Options, Secret, SessionFile, SessionHandle, renew_file},
+    client::{
+        Client, HandleOptions, HoldError, NewSession, Secret, SessionFile, SessionGrant, SessionHandle,
+        renew_file,
+    },
     clock::{pause, stopwatch},
     core::Timestamp,
 };
@@ -42,10 +45,10 @@ impl Ground {
     }
 
     fn holder(&self) -> SessionHandle {
-        SessionHandle::open_with(self.client(), &self.file, Options::default()).unwrap()
+        SessionHandle::open_with(self.client(), &self.file, HandleOptions::default()).unwrap()
     }
 
-    fn grant(&self) -> Grant {
+    fn grant(&self) -> SessionGrant {
         SessionFile::at(&self.file).read().unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use tenure::{client::Time, core::Timestamp};
+use tenure::{client::AuthorityTime, core::Timestamp};
 use tokio::sync::watch;
 
 use crate::server::Server;
@@ -32,7 +32,7 @@ impl Told {
     }
 }
 
-impl Time for Told {
+impl AuthorityTime for Told {
     fn now(&self) -> Timestamp {
         *self.now.borrow()
     }

@@ -7,7 +7,7 @@ use tenure::clock::{pause, stopwatch};
 use tenure_audit::{HeadKey, SignedHead};
 use tenure_log::{
     RootHash,
-    jetstream::{Access, Connection, HeadPut, HeadStream, Names},
+    jetstream::{BrokerAccess, BrokerConnection, HeadPut, HeadStream, StreamNames},
 };
 
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
 
 /// The stream of heads, as an operator sees it.
 fn heads(broker: &Broker) -> HeadStream {
-    let access = Access { url: broker.url(), ..Access::default() };
-    HeadStream::on(Arc::new(Connection::open(&access, "operator").unwrap()), Names::default())
+    let access = BrokerAccess { url: broker.url(), ..BrokerAccess::default() };
+    HeadStream::on(Arc::new(BrokerConnection::open(&access, "operator").unwrap()), StreamNames::default())
 }
 
 /// The newest head, once it covers so much.

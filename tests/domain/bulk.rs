@@ -1,28 +1,28 @@
 //! Bulk revocation: what a selector means, and whose sessions are ended (section 3, "Bulk").
 
 use tenure::core::{
-    Commit, Event, Stream, SubjectEvent, SystemEvent,
-    bulk::{Matched, OWNERS_COUNTED, SAMPLE, Selector},
+    Commit, Event, StreamId, SubjectEvent, SystemEvent,
+    bulk::{MatchCount, OWNERS_COUNTED, SAMPLE, SessionSelector},
     command::{RevokeMatching, SystemCommand},
-    event::{KeyRotated, MatchedOfOwner, Profile, SelectionRevoked, Trigger},
-    keys::{KeyId, KeyUse, Retire, Sealing},
-    session::Status,
-    state::State,
+    event::{EndTrigger, KeyRotated, OwnerMatchCount, SelectionRevoked, SubjectProfile},
+    keys::{KeyId, KeyUse, RetireMode, SealingSpan},
+    session::SessionStatus,
+    state::AuthorityState,
     subject::Subject,
 };
 
 use crate::scenario::*;
 
-fn revoke(selector: &Selector) -> SystemCommand {
+fn revoke(selector: &SessionSelector) -> SystemCommand {
     SystemCommand::RevokeMatching(RevokeMatching { selector: selector.clone(), reason: sealed("stolen") })
 }
 
-fn is_ended_with(selector: Selector, matched: u32) -> SelectionRevoked {
+fn is_ended_with(selector: SessionSelector, matched: u32) -> SelectionRevoked {
     SelectionRevoked {
         selector: Box::new(selector),
         matched,
         reason: Some(sealed("stolen")),
-        owners: Some(vec![MatchedOfOwner { owner_id: Some(owner(ALICE)), matched }]),
+        owners: Some(vec![OwnerMatchCount { owner_id: Some(owner(ALICE)), matched }]),
         cause: None,
     }
 }
@@ -34,16 +34,16 @@ fn two() -> Scenario {
 
 #[test]
 fn one_event_ends_all_that_match_and_says_how_many_of_each_owner() {
-    let all = Selector::default();
+    let all = SessionSelector::default();
     let command = revoke(&all);
     let scenario = two()
         .when_system(&command, after(600))
         .then([Event::System(SystemEvent::SelectionRevoked(is_ended_with(all.clone(), 2)))]);
     for number in [1, 2] {
         let revocation = scenario.session(number).revocation.clone().unwrap();
-        assert_eq!((revocation.at, revocation.trigger), (after(600), Trigger::Bulk));
+        assert_eq!((revocation.at, revocation.trigger), (after(600), EndTrigger::Bulk));
         assert_eq!(revocation.reason, None, "it is with the event, under another key");
-        assert_eq!(scenario.session(number).status(after(600)), Status::Revoked);
+        assert_eq!(scenario.session(number).status(after(600)), SessionStatus::Revoked);
     }
     let again = revoke(&all);
     scenario.when_system(&again, after(600)).then_nothing();
@@ -52,20 +52,26 @@ fn one_event_ends_all_that_match_and_says_how_many_of_each_owner() {
 #[test]
 fn a_selector_means_what_all_of_it_means() {
     for (selector, met) in [
-        (Selector { owner_id: Some(owner(ALICE)), ..Selector::default() }, vec![1, 2]),
-        (Selector { owner_id: Some(owner("bob")), ..Selector::default() }, vec![]),
-        (Selector { subject_id: Some(subject_id()), ..Selector::default() }, vec![1, 2]),
-        (Selector { device_digest: Some(digest(1)), ..Selector::default() }, vec![1]),
-        (Selector { device_digest: Some(digest(2)), ..Selector::default() }, vec![]),
-        (Selector { issued_before: Some(after(100)), ..Selector::default() }, vec![]),
-        (Selector { issued_before: Some(after(100).plus_millis(1)), ..Selector::default() }, vec![2]),
-        (Selector { issued_before: Some(after(500)), ..Selector::default() }, vec![2]),
-        (Selector { issued_before: Some(after(500).plus_millis(1)), ..Selector::default() }, vec![1, 2]),
+        (SessionSelector { owner_id: Some(owner(ALICE)), ..SessionSelector::default() }, vec![1, 2]),
+        (SessionSelector { owner_id: Some(owner("bob")), ..SessionSelector::default() }, vec![]),
+        (SessionSelector { subject_id: Some(subject_id()), ..SessionSelector::default() }, vec![1, 2]),
+        (SessionSelector { device_digest: Some(digest(1)), ..SessionSelector::default() }, vec![1]),
+        (SessionSelector { device_digest: Some(digest(2)), ..SessionSelector::default() }, vec![]),
+        (SessionSelector { issued_before: Some(after(100)), ..SessionSelector::default() }, vec![]),
         (
-            Selector {
+            SessionSelector { issued_before: Some(after(100).plus_millis(1)), ..SessionSelector::default() },
+            vec![2],
+        ),
+        (SessionSelector { issued_before: Some(after(500)), ..SessionSelector::default() }, vec![2]),
+        (
+            SessionSelector { issued_before: Some(after(500).plus_millis(1)), ..SessionSelector::default() },
+            vec![1, 2],
+        ),
+        (
+            SessionSelector {
                 device_digest: Some(digest(1)),
                 issued_before: Some(after(500)),
-                ..Selector::default()
+                ..SessionSelector::default()
             },
             vec![],
         ),
@@ -90,7 +96,7 @@ fn rotated(letter: char, previous: Option<char>, seconds: u32) -> Fact {
         which: KeyUse::Session,
         key_id: key(letter),
         previous_key_id: previous.map(key),
-        retire: previous.map(|_| Retire::Overlap),
+        retire: previous.map(|_| RetireMode::Overlap),
         retire_at: previous.map(|_| after(9_000)),
     };
     Fact::of_system(Event::System(SystemEvent::KeyRotated(rotated)), after(seconds))
@@ -111,7 +117,7 @@ fn a_key_means_those_of_whose_current_generation_it_sealed_a_token() {
     for (letter, met) in [('a', vec![2]), ('b', vec![1]), ('c', vec![3]), ('x', vec![])] {
         let scenario = under_three_keys();
         let sealed_by = Some(scenario.state().system.keys.sealing_of(&key(letter)));
-        let selector = Selector { sealed_by, ..Selector::default() };
+        let selector = SessionSelector { sealed_by, ..SessionSelector::default() };
         assert!(!selector.is_all());
         let command = revoke(&selector);
         let count = u32::try_from(met.len()).unwrap();
@@ -129,13 +135,13 @@ fn when_a_key_sealed_is_what_the_rotations_say() {
     let keys = &scenario.state().system.keys;
     let right = keys.sealing_of(&key('a'));
     let wrong = keys.sealing_of(&key('b'));
-    let mixed = Sealing { key_id: right.key_id.clone(), ..wrong };
-    let asked = Selector { sealed_by: Some(mixed.clone()), ..Selector::default() };
+    let mixed = SealingSpan { key_id: right.key_id.clone(), ..wrong };
+    let asked = SessionSelector { sealed_by: Some(mixed.clone()), ..SessionSelector::default() };
     assert_eq!(asked.under(keys).sealed_by, Some(right));
-    let event = is_ended_with(Selector { sealed_by: Some(mixed), ..Selector::default() }, 1);
+    let event = is_ended_with(SessionSelector { sealed_by: Some(mixed), ..SessionSelector::default() }, 1);
     let commit = commit(
         scenario.state(),
-        Stream::System,
+        StreamId::System,
         vec![Event::System(SystemEvent::SelectionRevoked(event))],
         after(700),
     );
@@ -145,7 +151,7 @@ fn when_a_key_sealed_is_what_the_rotations_say() {
 
 #[test]
 fn what_has_expired_is_not_met() {
-    let all = Selector::default();
+    let all = SessionSelector::default();
     // Session 2 expires at 1100 s, session 1 at 1500 s.
     for (seconds, count) in [(1_099, 2), (1_100, 1), (1_499, 1), (1_500, 0)] {
         let observed = two().observed(&revoke(&all), after(seconds));
@@ -155,30 +161,30 @@ fn what_has_expired_is_not_met() {
 
 #[test]
 fn it_is_illegal_in_the_stream_of_a_subject_and_one_without_a_selector_in_that_of_the_authority() {
-    let with = Event::System(SystemEvent::SelectionRevoked(is_ended_with(Selector::default(), 2)));
+    let with = Event::System(SystemEvent::SelectionRevoked(is_ended_with(SessionSelector::default(), 2)));
     let without = Event::Subject(SubjectEvent::SessionsRevoked(are_ended(2)));
-    let wrong = Event::System(SystemEvent::SelectionRevoked(is_ended_with(Selector::default(), 1)));
-    let apply = |stream: Stream, event: &Event| {
+    let wrong = Event::System(SystemEvent::SelectionRevoked(is_ended_with(SessionSelector::default(), 1)));
+    let apply = |stream: StreamId, event: &Event| {
         let mut state = two().state().clone();
         let commit: Commit = commit(&state, stream, vec![event.clone()], after(600));
         state.apply(&commit).map(|()| state)
     };
-    assert!(apply(Stream::System, &with).is_ok());
-    assert!(apply(Stream::Subject(subject_id()), &without).is_ok());
-    assert!(apply(Stream::Subject(subject_id()), &with).is_err());
-    assert!(apply(Stream::System, &without).is_err());
+    assert!(apply(StreamId::System, &with).is_ok());
+    assert!(apply(StreamId::Subject(subject_id()), &without).is_ok());
+    assert!(apply(StreamId::Subject(subject_id()), &with).is_err());
+    assert!(apply(StreamId::System, &without).is_err());
     // How many its decider saw is information.
-    let state = apply(Stream::System, &wrong).unwrap();
+    let state = apply(StreamId::System, &wrong).unwrap();
     assert_eq!(state.subjects[&subject_id()].active_count(after(600)), 0);
 }
 
 /// A state of this many subjects with a session each, every one of an owner of its own.
-fn crowd(count: usize) -> State {
-    let mut state = State::default();
+fn crowd(count: usize) -> AuthorityState {
+    let mut state = AuthorityState::default();
     for number in 0..count {
-        let stream = Stream::Subject(format!("agent-{number}").parse().expect("the name is right"));
+        let stream = StreamId::Subject(format!("agent-{number}").parse().expect("the name is right"));
         let owner_id = Some(owner(&format!("owner-{number:03}")));
-        let registered = registered_as(Profile { owner_id, ..Profile::default() });
+        let registered = registered_as(SubjectProfile { owner_id, ..SubjectProfile::default() });
         let began = began(u32::try_from(number).expect("a few"), 0);
         let next = commit(&state, stream, vec![registered.event, began.event], T0);
         state.apply(&next).expect("it is legal");
@@ -186,9 +192,9 @@ fn crowd(count: usize) -> State {
     state
 }
 
-fn counted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Matched {
-    let mut matched = Matched::default();
-    subjects.for_each(|subject| matched.count(&Selector::default(), subject, &[], after(1)));
+fn counted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> MatchCount {
+    let mut matched = MatchCount::default();
+    subjects.for_each(|subject| matched.count(&SessionSelector::default(), subject, &[], after(1)));
     matched
 }
 

@@ -1,9 +1,9 @@
 //! Beginning a session: what it may ask for, and what it is granted (section 3, "Create").
 
 use tenure::core::{
-    Event, Generation, Mode, Policy, Seconds, SubjectEvent, SystemEvent, Timestamp,
+    Event, Generation, Policy, Seconds, SessionMode, SubjectEvent, SystemEvent, Timestamp,
     command::{Command, CreateSession, RequestedTerms},
-    event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},
+    event::{PolicyChanged, SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered},
     policy::OnReuse,
     refusal::Refusal,
 };
@@ -16,7 +16,7 @@ const NOTHING_ASKED: RequestedTerms = RequestedTerms {
     absolute_lifetime: None,
     renewal_reject_window: None,
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
@@ -47,7 +47,7 @@ fn created(event: &Event) -> &SessionCreated {
 
 /// Whether these terms are granted to a session that begins now; the fields found wrong otherwise.
 #[track_caller]
-fn granted(asked: RequestedTerms, policy: impl FnOnce(&mut Policy)) -> Terms {
+fn granted(asked: RequestedTerms, policy: impl FnOnce(&mut Policy)) -> SessionTerms {
     let mut terms = None;
     Scenario::given([registered()])
         .under(policy)
@@ -67,7 +67,7 @@ const fn as_it_is(_: &mut Policy) {}
 fn a_session_that_asks_for_nothing_gets_the_defaults() {
     let expected = SessionCreated {
         session_id: session(1),
-        terms: Terms {
+        terms: SessionTerms {
             ttl: Seconds(86_400),
             max_renewals: 30,
             absolute_lifetime: Seconds(2_592_000),
@@ -102,7 +102,7 @@ fn the_defaults_are_those_of_the_policy() {
         policy.renewal_reject_window = Seconds(301);
         policy.on_reuse = OnReuse::Revoke;
     });
-    let expected = Terms {
+    let expected = SessionTerms {
         ttl: Seconds(600),
         max_renewals: 7,
         absolute_lifetime: Seconds(90_000),
@@ -283,7 +283,7 @@ fn a_session_for_an_unknown_subject_is_refused() {
 fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step() {
     let scenario = Scenario::given([]).under(|policy| policy.auto_register = true);
     let outcome = scenario.when(create(1, asked_renewals(0)), T0);
-    let terms = Terms {
+    let terms = SessionTerms {
         ttl: Seconds(86_400),
         max_renewals: 0,
         absolute_lifetime: Seconds(2_592_000),
@@ -293,7 +293,9 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
         ..TERMS
     };
     let scenario = outcome.then([
-        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() })),
+        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
+            profile: SubjectProfile::default(),
+        })),
         Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
             session_id: session(1),
             terms,

@@ -3,8 +3,8 @@
 use tenure::core::{
     Event, KeyUse, Position, SystemEvent,
     command::{BeginEpoch, SystemCommand},
-    event::{CredentialConfirmed, EpochBegan, Role, Trigger},
-    keys::{KeyId, Retire},
+    event::{CredentialConfirmed, EndTrigger, EpochBegan, Role},
+    keys::{KeyId, RetireMode},
     refusal::Refusal,
 };
 
@@ -53,19 +53,19 @@ fn an_epoch_begins_with_the_end_of_all_sessions_and_other_keys_in_one_step() {
     let [began, ended, session, access] = &events[..] else { panic!("{events:?}") };
     assert!(matches!(began, Event::System(SystemEvent::EpochBegan(EpochBegan { epoch: 2, .. }))));
     let Event::System(SystemEvent::SelectionRevoked(ended)) = ended else { panic!("{ended:?}") };
-    assert!(ended.selector.is_all() && ended.trigger() == Trigger::Restore);
+    assert!(ended.selector.is_all() && ended.trigger() == EndTrigger::Restore);
     let retired = [session, access].map(|event| {
         let Event::System(SystemEvent::KeyRotated(rotated)) = event else { panic!("{event:?}") };
         (rotated.which, rotated.retire)
     });
     assert_eq!(
         retired,
-        [(KeyUse::Session, Some(Retire::Overlap)), (KeyUse::Access, Some(Retire::Now))],
+        [(KeyUse::Session, Some(RetireMode::Overlap)), (KeyUse::Access, Some(RetireMode::Now))],
         "an old session key tells why its tokens are no good, an old access key tells nothing"
     );
     let state = scenario.state();
     let session = &state.subjects.values().next().unwrap().sessions[0];
-    assert_eq!(session.revocation.as_ref().unwrap().trigger, Trigger::Restore);
+    assert_eq!(session.revocation.as_ref().unwrap().trigger, EndTrigger::Restore);
     assert_eq!(state.system.epochs.current(), 2);
     assert_eq!(state.system.epochs.of(Position(5)), 2);
 }

@@ -3,10 +3,10 @@
 use tenure::core::{
     Event, SubjectEvent,
     command::{Command, EraseSubject, RegisterSubject, RevokeSession, Revoker},
-    event::{Device, Profile, SessionRevoked, SubjectErased, SubjectRegistered, Trigger},
-    observed::Observed,
+    event::{EndTrigger, SessionDevice, SessionRevoked, SubjectErased, SubjectProfile, SubjectRegistered},
+    observed::Observation,
     refusal::Refusal,
-    state::State,
+    state::AuthorityState,
 };
 
 use crate::scenario::*;
@@ -27,8 +27,8 @@ impl From<Erasing> for Command {
 }
 
 impl Asking for Erasing {
-    fn observed(&self) -> Observed {
-        Observed { is_forgotten: self.is_forgotten, ..Observed::default() }
+    fn observed(&self) -> Observation {
+        Observation { is_forgotten: self.is_forgotten, ..Observation::default() }
     }
 }
 
@@ -36,19 +36,19 @@ fn erased() -> Event {
     Event::Subject(SubjectEvent::SubjectErased(SubjectErased { reason: sealed("asked for it") }))
 }
 
-fn named() -> Profile {
-    Profile { name: Some(sealed("Anna")), max_sessions: Some(3), ..Profile::default() }
+fn named() -> SubjectProfile {
+    SubjectProfile { name: Some(sealed("Anna")), max_sessions: Some(3), ..SubjectProfile::default() }
 }
 
 /// Anna, with a session on her phone that was ended for a reason.
 fn full_of_text() -> Scenario {
     let registered = Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: named() }));
     let Event::Subject(SubjectEvent::SessionCreated(mut created)) = began(1, 1).event else { unreachable!() };
-    created.device = Some(Device { digest: digest(7), name: sealed("phone") });
+    created.device = Some(SessionDevice { digest: digest(7), name: sealed("phone") });
     created.metadata = Some(sealed("{}"));
     let ended = SessionRevoked {
         session_id: session(1),
-        trigger: Trigger::ManualRevoke,
+        trigger: EndTrigger::ManualRevoke,
         reason: Some(sealed("lost")),
     };
     Scenario::given([
@@ -65,7 +65,7 @@ fn no_text_is_left_and_everything_else_is() {
     let after_it = full_of_text().when(erase(false), after(5)).then([erased()]);
     let subject = after_it.agent();
     assert!(!subject.has_text());
-    assert_eq!(subject.profile(), Some(&Profile { name: None, ..named() }));
+    assert_eq!(subject.profile(), Some(&SubjectProfile { name: None, ..named() }));
     let (old, new) = (before.session(1), after_it.session(1));
     assert_eq!(new.device_digest(), Some(digest(7)), "rules about devices go on");
     assert_eq!(new.device_name(), None);
@@ -79,7 +79,7 @@ fn sessions_go_on() {
         .when(erase(false), after(5))
         .then([erased()])
         .when(Command::RevokeSession(end_of(1)), after(6))
-        .then([is_ended(1, Trigger::ManualRevoke)]);
+        .then([is_ended(1, EndTrigger::ManualRevoke)]);
 }
 
 fn end_of(number: u32) -> RevokeSession {
@@ -109,5 +109,5 @@ fn an_unknown_subject_is_not_erased() {
 fn a_state_without_the_text_is_read_back_as_it_was_written() {
     let scenario = full_of_text().when(erase(false), after(5)).then([erased()]);
     let bytes = scenario.state().to_bytes();
-    assert_eq!(&State::from_bytes(&bytes).unwrap(), scenario.state());
+    assert_eq!(&AuthorityState::from_bytes(&bytes).unwrap(), scenario.state());
 }

@@ -3,7 +3,7 @@
 use tenure::core::{
     Event, Seconds, SubjectEvent, Timestamp,
     command::Command,
-    event::{ExpiringSoon, ExpiryCause, SessionExpired, Terms, Trigger},
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, SessionExpired, SessionTerms},
 };
 
 use crate::{renew::begun, scenario::*};
@@ -12,8 +12,8 @@ const RENEWALS: Option<ExpiringSoon> = Some(ExpiringSoon::Renewals);
 const ABSOLUTE: Option<ExpiringSoon> = Some(ExpiringSoon::Absolute);
 
 /// Periods of two days, so many renewals, a week in all.
-const fn long(max_renewals: u32) -> Terms {
-    Terms {
+const fn long(max_renewals: u32) -> SessionTerms {
+    SessionTerms {
         ttl: Seconds(2 * 86_400),
         max_renewals,
         absolute_lifetime: Seconds(7 * 86_400),
@@ -24,7 +24,7 @@ const fn long(max_renewals: u32) -> Terms {
 
 const DAY: u32 = 86_400;
 
-fn under(terms: Terms) -> Scenario {
+fn under(terms: SessionTerms) -> Scenario {
     Scenario::given([registered(), began_under(terms, 1, 0)])
 }
 
@@ -71,7 +71,7 @@ fn a_refusal_because_all_renewals_are_spent_says_so_too() {
 
 #[test]
 fn a_refusal_by_the_absolute_end_says_so_only_within_its_last_day() {
-    let whole = Terms { ttl: Seconds(7 * DAY), ..long(100) };
+    let whole = SessionTerms { ttl: Seconds(7 * DAY), ..long(100) };
     under(whole).when(renew(1), just_before(6 * DAY)).then_soon(None);
     under(whole).when(renew(1), after(6 * DAY)).then_soon(ABSOLUTE);
 }
@@ -96,7 +96,7 @@ fn a_session_expires_exactly_at_its_end_and_that_is_recorded_once() {
 
 #[test]
 fn a_session_whose_period_was_cut_expires_by_its_absolute_end() {
-    let whole = Terms { ttl: Seconds(1_000), absolute_lifetime: Seconds(1_000), ..TERMS };
+    let whole = SessionTerms { ttl: Seconds(1_000), absolute_lifetime: Seconds(1_000), ..TERMS };
     under(whole).when(Command::RecordExpiries, after(1_000)).then([expires(
         1,
         after(1_000),
@@ -106,14 +106,14 @@ fn a_session_whose_period_was_cut_expires_by_its_absolute_end() {
 
 #[test]
 fn what_was_revoked_does_not_expire_and_what_expired_can_be_revoked() {
-    let revoked = begun().when(revoke(by_alice()), after(10)).then([is_ended(1, Trigger::ManualRevoke)]);
+    let revoked = begun().when(revoke(by_alice()), after(10)).then([is_ended(1, EndTrigger::ManualRevoke)]);
     revoked.when(Command::RecordExpiries, after(1_000)).then_nothing();
 
     let expired = begun().when(Command::RecordExpiries, after(1_000));
     expired
         .then([expires(1, after(1_000), ExpiryCause::Ttl)])
         .when(revoke(by_alice()), after(1_001))
-        .then([is_ended(1, Trigger::ManualRevoke)]);
+        .then([is_ended(1, EndTrigger::ManualRevoke)]);
 }
 
 #[test]

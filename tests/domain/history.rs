@@ -28,10 +28,10 @@ use proptest::{
 };
 use tenure::{
     audit::{
-        replay::{Replay, ReplayEnd},
-        what_if::{Overrides, WhatIf},
+        replay::{HistoryReplay, ReplayEnd},
+        what_if::{PolicyOverrides, WhatIf},
     },
-    core::{Commit, Position, state::State},
+    core::{Commit, Position, state::AuthorityState},
     log::{StoredCommit, encode},
 };
 
@@ -189,7 +189,7 @@ fn a_replay_equals_the_live_state_at_every_position() {
         let run = run_of_seed("replay", seed);
         let stored = stored(&run.commits);
         for (live, until) in run.states.iter().zip(&stored) {
-            let mut replay = Replay::new(ReplayEnd::Position(until.last()));
+            let mut replay = HistoryReplay::new(ReplayEnd::Position(until.last()));
             for stored in &stored {
                 let _ = replay.add(stored).unwrap();
             }
@@ -203,7 +203,7 @@ fn a_replay_equals_the_live_state_at_every_position() {
 fn the_same_limits_change_nothing_in_any_history() {
     for seed in 1..=40 {
         let run = run_of_seed("what-if", seed);
-        let mut what_if = WhatIf::under(Overrides::default());
+        let mut what_if = WhatIf::under(PolicyOverrides::default());
         for stored in stored(&run.commits) {
             what_if.add(&stored).unwrap();
         }
@@ -229,7 +229,7 @@ fn a_history_that_was_written_down_can_be_replayed() {
     let run = run_of_seed("replayed", 42);
     let commits = HistoryFile::read(&run.file.path);
     assert_eq!(commits, run.commits);
-    let mut state = State::default();
+    let mut state = AuthorityState::default();
     for commit in &commits {
         state.apply(commit).unwrap();
     }

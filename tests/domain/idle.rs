@@ -1,25 +1,25 @@
 //! Sessions that end when nobody uses them, and sliding ones (sections 0, 3 and 9).
 
 use tenure::core::{
-    Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent, Timestamp,
+    Event, Generation, Position, Seconds, SessionMode, SubjectEvent, SystemEvent, Timestamp,
     activity::mark_seen,
     command::{Command, RefreshSession, RequestedTerms, SystemCommand},
+    commit::EventMeta,
     event::{
-        ExpiryCause, RejectionCode, Seen, SessionCreated, SessionExpired, SessionRefreshed, SessionsSeen,
-        Terms,
+        ExpiryCause, RejectionCode, SessionCreated, SessionExpired, SessionRefreshed, SessionSeen,
+        SessionTerms, SessionsSeen,
     },
-    record::EventMeta,
     refusal::{FieldError, Refusal},
-    session::{Status, TokenFault},
-    state::State,
+    session::{SessionStatus, TokenFault},
+    state::AuthorityState,
 };
 
 use crate::scenario::*;
 
 /// Ends after 100 s without use.
-const IDLE: Terms = Terms { idle_timeout: Some(Seconds(100)), ..TERMS };
-const SLIDING: Terms =
-    Terms { idle_timeout: Some(Seconds(101)), mode: Mode::Sliding, max_renewals: 0, ..TERMS };
+const IDLE: SessionTerms = SessionTerms { idle_timeout: Some(Seconds(100)), ..TERMS };
+const SLIDING: SessionTerms =
+    SessionTerms { idle_timeout: Some(Seconds(101)), mode: SessionMode::Sliding, max_renewals: 0, ..TERMS };
 const FIRST: Generation = Generation::FIRST;
 const ASK: RequestedTerms = RequestedTerms {
     ttl: None,
@@ -27,17 +27,17 @@ const ASK: RequestedTerms = RequestedTerms {
     absolute_lifetime: None,
     renewal_reject_window: None,
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
 
-fn begun(terms: Terms) -> Scenario {
+fn begun(terms: SessionTerms) -> Scenario {
     Scenario::given([registered(), began_under(terms, 1, 0)])
 }
 
 fn seen(number: u32, at: Timestamp, recorded: u32) -> Fact {
-    let seen = vec![Seen { session_id: session(number), seen_at: at }];
+    let seen = vec![SessionSeen { session_id: session(number), seen_at: at }];
     Fact::of_system(Event::System(SystemEvent::SessionsSeen(SessionsSeen { seen })), after(recorded))
 }
 
@@ -61,7 +61,7 @@ fn is_idle_expiry(seconds: u32) -> Event {
 }
 
 /// The terms that a create gets.
-fn granted(asked: RequestedTerms, idle_setting: Option<u32>) -> Terms {
+fn granted(asked: RequestedTerms, idle_setting: Option<u32>) -> SessionTerms {
     let mut granted = None;
     Scenario::given([registered()])
         .under(|policy| policy.idle_timeout = idle_setting.map(Seconds))
@@ -82,8 +82,8 @@ fn idle_is_exactly_from_the_last_use_and_the_idle_time_on() {
     assert_eq!(session.judge(FIRST, None, just_before(100)), Ok(()));
     assert_eq!(session.judge(FIRST, None, after(100)), Err(TokenFault::Idle));
     assert_eq!(session.cause_of(TokenFault::Idle), Position(2));
-    assert_eq!(session.status(just_before(100)), Status::Active);
-    assert_eq!(session.status(after(100)), Status::Expired);
+    assert_eq!(session.status(just_before(100)), SessionStatus::Active);
+    assert_eq!(session.status(after(100)), SessionStatus::Expired);
 
     let scenario = scenario.and([seen(1, after(60), 61)]);
     let session = scenario.session(1);
@@ -95,7 +95,7 @@ fn idle_is_exactly_from_the_last_use_and_the_idle_time_on() {
 
 #[test]
 fn the_end_of_the_period_stands_before_the_idle_end_and_a_newer_token_before_both() {
-    let scenario = begun(Terms { idle_timeout: Some(Seconds(1_000)), ..TERMS });
+    let scenario = begun(SessionTerms { idle_timeout: Some(Seconds(1_000)), ..TERMS });
     assert_eq!(scenario.session(1).judge(FIRST, None, after(1_000)), Err(TokenFault::Expired));
     assert_eq!(scenario.session(1).judge(Generation(2), None, after(1_000)), Err(TokenFault::Superseded));
     assert_eq!(scenario.session(1).expiry_cause(), ExpiryCause::Ttl);
@@ -103,7 +103,7 @@ fn the_end_of_the_period_stands_before_the_idle_end_and_a_newer_token_before_bot
 
 #[test]
 fn a_renewal_counts_as_seen() {
-    let long = Terms { idle_timeout: Some(Seconds(600)), ..TERMS };
+    let long = SessionTerms { idle_timeout: Some(Seconds(600)), ..TERMS };
     let scenario = begun(long).and([renewed_under(long, 2, 500)]);
     assert_eq!(scenario.session(1).last_seen_at(), Some(after(500)));
     assert_eq!(scenario.session(1).judge(Generation(2), None, just_before(1_100)), Ok(()));
@@ -156,7 +156,7 @@ fn only_what_was_seen_later_moves_the_idle_end() {
 #[test]
 fn a_mark_of_what_cannot_be_seen_is_illegal() {
     let recorded = EventMeta { position: Position(9), at: after(10) };
-    let mark = |number| Seen { session_id: session(number), seen_at: after(10) };
+    let mark = |number| SessionSeen { session_id: session(number), seen_at: after(10) };
     let mut agent = begun(TERMS).agent().clone();
     assert_eq!(mark_seen(&mut agent, mark(1), recorded), Err("the session has no idle time"));
     assert_eq!(mark_seen(&mut agent, mark(2), recorded), Err("there is no such session"));
@@ -168,7 +168,7 @@ fn a_mark_of_what_cannot_be_seen_is_illegal() {
 
 #[test]
 fn marks_are_recorded_as_they_are_given_and_none_is_nothing() {
-    let seen = vec![Seen { session_id: session(1), seen_at: after(7) }];
+    let seen = vec![SessionSeen { session_id: session(1), seen_at: after(7) }];
     begun(IDLE)
         .when_system(&SystemCommand::MarkSeen(vec![]), after(8))
         .then_nothing()
@@ -186,7 +186,7 @@ fn a_use_is_worth_recording_from_a_tenth_of_the_idle_time_on() {
 
 #[test]
 fn what_a_session_asks_for_comes_before_the_setting_and_that_before_half_an_hour() {
-    let sliding = RequestedTerms { mode: Mode::Sliding, ..ASK };
+    let sliding = RequestedTerms { mode: SessionMode::Sliding, ..ASK };
     let idle = |asked, setting| granted(asked, setting).idle_timeout.map(|idle| idle.0);
     assert_eq!(idle(ASK, None), None);
     assert_eq!(idle(ASK, Some(600)), Some(600));
@@ -204,7 +204,7 @@ fn what_is_out_of_range_is_refused_by_its_name() {
         let asked = RequestedTerms { idle_timeout: Some(Seconds(seconds)), ..ASK };
         begun(TERMS).when(create(2, asked), T0).then_refused(Refusal::Invalid(vec![range()]));
     }
-    let renewed = RequestedTerms { mode: Mode::Sliding, max_renewals: Some(1), ..ASK };
+    let renewed = RequestedTerms { mode: SessionMode::Sliding, max_renewals: Some(1), ..ASK };
     let must = "must be 0: a sliding session is refreshed by use, and never renewed";
     let fault = FieldError::new("maxRenewals", must);
     begun(TERMS).when(create(2, renewed), T0).then_refused(Refusal::Invalid(vec![fault]));
@@ -229,7 +229,7 @@ fn a_sliding_session_is_refreshed_from_half_of_its_idle_time_on_and_once() {
 /// longer than the period. Its holder was signed out in the middle of the work.
 #[test]
 fn a_period_shorter_than_the_idle_time_is_refreshed_from_its_own_half_on() {
-    let short = Terms { ttl: Seconds(45), ..SLIDING };
+    let short = SessionTerms { ttl: Seconds(45), ..SLIDING };
     let refreshed_twice = begun(short)
         .when(refresh(), just_before(22))
         .then_nothing()
@@ -245,7 +245,7 @@ fn a_period_shorter_than_the_idle_time_is_refreshed_from_its_own_half_on() {
 /// What was recorded while only the idle time counted came later than it would now, and stays legal.
 #[test]
 fn a_refresh_that_was_recorded_later_than_it_was_due_follows() {
-    let short = Terms { ttl: Seconds(90), ..SLIDING };
+    let short = SessionTerms { ttl: Seconds(90), ..SLIDING };
     let mut agent = begun(short).agent().clone();
     let recorded = EventMeta { position: Position(3), at: after(50) };
     assert_eq!(evolve_subject(&mut agent, &refreshed(140), recorded), Ok(()));
@@ -263,7 +263,7 @@ fn a_refresh_moves_the_period_and_nothing_of_the_token() {
 
 #[test]
 fn the_absolute_end_cuts_the_last_refresh_and_leaves_nothing_to_refresh() {
-    let short = Terms { absolute_lifetime: Seconds(1_040), ..SLIDING };
+    let short = SessionTerms { absolute_lifetime: Seconds(1_040), ..SLIDING };
     let cut = begun(short).when(refresh(), after(50)).then([refreshed(1_040)]);
     assert_eq!(cut.session(1).refresh_at(), None);
     cut.and([seen(1, after(120), 120)]).when(refresh(), after(150)).then_nothing();
@@ -281,11 +281,11 @@ fn nothing_is_refreshed_when_that_is_switched_off_and_the_ends_hold() {
 fn what_has_ended_is_not_refreshed() {
     begun(SLIDING).when(refresh(), after(101)).then_refused(Refusal::SessionIdle { caused_by: Position(2) });
     begun(SLIDING)
-        .and([ended(1, tenure::core::event::Trigger::ManualRevoke, 10)])
+        .and([ended(1, tenure::core::event::EndTrigger::ManualRevoke, 10)])
         .when(refresh(), after(60))
         .then_refused(Refusal::SessionRevoked {
             caused_by: Position(3),
-            trigger: tenure::core::event::Trigger::ManualRevoke,
+            trigger: tenure::core::event::EndTrigger::ManualRevoke,
         });
 }
 
@@ -305,7 +305,8 @@ fn a_refresh_that_cannot_follow_is_an_alarm() {
 
 #[test]
 fn a_sliding_session_without_an_idle_time_or_with_renewals_cannot_have_begun() {
-    for terms in [Terms { idle_timeout: None, ..SLIDING }, Terms { max_renewals: 1, ..SLIDING }] {
+    for terms in [SessionTerms { idle_timeout: None, ..SLIDING }, SessionTerms { max_renewals: 1, ..SLIDING }]
+    {
         let mut agent = Scenario::given([registered()]).agent().clone();
         let recorded = EventMeta { position: Position(2), at: T0 };
         let illegal = evolve_subject(&mut agent, &began_under(terms, 1, 0).event, recorded).unwrap_err();
@@ -318,6 +319,6 @@ fn the_state_of_used_sessions_is_read_back_as_it_was() {
     let scenario = begun(SLIDING).when(refresh(), after(60)).then([refreshed(1_060)]);
     let scenario = scenario.and([began_under(IDLE, 2, 70), seen(2, after(90), 91)]);
     let state = scenario.state();
-    let read = State::from_bytes(&state.to_bytes()).expect("it was just written");
+    let read = AuthorityState::from_bytes(&state.to_bytes()).expect("it was just written");
     assert_eq!(read, *state);
 }

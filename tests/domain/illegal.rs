@@ -1,19 +1,19 @@
 //! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
 
 use tenure::core::{
-    Actor, CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, SubjectEvent,
+    Actor, CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, StreamId, SubjectEvent,
     SystemEvent, Timestamp,
     budget::Constraints,
+    commit::EventMeta,
     event::{
-        CredentialRevoked, ExpiringSoon, ExpiryCause, KeyRotated, PolicyChanged, Presented, Profile,
+        CredentialRevoked, EndTrigger, ExpiringSoon, ExpiryCause, KeyRotated, PolicyChanged, PresentedToken,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectErased, SubjectRegistered, SubjectResumed, SubjectSuspended, TokensPresented,
-        Trigger, UsageRecorded, WebhookDeleted,
+        SessionsRevoked, SubjectErased, SubjectProfile, SubjectRegistered, SubjectResumed, SubjectSuspended,
+        TokensPresented, UsageRecorded, WebhookDeleted,
     },
     evolve::IllegalEvent,
-    keys::Retire,
-    record::EventMeta,
-    state::State,
+    keys::RetireMode,
+    state::AuthorityState,
     subject::Subject,
 };
 
@@ -69,7 +69,7 @@ fn once_renewed() -> Subject {
 }
 
 fn ended_already() -> Subject {
-    subject([registered(), began(1, 0), renewed(2, 600), ended(1, Trigger::Own, 700)])
+    subject([registered(), began(1, 0), renewed(2, 600), ended(1, EndTrigger::Own, 700)])
 }
 
 fn renewal(generation: u32, at: Timestamp, change: impl FnOnce(&mut SessionRenewed)) -> Event {
@@ -127,15 +127,15 @@ fn usage(number: u32, change: impl FnOnce(&mut UsageRecorded)) -> Event {
 }
 
 fn registration() -> Event {
-    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }))
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }))
 }
 
 fn marks(number: u32, generation: u32) -> Event {
-    let mark = Presented { session_id: session(number), generation: Generation(generation) };
+    let mark = PresentedToken { session_id: session(number), generation: Generation(generation) };
     Event::System(SystemEvent::TokensPresented(TokensPresented { presented: vec![mark] }))
 }
 
-fn rotation(letter: char, previous: Option<char>, retire: Option<(Retire, Timestamp)>) -> Event {
+fn rotation(letter: char, previous: Option<char>, retire: Option<(RetireMode, Timestamp)>) -> Event {
     let id = |letter: char| {
         format!("k4.pid.{}", letter.to_string().repeat(44)).parse().expect("it has the form of an id")
     };
@@ -183,7 +183,7 @@ fn one_of_each(at: Timestamp) -> [Event; 18] {
         creation(2, 1_200, |_| ()),
         renewal(3, at, |_| ()),
         rejection(2, RejectionCause::Policy, Some(RejectionCode::RenewalTooEarly)),
-        is_ended(1, Trigger::ManualRevoke),
+        is_ended(1, EndTrigger::ManualRevoke),
         Event::Subject(SubjectEvent::SessionsRevoked(are_ended(1))),
         marks(1, 2),
         Event::System(SystemEvent::CredentialIssued(credential(1, Role::Admin))),
@@ -369,7 +369,7 @@ fn a_new_period_does_not_end_before_it_begins() {
 fn a_session_that_does_not_exist_is_neither_renewed_nor_refused_nor_ended() {
     let other = |event: &mut SessionRenewed| event.session_id = session(2);
     assert_illegal(&begun(), &renewal(2, after(600), other), after(600));
-    assert_illegal(&begun(), &is_ended(2, Trigger::ManualRevoke), after(600));
+    assert_illegal(&begun(), &is_ended(2, EndTrigger::ManualRevoke), after(600));
     let rejected = RenewalRejected {
         session_id: session(2),
         generation: Generation(1),
@@ -463,7 +463,7 @@ fn a_veto_is_of_a_renewal_and_breaks_no_rule() {
 
 #[test]
 fn a_session_does_not_end_twice() {
-    for trigger in [Trigger::ManualRevoke, Trigger::Own, Trigger::Evicted, Trigger::TokenReuse] {
+    for trigger in [EndTrigger::ManualRevoke, EndTrigger::Own, EndTrigger::Evicted, EndTrigger::TokenReuse] {
         assert_illegal(&ended_already(), &is_ended(1, trigger), after(800));
     }
 }
@@ -494,7 +494,7 @@ fn an_end_of_many_ends_what_is_active_whatever_number_it_says() {
 #[track_caller]
 fn assert_illegal_in_system(scenario: &Scenario, event: &Event) {
     let mut changed = scenario.state().clone();
-    let commit = commit(&changed, Stream::System, vec![event.clone()], after(2_000));
+    let commit = commit(&changed, StreamId::System, vec![event.clone()], after(2_000));
     let Err(IllegalEvent { position, kind, why }) = changed.apply_at(HERE, &commit) else {
         panic!("{event:?} should be illegal");
     };
@@ -538,17 +538,17 @@ fn a_key_replaces_the_one_that_seals_and_none_comes_twice() {
     let scenario = Scenario::given([Fact::of_system(rotation('a', None, None), T0)]);
     let now = after(2_000);
     for illegal in [
-        rotation('a', Some('a'), Some((Retire::Now, now))),
+        rotation('a', Some('a'), Some((RetireMode::Now, now))),
         rotation('b', None, None),
-        rotation('b', Some('c'), Some((Retire::Now, now))),
+        rotation('b', Some('c'), Some((RetireMode::Now, now))),
         rotation('b', Some('a'), None),
-        rotation('b', Some('a'), Some((Retire::Now, after(2_001)))),
-        rotation('b', Some('a'), Some((Retire::Overlap, after(1_999)))),
+        rotation('b', Some('a'), Some((RetireMode::Now, after(2_001)))),
+        rotation('b', Some('a'), Some((RetireMode::Overlap, after(1_999)))),
     ] {
         assert_illegal_in_system(&scenario, &illegal);
     }
-    let rotated = scenario.and([Fact::of_system(rotation('b', Some('a'), Some((Retire::Now, T0))), T0)]);
-    assert_illegal_in_system(&rotated, &rotation('a', Some('b'), Some((Retire::Now, now))));
+    let rotated = scenario.and([Fact::of_system(rotation('b', Some('a'), Some((RetireMode::Now, T0))), T0)]);
+    assert_illegal_in_system(&rotated, &rotation('a', Some('b'), Some((RetireMode::Now, now))));
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn a_webhook_is_made_and_deleted_once() {
 // The state of all
 
 #[track_caller]
-fn alarm(state: &State, stream: Stream, event: Event) -> IllegalEvent {
+fn alarm(state: &AuthorityState, stream: StreamId, event: Event) -> IllegalEvent {
     let commit = commit(state, stream, vec![registration(), event], after(2_000));
     let mut changed = state.clone();
     match changed.apply(&commit) {
@@ -579,14 +579,14 @@ fn alarm(state: &State, stream: Stream, event: Event) -> IllegalEvent {
 #[test]
 fn the_alarm_names_the_position_of_the_event_within_its_commit() {
     let scenario = Scenario::given([registered(), began(1, 0)]);
-    let alarm = alarm(scenario.state(), Stream::Subject(subject_id()), is_ended(9, Trigger::Own));
+    let alarm = alarm(scenario.state(), StreamId::Subject(subject_id()), is_ended(9, EndTrigger::Own));
     assert_eq!((alarm.position, alarm.kind), (Position(4), EventKind::SessionRevoked));
 }
 
 #[test]
 fn a_session_id_is_not_given_to_two_subjects() {
     let scenario = Scenario::given([registered(), began(1, 0)]);
-    let other = Stream::Subject("other".parse().unwrap());
+    let other = StreamId::Subject("other".parse().unwrap());
     let alarm = alarm(scenario.state(), other, creation(1, 2_000, |_| ()));
     assert_eq!((alarm.position, alarm.kind), (Position(4), EventKind::SessionCreated));
 }
@@ -597,7 +597,7 @@ fn only_tokens_that_were_issued_are_presented() {
     for (event, legal) in
         [(marks(1, 1), true), (marks(1, 2), true), (marks(1, 3), false), (marks(2, 1), false)]
     {
-        let commit = commit(scenario.state(), Stream::System, vec![event.clone()], after(700));
+        let commit = commit(scenario.state(), StreamId::System, vec![event.clone()], after(700));
         let mut changed = scenario.state().clone();
         match changed.apply(&commit) {
             Ok(()) => assert!(legal, "{event:?}"),

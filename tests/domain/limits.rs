@@ -3,7 +3,7 @@
 use tenure::core::{
     Event, Policy, Position, SubjectEvent,
     command::{Command, CreateSession, RequestedTerms},
-    event::{Device, EventKind, Profile, SessionsRevoked, Trigger},
+    event::{EndTrigger, EventKind, SessionDevice, SessionsRevoked, SubjectProfile},
     policy::OnLimit,
     refusal::Refusal,
 };
@@ -78,7 +78,7 @@ fn ten_sessions_of_a_device_may_be_active_and_the_eleventh_evicts_the_oldest() {
 
 #[test]
 fn a_session_that_was_ended_makes_room() {
-    Scenario::given([registered(), began(1, 0), ended(1, Trigger::ManualRevoke, 1)])
+    Scenario::given([registered(), began(1, 0), ended(1, EndTrigger::ManualRevoke, 1)])
         .under(|policy| policy.per_subject = 1)
         .when(plain(2), after(1))
         .then_one(|_| ());
@@ -93,7 +93,7 @@ fn an_expired_session_does_not_count_from_the_moment_it_expires() {
 
 #[test]
 fn only_sessions_that_are_live_are_counted_as_active() {
-    let facts = [registered(), began(1, 0), began(2, 1), began(3, 2), ended(3, Trigger::ManualRevoke, 3)];
+    let facts = [registered(), began(1, 0), began(2, 1), began(3, 2), ended(3, EndTrigger::ManualRevoke, 3)];
     let scenario = Scenario::given(facts);
     let count = |at| (scenario.agent().active_count(at), scenario.agent().active(None, at).len());
     assert_eq!(count(after(3)), (2, 2));
@@ -169,8 +169,11 @@ fn a_lowered_limit_ends_no_session_by_itself_and_refuses_the_next() {
 
 #[test]
 fn a_single_session_policy_lets_the_newest_win() {
-    let single =
-        Profile { max_sessions: Some(1), on_limit: Some(OnLimit::EvictOldest), ..Profile::default() };
+    let single = SubjectProfile {
+        max_sessions: Some(1),
+        on_limit: Some(OnLimit::EvictOldest),
+        ..SubjectProfile::default()
+    };
     let scenario = then_evicts(Scenario::given([registered_as(single)]).when(plain(1), T0), &[]);
     let scenario = then_evicts(scenario.when(plain(2), after(1)), &[is_evicted(1)]);
     let scenario = then_evicts(scenario.when(create_on(device(1), 3), after(2)), &[is_evicted(2)]);
@@ -179,18 +182,21 @@ fn a_single_session_policy_lets_the_newest_win() {
 
 #[test]
 fn a_single_session_may_be_replaced_in_the_millisecond_in_which_it_began() {
-    let single =
-        Profile { max_sessions: Some(1), on_limit: Some(OnLimit::EvictOldest), ..Profile::default() };
+    let single = SubjectProfile {
+        max_sessions: Some(1),
+        on_limit: Some(OnLimit::EvictOldest),
+        ..SubjectProfile::default()
+    };
     then_evicts(Scenario::given([registered_as(single), began(5, 0)]).when(plain(4), T0), &[is_evicted(5)]);
 }
 
 #[test]
 fn a_subject_has_limits_of_its_own() {
-    let own = Profile { max_sessions: Some(2), ..Profile::default() };
+    let own = SubjectProfile { max_sessions: Some(2), ..SubjectProfile::default() };
     Scenario::given([registered_as(own), began(1, 0), began(2, 1)])
         .when(plain(3), after(2))
         .then_refused(exceeded(&[(1, 0), (2, 1)]));
-    let generous = Profile { max_sessions: Some(3), ..Profile::default() };
+    let generous = SubjectProfile { max_sessions: Some(3), ..SubjectProfile::default() };
     Scenario::given([registered_as(generous), began(1, 0), began(2, 1)])
         .under(|policy| policy.per_subject = 1)
         .when(plain(3), after(2))
@@ -199,10 +205,10 @@ fn a_subject_has_limits_of_its_own() {
 
 #[test]
 fn a_subject_says_itself_what_its_limit_does() {
-    let evicting = Profile { on_limit: Some(OnLimit::EvictOldest), ..Profile::default() };
+    let evicting = SubjectProfile { on_limit: Some(OnLimit::EvictOldest), ..SubjectProfile::default() };
     let scenario = Scenario::given([registered_as(evicting), began(1, 0)]);
     then_evicts(scenario.under(|policy| policy.per_subject = 1).when(plain(2), after(2)), &[is_evicted(1)]);
-    let refusing = Profile { on_limit: Some(OnLimit::Reject), ..Profile::default() };
+    let refusing = SubjectProfile { on_limit: Some(OnLimit::Reject), ..SubjectProfile::default() };
     Scenario::given([registered_as(refusing), began(1, 0)])
         .under(|policy| {
             policy.per_subject = 1;
@@ -214,18 +220,18 @@ fn a_subject_says_itself_what_its_limit_does() {
 
 #[test]
 fn a_subject_has_device_limits_of_its_own() {
-    let own = Profile {
+    let own = SubjectProfile {
         max_sessions_per_device: Some(1),
         on_device_limit: Some(OnLimit::Reject),
-        ..Profile::default()
+        ..SubjectProfile::default()
     };
     Scenario::given([registered_as(own), began_on(device(1), 1, 0)])
         .when(create_on(device(1), 2), after(2))
         .then_refused(device_exceeded(&[(1, 0)]));
-    let evicting = Profile {
+    let evicting = SubjectProfile {
         max_sessions_per_device: Some(1),
         on_device_limit: Some(OnLimit::EvictOldest),
-        ..Profile::default()
+        ..SubjectProfile::default()
     };
     let scenario = Scenario::given([registered_as(evicting), began_on(device(1), 1, 0)]).under(|policy| {
         policy.on_device_limit = OnLimit::Reject;
@@ -324,7 +330,7 @@ fn device_and_subject_may_both_evict_in_one_step() {
     assert_eq!(scenario.agent().active_count(after(5)), 3);
 }
 
-fn crowd(size: u32, on: Option<Device>) -> impl Iterator<Item = Fact> {
+fn crowd(size: u32, on: Option<SessionDevice>) -> impl Iterator<Item = Fact> {
     let began_there = move |number| match &on {
         Some(device) => began_on(device.clone(), number, 1),
         None => began(number, 1),
@@ -338,7 +344,7 @@ fn evicted_at_once(on: Option<u8>, count: u32) -> Event {
         except_session_id: None,
         oldest: Some(count),
         matched: count,
-        trigger: Trigger::Evicted,
+        trigger: EndTrigger::Evicted,
         reason: None,
     }))
 }
@@ -362,7 +368,7 @@ fn three_hundred_evictions_are_one_event() {
     let scenario = then_evicts(scenario.when(plain(999), after(2)), &[evicted_at_once(None, 300)]);
     assert_eq!(evictions(&scenario, 300, 999), 300);
     let revocation = scenario.session(300).revocation.as_ref().unwrap();
-    assert_eq!(revocation.trigger, Trigger::Evicted);
+    assert_eq!(revocation.trigger, EndTrigger::Evicted);
 }
 
 /// The event says how many of the oldest: exactly those end, and the younger stay.

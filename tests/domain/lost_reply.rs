@@ -2,7 +2,7 @@
 
 use tenure::core::{
     Position, Seconds,
-    event::{Terms, Trigger},
+    event::{EndTrigger, SessionTerms},
     policy::OnReuse,
     refusal::Refusal,
 };
@@ -35,7 +35,7 @@ fn whoever_lost_the_reply_repeats_the_renewal_with_its_key() {
 
 #[test]
 fn a_lost_reply_is_answered_where_rows_6_and_8_would_refuse() {
-    let once = Terms { max_renewals: 1, ..TERMS };
+    let once = SessionTerms { max_renewals: 1, ..TERMS };
     Scenario::given([registered(), began_under(once, 1, 0), renewed_with_key(KEY, 2, 600)])
         .when(renew(1).with_key(KEY), after(600))
         .then_nothing();
@@ -43,7 +43,7 @@ fn a_lost_reply_is_answered_where_rows_6_and_8_would_refuse() {
 
 #[test]
 fn a_lost_reply_is_answered_where_row_7_would_refuse() {
-    let terms = Terms { absolute_lifetime: Seconds(1_600), ..TERMS };
+    let terms = SessionTerms { absolute_lifetime: Seconds(1_600), ..TERMS };
     Scenario::given([registered(), began_under(terms, 1, 0), renewed_with_key(KEY, 2, 600)])
         .when(renew(1).with_key(KEY), after(1_500))
         .then_nothing();
@@ -139,9 +139,9 @@ fn a_presentation_recorded_after_the_next_renewal_says_nothing_of_it() {
 #[test]
 fn a_repeat_of_a_revoked_session_is_revoked() {
     renewed_with_the_key()
-        .and([ended(1, Trigger::ManualRevoke, 700)])
+        .and([ended(1, EndTrigger::ManualRevoke, 700)])
         .when(renew(1).with_key(KEY), after(701))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: EndTrigger::ManualRevoke });
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn the_key_of_the_latest_renewal_is_not_for_another_one() {
 #[test]
 fn the_key_of_the_latest_renewal_with_the_current_token_of_a_revoked_session_is_revoked() {
     renewed_with_the_key()
-        .and([ended(1, Trigger::ManualRevoke, 700)])
+        .and([ended(1, EndTrigger::ManualRevoke, 700)])
         .when(renew(2).with_key(KEY), after(1_200))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: EndTrigger::ManualRevoke });
 }
 
 #[test]

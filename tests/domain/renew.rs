@@ -2,7 +2,7 @@
 
 use tenure::core::{
     Event, Generation, Position, Seconds, SubjectEvent, Timestamp,
-    event::{RejectionCode, SessionRenewed, Terms, Trigger},
+    event::{EndTrigger, RejectionCode, SessionRenewed, SessionTerms},
     refusal::Refusal,
     session::TokenFault,
 };
@@ -14,7 +14,7 @@ pub(crate) fn begun() -> Scenario {
     Scenario::given([registered(), began(1, 0)])
 }
 
-fn begun_under(terms: Terms) -> Scenario {
+fn begun_under(terms: SessionTerms) -> Scenario {
     Scenario::given([registered(), began_under(terms, 1, 0)])
 }
 
@@ -110,7 +110,7 @@ fn the_moment_of_the_next_renewal_is_jittered_in_the_new_period() {
 
 #[test]
 fn the_period_is_cut_at_the_absolute_end() {
-    let short = Terms { absolute_lifetime: Seconds(1_599), ..TERMS };
+    let short = SessionTerms { absolute_lifetime: Seconds(1_599), ..TERMS };
     let scenario = begun_under(short).when(renew(1), after(600)).then([is_renewed(2, after(1_599), None)]);
     assert!(scenario.session(1).is_clamped());
     assert_eq!(scenario.session(1).absolute_expires_at(), after(1_599));
@@ -118,16 +118,16 @@ fn the_period_is_cut_at_the_absolute_end() {
 
 #[test]
 fn a_period_that_ends_exactly_with_the_lifetime_is_not_cut_and_not_renewable() {
-    let exact = Terms { absolute_lifetime: Seconds(1_600), ..TERMS };
+    let exact = SessionTerms { absolute_lifetime: Seconds(1_600), ..TERMS };
     let scenario = begun_under(exact).when(renew(1), after(600)).then([is_renewed(2, after(1_600), None)]);
     assert!(!scenario.session(1).is_clamped());
-    let longer = Terms { absolute_lifetime: Seconds(1_601), ..TERMS };
+    let longer = SessionTerms { absolute_lifetime: Seconds(1_601), ..TERMS };
     begun_under(longer).when(renew(1), after(600)).then([is_renewed(2, after(1_600), Some(after(1_100)))]);
 }
 
 #[test]
 fn the_last_renewal_has_no_moment_for_a_next_one() {
-    let once = Terms { max_renewals: 1, ..TERMS };
+    let once = SessionTerms { max_renewals: 1, ..TERMS };
     begun_under(once).when(renew(1), after(600)).then([is_renewed(2, after(1_600), None)]);
 }
 
@@ -146,7 +146,7 @@ fn a_session_is_renewed_as_often_as_granted_and_no_more() {
 fn whoever_renews_when_told_to_is_never_too_early() {
     for ttl in [300, 301, 1_000, 86_399] {
         for jitter in [0, 1, 32_768, u16::MAX] {
-            let terms = Terms { ttl: Seconds(ttl), absolute_lifetime: Seconds(1_000_000), ..TERMS };
+            let terms = SessionTerms { ttl: Seconds(ttl), absolute_lifetime: Seconds(1_000_000), ..TERMS };
             let scenario = begun_under(terms)
                 .when(renew(1).with_jitter(jitter), T0.plus(Seconds(ttl - 1)))
                 .then_one(|_| ());
@@ -172,9 +172,9 @@ struct Row {
 /// every row from 4 to 8 refuses a token of its first generation. Each case repairs the rows before its own and
 /// leaves the later ones broken.
 fn table_of_checks() -> Vec<Row> {
-    let spent = Terms { max_renewals: 1, absolute_lifetime: Seconds(1_400), ..TERMS };
-    let unspent = Terms { max_renewals: 2, ..spent };
-    let uncut = Terms { absolute_lifetime: Seconds(10_000), ..unspent };
+    let spent = SessionTerms { max_renewals: 1, absolute_lifetime: Seconds(1_400), ..TERMS };
+    let unspent = SessionTerms { max_renewals: 2, ..spent };
+    let uncut = SessionTerms { absolute_lifetime: Seconds(10_000), ..unspent };
     let late_renewal = |terms| {
         let mut renewed = renewed_under(terms, 2, 999);
         renewed.at = just_before(1_000);
@@ -191,10 +191,10 @@ fn table_of_checks() -> Vec<Row> {
     vec![
         Row {
             number: 3,
-            given: late_renewal(spent).and([ended(1, Trigger::ManualRevoke, 1_400)]),
+            given: late_renewal(spent).and([ended(1, EndTrigger::ManualRevoke, 1_400)]),
             asked: renew(1),
             at: after(1_400),
-            refusal: Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke },
+            refusal: Refusal::SessionRevoked { caused_by: Position(4), trigger: EndTrigger::ManualRevoke },
             recorded: vec![],
         },
         refused(4, late_renewal(spent), renew(1), after(1_400), mismatch(3), MISMATCH),
@@ -236,18 +236,17 @@ fn a_session_of_another_subject_is_not_found() {
 #[test]
 fn row_3_a_revoked_session_is_not_renewed_and_nothing_is_recorded() {
     begun()
-        .and([ended(1, Trigger::Own, 100)])
+        .and([ended(1, EndTrigger::Own, 100)])
         .when(renew(1), after(600))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(3), trigger: Trigger::Own });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(3), trigger: EndTrigger::Own });
 }
 
 #[test]
 fn row_3_a_session_ended_with_all_others_is_not_renewed() {
     let all = Event::Subject(SubjectEvent::SessionsRevoked(are_ended(1)));
-    begun()
-        .and([Fact::of_agent(all, after(100))])
-        .when(renew(1), after(600))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(3), trigger: Trigger::SubjectRevoked });
+    begun().and([Fact::of_agent(all, after(100))]).when(renew(1), after(600)).then_refused(
+        Refusal::SessionRevoked { caused_by: Position(3), trigger: EndTrigger::SubjectRevoked },
+    );
 }
 
 #[test]
@@ -282,7 +281,7 @@ fn row_5_the_end_is_that_of_the_latest_period() {
 
 #[test]
 fn row_6_a_session_with_no_renewals_is_never_renewed() {
-    let never = Terms { max_renewals: 0, ..TERMS };
+    let never = SessionTerms { max_renewals: 0, ..TERMS };
     begun_under(never)
         .when(renew(1), after(600))
         .then_refused_and_recorded(limit_reached(2), [is_refused(1, LIMIT_REACHED)]);
@@ -291,7 +290,7 @@ fn row_6_a_session_with_no_renewals_is_never_renewed() {
 /// It will be refused later too, so it is not told to try again.
 #[test]
 fn row_6_answers_before_row_8() {
-    let never = Terms { max_renewals: 0, ..TERMS };
+    let never = SessionTerms { max_renewals: 0, ..TERMS };
     begun_under(never)
         .when(renew(1), after(1))
         .then_refused_and_recorded(limit_reached(2), [is_refused(1, LIMIT_REACHED)]);
@@ -299,7 +298,7 @@ fn row_6_answers_before_row_8() {
 
 #[test]
 fn row_7_a_session_whose_only_period_is_its_lifetime_is_not_renewed() {
-    let one_period = Terms { absolute_lifetime: Seconds(1_000), ..TERMS };
+    let one_period = SessionTerms { absolute_lifetime: Seconds(1_000), ..TERMS };
     begun_under(one_period)
         .when(renew(1), after(600))
         .then_refused_and_recorded(lifetime_exceeded(2), [is_refused(1, LIFETIME_EXCEEDED)]);
@@ -307,13 +306,13 @@ fn row_7_a_session_whose_only_period_is_its_lifetime_is_not_renewed() {
 
 #[test]
 fn row_7_a_renewal_that_adds_a_second_is_granted() {
-    let and_a_second = Terms { absolute_lifetime: Seconds(1_001), ..TERMS };
+    let and_a_second = SessionTerms { absolute_lifetime: Seconds(1_001), ..TERMS };
     begun_under(and_a_second).when(renew(1), after(600)).then([is_renewed(2, after(1_001), None)]);
 }
 
 #[test]
 fn row_7_answers_before_row_8() {
-    let cut = Terms { absolute_lifetime: Seconds(1_500), ..TERMS };
+    let cut = SessionTerms { absolute_lifetime: Seconds(1_500), ..TERMS };
     Scenario::given([registered(), began_under(cut, 1, 0), renewed_under(cut, 2, 600)])
         .when(renew(2), after(601))
         .then_refused_and_recorded(lifetime_exceeded(3), [is_refused(2, LIFETIME_EXCEEDED)]);
@@ -330,7 +329,7 @@ fn row_8_half_of_the_period_must_have_passed_to_the_millisecond() {
 
 #[test]
 fn row_8_half_of_an_odd_period_is_rounded_down() {
-    let odd = Terms { ttl: Seconds(301), ..TERMS };
+    let odd = SessionTerms { ttl: Seconds(301), ..TERMS };
     begun_under(odd)
         .when(renew(1), just_before(150))
         .then_refused_and_recorded(too_early(150, 2), [is_refused(1, TOO_EARLY)]);

@@ -3,9 +3,9 @@
 use tenure::core::{
     Event, Position, SubjectEvent,
     command::{Command, RevokeSession, RevokeSessions, Revoker, VetoLink},
-    event::{Device, SessionRevoked, SessionsRevoked, Terms, Trigger},
+    event::{EndTrigger, SessionDevice, SessionRevoked, SessionTerms, SessionsRevoked},
     refusal::Refusal,
-    session::Status,
+    session::SessionStatus,
 };
 
 use crate::scenario::*;
@@ -24,11 +24,11 @@ fn once_renewed() -> Scenario {
 #[test]
 fn an_admin_an_issuer_and_the_owner_may_end_a_session() {
     for by in [Revoker::Admin, Revoker::Issuer, by_alice()] {
-        let scenario = begun().when(revoke(by), after(7)).then([is_ended(1, Trigger::ManualRevoke)]);
-        assert_eq!(scenario.session(1).status(after(7)), Status::Revoked);
+        let scenario = begun().when(revoke(by), after(7)).then([is_ended(1, EndTrigger::ManualRevoke)]);
+        assert_eq!(scenario.session(1).status(after(7)), SessionStatus::Revoked);
         let revocation = scenario.session(1).revocation.as_ref().unwrap();
         assert_eq!((revocation.at, revocation.position), (after(7), Position(3)));
-        assert_eq!(revocation.trigger, Trigger::ManualRevoke);
+        assert_eq!(revocation.trigger, EndTrigger::ManualRevoke);
     }
 }
 
@@ -42,7 +42,7 @@ fn the_reason_is_recorded_in_the_words_of_whoever_revoked() {
     };
     let expected = SessionRevoked {
         session_id: session(1),
-        trigger: Trigger::ManualRevoke,
+        trigger: EndTrigger::ManualRevoke,
         reason: Some(sealed("stolen laptop")),
     };
     let scenario = begun()
@@ -56,18 +56,18 @@ fn the_reason_is_recorded_in_the_words_of_whoever_revoked() {
 fn ending_a_session_again_changes_nothing_and_is_no_fault() {
     let again = [Revoker::Admin, Revoker::Issuer, by_alice(), by_itself(1)];
     for by in again {
-        let scenario = begun().and([ended(1, Trigger::Evicted, 3)]);
+        let scenario = begun().and([ended(1, EndTrigger::Evicted, 3)]);
         let scenario = scenario.when(revoke(by), after(9)).then_nothing();
         let revocation = scenario.session(1).revocation.as_ref().unwrap();
-        assert_eq!((revocation.at, revocation.trigger), (after(3), Trigger::Evicted));
+        assert_eq!((revocation.at, revocation.trigger), (after(3), EndTrigger::Evicted));
     }
 }
 
 #[test]
 fn an_expired_session_can_still_be_ended() {
     let scenario =
-        begun().when(revoke(Revoker::Issuer), after(5_000)).then([is_ended(1, Trigger::ManualRevoke)]);
-    assert_eq!(scenario.session(1).status(after(5_000)), Status::Revoked);
+        begun().when(revoke(Revoker::Issuer), after(5_000)).then([is_ended(1, EndTrigger::ManualRevoke)]);
+    assert_eq!(scenario.session(1).status(after(5_000)), SessionStatus::Revoked);
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn an_unknown_session_is_not_found() {
 #[test]
 fn another_owners_session_does_not_exist() {
     begun().when(revoke(by_bob()), after(1)).then_refused(Refusal::SessionNotFound);
-    let ended = begun().and([ended(1, Trigger::ManualRevoke, 1)]);
+    let ended = begun().and([ended(1, EndTrigger::ManualRevoke, 1)]);
     ended.when(revoke(by_bob()), after(2)).then_refused(Refusal::SessionNotFound);
 }
 
 #[test]
 fn a_subject_without_an_owner_is_nobodys() {
-    Scenario::given([registered_as(tenure::core::event::Profile::default()), began(1, 0)])
+    Scenario::given([registered_as(tenure::core::event::SubjectProfile::default()), began(1, 0)])
         .when(revoke(by_alice()), after(1))
         .then_refused(Refusal::SessionNotFound);
 }
@@ -100,13 +100,13 @@ fn another_owner_is_not_told_that_a_veto_would_be_wrong() {
 
 #[test]
 fn a_session_may_end_itself() {
-    begun().when(revoke(by_itself(1)), after(1)).then([is_ended(1, Trigger::Own)]);
-    once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, Trigger::Own)]);
+    begun().when(revoke(by_itself(1)), after(1)).then([is_ended(1, EndTrigger::Own)]);
+    once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, EndTrigger::Own)]);
 }
 
 #[test]
 fn the_own_token_may_repeat_the_end() {
-    let scenario = once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, Trigger::Own)]);
+    let scenario = once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, EndTrigger::Own)]);
     scenario
         .when(revoke(by_itself(2)), after(502))
         .then_nothing()
@@ -124,14 +124,14 @@ fn a_superseded_token_ends_nothing() {
 #[test]
 fn a_superseded_token_of_a_session_that_was_ended_hears_of_the_end() {
     once_renewed()
-        .and([ended(1, Trigger::ManualRevoke, 600)])
+        .and([ended(1, EndTrigger::ManualRevoke, 600)])
         .when(revoke(by_itself(1)), after(601))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: EndTrigger::ManualRevoke });
 }
 
 #[test]
 fn an_expired_token_ends_nothing() {
-    begun().when(revoke(by_itself(1)), just_before(1_000)).then([is_ended(1, Trigger::Own)]);
+    begun().when(revoke(by_itself(1)), just_before(1_000)).then([is_ended(1, EndTrigger::Own)]);
     begun()
         .when(revoke(by_itself(1)), after(1_000))
         .then_refused(Refusal::TokenExpired { caused_by: Position(2) });
@@ -152,7 +152,7 @@ fn within_the_window_the_owner_and_an_admin_veto() {
         let scenario = once_renewed().when(revoke(by), after(501)).then(is_vetoed(2));
         let revocation = scenario.session(1).revocation.as_ref().unwrap();
         assert_eq!((revocation.at, revocation.position), (after(501), Position(5)));
-        assert_eq!(revocation.trigger, Trigger::RenewalRejected);
+        assert_eq!(revocation.trigger, EndTrigger::RenewalRejected);
     }
 }
 
@@ -162,19 +162,19 @@ fn the_window_ends_with_its_last_millisecond() {
     once_renewed().when(revoke(by_alice()), after(800)).then(is_vetoed(2));
     once_renewed()
         .when(revoke(by_alice()), after(800).plus_millis(1))
-        .then([is_ended(1, Trigger::ManualRevoke)]);
+        .then([is_ended(1, EndTrigger::ManualRevoke)]);
 }
 
 #[test]
 fn the_window_is_that_of_the_latest_renewal() {
     let twice = || once_renewed().and([renewed(3, 1_000)]);
     twice().when(revoke(by_alice()), after(1_300)).then(is_vetoed(3));
-    twice().when(revoke(by_alice()), after(1_301)).then([is_ended(1, Trigger::ManualRevoke)]);
+    twice().when(revoke(by_alice()), after(1_301)).then([is_ended(1, EndTrigger::ManualRevoke)]);
 }
 
 #[test]
 fn the_window_is_that_of_the_session_not_of_the_policy() {
-    let terms = Terms { renewal_reject_window: tenure::core::Seconds(400), ..TERMS };
+    let terms = SessionTerms { renewal_reject_window: tenure::core::Seconds(400), ..TERMS };
     Scenario::given([registered(), began_under(terms, 1, 0), renewed(2, 500)])
         .under(|policy| policy.renewal_reject_window = tenure::core::Seconds(300))
         .when(revoke(by_alice()), after(900))
@@ -198,14 +198,14 @@ fn reject_renewal_false_prevents_a_veto() {
     for by in [by_alice(), Revoker::Admin, Revoker::Issuer] {
         once_renewed()
             .when(revoke(by).reject_renewal(false), after(501))
-            .then([is_ended(1, Trigger::ManualRevoke)]);
+            .then([is_ended(1, EndTrigger::ManualRevoke)]);
     }
     begun()
         .when(revoke(by_alice()).reject_renewal(false), after(1))
-        .then([is_ended(1, Trigger::ManualRevoke)]);
+        .then([is_ended(1, EndTrigger::ManualRevoke)]);
     once_renewed()
         .when(revoke(by_itself(2)).reject_renewal(false), after(501))
-        .then([is_ended(1, Trigger::Own)]);
+        .then([is_ended(1, EndTrigger::Own)]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_session_never_renewed_cannot_be_vetoed() {
     for by in [by_alice(), Revoker::Admin] {
         begun().when(revoke(by).reject_renewal(true), after(1)).then_invalid(&["rejectRenewal"]);
     }
-    begun().when(revoke(by_alice()), after(1)).then([is_ended(1, Trigger::ManualRevoke)]);
+    begun().when(revoke(by_alice()), after(1)).then([is_ended(1, EndTrigger::ManualRevoke)]);
 }
 
 #[test]
@@ -221,8 +221,8 @@ fn an_issuer_and_the_session_itself_cannot_veto() {
     for by in [Revoker::Issuer, by_itself(2)] {
         once_renewed().when(revoke(by).reject_renewal(true), after(501)).then_invalid(&["rejectRenewal"]);
     }
-    once_renewed().when(revoke(Revoker::Issuer), after(501)).then([is_ended(1, Trigger::ManualRevoke)]);
-    once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, Trigger::Own)]);
+    once_renewed().when(revoke(Revoker::Issuer), after(501)).then([is_ended(1, EndTrigger::ManualRevoke)]);
+    once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, EndTrigger::Own)]);
 }
 
 /// The link in the notice of the renewal to this generation, as alice got it.
@@ -250,7 +250,7 @@ fn a_link_does_nothing_about_a_later_renewal() {
 
 #[test]
 fn a_link_is_used_up_and_void_for_another_owner() {
-    let ended = Refusal::SessionRevoked { caused_by: Position(5), trigger: Trigger::RenewalRejected };
+    let ended = Refusal::SessionRevoked { caused_by: Position(5), trigger: EndTrigger::RenewalRejected };
     once_renewed()
         .when(revoke(by_link(2)).reject_renewal(true), after(501))
         .then(is_vetoed(2))
@@ -290,7 +290,7 @@ fn crowd() -> Scenario {
         began_on(device(2), 3, 400),
         began(4, 400),
         laptop(5, 400),
-        ended(5, Trigger::Own, 401),
+        ended(5, EndTrigger::Own, 401),
     ])
 }
 
@@ -310,9 +310,9 @@ fn all_sessions_of_a_subject_end_in_one_event() {
     assert!(live(&scenario, 500).is_empty());
     let revocation = scenario.session(4).revocation.as_ref().unwrap();
     assert_eq!((revocation.at, revocation.position), (after(500), Position(8)));
-    assert_eq!(revocation.trigger, Trigger::SubjectRevoked);
+    assert_eq!(revocation.trigger, EndTrigger::SubjectRevoked);
     let before = scenario.session(5).revocation.as_ref().unwrap();
-    assert_eq!((before.at, before.trigger), (after(401), Trigger::Own));
+    assert_eq!((before.at, before.trigger), (after(401), EndTrigger::Own));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn only_active_sessions_are_ended_and_counted() {
     let scenario = crowd()
         .when(all(revoke_all()), after(1_000))
         .then([Event::Subject(SubjectEvent::SessionsRevoked(are_ended(3)))]);
-    assert_eq!(scenario.session(1).status(after(1_000)), Status::Expired);
+    assert_eq!(scenario.session(1).status(after(1_000)), SessionStatus::Expired);
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn the_reason_for_ending_all_is_kept_with_each() {
 
 #[test]
 fn a_device_is_known_by_its_digest_whatever_its_sealed_name() {
-    let renamed = Device { name: sealed("the same, sealed again"), ..device(1) };
+    let renamed = SessionDevice { name: sealed("the same, sealed again"), ..device(1) };
     let scenario = Scenario::given([registered(), began_on(device(1), 1, 0), began_on(renamed, 2, 0)]);
     let command = RevokeSessions { device: Some(digest(1)), ..revoke_all() };
     let expected = SessionsRevoked { device_digest: Some(digest(1)), ..are_ended(2) };

@@ -4,26 +4,26 @@
 //! begin at [`T0`] under [`TERMS`], whose numbers are chosen to be added in the head.
 
 use tenure::core::{
-    Actor, Amount, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Policy, Position,
-    SealedText, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    Actor, Amount, Commit, CommitId, Digest16, Event, Generation, OwnerId, Policy, Position, SealedText,
+    Seconds, SessionId, SessionMode, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     budget::Constraints,
     command::{
         Command, CreateSession, RegisterSubject, RenewSession, RequestedTerms, RevokeSession, RevokeSessions,
         Revoker, SystemCommand,
     },
+    commit::EventMeta,
     decide::{decide, decide_system},
     event::{
-        Device, ExpiringSoon, Presented, Profile, RejectionCause, RejectionCode, RenewalRejected,
-        SessionCreated, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms,
-        TokensPresented, Trigger,
+        EndTrigger, ExpiringSoon, PresentedToken, RejectionCause, RejectionCode, RenewalRejected,
+        SessionCreated, SessionDevice, SessionRenewed, SessionRevoked, SessionTerms, SessionsRevoked,
+        SubjectProfile, SubjectRegistered, TokensPresented,
     },
     evolve::IllegalEvent,
-    observed::Observed,
-    record::EventMeta,
-    refusal::{Refusal, Refused as TypedRefused},
-    scope::Scope,
+    observed::Observation,
+    refusal::{RecordedRefusal as TypedRefused, Refusal},
+    scope::FoldScope,
     session::Session,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 
@@ -34,13 +34,13 @@ pub(crate) const ALICE: &str = "alice";
 pub(crate) const T0: Timestamp = Timestamp::from_millis(1_795_219_200_000);
 
 /// Periods of 1000 s, three renewals, 10 000 s in all, a window of 300 s.
-pub(crate) const TERMS: Terms = Terms {
+pub(crate) const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(1_000),
     max_renewals: 3,
     absolute_lifetime: Seconds(10_000),
     renewal_reject_window: Seconds(300),
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
@@ -78,8 +78,8 @@ pub(crate) fn subject_id() -> SubjectId {
     AGENT.parse().expect("the test names subjects rightly")
 }
 
-pub(crate) fn device(number: u8) -> Device {
-    Device { digest: digest(number), name: sealed(&format!("device {number}")) }
+pub(crate) fn device(number: u8) -> SessionDevice {
+    SessionDevice { digest: digest(number), name: sealed(&format!("device {number}")) }
 }
 
 pub(crate) fn amount(text: &str) -> Amount {
@@ -91,18 +91,18 @@ pub(crate) fn amount(text: &str) -> Amount {
 /// An event, and when it was recorded in which stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
-    pub(crate) stream: Stream,
+    pub(crate) stream: StreamId,
     pub(crate) event: Event,
     pub(crate) at: Timestamp,
 }
 
 impl Fact {
     pub(crate) fn of_agent(event: Event, at: Timestamp) -> Self {
-        Self { stream: Stream::Subject(subject_id()), event, at }
+        Self { stream: StreamId::Subject(subject_id()), event, at }
     }
 
     pub(crate) const fn of_system(event: Event, at: Timestamp) -> Self {
-        Self { stream: Stream::System, event, at }
+        Self { stream: StreamId::System, event, at }
     }
 
     pub(crate) fn at(mut self, seconds: u32) -> Self {
@@ -116,12 +116,12 @@ pub(crate) fn registered() -> Fact {
     registered_as(owned_by_alice())
 }
 
-pub(crate) fn registered_as(profile: Profile) -> Fact {
+pub(crate) fn registered_as(profile: SubjectProfile) -> Fact {
     Fact::of_agent(Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })), T0)
 }
 
-pub(crate) fn owned_by_alice() -> Profile {
-    Profile { owner_id: Some(owner(ALICE)), ..Profile::default() }
+pub(crate) fn owned_by_alice() -> SubjectProfile {
+    SubjectProfile { owner_id: Some(owner(ALICE)), ..SubjectProfile::default() }
 }
 
 /// A session began so many seconds after [`T0`] under [`TERMS`].
@@ -129,7 +129,7 @@ pub(crate) fn began(number: u32, seconds: u32) -> Fact {
     began_under(TERMS, number, seconds)
 }
 
-pub(crate) fn began_on(on: Device, number: u32, seconds: u32) -> Fact {
+pub(crate) fn began_on(on: SessionDevice, number: u32, seconds: u32) -> Fact {
     let mut fact = began(number, seconds);
     if let Event::Subject(SubjectEvent::SessionCreated(event)) = &mut fact.event {
         event.device = Some(on);
@@ -145,7 +145,7 @@ pub(crate) fn began_within(limits: Constraints, number: u32, seconds: u32) -> Fa
     fact
 }
 
-pub(crate) fn began_under(terms: Terms, number: u32, seconds: u32) -> Fact {
+pub(crate) fn began_under(terms: SessionTerms, number: u32, seconds: u32) -> Fact {
     let event = SessionCreated {
         session_id: session(number),
         terms,
@@ -172,7 +172,7 @@ pub(crate) fn renewed_with_key(key: u8, generation: u32, seconds: u32) -> Fact {
     fact
 }
 
-pub(crate) fn renewed_under(terms: Terms, generation: u32, seconds: u32) -> Fact {
+pub(crate) fn renewed_under(terms: SessionTerms, generation: u32, seconds: u32) -> Fact {
     let event = SessionRenewed {
         session_id: session(1),
         generation: Generation(generation),
@@ -186,20 +186,20 @@ pub(crate) fn renewed_under(terms: Terms, generation: u32, seconds: u32) -> Fact
 
 /// That a token of this generation of session 1 was presented is recorded.
 pub(crate) fn presented(generation: u32, seconds: u32) -> Fact {
-    let mark = Presented { session_id: session(1), generation: Generation(generation) };
+    let mark = PresentedToken { session_id: session(1), generation: Generation(generation) };
     Fact::of_system(
         Event::System(SystemEvent::TokensPresented(TokensPresented { presented: vec![mark] })),
         after(seconds),
     )
 }
 
-pub(crate) fn ended(number: u32, trigger: Trigger, seconds: u32) -> Fact {
+pub(crate) fn ended(number: u32, trigger: EndTrigger, seconds: u32) -> Fact {
     Fact::of_agent(is_ended(number, trigger), after(seconds))
 }
 
 // Expected events
 
-pub(crate) fn is_ended(number: u32, trigger: Trigger) -> Event {
+pub(crate) fn is_ended(number: u32, trigger: EndTrigger) -> Event {
     Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: session(number),
         trigger,
@@ -208,7 +208,7 @@ pub(crate) fn is_ended(number: u32, trigger: Trigger) -> Event {
 }
 
 pub(crate) fn is_evicted(number: u32) -> Event {
-    is_ended(number, Trigger::Evicted)
+    is_ended(number, EndTrigger::Evicted)
 }
 
 /// A refusal of session 1 that is recorded.
@@ -245,7 +245,7 @@ pub(crate) fn is_vetoed(generation: u32) -> [Event; 2] {
         expiring_soon: None,
         contested: false,
     }));
-    [rejected, is_ended(1, Trigger::RenewalRejected)]
+    [rejected, is_ended(1, EndTrigger::RenewalRejected)]
 }
 
 pub(crate) fn are_ended(matched: u32) -> SessionsRevoked {
@@ -254,18 +254,18 @@ pub(crate) fn are_ended(matched: u32) -> SessionsRevoked {
         except_session_id: None,
         oldest: None,
         matched,
-        trigger: Trigger::SubjectRevoked,
+        trigger: EndTrigger::SubjectRevoked,
         reason: None,
     }
 }
 
 // Commands
 
-pub(crate) fn register(profile: Profile) -> Command {
+pub(crate) fn register(profile: SubjectProfile) -> Command {
     Command::RegisterSubject(RegisterSubject { profile, may_change_policy: false })
 }
 
-pub(crate) fn register_as_admin(profile: Profile) -> Command {
+pub(crate) fn register_as_admin(profile: SubjectProfile) -> Command {
     Command::RegisterSubject(RegisterSubject { profile, may_change_policy: true })
 }
 
@@ -273,7 +273,7 @@ pub(crate) fn create(number: u32, terms: RequestedTerms) -> Command {
     Command::CreateSession(creation(number, terms))
 }
 
-pub(crate) fn create_on(on: Device, number: u32) -> Command {
+pub(crate) fn create_on(on: SessionDevice, number: u32) -> Command {
     let command = CreateSession { device: Some(on), ..creation(number, RequestedTerms::default()) };
     Command::CreateSession(command)
 }
@@ -324,8 +324,8 @@ impl Renewing {
 
 /// A request, and what is observed at the moment of its decision.
 pub(crate) trait Asking: Into<Command> {
-    fn observed(&self) -> Observed {
-        Observed::default()
+    fn observed(&self) -> Observation {
+        Observation::default()
     }
 }
 
@@ -333,8 +333,8 @@ impl Asking for Command {}
 impl Asking for Revoking {}
 
 impl Asking for Renewing {
-    fn observed(&self) -> Observed {
-        Observed { is_presented: self.seen, ..Observed::default() }
+    fn observed(&self) -> Observation {
+        Observation { is_presented: self.seen, ..Observation::default() }
     }
 }
 
@@ -424,11 +424,11 @@ pub(crate) fn evolve_subject(
     event: &Event,
     recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
-    let mut state = State::of(Scope::Subject(subject.id.clone()));
+    let mut state = AuthorityState::of(FoldScope::Subject(subject.id.clone()));
     state.subjects.insert(subject.id.clone(), subject.clone());
     let commit = Commit {
         expected: subject.version,
-        ..commit(&state, Stream::Subject(subject.id.clone()), vec![event.clone()], recorded.at)
+        ..commit(&state, StreamId::Subject(subject.id.clone()), vec![event.clone()], recorded.at)
     };
     state.apply_at(recorded.position, &commit)?;
     *subject = state.subjects.remove(&subject.id).expect("it was put in");
@@ -440,12 +440,12 @@ pub(crate) fn evolve_subject(
 /// The facts so far, and the policy under which commands are decided.
 pub(crate) struct Scenario {
     policy: Policy,
-    state: State,
+    state: AuthorityState,
 }
 
 impl Scenario {
     pub(crate) fn given(facts: impl IntoIterator<Item = Fact>) -> Self {
-        Self { policy: Policy::default(), state: State::default() }.and(facts)
+        Self { policy: Policy::default(), state: AuthorityState::default() }.and(facts)
     }
 
     pub(crate) fn under(mut self, change: impl FnOnce(&mut Policy)) -> Self {
@@ -465,18 +465,18 @@ impl Scenario {
         let unknown = Subject::new(subject_id());
         let subject = self.state.subjects.get(&subject_id()).unwrap_or(&unknown);
         let answer = of_either_stream(decide(&self.policy, subject, &asked.into(), &observed, at));
-        Outcome { scenario: self, stream: Stream::Subject(subject_id()), answer, at }
+        Outcome { scenario: self, stream: StreamId::Subject(subject_id()), answer, at }
     }
 
     pub(crate) fn when_system(self, command: &SystemCommand, at: Timestamp) -> Outcome {
         let answer = decide_system(&self.state.system, command, &self.observed(command, at), at);
         let answer = of_either_stream(answer.map_err(TypedRefused::from));
-        Outcome { scenario: self, stream: Stream::System, answer, at }
+        Outcome { scenario: self, stream: StreamId::System, answer, at }
     }
 
     /// As the one who holds this state observes it; no session was ever granted more than 900 s.
-    pub(crate) fn observed(&self, command: &SystemCommand, at: Timestamp) -> Observed {
-        let mut observed = Observed { longest_ttl: Seconds(900), ..Observed::default() };
+    pub(crate) fn observed(&self, command: &SystemCommand, at: Timestamp) -> Observation {
+        let mut observed = Observation { longest_ttl: Seconds(900), ..Observation::default() };
         if let SystemCommand::RevokeMatching(asked) = command {
             let selector = asked.selector.clone().under(&self.state.system.keys);
             let subjects = self.state.subjects.values();
@@ -485,7 +485,7 @@ impl Scenario {
         observed
     }
 
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &AuthorityState {
         &self.state
     }
 
@@ -497,7 +497,7 @@ impl Scenario {
         self.agent().session(session(number)).expect("the scenario has this session")
     }
 
-    fn record(&mut self, stream: Stream, events: Vec<Event>, at: Timestamp) {
+    fn record(&mut self, stream: StreamId, events: Vec<Event>, at: Timestamp) {
         if events.is_empty() {
             return;
         }
@@ -507,12 +507,12 @@ impl Scenario {
 }
 
 /// A commit that follows this state.
-pub(crate) fn commit(state: &State, stream: Stream, events: Vec<Event>, at: Timestamp) -> Commit {
+pub(crate) fn commit(state: &AuthorityState, stream: StreamId, events: Vec<Event>, at: Timestamp) -> Commit {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&state.position.0.to_be_bytes());
     let expected = match &stream {
-        Stream::System => state.system.version,
-        Stream::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version),
+        StreamId::System => state.system.version,
+        StreamId::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version),
     };
     Commit {
         id: CommitId::from_bytes(id),
@@ -530,7 +530,7 @@ pub(crate) fn commit(state: &State, stream: Stream, events: Vec<Event>, at: Time
 #[must_use]
 pub(crate) struct Outcome {
     scenario: Scenario,
-    stream: Stream,
+    stream: StreamId,
     answer: Result<Vec<Event>, Refused>,
     at: Timestamp,
 }

@@ -3,19 +3,19 @@
 use tenure::core::{
     Event, SubjectEvent,
     command::{ChangeSubject, Command},
-    event::{Change, Profile, ProfileChanges, SubjectKind, SubjectRegistered},
+    event::{PartChange, ProfileChanges, SubjectKind, SubjectProfile, SubjectRegistered},
     policy::OnLimit,
     refusal::Refusal,
 };
 
 use crate::scenario::*;
 
-fn is_registered(profile: Profile) -> Event {
+fn is_registered(profile: SubjectProfile) -> Event {
     Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile }))
 }
 
-fn full_profile() -> Profile {
-    Profile {
+fn full_profile() -> SubjectProfile {
+    SubjectProfile {
         name: Some(sealed("Build agent")),
         kind: Some(SubjectKind::Agent),
         owner_id: Some(owner(ALICE)),
@@ -43,15 +43,15 @@ fn a_registration_that_changes_nothing_appends_nothing() {
 #[test]
 fn a_subject_of_which_nothing_is_said_is_registered_all_the_same() {
     Scenario::given([])
-        .when(register(Profile::default()), T0)
-        .then([is_registered(Profile::default())])
-        .when(register(Profile::default()), T0)
+        .when(register(SubjectProfile::default()), T0)
+        .then([is_registered(SubjectProfile::default())])
+        .when(register(SubjectProfile::default()), T0)
         .then_nothing();
 }
 
 #[test]
 fn any_single_difference_replaces_the_whole_registration() {
-    let differences: [fn(&mut Profile); 6] = [
+    let differences: [fn(&mut SubjectProfile); 6] = [
         |profile| profile.name = None,
         |profile| profile.kind = Some(SubjectKind::Service),
         |profile| profile.max_sessions = None,
@@ -73,7 +73,7 @@ fn any_single_difference_replaces_the_whole_registration() {
 
 #[test]
 fn only_an_admin_gives_a_subject_another_owner() {
-    let owned_by_bob = Profile { owner_id: Some(owner("bob")), ..Profile::default() };
+    let owned_by_bob = SubjectProfile { owner_id: Some(owner("bob")), ..SubjectProfile::default() };
     Scenario::given([registered()])
         .when(register(owned_by_bob.clone()), after(1))
         .then_refused(Refusal::PolicyChangeForbidden { field: "ownerId" })
@@ -85,8 +85,8 @@ fn only_an_admin_gives_a_subject_another_owner() {
 /// admin had set, and so removed them: one session became as many as anybody liked.
 #[test]
 fn what_others_than_an_admin_leave_out_of_owner_and_limits_stays() {
-    let renamed = Profile { name: Some(sealed("Today")), ..Profile::default() };
-    let kept = Profile { name: renamed.name.clone(), kind: None, ..full_profile() };
+    let renamed = SubjectProfile { name: Some(sealed("Today")), ..SubjectProfile::default() };
+    let kept = SubjectProfile { name: renamed.name.clone(), kind: None, ..full_profile() };
     Scenario::given([registered_as(full_profile())])
         .when(register(renamed.clone()), after(1))
         .then([is_registered(kept)])
@@ -96,7 +96,7 @@ fn what_others_than_an_admin_leave_out_of_owner_and_limits_stays() {
 
 #[test]
 fn only_an_admin_changes_a_limit_of_an_existing_subject_also_one_that_is_not_set() {
-    type OfLimit = (&'static str, fn(&mut Profile));
+    type OfLimit = (&'static str, fn(&mut SubjectProfile));
     let changes: [OfLimit; 4] = [
         ("maxSessions", |profile| profile.max_sessions = Some(4)),
         ("maxSessionsPerDevice", |profile| profile.max_sessions_per_device = Some(1)),
@@ -122,8 +122,8 @@ fn patch(changes: ProfileChanges, may_change_policy: bool) -> Command {
 
 #[test]
 fn a_change_touches_what_it_names_and_nothing_else() {
-    let kind = ProfileChanges { kind: Change::To(Some(SubjectKind::User)), ..ProfileChanges::default() };
-    let after_it = Profile { kind: Some(SubjectKind::User), ..full_profile() };
+    let kind = ProfileChanges { kind: PartChange::To(Some(SubjectKind::User)), ..ProfileChanges::default() };
+    let after_it = SubjectProfile { kind: Some(SubjectKind::User), ..full_profile() };
     Scenario::given([registered_as(full_profile())])
         .when(patch(ProfileChanges::default(), false), after(1))
         .then_nothing()
@@ -136,9 +136,12 @@ fn a_change_touches_what_it_names_and_nothing_else() {
 #[test]
 fn a_change_that_removes_an_owner_or_a_limit_is_for_an_admin() {
     let removals = [
-        ("ownerId", ProfileChanges { owner_id: Change::To(None), ..ProfileChanges::default() }),
-        ("maxSessions", ProfileChanges { max_sessions: Change::To(None), ..ProfileChanges::default() }),
-        ("onDeviceLimit", ProfileChanges { on_device_limit: Change::To(None), ..ProfileChanges::default() }),
+        ("ownerId", ProfileChanges { owner_id: PartChange::To(None), ..ProfileChanges::default() }),
+        ("maxSessions", ProfileChanges { max_sessions: PartChange::To(None), ..ProfileChanges::default() }),
+        (
+            "onDeviceLimit",
+            ProfileChanges { on_device_limit: PartChange::To(None), ..ProfileChanges::default() },
+        ),
     ];
     for (field, removal) in removals {
         let left = removal.applied_to(&full_profile());
@@ -159,7 +162,7 @@ fn a_subject_that_is_not_registered_cannot_be_changed() {
 
 #[test]
 fn an_owner_who_stays_is_no_change_of_owner() {
-    let renamed = Profile { name: Some(sealed("New name")), ..owned_by_alice() };
+    let renamed = SubjectProfile { name: Some(sealed("New name")), ..owned_by_alice() };
     Scenario::given([registered()]).when(register(renamed.clone()), after(1)).then([is_registered(renamed)]);
 }
 
@@ -167,17 +170,17 @@ fn an_owner_who_stays_is_no_change_of_owner() {
 /// none, and its issuer could otherwise never say who answers for it.
 #[test]
 fn a_subject_without_an_owner_is_given_its_first_one_by_anyone_who_may_register() {
-    Scenario::given([registered_as(Profile::default())])
+    Scenario::given([registered_as(SubjectProfile::default())])
         .when(register(owned_by_alice()), after(1))
         .then([is_registered(owned_by_alice())]);
 }
 
 #[test]
 fn ownership_of_sessions_follows_the_subject_at_once() {
-    let owned_by_bob = Profile { owner_id: Some(owner("bob")), ..Profile::default() };
+    let owned_by_bob = SubjectProfile { owner_id: Some(owner("bob")), ..SubjectProfile::default() };
     Scenario::given([registered(), began(1, 0), began(2, 0), registered_as(owned_by_bob).at(1)])
         .when(revoke(by_alice()), after(2))
         .then_refused(Refusal::SessionNotFound)
         .when(revoke(by_bob()), after(2))
-        .then([is_ended(1, tenure::core::event::Trigger::ManualRevoke)]);
+        .then([is_ended(1, tenure::core::event::EndTrigger::ManualRevoke)]);
 }

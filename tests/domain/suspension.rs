@@ -2,22 +2,24 @@
 
 use tenure::core::{
     Actor, Event, Generation, Position, Seconds, SubjectEvent,
-    budget::Use,
+    budget::SessionUse,
     command::{
         Command, EndAndSuspend, EraseSubject, RecordUsage, RefreshSession, RequestedTerms, ResumeSubject,
-        RevokeSession, Revoker, SuspendSubject, Suspender,
+        RevokeSession, Revoker, SuspendSubject, SuspensionActor,
     },
-    event::{ExpiryCause, Profile, Role, SessionExpired, SubjectResumed, SubjectSuspended, Trigger},
-    record::ActorKind,
+    commit::ActorKind,
+    event::{
+        EndTrigger, ExpiryCause, Role, SessionExpired, SubjectProfile, SubjectResumed, SubjectSuspended,
+    },
     refusal::Refusal,
-    session::{Status, TokenFault},
+    session::{SessionStatus, TokenFault},
 };
 
 use crate::scenario::*;
 
-fn by(role: Role) -> Suspender {
+fn by(role: Role) -> SuspensionActor {
     let of = (role == Role::Owner).then(|| owner(ALICE));
-    Suspender { role, owner: of, actor: actor(role) }
+    SuspensionActor { role, owner: of, actor: actor(role) }
 }
 
 fn actor(role: Role) -> Actor {
@@ -59,7 +61,7 @@ fn is_resumed(role: Role) -> Event {
 
 /// With the token of this generation, or on the session's behalf.
 fn pay(generation: Option<u32>) -> Command {
-    let wanted = Use { operation: "pay".into(), amount: None, destination: None };
+    let wanted = SessionUse { operation: "pay".into(), amount: None, destination: None };
     let generation = generation.map(Generation);
     Command::RecordUsage(RecordUsage { session_id: session(1), generation, wanted })
 }
@@ -95,8 +97,10 @@ fn admin_issuer_and_owner_may_suspend_a_subject_that_exists_for_them() {
         Scenario::given([]).when(suspend(role, None), after(100)).then_refused(Refusal::SubjectNotFound);
         Scenario::given([]).when(resume(role), after(100)).then_refused(Refusal::SubjectNotFound);
     }
-    let foreign =
-        Scenario::given([registered_as(Profile { owner_id: Some(owner("bob")), ..Profile::default() })]);
+    let foreign = Scenario::given([registered_as(SubjectProfile {
+        owner_id: Some(owner("bob")),
+        ..SubjectProfile::default()
+    })]);
     foreign
         .when(suspend(Role::Owner, None), after(1))
         .then_refused(Refusal::SubjectNotFound)
@@ -143,8 +147,8 @@ fn terms_that_are_wrong_are_told_before_and_a_full_subject_after_it() {
 /// Row 3a stands between the end of a session and its generation, and leaves nothing in the record.
 #[test]
 fn a_renewal_is_refused_after_row_3_and_before_row_4() {
-    let ended = || given(Role::Owner, None).and([ended(1, Trigger::ManualRevoke, 200)]);
-    let revoked = Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke };
+    let ended = || given(Role::Owner, None).and([ended(1, EndTrigger::ManualRevoke, 200)]);
+    let revoked = Refusal::SessionRevoked { caused_by: Position(4), trigger: EndTrigger::ManualRevoke };
     ended().when(renew(1), after(300)).then_refused(revoked);
     // Superseded, with the key of the renewal that replaced it, expired: all the same.
     let renewed = || {
@@ -176,10 +180,10 @@ fn usage_is_refused_to_the_token_and_to_those_who_act_for_it() {
         .then_refused(refused(Some(500), true))
         .when(pay(None), after(200))
         .then_refused(refused(Some(500), false));
-    let ended = given(Role::Issuer, None).and([ended(1, Trigger::ManualRevoke, 150)]);
+    let ended = given(Role::Issuer, None).and([ended(1, EndTrigger::ManualRevoke, 150)]);
     ended
         .when(pay(None), after(200))
-        .then_refused(Refusal::SessionNotActive { status: Status::Revoked, caused_by: Position(4) });
+        .then_refused(Refusal::SessionNotActive { status: SessionStatus::Revoked, caused_by: Position(4) });
 }
 
 #[test]
@@ -192,8 +196,10 @@ fn a_refresh_is_refused() {
 
 #[test]
 fn a_session_may_still_end_itself_and_others_may_end_it() {
-    given(Role::Admin, None).when(revoke(by_itself(1)), after(200)).then([is_ended(1, Trigger::Own)]);
-    given(Role::Admin, None).when(revoke(by_alice()), after(200)).then([is_ended(1, Trigger::ManualRevoke)]);
+    given(Role::Admin, None).when(revoke(by_itself(1)), after(200)).then([is_ended(1, EndTrigger::Own)]);
+    given(Role::Admin, None)
+        .when(revoke(by_alice()), after(200))
+        .then([is_ended(1, EndTrigger::ManualRevoke)]);
     // Only with its current token.
     let renewed = Scenario::given([registered(), began(1, 0), renewed(2, 500)])
         .and([Fact::of_agent(is_suspended(Role::Admin, None), after(600))]);
@@ -218,9 +224,9 @@ fn a_token_is_judged_in_the_order_of_the_contract() {
     assert_eq!(session.cause_of(fault), Position(6));
     assert_eq!(session.judge(Generation(1), suspension, after(5_000)), Err(TokenFault::Superseded));
     assert_eq!(session.judge(Generation(2), suspension, after(5_000)), Err(TokenFault::Expired));
-    let ended = scenario.and([ended(1, Trigger::ManualRevoke, 800)]);
+    let ended = scenario.and([ended(1, EndTrigger::ManualRevoke, 800)]);
     let judged = ended.session(1).judge(Generation(2), ended.agent().suspension(), after(900));
-    assert_eq!(judged, Err(TokenFault::Revoked(Trigger::ManualRevoke)));
+    assert_eq!(judged, Err(TokenFault::Revoked(EndTrigger::ManualRevoke)));
 }
 
 #[test]
@@ -310,7 +316,7 @@ fn a_registration_and_an_erasure_leave_it_alone() {
     let scenario = scenario
         .when(suspend_for(Role::Owner, None, Some("it spends")), after(100))
         .then_one(|_| ())
-        .when(register_as_admin(Profile::default()), after(200))
+        .when(register_as_admin(SubjectProfile::default()), after(200))
         .then_one(|_| ());
     assert_eq!(reason(&scenario), Some(sealed("it spends")));
     let erase = Command::EraseSubject(EraseSubject { reason: sealed("asked") });
@@ -328,7 +334,7 @@ fn end_and_suspend(revoker: Revoker, role: Role) -> Command {
 #[test]
 fn a_session_is_ended_and_its_subject_suspended_in_one_step() {
     let begun = || Scenario::given([registered(), began(1, 0)]);
-    let both = [is_ended(1, Trigger::ManualRevoke), is_suspended(Role::Owner, None)];
+    let both = [is_ended(1, EndTrigger::ManualRevoke), is_suspended(Role::Owner, None)];
     begun()
         .when(end_and_suspend(by_alice(), Role::Owner), after(200))
         .then(both)
@@ -348,7 +354,7 @@ fn a_session_is_ended_and_its_subject_suspended_in_one_step() {
 /// The end is not refused because of a suspension, and an admin's stays an admin's.
 #[test]
 fn ending_with_suspension_leaves_a_suspension_that_lasts_as_long() {
-    let ended = || [is_ended(1, Trigger::ManualRevoke)];
+    let ended = || [is_ended(1, EndTrigger::ManualRevoke)];
     let asked = || end_and_suspend(by_alice(), Role::Owner);
     given(Role::Admin, None).when(asked(), after(200)).then(ended());
     given(Role::Owner, None).when(asked(), after(200)).then(ended());

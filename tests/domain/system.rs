@@ -4,10 +4,10 @@ use tenure::core::{
     CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Position, Seconds, SystemEvent, WebhookId,
     command::{DeleteWebhook, RotateKey, SystemCommand},
     event::{
-        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Presented, Role, TokensPresented,
-        WebhookCreated, WebhookDeleted,
+        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, PresentedToken, Role,
+        TokensPresented, WebhookCreated, WebhookDeleted,
     },
-    keys::{KeyId, Retire},
+    keys::{KeyId, RetireMode},
     policy::OnReuse,
     refusal::{FieldError, Refusal},
     webhook::{self, WebhookFormat},
@@ -173,7 +173,7 @@ fn a_policy_that_differs_is_recorded_and_so_is_the_way_back() {
 
 #[test]
 fn presented_tokens_are_recorded_together_and_none_is_nothing() {
-    let mark = |number| Presented { session_id: session(number), generation: Generation(1) };
+    let mark = |number| PresentedToken { session_id: session(number), generation: Generation(1) };
     Scenario::given([registered(), began(1, 0), began(2, 0)])
         .when_system(&SystemCommand::MarkPresented(vec![]), after(1))
         .then_nothing()
@@ -275,7 +275,7 @@ fn admit(letter: char) -> SystemCommand {
     SystemCommand::AdmitKeys(vec![(KeyUse::Session, key_id(letter))])
 }
 
-fn rotate(letter: char, retire: Retire, overlap: Option<u32>) -> SystemCommand {
+fn rotate(letter: char, retire: RetireMode, overlap: Option<u32>) -> SystemCommand {
     SystemCommand::RotateKey(RotateKey {
         which: KeyUse::Session,
         key_id: key_id(letter),
@@ -294,7 +294,7 @@ fn is_first(letter: char) -> Event {
     }))
 }
 
-fn replaces(letter: char, previous: char, retire: Retire, seconds: u32) -> Event {
+fn replaces(letter: char, previous: char, retire: RetireMode, seconds: u32) -> Event {
     Event::System(SystemEvent::KeyRotated(KeyRotated {
         which: KeyUse::Session,
         key_id: key_id(letter),
@@ -315,14 +315,14 @@ fn the_first_key_is_recorded_once() {
 #[test]
 fn an_overlap_is_as_long_as_it_is_set_to_or_as_the_longest_token_lives() {
     let known = || Scenario::given([Fact::of_system(is_first('a'), T0)]);
-    let overlap = Retire::Overlap;
+    let overlap = RetireMode::Overlap;
     known().when_system(&rotate('b', overlap, None), after(10)).then([replaces('b', 'a', overlap, 910)]);
     known().when_system(&rotate('b', overlap, Some(60)), after(10)).then([replaces('b', 'a', overlap, 70)]);
     known().when_system(&rotate('b', overlap, Some(0)), after(10)).then([replaces('b', 'a', overlap, 10)]);
-    known().when_system(&rotate('b', Retire::Now, Some(60)), after(10)).then([replaces(
+    known().when_system(&rotate('b', RetireMode::Now, Some(60)), after(10)).then([replaces(
         'b',
         'a',
-        Retire::Now,
+        RetireMode::Now,
         10,
     )]);
 }
@@ -331,10 +331,10 @@ fn an_overlap_is_as_long_as_it_is_set_to_or_as_the_longest_token_lives() {
 fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
     let first = [
         Fact::of_system(is_first('a'), T0),
-        Fact::of_system(replaces('b', 'a', Retire::Overlap, 910), after(10)),
+        Fact::of_system(replaces('b', 'a', RetireMode::Overlap, 910), after(10)),
     ];
     let rotated = || Scenario::given(first.clone());
-    let again = rotate('c', Retire::Overlap, None);
+    let again = rotate('c', RetireMode::Overlap, None);
     let too_recent = |wait| Refusal::RotationTooRecent {
         retry_at: after(310),
         wait: Seconds(wait),
@@ -342,21 +342,21 @@ fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
     };
     rotated().when_system(&again, after(10)).then_refused(too_recent(300));
     rotated().when_system(&again, after(309)).then_refused(too_recent(1));
-    rotated().when_system(&again, after(310)).then([replaces('c', 'b', Retire::Overlap, 1_210)]);
-    let at_once = Fact::of_system(replaces('c', 'b', Retire::Now, 11), after(11));
-    rotated().when_system(&rotate('c', Retire::Now, None), after(11)).then([replaces(
+    rotated().when_system(&again, after(310)).then([replaces('c', 'b', RetireMode::Overlap, 1_210)]);
+    let at_once = Fact::of_system(replaces('c', 'b', RetireMode::Now, 11), after(11));
+    rotated().when_system(&rotate('c', RetireMode::Now, None), after(11)).then([replaces(
         'c',
         'b',
-        Retire::Now,
+        RetireMode::Now,
         11,
     )]);
     // It is no overlap itself, and does not take the first one's pause away.
     let rotated = || Scenario::given(first.clone().into_iter().chain([at_once.clone()]));
-    rotated().when_system(&rotate('d', Retire::Overlap, None), after(12)).then_refused(too_recent(298));
-    rotated().when_system(&rotate('d', Retire::Now, None), after(12)).then([replaces(
+    rotated().when_system(&rotate('d', RetireMode::Overlap, None), after(12)).then_refused(too_recent(298));
+    rotated().when_system(&rotate('d', RetireMode::Now, None), after(12)).then([replaces(
         'd',
         'c',
-        Retire::Now,
+        RetireMode::Now,
         12,
     )]);
 }
@@ -365,6 +365,6 @@ fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
 #[test]
 fn the_first_rotation_may_come_at_once() {
     Scenario::given([Fact::of_system(is_first('a'), T0)])
-        .when_system(&rotate('b', Retire::Overlap, None), T0)
-        .then([replaces('b', 'a', Retire::Overlap, 900)]);
+        .when_system(&rotate('b', RetireMode::Overlap, None), T0)
+        .then([replaces('b', 'a', RetireMode::Overlap, 900)]);
 }

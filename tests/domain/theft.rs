@@ -5,15 +5,15 @@
 //! before its true holder asked for a renewal.
 
 use tenure::core::{
-    Amount, Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent,
+    Amount, Event, Generation, Position, Seconds, SessionMode, SubjectEvent, SystemEvent,
     activity::SessionRefreshed,
-    budget::Use,
+    budget::SessionUse,
     command::{Command, EndContested, RecordUsage, RefreshSession, RevokeSession, Revoker},
-    event::{PolicyChanged, RejectionCode, Terms, Trigger},
+    event::{EndTrigger, PolicyChanged, RejectionCode, SessionTerms},
     policy::{OnReuse, Policy},
     refusal::Refusal,
     session::OneTimeFact,
-    state::State,
+    state::AuthorityState,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ fn revoking(scenario: Scenario) -> Scenario {
 }
 
 fn is_ended_for_reuse() -> Event {
-    is_ended(1, Trigger::TokenReuse)
+    is_ended(1, EndTrigger::TokenReuse)
 }
 
 /// Row 4, while a replaced token may be that of a holder who finds the newer one: until 610 s.
@@ -46,7 +46,7 @@ fn use_by(generation: Option<u32>) -> Command {
     Command::RecordUsage(RecordUsage {
         session_id: session(1),
         generation: generation.map(Generation),
-        wanted: Use { operation: "pay".into(), amount: None::<Amount>, destination: None },
+        wanted: SessionUse { operation: "pay".into(), amount: None::<Amount>, destination: None },
     })
 }
 
@@ -108,7 +108,7 @@ fn when_the_newer_token_was_presented_before_the_session_ends_at_once() {
     assert!(!scenario.session(1).is_live(after(611)));
     scenario
         .when(renew(2), after(1_200))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(6), trigger: Trigger::TokenReuse });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(6), trigger: EndTrigger::TokenReuse });
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn an_end_by_the_newer_token_is_for_the_reuse() {
     let replaced = Refusal::TokenSuperseded { caused_by: Position(3) };
     contested().when(ended_by(1), after(700)).then_refused(replaced);
     let uncontested = revoking(renewed_with_the_key());
-    uncontested.when(ended_by(2), after(700)).then([is_ended(1, Trigger::Own)]);
+    uncontested.when(ended_by(2), after(700)).then([is_ended(1, EndTrigger::Own)]);
 }
 
 /// A sliding session is never renewed, so none is ever contested; the rule is the same on every route all the same.
@@ -199,7 +199,12 @@ fn a_refresh_by_the_newer_token_is_refused_and_ends_the_session_in_that_commit()
     contested()
         .when(refresh_by(2), after(700))
         .then_refused_and_recorded(Refusal::EndsForReuse, [is_ended_for_reuse()]);
-    let sliding = Terms { mode: Mode::Sliding, max_renewals: 0, idle_timeout: Some(Seconds(100)), ..TERMS };
+    let sliding = SessionTerms {
+        mode: SessionMode::Sliding,
+        max_renewals: 0,
+        idle_timeout: Some(Seconds(100)),
+        ..TERMS
+    };
     revoking(Scenario::given([registered(), began_under(sliding, 1, 0)]))
         .when(refresh_by(1), after(50))
         .then([Event::Subject(SubjectEvent::SessionRefreshed(SessionRefreshed {
@@ -371,7 +376,7 @@ fn no_renewal_takes_the_mark_away() {
 #[test]
 fn a_snapshot_carries_the_mark() {
     let scenario = contested();
-    let again = State::from_bytes(&scenario.state().to_bytes()).unwrap();
+    let again = AuthorityState::from_bytes(&scenario.state().to_bytes()).unwrap();
     assert_eq!(again.to_bytes(), scenario.state().to_bytes());
     let subject = &again.subjects[&subject_id()];
     assert!(subject.session(session(1)).unwrap().said.contains(OneTimeFact::Contested));
@@ -382,7 +387,7 @@ fn a_snapshot_carries_the_mark() {
 #[test]
 fn a_session_says_for_itself_what_a_replaced_token_does() {
     let renewed_under = |on_reuse| {
-        let terms = Terms { on_reuse: Some(on_reuse), ..TERMS };
+        let terms = SessionTerms { on_reuse: Some(on_reuse), ..TERMS };
         Scenario::given([
             registered(),
             began_under(terms, 1, 0),

@@ -2,11 +2,11 @@
 
 use tenure::core::{
     Event, Generation, Position, SubjectEvent,
-    budget::{Constraint, Constraints, Usage, Use},
+    budget::{ConstraintKind, Constraints, SessionUse, Usage},
     command::{Command, RecordUsage},
-    event::{Trigger, UsageRecorded},
+    event::{EndTrigger, UsageRecorded},
     refusal::Refusal,
-    session::Status,
+    session::SessionStatus,
 };
 
 use crate::scenario::*;
@@ -16,16 +16,16 @@ const BEGUN: Position = Position(2);
 
 /// Use session 1 with the token of this generation, to pay this amount to bob.
 fn pay(generation: u32, cost: &str) -> Command {
-    asked(Some(generation), Use { amount: Some(amount(cost)), ..paying() })
+    asked(Some(generation), SessionUse { amount: Some(amount(cost)), ..paying() })
 }
 
-fn asked(generation: Option<u32>, wanted: Use) -> Command {
+fn asked(generation: Option<u32>, wanted: SessionUse) -> Command {
     let generation = generation.map(Generation);
     Command::RecordUsage(RecordUsage { session_id: session(1), generation, wanted })
 }
 
-fn paying() -> Use {
-    Use { operation: "pay".into(), amount: None, destination: Some("bob".into()) }
+fn paying() -> SessionUse {
+    SessionUse { operation: "pay".into(), amount: None, destination: Some("bob".into()) }
 }
 
 /// The use that [`pay`] asks for, with the sums after it.
@@ -48,7 +48,7 @@ fn at_most(total: &str) -> Constraints {
     Constraints { max_total_amount: Some(amount(total)), ..Constraints::default() }
 }
 
-const fn beyond(constraint: Constraint) -> Refusal {
+const fn beyond(constraint: ConstraintKind) -> Refusal {
     Refusal::ConstraintViolated { constraint, caused_by: BEGUN }
 }
 
@@ -86,7 +86,7 @@ fn a_total_is_exact_at_the_limit() {
     let least = format!("0.{}1", "0".repeat(37));
     scenario
         .when(pay(1, &least), after(1))
-        .then_refused(beyond(Constraint::MaxTotalAmount))
+        .then_refused(beyond(ConstraintKind::MaxTotalAmount))
         .when(pay(1, "0"), after(1))
         .then([paid("0", 11, "1")]);
 }
@@ -99,11 +99,11 @@ fn amounts_of_38_digits_are_exact() {
         .when(pay(1, &one_less), after(1))
         .then([paid(&one_less, 1, &one_less)])
         .when(pay(1, "1.0000000000000000000000000000000000001"), after(1))
-        .then_refused(beyond(Constraint::MaxTotalAmount))
+        .then_refused(beyond(ConstraintKind::MaxTotalAmount))
         .when(pay(1, "1"), after(1))
         .then([paid("1", 2, &most)])
         .when(pay(1, "0.00000000000000000000000000000000000001"), after(1))
-        .then_refused(beyond(Constraint::MaxTotalAmount));
+        .then_refused(beyond(ConstraintKind::MaxTotalAmount));
     let small = format!("0.{}", "9".repeat(38));
     within(at_most(&small)).when(pay(1, &small), after(1)).then([paid(&small, 1, &small)]);
 }
@@ -115,7 +115,7 @@ fn one_use_may_cost_as_much_as_its_limit_and_no_more() {
         .when(pay(1, "50"), after(1))
         .then([paid("50", 1, "50")])
         .when(pay(1, "50.01"), after(1))
-        .then_refused(beyond(Constraint::MaxAmountPerTx))
+        .then_refused(beyond(ConstraintKind::MaxAmountPerTx))
         .when(pay(1, "50"), after(1))
         .then([paid("50", 2, "100")]);
 }
@@ -127,8 +127,8 @@ fn uses_are_as_many_as_allowed() {
         .when(pay(1, "1"), after(1))
         .then([paid("1", 1, "1")])
         .when(pay(1, "1"), after(1))
-        .then_refused(beyond(Constraint::MaxTransactions));
-    within(limits(0)).when(pay(1, "1"), after(1)).then_refused(beyond(Constraint::MaxTransactions));
+        .then_refused(beyond(ConstraintKind::MaxTransactions));
+    within(limits(0)).when(pay(1, "1"), after(1)).then_refused(beyond(ConstraintKind::MaxTransactions));
 }
 
 #[test]
@@ -140,11 +140,11 @@ fn operations_and_destinations_are_those_listed() {
     within(operations(only("pay"))).when(pay(1, "1"), after(1)).then(granted());
     within(destinations(only("bob"))).when(pay(1, "1"), after(1)).then(granted());
     for names in [only("PAY"), only("pa"), Some(vec![])] {
-        let refusal = beyond(Constraint::AllowedOperations);
+        let refusal = beyond(ConstraintKind::AllowedOperations);
         within(operations(names)).when(pay(1, "1"), after(1)).then_refused(refusal);
     }
     for names in [only("Bob"), Some(vec![])] {
-        let refusal = beyond(Constraint::AllowedDestinations);
+        let refusal = beyond(ConstraintKind::AllowedDestinations);
         within(destinations(names)).when(pay(1, "1"), after(1)).then_refused(refusal);
     }
 }
@@ -152,15 +152,18 @@ fn operations_and_destinations_are_those_listed() {
 #[test]
 fn what_a_constraint_is_about_must_be_said() {
     let cases = [
-        (at_most("1"), Constraint::MaxTotalAmount),
-        (Constraints { max_amount_per_tx: Some(amount("1")), ..at_most("1") }, Constraint::MaxAmountPerTx),
+        (at_most("1"), ConstraintKind::MaxTotalAmount),
+        (
+            Constraints { max_amount_per_tx: Some(amount("1")), ..at_most("1") },
+            ConstraintKind::MaxAmountPerTx,
+        ),
         (
             Constraints { allowed_destinations: Some(vec!["bob".into()]), ..at_most("1") },
-            Constraint::AllowedDestinations,
+            ConstraintKind::AllowedDestinations,
         ),
     ];
     for (limits, constraint) in cases {
-        let wanted = Use { operation: "pay".into(), amount: None, destination: None };
+        let wanted = SessionUse { operation: "pay".into(), amount: None, destination: None };
         within(limits).when(asked(Some(1), wanted), after(1)).then_refused(beyond(constraint));
     }
 }
@@ -178,13 +181,13 @@ fn constraints_are_judged_in_their_order() {
     let used = || within(limits.clone()).when(pay(1, "1"), after(1)).then_one(|_| ());
     let wanted = |operation: &str, destination: &str, cost: &str| {
         let (operation, destination) = (operation.into(), Some(destination.into()));
-        asked(Some(1), Use { operation, destination, amount: Some(amount(cost)) })
+        asked(Some(1), SessionUse { operation, destination, amount: Some(amount(cost)) })
     };
     for (wanted, constraint) in [
-        (wanted("take", "eve", "6"), Constraint::AllowedOperations),
-        (wanted("pay", "eve", "6"), Constraint::AllowedDestinations),
-        (wanted("pay", "bob", "6"), Constraint::MaxAmountPerTx),
-        (wanted("pay", "bob", "5"), Constraint::MaxTransactions),
+        (wanted("take", "eve", "6"), ConstraintKind::AllowedOperations),
+        (wanted("pay", "eve", "6"), ConstraintKind::AllowedDestinations),
+        (wanted("pay", "bob", "6"), ConstraintKind::MaxAmountPerTx),
+        (wanted("pay", "bob", "5"), ConstraintKind::MaxTransactions),
     ] {
         used().when(wanted, after(1)).then_refused(beyond(constraint));
     }
@@ -193,7 +196,7 @@ fn constraints_are_judged_in_their_order() {
         .when(pay(1, "1"), after(1))
         .then_one(|_| ())
         .when(wanted("pay", "bob", "5"), after(1))
-        .then_refused(beyond(Constraint::MaxTotalAmount));
+        .then_refused(beyond(ConstraintKind::MaxTotalAmount));
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn usage_survives_renewal_and_the_constraints_with_it() {
     assert_eq!(*scenario.session(1).usage(), usage(1, "0.7", 10));
     scenario
         .when(pay(2, "0.4"), after(601))
-        .then_refused(beyond(Constraint::MaxTotalAmount))
+        .then_refused(beyond(ConstraintKind::MaxTotalAmount))
         .when(pay(2, "0.3"), after(602))
         .then([paid("0.3", 2, "1")]);
 }
@@ -219,22 +222,22 @@ fn its_own_token_is_judged_as_by_introspection() {
         .when(pay(1, "1"), after(601))
         .then_refused(Refusal::TokenSuperseded { caused_by });
     begun()
-        .and([ended(1, Trigger::Own, 5)])
+        .and([ended(1, EndTrigger::Own, 5)])
         .when(pay(1, "1"), after(6))
-        .then_refused(Refusal::SessionRevoked { caused_by, trigger: Trigger::Own });
+        .then_refused(Refusal::SessionRevoked { caused_by, trigger: EndTrigger::Own });
 }
 
 #[test]
 fn on_its_behalf_the_generation_does_not_matter_and_its_end_is_named() {
     let begun = || within(at_most("1"));
-    let on_behalf = || asked(None, Use { amount: Some(amount("1")), ..paying() });
+    let on_behalf = || asked(None, SessionUse { amount: Some(amount("1")), ..paying() });
     begun().and([renewed(2, 600)]).when(on_behalf(), after(601)).then([paid("1", 1, "1")]);
     let ended_as = |status, caused_by| Refusal::SessionNotActive { status, caused_by };
-    begun().when(on_behalf(), after(1_000)).then_refused(ended_as(Status::Expired, BEGUN));
+    begun().when(on_behalf(), after(1_000)).then_refused(ended_as(SessionStatus::Expired, BEGUN));
     begun()
-        .and([ended(1, Trigger::Own, 5)])
+        .and([ended(1, EndTrigger::Own, 5)])
         .when(on_behalf(), after(6))
-        .then_refused(ended_as(Status::Revoked, Position(3)));
+        .then_refused(ended_as(SessionStatus::Revoked, Position(3)));
 }
 
 #[test]

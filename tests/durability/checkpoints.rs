@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 
 use tenure::{
     clock::{pause, stopwatch},
-    core::state::State,
+    core::state::AuthorityState,
     log,
     server::checkpoint::Checkpoint,
 };
@@ -46,8 +46,8 @@ pub(crate) fn with_checkpoint(data: &Path) -> Authority {
 }
 
 /// What a fold of all the log up to here gives, from the first event on.
-fn folded(data: &Path, until: u64) -> State {
-    let mut state = State::default();
+fn folded(data: &Path, until: u64) -> AuthorityState {
+    let mut state = AuthorityState::default();
     let log = log::open(data, &mut |stored| {
         if stored.last().0 > until {
             return Ok(());

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
     core::{
-        Actor, Commit, CommitId, Event, Position, Stream, SubjectEvent, Timestamp,
-        event::{Profile, SubjectRegistered},
+        Actor, Commit, CommitId, Event, Position, StreamId, SubjectEvent, Timestamp,
+        event::{SubjectProfile, SubjectRegistered},
     },
-    log::{self, EncodedCommit, EventLog, Outcome, SegmentEvents, encode},
+    log::{self, AppendOutcome, EncodedCommit, EventLog, SegmentEvents, encode},
 };
 
 use crate::{
@@ -46,16 +46,16 @@ pub(crate) fn fill(data: &Path, last: u64) {
     let batch: Vec<_> =
         (head.position.0 + 1..=last).map(|number| registered(number, head.recorded_at)).collect();
     for commits in batch.chunks(500) {
-        assert_eq!(log.append(log.head().position, commits.to_vec()), Ok(Outcome::Appended));
+        assert_eq!(log.append(log.head().position, commits.to_vec()), Ok(AppendOutcome::Appended));
     }
     log.close().unwrap();
 }
 
 fn registered(number: u64, at: Timestamp) -> EncodedCommit {
-    let event = SubjectRegistered { profile: Profile::default() };
+    let event = SubjectRegistered { profile: SubjectProfile::default() };
     let commit = Commit {
         id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
-        stream: Stream::Subject(format!("agent-{number:06}").parse().unwrap()),
+        stream: StreamId::Subject(format!("agent-{number:06}").parse().unwrap()),
         expected: Position::ZERO,
         recorded_at: at,
         actor: Actor::AUTHORITY,

@@ -12,11 +12,11 @@ use serde_json::json;
 use tenure::{
     clock::{pause, stopwatch},
     core::{
-        Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
-        Timestamp,
-        event::{Profile, SessionCreated, SubjectRegistered, Terms},
+        Actor, Commit, CommitId, Event, Position, Seconds, SessionId, SessionMode, StreamId, SubjectEvent,
+        SubjectId, Timestamp,
+        event::{SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered},
     },
-    log::{self, EncodedCommit, EventLog, Outcome, encode},
+    log::{self, AppendOutcome, EncodedCommit, EventLog, encode},
 };
 
 use crate::server::{PATIENCE, Request, Server, all_at_once};
@@ -25,13 +25,13 @@ use crate::server::{PATIENCE, Request, Server, all_at_once};
 const SESSIONS: u64 = 30_000;
 const BATCH: u64 = 500;
 
-const TERMS: Terms = Terms {
+const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(604_800),
     max_renewals: 100,
     absolute_lifetime: Seconds(7_776_000),
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
@@ -49,7 +49,7 @@ fn server_with_history_and(settings: &[&str]) -> Server {
     let at = log.head().recorded_at;
     for from in (0..SESSIONS).step_by(usize::try_from(BATCH).unwrap()) {
         let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();
-        assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+        assert_eq!(log.append(log.head().position, batch), Ok(AppendOutcome::Appended));
     }
     drop(log);
     server.start_again();
@@ -58,7 +58,7 @@ fn server_with_history_and(settings: &[&str]) -> Server {
 
 fn begun(number: u64, at: Timestamp) -> EncodedCommit {
     let subject: SubjectId = format!("agent-{number:06}").parse().unwrap();
-    let profile = Profile { owner_id: Some("fleet".parse().unwrap()), ..Profile::default() };
+    let profile = SubjectProfile { owner_id: Some("fleet".parse().unwrap()), ..SubjectProfile::default() };
     let created = SessionCreated {
         session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
         terms: TERMS,
@@ -71,7 +71,7 @@ fn begun(number: u64, at: Timestamp) -> EncodedCommit {
     };
     let commit = Commit {
         id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
-        stream: Stream::Subject(subject),
+        stream: StreamId::Subject(subject),
         expected: Position::ZERO,
         recorded_at: at,
         actor: Actor::AUTHORITY,

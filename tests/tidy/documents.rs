@@ -8,12 +8,12 @@ use axum::{
 };
 use serde_json::Value;
 use tenure::{
-    admission::Limits,
-    backup::Backups,
-    config::{Networks, Shares, UsageRate, settings_markdown},
-    core::event::Trigger,
-    http::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
-    node::{Node, Options},
+    admission::AdmissionLimits,
+    backup::BackupMaker,
+    config::{Networks, SharesConfig, UsageRate, settings_markdown},
+    core::event::EndTrigger,
+    http::{ApiContext, ApiSettings, PROXY_PATHS, RouteFacts, error_table, openapi_document, route_facts},
+    node::{Node, NodeOptions},
 };
 use tower::ServiceExt;
 
@@ -63,7 +63,7 @@ fn the_triggers_are_those_of_the_code() {
     let (_, behind) = text.split_once("| `revokedTrigger` | |\n|---|---|\n").unwrap();
     let (table, _) = behind.split_once("\n\n").unwrap();
     let listed: Vec<_> = table.lines().map(|row| row.split('`').nth(1).unwrap()).collect();
-    assert_eq!(listed, Trigger::ALL.map(|(name, _)| name));
+    assert_eq!(listed, EndTrigger::ALL.map(|(name, _)| name));
 }
 
 #[test]
@@ -88,9 +88,9 @@ fn the_table_of_metrics_is_that_of_a_running_authority() {
 #[tokio::main(flavor = "current_thread")]
 async fn metrics() -> String {
     let data = tempfile::tempdir().unwrap();
-    let node = Node::open(Options::new(data.path())).unwrap();
+    let node = Node::open(NodeOptions::new(data.path())).unwrap();
     let key = tree::text(node.first_key.as_ref().unwrap()).unwrap();
-    let settings = Settings {
+    let settings = ApiSettings {
         backup_dir: None,
         max_body: 65_536,
         trusted_proxies: Networks::default(),
@@ -99,21 +99,21 @@ async fn metrics() -> String {
         forward_auth_cookie: "__Host-tenure_session".to_owned(),
         wrong_credentials_per_minute: 0,
         limit_loopback: false,
-        limits: Limits {
+        limits: AdmissionLimits {
             places: 768,
-            shares: Shares::default(),
+            shares: SharesConfig::default(),
             usage: UsageRate::default(),
             trusted_proxies: Networks::default(),
             limit_loopback: false,
         },
         traces: None,
     };
-    let api = Api::new(
+    let api = ApiContext::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
-        Arc::new(Backups::of(&node)),
+        Arc::new(BackupMaker::of(&node)),
         settings,
         None,
     );

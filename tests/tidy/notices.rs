@@ -5,15 +5,16 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use serde_json::{Map, Value};
 use tenure::{
     core::{
-        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
-        Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, OwnerId, Position, SealedText,
+        Seconds, SessionId, SessionMode, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+        commit::ActorKind,
         event::{
-            Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected, Role,
-            SelectionRevoked, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
-            SessionsRevoked, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, Trigger,
+            EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, RenewalRejected, Role,
+            SelectionRevoked, SessionCreated, SessionDevice, SessionExpired, SessionRenewed, SessionRevoked,
+            SessionTerms, SessionsRevoked, SubjectProfile, SubjectRegistered, SubjectResumed,
+            SubjectSuspended,
         },
-        record::ActorKind,
-        state::State,
+        state::AuthorityState,
         subject::Subject,
     },
     log::{StoredCommit, encode},
@@ -89,7 +90,7 @@ const THIRD: SessionId = SessionId::from_bytes([0x53; 16]);
 /// A short history of one subject, whose texts are sealed by nobody.
 #[derive(Default)]
 struct History {
-    state: State,
+    state: AuthorityState,
     notices: Vec<Notice>,
     /// The kinds of events that led to notices.
     told_of: BTreeSet<EventKind>,
@@ -102,7 +103,7 @@ impl NoticeContext for Today {
         Some(Arc::clone(&self.0))
     }
 
-    fn open_text(&self, _stream: &Stream, _field: &'static str, text: &SealedText) -> Option<String> {
+    fn open_text(&self, _stream: &StreamId, _field: &'static str, text: &SealedText) -> Option<String> {
         String::from_utf8(text.as_bytes().to_vec()).ok()
     }
 
@@ -122,10 +123,10 @@ impl NoticeContext for Today {
 impl History {
     fn told() -> Self {
         let mut history = Self::default();
-        let profile = Profile {
+        let profile = SubjectProfile {
             name: Some(text("Night shift")),
             owner_id: Some("alice".parse().unwrap()),
-            ..Profile::default()
+            ..SubjectProfile::default()
         };
         history.record(0, Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })));
         history.record(0, created(SESSION));
@@ -148,10 +149,10 @@ impl History {
     fn record(&mut self, seconds: u32, event: Event) {
         let id: SubjectId = "bot-7".parse().unwrap();
         let (stream, expected) = match event {
-            Event::System(_) => (Stream::System, self.state.system.version),
+            Event::System(_) => (StreamId::System, self.state.system.version),
             Event::Subject(_) => {
                 let known = self.state.subjects.get(&id);
-                (Stream::Subject(id.clone()), known.map_or(Position::ZERO, |subject| subject.version))
+                (StreamId::Subject(id.clone()), known.map_or(Position::ZERO, |subject| subject.version))
             }
         };
         let commit = Commit {
@@ -188,19 +189,19 @@ fn created(session_id: SessionId) -> Event {
     let begin = if session_id == SESSION { 0 } else { 86_400 };
     Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id,
-        terms: Terms {
+        terms: SessionTerms {
             ttl: Seconds(86_400),
             max_renewals: 4,
             absolute_lifetime: Seconds(2_592_000),
             renewal_reject_window: Seconds(3_600),
             idle_timeout: None,
-            mode: Mode::Fixed,
+            mode: SessionMode::Fixed,
             on_reuse: Some(tenure::core::policy::OnReuse::Reject),
             purpose: None,
         },
         expires_at: after(begin + 86_400),
         renew_at: Some(after(begin + 60_000)),
-        device: Some(Device {
+        device: Some(SessionDevice {
             digest: tenure::core::Digest16::from_bytes([7; 16]),
             name: text("build server"),
         }),
@@ -248,7 +249,7 @@ fn all_ended() -> Event {
         except_session_id: None,
         oldest: None,
         matched: 1,
-        trigger: Trigger::SubjectRevoked,
+        trigger: EndTrigger::SubjectRevoked,
         reason: None,
     }))
 }
@@ -279,7 +280,7 @@ fn ended() -> Event {
     let reason = Some(text("not needed any more"));
     Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: SESSION,
-        trigger: Trigger::ManualRevoke,
+        trigger: EndTrigger::ManualRevoke,
         reason,
     }))
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
     core::Timestamp,
-    verify::{Connection, Follower, Verifier, VerifierConfig},
+    verify::{AuthorityConnection, FeedFollower, Verifier, VerifierConfig},
 };
 use tokio::runtime::Runtime;
 
@@ -124,8 +124,8 @@ impl Fake {
         self.tell(|told| told.asked.iter().filter(|asked| asked.0 == path && asked.1 == status).count())
     }
 
-    pub(crate) fn connection(&self) -> Connection {
-        Connection::to(&self.url(), API_KEY).unwrap()
+    pub(crate) fn connection(&self) -> AuthorityConnection {
+        AuthorityConnection::to(&self.url(), API_KEY).unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -133,7 +133,7 @@ impl Fake {
     }
 
     /// A verifier that has heard it.
-    pub(crate) async fn followed(&self, verifier: &Verifier) -> Follower {
+    pub(crate) async fn followed(&self, verifier: &Verifier) -> FeedFollower {
         let follower = verifier.follow(self.connection());
         tokio::time::timeout(PATIENCE, verifier.ready()).await.expect("it gets ready");
         follower

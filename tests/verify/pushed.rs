@@ -14,7 +14,7 @@ use std::{
 use serde_json::json;
 use tenure::{
     clock::{pause, stopwatch},
-    verify::{Connection, Follower, Rejection, Verifier, VerifierConfig},
+    verify::{AuthorityConnection, FeedFollower, Rejection, Verifier, VerifierConfig},
 };
 
 use crate::{
@@ -58,10 +58,10 @@ impl Wire {
         Self { address, state }
     }
 
-    async fn followed(&self, real: &Real) -> (Verifier, Follower) {
+    async fn followed(&self, real: &Real) -> (Verifier, FeedFollower) {
         let verifier = Verifier::new(VerifierConfig::of("tenure")).unwrap();
         let url = format!("http://{}", self.address);
-        let follower = verifier.follow(Connection::to(&url, &real.key).unwrap());
+        let follower = verifier.follow(AuthorityConnection::to(&url, &real.key).unwrap());
         tokio::time::timeout(PATIENCE, verifier.ready()).await.expect("it gets ready");
         (verifier, follower)
     }

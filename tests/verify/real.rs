@@ -5,7 +5,7 @@ use std::{sync::mpsc, thread, time::Duration};
 use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
-    verify::{Connection, Follower, Introspection, Rejection, Verifier, VerifierConfig},
+    verify::{AuthorityConnection, FeedFollower, Introspection, Rejection, Verifier, VerifierConfig},
 };
 
 use crate::{
@@ -44,12 +44,12 @@ impl Real {
         format!("http://{}", self.server.address())
     }
 
-    pub(crate) fn connection(&self) -> Connection {
-        Connection::to(&self.url(), &self.key).unwrap()
+    pub(crate) fn connection(&self) -> AuthorityConnection {
+        AuthorityConnection::to(&self.url(), &self.key).unwrap()
     }
 
     /// A verifier that has heard it.
-    pub(crate) async fn followed(&self, rules: VerifierConfig) -> (Verifier, Follower) {
+    pub(crate) async fn followed(&self, rules: VerifierConfig) -> (Verifier, FeedFollower) {
         let verifier = Verifier::new(rules).unwrap();
         let follower = verifier.follow(self.connection());
         tokio::time::timeout(PATIENCE, verifier.ready()).await.expect("it gets ready");

@@ -6,16 +6,16 @@ use std::{convert::Infallible, path::Path};
 use tenure::{
     core::{WebhookId, webhook::WebhookFormat},
     entropy,
-    node::{Node, Options},
-    notify::webhooks::{CreationError, Destination, Recorded},
+    node::{Node, NodeOptions},
+    notify::webhooks::{CreationError, RecordOutcome, WebhookDestination},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-type Fate = Recorded<(), &'static str>;
+type Fate = RecordOutcome<(), &'static str>;
 
-fn destination() -> Destination {
-    Destination::new("https://hooks.example/x", SECRET, WebhookFormat::Standard, false).ok().unwrap()
+fn destination() -> WebhookDestination {
+    WebhookDestination::new("https://hooks.example/x", SECRET, WebhookFormat::Standard, false).ok().unwrap()
 }
 
 /// Asks for a webhook whose event has this fate, and says its id and whether it was granted.
@@ -30,7 +30,7 @@ fn has_file(data: &Path, id: WebhookId) -> bool {
 }
 
 fn start(data: &Path) -> Node {
-    let node = Node::open(Options::new(data)).unwrap();
+    let node = Node::open(NodeOptions::new(data)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { node.webhooks.start() });
     node
@@ -39,12 +39,12 @@ fn start(data: &Path) -> Node {
 #[test]
 fn the_file_stays_only_where_an_event_may_name_it() {
     let data = tempfile::tempdir().unwrap();
-    let node = Node::open(Options::new(data.path())).unwrap();
+    let node = Node::open(NodeOptions::new(data.path())).unwrap();
     for (fate, is_granted, stays) in [
-        (Recorded::Now(()), true, true),
-        (Recorded::Before(()), true, false),
-        (Recorded::Not("refused"), false, false),
-        (Recorded::Unknown("the log stopped"), false, true),
+        (RecordOutcome::Now(()), true, true),
+        (RecordOutcome::Before(()), true, false),
+        (RecordOutcome::Not("refused"), false, false),
+        (RecordOutcome::Unknown("the log stopped"), false, true),
     ] {
         let named = format!("{fate:?}");
         let (id, was_granted) = create(&node, fate);
@@ -57,7 +57,7 @@ fn the_file_stays_only_where_an_event_may_name_it() {
 fn a_file_without_an_event_is_removed_by_the_next_start() {
     let data = tempfile::tempdir().unwrap();
     let node = start(data.path());
-    let (id, _) = create(&node, Recorded::Unknown("a crash came before anything was recorded"));
+    let (id, _) = create(&node, RecordOutcome::Unknown("a crash came before anything was recorded"));
     assert!(has_file(data.path(), id));
     node.stop();
     let node = start(data.path());
@@ -68,7 +68,7 @@ fn a_file_without_an_event_is_removed_by_the_next_start() {
 #[test]
 fn nothing_is_recorded_of_a_webhook_whose_file_cannot_be_written() {
     let data = tempfile::tempdir().unwrap();
-    let node = Node::open(Options::new(data.path())).unwrap();
+    let node = Node::open(NodeOptions::new(data.path())).unwrap();
     std::fs::write(data.path().join("keys/webhooks"), "no folder").unwrap();
     let id = entropy::webhook_id(node.authority.entropy(), node.authority.now());
     let record = async { unreachable!("its file comes first") };

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::{
-    line::{End, hex},
+    line::{EndLine, hex},
     writer::ExportWriter,
 };
-use crate::transparency::compact_range::Range;
+use crate::transparency::compact_range::CompactRange;
 use tenure_core::Position;
 use tenure_log::{EventLog, LogError, RecordHash, StoredBytes, StoredCommit};
 
@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 
 /// The signed heads that go into an export, as C2SP notes.
 #[derive(Clone, Debug)]
-pub struct Signatures {
+pub struct ExportSignatures {
     /// The key by which they are checked, as a vkey.
     pub verifier_key: String,
     /// The head that vouches for the whole, and its size.
@@ -43,14 +43,14 @@ pub enum ExportError {
 
 /// The commits that an export holds: those with the events from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct ExportSpan {
     /// The first position; its commit comes whole.
     pub from: u64,
     /// The last position; its commit comes whole.
     pub to: u64,
 }
 
-impl Span {
+impl ExportSpan {
     /// What was asked for, within what the head covers.
     ///
     /// # Errors
@@ -75,12 +75,12 @@ impl Span {
 /// See [`ExportError`]. What was written until then is an unfinished export, and marks itself as one.
 pub fn export<W: Write>(
     log: &dyn EventLog,
-    span: Span,
-    heads: &Signatures,
+    span: ExportSpan,
+    heads: &ExportSignatures,
     out: W,
 ) -> Result<W, ExportError> {
-    let mut reading = Reading { log, at: Position::ZERO, page: Vec::new().into_iter() };
-    let mut range = Range::starting(0);
+    let mut reading = CommitReader { log, at: Position::ZERO, page: Vec::new().into_iter() };
+    let mut range = CompactRange::starting(0);
     let mut next = reading.next(heads.last.0)?;
     while let Some(commit) = next.take_if(|commit| commit.last() < span.from) {
         commit.append_to(&mut range);
@@ -102,13 +102,13 @@ pub fn export<W: Write>(
         }
         next = reading.next(heads.last.0)?;
     }
-    let mut behind = Range::starting(to);
+    let mut behind = CompactRange::starting(to);
     while let Some(commit) = next {
         commit.append_to(&mut behind);
         next = reading.next(heads.last.0)?;
     }
     let after = behind.hashes().map(in_hex).collect();
-    Ok(writer.end(&End { to, after, head: heads.last.1.clone() })?)
+    Ok(writer.end(&EndLine { to, after, head: heads.last.1.clone() })?)
 }
 
 fn in_hex(hash: [u8; 32]) -> String {
@@ -116,20 +116,20 @@ fn in_hex(hash: [u8; 32]) -> String {
 }
 
 /// A log on its way, commit by commit.
-struct Reading<'l> {
+struct CommitReader<'l> {
     log: &'l dyn EventLog,
     at: Position,
     page: std::vec::IntoIter<StoredBytes>,
 }
 
-struct Hashed {
+struct HashedCommit {
     stored: StoredBytes,
     hashes: Vec<RecordHash>,
 }
 
-impl Reading<'_> {
+impl CommitReader<'_> {
     /// The next commit that the head covers.
-    fn next(&mut self, size: u64) -> Result<Option<Hashed>, LogError> {
+    fn next(&mut self, size: u64) -> Result<Option<HashedCommit>, LogError> {
         if self.at.0 >= size {
             return Ok(None);
         }
@@ -143,16 +143,16 @@ impl Reading<'_> {
         let decoded =
             decoded.map_err(|error| LogError::Corrupt { position: stored.first, why: error.to_string() })?;
         self.at = decoded.last();
-        Ok(Some(Hashed { stored, hashes: decoded.record_hashes }))
+        Ok(Some(HashedCommit { stored, hashes: decoded.record_hashes }))
     }
 }
 
-impl Hashed {
+impl HashedCommit {
     fn last(&self) -> u64 {
         self.stored.first.0 + self.hashes.len() as u64 - 1
     }
 
-    fn append_to(&self, range: &mut Range) {
+    fn append_to(&self, range: &mut CompactRange) {
         self.hashes.iter().for_each(|hash| range.append(hash));
     }
 }

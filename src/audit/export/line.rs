@@ -14,7 +14,7 @@ pub(crate) const LONGEST_LINE: usize = MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYT
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Begin {
+pub struct BeginLine {
     /// Name and version of the format.
     pub format: String,
     /// The position of the first event in it.
@@ -37,7 +37,7 @@ pub(crate) struct HeadLine {
 /// The last line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct End {
+pub struct EndLine {
     /// The position of the last event in it.
     pub to: u64,
     /// Stands for the events behind it, up to the head's size, as `before` does for those in front.
@@ -47,10 +47,10 @@ pub struct End {
 }
 
 /// One line, read.
-pub(crate) enum Line<'l> {
+pub(crate) enum ExportLine<'l> {
     Commit(CommitLine<'l>),
     Head(HeadLine),
-    End(End),
+    End(EndLine),
 }
 
 /// A commit as it stands in its line.
@@ -64,7 +64,7 @@ pub(crate) struct CommitLine<'l> {
 const DIGITS: usize = 64;
 const BETWEEN: &[u8] = b"\",\"";
 
-impl Begin {
+impl BeginLine {
     /// Of a history from this position on.
     pub(crate) fn new(from: u64, before: Vec<String>, verifier_key: Option<String>) -> Self {
         Self { format: FORMAT.to_owned(), from, before, verifier_key }
@@ -81,7 +81,7 @@ impl Begin {
     }
 }
 
-impl<'l> Line<'l> {
+impl<'l> ExportLine<'l> {
     /// Reads a line after the first; `None` unless it is a line of an export in its one spelling.
     pub(crate) fn read(line: &'l [u8]) -> Option<Self> {
         if line.starts_with(b"{\"first\":") {
@@ -242,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_line_with_a_space_or_a_field_more_is_none_of_ours() {
-        let end = End { to: 7, after: vec![], head: "n".into() };
+        let end = EndLine { to: 7, after: vec![], head: "n".into() };
         let mut line = Vec::new();
         write_line(&mut line, &end);
         line.pop();
-        assert!(matches!(Line::read(&line), Some(Line::End(read)) if read == end));
+        assert!(matches!(ExportLine::read(&line), Some(ExportLine::End(read)) if read == end));
         let text = String::from_utf8(line).unwrap();
         for other in [text.replace(',', ", "), text.replace('}', ",\"x\":1}"), text.replace('7', "07")] {
-            assert!(Line::read(other.as_bytes()).is_none(), "{other}");
+            assert!(ExportLine::read(other.as_bytes()).is_none(), "{other}");
         }
     }
 }

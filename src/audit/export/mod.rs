@@ -17,10 +17,10 @@ mod exporter;
 mod line;
 mod writer;
 
-pub use exporter::{ExportError, Signatures, Span, export};
+pub use exporter::{ExportError, ExportSignatures, ExportSpan, export};
 pub use line::from_hex;
-pub use line::{Begin, End};
-pub(crate) use line::{CommitLine, LONGEST_LINE, Line};
+pub use line::{BeginLine, EndLine};
+pub(crate) use line::{CommitLine, ExportLine, LONGEST_LINE};
 pub use writer::ExportWriter;
 
 /// The name and version in the first line.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::line::{Begin, End, HeadLine, write_commit, write_line};
+use super::line::{BeginLine, EndLine, HeadLine, write_commit, write_line};
 use tenure_core::Position;
 use tenure_log::{RecordHash, StoredBytes, StoredCommit};
 
@@ -31,7 +31,7 @@ impl<W: Write> ExportWriter<W> {
         verifier_key: Option<String>,
     ) -> io::Result<Self> {
         let mut writer = Self { out, line: Vec::new() };
-        write_line(&mut writer.line, &Begin::new(from, before, verifier_key));
+        write_line(&mut writer.line, &BeginLine::new(from, before, verifier_key));
         writer.flush_line()?;
         Ok(writer)
     }
@@ -58,7 +58,7 @@ impl<W: Write> ExportWriter<W> {
     }
 
     /// Ends the export with the head that vouches for all; `after` stands for the events behind the last one.
-    pub fn end(mut self, end: &End) -> io::Result<W> {
+    pub fn end(mut self, end: &EndLine) -> io::Result<W> {
         write_line(&mut self.line, end);
         self.flush_line()?;
         self.out.flush()?;

@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::view::SessionState;
-use tenure_core::{Timestamp, state::State, subject::Subject};
+use tenure_core::{Timestamp, state::AuthorityState, subject::Subject};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Difference {
+pub struct FieldDifference {
     /// `policy`, `credential`, `subject` or `session`.
     pub what: &'static str,
     /// Its name; `None` for the policy.
@@ -25,11 +25,14 @@ pub struct Difference {
 }
 
 /// What a thing is, member by member.
-type Members = Map<String, Value>;
+type JsonMembers = Map<String, Value>;
 
 /// All differences between two states of one history, each judged at its moment; the earlier one first.
-pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> Vec<Difference> {
-    let [before, after] = [earlier, later].map(|(state, at)| ComparedThings { state, at });
+pub fn differences(
+    earlier: (&AuthorityState, Timestamp),
+    later: (&AuthorityState, Timestamp),
+) -> Vec<FieldDifference> {
+    let [before, after] = [earlier, later].map(|(state, at)| ComparableState { state, at });
     let mut found = Vec::new();
     compare("policy", None, before.policy().as_ref(), after.policy().as_ref(), &mut found);
     for id in after.state.system.credentials.keys() {
@@ -61,17 +64,17 @@ pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> 
     found
 }
 
-struct ComparedThings<'s> {
-    state: &'s State,
+struct ComparableState<'s> {
+    state: &'s AuthorityState,
     at: Timestamp,
 }
 
-impl ComparedThings<'_> {
-    fn policy(&self) -> Option<Members> {
+impl ComparableState<'_> {
+    fn policy(&self) -> Option<JsonMembers> {
         self.state.system.policy.as_ref().map(members)
     }
 
-    fn credential(&self, id: &tenure_core::CredentialId) -> Option<Members> {
+    fn credential(&self, id: &tenure_core::CredentialId) -> Option<JsonMembers> {
         let credential = self.state.system.credentials.get(id)?;
         Some(object(json!({
             "role": credential.role, "ownerId": credential.owner_id,
@@ -79,7 +82,7 @@ impl ComparedThings<'_> {
         })))
     }
 
-    fn subject(&self, subject: &Subject) -> Members {
+    fn subject(&self, subject: &Subject) -> JsonMembers {
         let mut members = profile(subject);
         let suspension = subject.suspension_at(self.at);
         let told = suspension.map(|known| json!({ "at": known.at, "by": known.by, "until": known.until }));
@@ -87,7 +90,7 @@ impl ComparedThings<'_> {
         members
     }
 
-    fn session(&self, subject: Option<&Subject>, id: tenure_core::SessionId) -> Option<Members> {
+    fn session(&self, subject: Option<&Subject>, id: tenure_core::SessionId) -> Option<JsonMembers> {
         let subject = subject?;
         let state = SessionState::of(self.state, subject, subject.session(id)?, self.at);
         let mut members = members(&state);
@@ -99,23 +102,23 @@ impl ComparedThings<'_> {
     }
 }
 
-fn profile(subject: &Subject) -> Members {
-    let mut members = subject.profile().map_or_else(Members::new, members);
+fn profile(subject: &Subject) -> JsonMembers {
+    let mut members = subject.profile().map_or_else(JsonMembers::new, members);
     if let Some(registration) = &subject.registration {
         members.insert("createdAt".into(), json!(registration.created_at));
     }
     members
 }
 
-fn members(thing: &impl Serialize) -> Members {
+fn members(thing: &impl Serialize) -> JsonMembers {
     object(serde_json::to_value(thing).expect("our own documents are always JSON"))
 }
 
-fn object(value: Value) -> Members {
+fn object(value: Value) -> JsonMembers {
     match value {
         Value::Object(members) => members,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Members::new()
+            JsonMembers::new()
         }
     }
 }
@@ -123,20 +126,20 @@ fn object(value: Value) -> Members {
 fn compare(
     what: &'static str,
     id: Option<String>,
-    before: Option<&Members>,
-    after: Option<&Members>,
-    found: &mut Vec<Difference>,
+    before: Option<&JsonMembers>,
+    after: Option<&JsonMembers>,
+    found: &mut Vec<FieldDifference>,
 ) {
     match (before, after) {
         (None, Some(after)) => {
             let after = Value::Object(after.clone());
-            found.push(Difference { what, id, field: "new".into(), before: Value::Null, after });
+            found.push(FieldDifference { what, id, field: "new".into(), before: Value::Null, after });
         }
         (Some(before), Some(after)) => {
             for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
                 let before = before.get(name).cloned().unwrap_or_default();
                 let (id, after) = (id.clone(), value.clone());
-                found.push(Difference { what, id, field: name.clone(), before, after });
+                found.push(FieldDifference { what, id, field: name.clone(), before, after });
             }
         }
         // Nothing that was recorded goes away.

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use self::view::SessionState;
 use tenure_core::{
-    Policy, Position, SubjectId, Timestamp, evolve::IllegalEvent, scope::Scope, session::Status, state::State,
+    Policy, Position, SubjectId, Timestamp, evolve::IllegalEvent, scope::FoldScope, session::SessionStatus,
+    state::AuthorityState,
 };
 use tenure_log::StoredCommit;
 
@@ -26,21 +27,21 @@ pub enum ReplayEnd {
 
 /// A replay on its way.
 #[derive(Clone, Debug)]
-pub struct Replay {
+pub struct HistoryReplay {
     until: ReplayEnd,
-    state: State,
+    state: AuthorityState,
 }
 
-impl Replay {
+impl HistoryReplay {
     /// Of nothing yet.
     pub fn new(until: ReplayEnd) -> Self {
-        Self { until, state: State::default() }
+        Self { until, state: AuthorityState::default() }
     }
 
     /// Of one subject alone, to be shown the commits that say something of it. The limits in force are given: what set
     /// them is not among those.
     pub fn of_subject(id: SubjectId, policy: Option<Policy>, until: ReplayEnd) -> Self {
-        let mut state = State::of(Scope::Subject(id));
+        let mut state = AuthorityState::of(FoldScope::Subject(id));
         state.system.policy = policy;
         Self { until, state }
     }
@@ -62,14 +63,14 @@ impl Replay {
         self.add_telling(stored, &mut |_, _| ())
     }
 
-    /// Like [`Replay::add`], but reports each event, with the state before it, before applying it.
+    /// Like [`HistoryReplay::add`], but reports each event, with the state before it, before applying it.
     ///
     /// # Errors
     /// As `add`.
     pub fn add_telling(
         &mut self,
         stored: &StoredCommit,
-        tell: &mut dyn FnMut(&State, Step<'_>),
+        tell: &mut dyn FnMut(&AuthorityState, ReplayStep<'_>),
     ) -> Result<ControlFlow<()>, IllegalEvent> {
         if let ReplayEnd::Time(last) = self.until
             && stored.commit.recorded_at > last
@@ -82,14 +83,14 @@ impl Replay {
             {
                 return Ok(ControlFlow::Break(()));
             }
-            tell(&self.state, Step { stored, index, position });
+            tell(&self.state, ReplayStep { stored, index, position });
             self.state.apply_part(stored.first, &stored.commit, index..index + 1)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
     /// What the facts so far say.
-    pub const fn state(&self) -> &State {
+    pub const fn state(&self) -> &AuthorityState {
         &self.state
     }
 
@@ -102,14 +103,14 @@ impl Replay {
     }
 
     /// What it comes to.
-    pub fn outcome(&self) -> Outcome {
-        Outcome::of(&self.state, self.moment())
+    pub fn outcome(&self) -> ReplaySummary {
+        ReplaySummary::of(&self.state, self.moment())
     }
 }
 
 /// One event of a commit.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'s> {
+pub struct ReplayStep<'s> {
     /// Its commit.
     pub stored: &'s StoredCommit,
     /// Which of the commit's events it is.
@@ -121,7 +122,7 @@ pub struct Step<'s> {
 /// A state in figures.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Outcome {
+pub struct ReplaySummary {
     /// The last position that it reflects.
     pub as_of_position: Position,
     /// The moment at which expiry is judged.
@@ -142,32 +143,33 @@ pub struct Outcome {
     pub policy: Option<Policy>,
 }
 
-impl Outcome {
+impl ReplaySummary {
     /// Of this state at this moment.
-    pub fn of(state: &State, at: Timestamp) -> Self {
+    pub fn of(state: &AuthorityState, at: Timestamp) -> Self {
         let sessions = || state.subjects.values().flat_map(|subject| &subject.sessions);
-        let count = |status: Status| sessions().filter(|session| session.status(at) == status).count() as u64;
+        let count =
+            |status: SessionStatus| sessions().filter(|session| session.status(at) == status).count() as u64;
         Self {
             as_of_position: state.position,
             as_of_time: at,
             state_digest: digest(state),
             subjects: state.subjects.len() as u64,
             credentials: state.system.credentials.len() as u64,
-            active: count(Status::Active),
-            expired: count(Status::Expired),
-            revoked: count(Status::Revoked),
+            active: count(SessionStatus::Active),
+            expired: count(SessionStatus::Expired),
+            revoked: count(SessionStatus::Revoked),
             policy: state.system.policy.clone(),
         }
     }
 }
 
 /// BLAKE3 of the state's canonical bytes, in hex.
-pub fn digest(state: &State) -> String {
+pub fn digest(state: &AuthorityState) -> String {
     blake3::hash(&state.to_bytes()).to_hex().to_string()
 }
 
 /// The sessions of a state with one of these statuses, newest first; all when it is none.
-pub fn sessions(state: &State, status: Option<Status>, at: Timestamp) -> Vec<SessionState> {
+pub fn sessions(state: &AuthorityState, status: Option<SessionStatus>, at: Timestamp) -> Vec<SessionState> {
     let all = state
         .subjects
         .values()

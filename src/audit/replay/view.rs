@@ -6,10 +6,10 @@ use serde::Serialize;
 use tenure_core::{
     OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
     budget::{Constraints, Usage},
-    event::Trigger,
+    event::EndTrigger,
     policy::OnReuse,
-    session::{Session, Status},
-    state::State,
+    session::{Session, SessionStatus},
+    state::AuthorityState,
     subject::Subject,
 };
 
@@ -26,7 +26,7 @@ pub struct SessionState {
     /// How it is kept alive: `fixed` or `sliding`.
     pub mode: &'static str,
     /// What it is at that moment.
-    pub status: Status,
+    pub status: SessionStatus,
     /// How often it was renewed.
     pub renewal_count: u32,
     /// How often it may be.
@@ -54,7 +54,7 @@ pub struct SessionState {
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
     /// What ended it.
-    pub revoked_trigger: Option<Trigger>,
+    pub revoked_trigger: Option<EndTrigger>,
     /// What it may be used for.
     pub scopes: Vec<String>,
     /// The limits on its use.
@@ -72,7 +72,7 @@ pub struct SessionState {
 
 impl SessionState {
     /// A session of a subject, both of this state, at a moment.
-    pub fn of(state: &State, subject: &Subject, session: &Session, at: Timestamp) -> Self {
+    pub fn of(state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> Self {
         let revocation = session.revocation.as_deref();
         let setting = state.system.policy.as_ref().map(|policy| policy.on_reuse);
         Self {

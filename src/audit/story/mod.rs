@@ -9,11 +9,11 @@ mod telling;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::replay::{Replay, Step};
+use super::replay::{HistoryReplay, ReplayStep};
 use crate::replay::view::SessionState;
 use tenure_core::{
-    Actor, EventId, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp, event::Event,
-    session::Session, state::State,
+    Actor, EventId, EventKind, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
+    event::Event, session::Session, state::AuthorityState,
 };
 
 /// A story so far.
@@ -21,14 +21,14 @@ use tenure_core::{
 pub struct Narrator {
     session: SessionId,
     subject: Option<SubjectId>,
-    chapters: Vec<Chapter>,
+    chapters: Vec<StoryEntry>,
     reasons: Vec<GivenReason>,
-    live: Live,
+    live: LiveDetails,
 }
 
 /// What a running server knows of a session, and no export says.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct LiveDetails {
     /// The text of the reason with which it was ended.
     pub reason: Option<String>,
     /// When it was last used; that may not be recorded yet.
@@ -51,7 +51,7 @@ struct GivenReason {
 /// One fact about the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Chapter {
+pub struct StoryEntry {
     /// Where it stands.
     pub position: Position,
     /// Its name.
@@ -67,13 +67,13 @@ pub struct Chapter {
     /// What happened.
     pub words: String,
     /// Of a refusal: the rule, and the numbers that decided it.
-    pub because: Option<Reason>,
+    pub because: Option<RefusalReason>,
 }
 
 /// Why something was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Reason {
+pub struct RefusalReason {
     /// The rule, in words.
     pub rule: &'static str,
     /// The code that the caller got; `None` for a veto.
@@ -88,11 +88,11 @@ pub struct Reason {
 /// A complete story.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Story {
+pub struct SessionStory {
     /// The session at the end of the story.
     pub session: SessionState,
     /// What happened, in order.
-    pub chapters: Vec<Chapter>,
+    pub chapters: Vec<StoryEntry>,
     /// What could happen next, in words.
     pub next: Vec<String>,
 }
@@ -100,19 +100,19 @@ pub struct Story {
 impl Narrator {
     /// Of this session.
     pub const fn of(session: SessionId) -> Self {
-        let live = Live { reason: None, last_seen_at: None };
+        let live = LiveDetails { reason: None, last_seen_at: None };
         Self { session, subject: None, chapters: Vec::new(), reasons: Vec::new(), live }
     }
 
     /// Further remarks.
-    pub fn know(&mut self, live: Live) {
+    pub fn know(&mut self, live: LiveDetails) {
         self.live = live;
     }
 
-    /// Listens to a [`Replay`]: an event, and the state before it.
-    pub fn hear(&mut self, before: &State, step: Step<'_>) {
+    /// Listens to a [`HistoryReplay`]: an event, and the state before it.
+    pub fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let event = &step.stored.commit.events[step.index];
-        if let (Event::Subject(SubjectEvent::SessionCreated(created)), Stream::Subject(subject)) =
+        if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
             (event, &step.stored.commit.stream)
             && created.session_id == self.session
         {
@@ -125,14 +125,14 @@ impl Narrator {
         self.chapters.push(chapter(step, words, because));
     }
 
-    fn hear_reason(&mut self, event: &Event, step: Step<'_>) {
+    fn hear_reason(&mut self, event: &Event, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
         if event.kind() == EventKind::SubjectErased {
             for reason in self.reasons.iter_mut().filter(|reason| reason.is_own) {
                 reason.erased_at.get_or_insert(commit.recorded_at);
             }
         } else if event.texts().iter().any(|(name, text)| *name == "reason" && text.is_some()) {
-            let is_own = commit.stream != Stream::System;
+            let is_own = commit.stream != StreamId::System;
             let is_of_end = !matches!(event.kind(), EventKind::SubjectSuspended | EventKind::SubjectResumed);
             let chapter = self.chapters.len();
             self.reasons.push(GivenReason { chapter, is_own, is_of_end, erased_at: None });
@@ -152,7 +152,7 @@ impl Narrator {
     }
 
     /// The story up to where the replay stands; `None` for an unknown session.
-    pub fn end(mut self, replay: &Replay) -> Option<Story> {
+    pub fn end(mut self, replay: &HistoryReplay) -> Option<SessionStory> {
         self.tell_reasons();
         let state = replay.state();
         let subject = state.subjects.get(&self.subject?)?;
@@ -160,7 +160,7 @@ impl Narrator {
         let at = replay.moment();
         let used = self.live.last_seen_at.and_then(|seen_at| with_use(session, seen_at, at));
         let session = used.as_ref().unwrap_or(session);
-        Some(Story {
+        Some(SessionStory {
             session: SessionState::of(state, subject, session, at),
             chapters: self.chapters,
             next: next::possible(subject, session, state.system.policy.as_ref(), at),
@@ -174,9 +174,9 @@ fn with_use(session: &Session, seen_at: Timestamp, at: Timestamp) -> Option<Sess
     is_later.then(|| session.seen_unrecorded(seen_at))
 }
 
-fn chapter(step: Step<'_>, words: String, because: Option<Reason>) -> Chapter {
+fn chapter(step: ReplayStep<'_>, words: String, because: Option<RefusalReason>) -> StoryEntry {
     let commit = &step.stored.commit;
-    Chapter {
+    StoryEntry {
         position: step.position,
         event_id: commit.id.event(u16::try_from(step.index).expect("a commit has fewer than 65 536 events")),
         recorded_at: commit.recorded_at,

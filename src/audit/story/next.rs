@@ -5,11 +5,11 @@ use tenure_core::{
     Policy, Timestamp,
     command::{Command, RenewSession},
     decide::decide,
-    observed::Observed,
+    observed::Observation,
     refusal::Refusal,
-    session::{Session, Status},
+    session::{Session, SessionStatus},
     subject::Subject,
-    suspension::Suspension,
+    suspension::SubjectSuspension,
 };
 
 /// What could happen at this moment, in words.
@@ -21,15 +21,15 @@ pub(super) fn possible(
 ) -> Vec<String> {
     let suspension = subject.suspension_at(at);
     match session.status(at) {
-        Status::Revoked => vec![format!(
+        SessionStatus::Revoked => vec![format!(
             "Nothing: it was ended, no token of it works, and nothing revives it. {}",
             another(suspension)
         )],
-        Status::Expired => vec![
+        SessionStatus::Expired => vec![
             format!("No token of it works since {}, and a renewal comes too late.", session.ends_at()),
             format!("It may still be revoked, for the record. {}", another(suspension)),
         ],
-        Status::Active => {
+        SessionStatus::Active => {
             let ends = period(session, suspension, at);
             let idle = session.idle_end().map(|end| {
                 format!("Without use it ends at {end}, in {}; each use puts that off.", between(at, end))
@@ -51,7 +51,7 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
         key_digest: None,
         jitter: 0,
     });
-    match decide(policy, subject, &command, &Observed::default(), at).map_err(|refused| refused.refusal) {
+    match decide(policy, subject, &command, &Observation::default(), at).map_err(|refused| refused.refusal) {
         Ok(_) => {
             let left = session.renewals_left();
             format!(
@@ -78,7 +78,7 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
 }
 
 /// Until when its token works; a suspension does not stop the clock, and its token does not work meanwhile.
-fn period(session: &Session, suspension: Option<&Suspension>, at: Timestamp) -> String {
+fn period(session: &Session, suspension: Option<&SubjectSuspension>, at: Timestamp) -> String {
     let (end, left) = (session.expires_at, between(at, session.expires_at));
     if suspension.is_some() {
         format!("Its period ends at {end}, in {left}, unless it is ended before.")
@@ -88,19 +88,19 @@ fn period(session: &Session, suspension: Option<&Suspension>, at: Timestamp) -> 
 }
 
 /// Whether its subject may be given another session.
-fn another(suspension: Option<&Suspension>) -> String {
+fn another(suspension: Option<&SubjectSuspension>) -> String {
     match suspension {
         None => "Its subject may be given a new session.".to_owned(),
         Some(suspension) => format!("Its subject is given no session until {}.", end_of(suspension)),
     }
 }
 
-fn suspended(suspension: &Suspension) -> String {
+fn suspended(suspension: &SubjectSuspension) -> String {
     let end = end_of(suspension);
     format!("Its subject is suspended since {}: no token of it works until {end}.", suspension.at)
 }
 
-fn end_of(suspension: &Suspension) -> String {
+fn end_of(suspension: &SubjectSuspension) -> String {
     suspension.until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string())
 }
 

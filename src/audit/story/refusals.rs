@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Reason,
+    RefusalReason,
     lasting::{between, seconds},
 };
 use tenure_core::{
@@ -11,10 +11,10 @@ use tenure_core::{
     command::{Command, RenewSession},
     decide::decide,
     event::{RejectionCause, RejectionCode, RenewalRejected},
-    observed::Observed,
+    observed::Observation,
     refusal::Refusal,
     session::Session,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 
@@ -23,10 +23,10 @@ pub(super) fn told(
     event: &RenewalRejected,
     subject: &Subject,
     session: &Session,
-    before: &State,
+    before: &AuthorityState,
     at: Timestamp,
     whom: &str,
-) -> (String, Reason) {
+) -> (String, RefusalReason) {
     match (event.cause, event.code) {
         (RejectionCause::Policy, Some(code)) => {
             by_rule(code, event.contested, session, at, confirmed(code, subject, session, before, at))
@@ -41,7 +41,7 @@ fn by_rule(
     session: &Session,
     at: Timestamp,
     confirmed: Option<bool>,
-) -> (String, Reason) {
+) -> (String, RefusalReason) {
     let (rule, words, numbers) = match code {
         RejectionCode::SessionRenewalMismatch => mismatch(session, contested),
         RejectionCode::TokenExpired => expired(session, at),
@@ -50,13 +50,13 @@ fn by_rule(
         RejectionCode::SessionAbsoluteLifetimeExceeded => absolute(session),
         RejectionCode::RenewalTooEarly => too_early(session, at),
     };
-    let reason = Reason { rule, code: Some(json!(code)), numbers: object(numbers), confirmed };
+    let reason = RefusalReason { rule, code: Some(json!(code)), numbers: object(numbers), confirmed };
     (format!("A renewal was refused: {words}."), reason)
 }
 
-type Told = (&'static str, String, Value);
+type ReasonParts = (&'static str, String, Value);
 
-fn mismatch(session: &Session, contested: bool) -> Told {
+fn mismatch(session: &Session, contested: bool) -> ReasonParts {
     let generation = session.generation.0;
     let meaning = if contested {
         "; it had been replaced and came without the key of that renewal, so the session is contested: it ends when the \
@@ -76,7 +76,7 @@ fn mismatch(session: &Session, contested: bool) -> Told {
     )
 }
 
-fn expired(session: &Session, at: Timestamp) -> Told {
+fn expired(session: &Session, at: Timestamp) -> ReasonParts {
     (
         "row 5: the session must not have expired",
         format!("it had expired at {}, {} before", session.expires_at, between(session.expires_at, at)),
@@ -84,7 +84,7 @@ fn expired(session: &Session, at: Timestamp) -> Told {
     )
 }
 
-fn idle(session: &Session, at: Timestamp) -> Told {
+fn idle(session: &Session, at: Timestamp) -> ReasonParts {
     let seen_at = session.last_seen_at().unwrap_or(session.created_at);
     let timeout = session.terms.idle_timeout.unwrap_or(session.terms.ttl);
     (
@@ -98,7 +98,7 @@ fn idle(session: &Session, at: Timestamp) -> Told {
     )
 }
 
-fn spent(session: &Session) -> Told {
+fn spent(session: &Session) -> ReasonParts {
     let (count, most) = (session.renewal_count(), session.terms.max_renewals);
     (
         "row 6: there must be renewals left",
@@ -107,7 +107,7 @@ fn spent(session: &Session) -> Told {
     )
 }
 
-fn absolute(session: &Session) -> Told {
+fn absolute(session: &Session) -> ReasonParts {
     let end = session.absolute_expires_at();
     (
         "row 7: a renewal must be able to add time",
@@ -119,7 +119,7 @@ fn absolute(session: &Session) -> Told {
     )
 }
 
-fn too_early(session: &Session, at: Timestamp) -> Told {
+fn too_early(session: &Session, at: Timestamp) -> ReasonParts {
     let (start, earliest) = (session.period_start(), session.earliest_renewal());
     (
         "row 8: half of the period must have passed",
@@ -132,7 +132,7 @@ fn too_early(session: &Session, at: Timestamp) -> Told {
     )
 }
 
-fn vetoed(session: &Session, at: Timestamp, whom: &str) -> (String, Reason) {
+fn vetoed(session: &Session, at: Timestamp, whom: &str) -> (String, RefusalReason) {
     let renewed_at = session.renewed_at().unwrap_or(session.created_at);
     let window = session.terms.renewal_reject_window;
     let since = between(renewed_at, at);
@@ -144,7 +144,7 @@ fn vetoed(session: &Session, at: Timestamp, whom: &str) -> (String, Reason) {
     let numbers = json!({ "renewedAt": renewed_at, "vetoedAt": at, "renewalRejectWindow": window });
     let rule =
         "the owner may veto a renewal; the window says how long that is expected, not how long it is allowed";
-    (words, Reason { rule, code: None, numbers: object(numbers), confirmed: None })
+    (words, RefusalReason { rule, code: None, numbers: object(numbers), confirmed: None })
 }
 
 /// Asks the rules again. For a token of another generation it is not recorded which one was shown.
@@ -152,7 +152,7 @@ fn confirmed(
     code: RejectionCode,
     subject: &Subject,
     session: &Session,
-    before: &State,
+    before: &AuthorityState,
     at: Timestamp,
 ) -> Option<bool> {
     let policy = before.system.policy.as_ref()?;
@@ -166,7 +166,7 @@ fn confirmed(
     };
     let command = renewal(session, generation);
     let refusal =
-        decide(policy, subject, &Command::RenewSession(command), &Observed::default(), at).err()?.refusal;
+        decide(policy, subject, &Command::RenewSession(command), &Observation::default(), at).err()?.refusal;
     Some(matches!(
         (code, refusal),
         (RejectionCode::TokenExpired, Refusal::TokenExpired { .. })

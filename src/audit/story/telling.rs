@@ -1,39 +1,39 @@
 //! One event in words, as far as it is about the session.
 
 use super::{
-    Reason,
+    RefusalReason,
     lasting::{between, seconds},
     refusals,
 };
-use crate::replay::Step;
+use crate::replay::ReplayStep;
 use tenure_core::{
-    Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
-    bulk::{Bulk, end_of},
+    Generation, KeyUse, SessionId, SessionMode, StreamId, SubjectId, Timestamp,
+    bulk::{BulkRevocation, end_of},
+    commit::{ActorKind, EventMeta},
     event::{
-        Event, ExpiryCause, KeyRotated, Presented, Seen, SelectionRevoked, SessionCreated, SessionExpired,
-        SessionRefreshed, SessionRenewed, SessionRevoked, SubjectEvent, SubjectRegistered, SubjectResumed,
-        SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
+        EndTrigger, Event, ExpiryCause, KeyRotated, PresentedToken, SelectionRevoked, SessionCreated,
+        SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionSeen, SubjectEvent,
+        SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, UsageRecorded,
     },
-    keys::Retire,
-    record::{ActorKind, EventMeta},
+    keys::RetireMode,
     session::Session,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 
-type Told = (String, Option<Reason>);
+type Narration = (String, Option<RefusalReason>);
 
 /// What the event says about the session; `None` if it is about something else.
 pub(super) fn told(
     id: SessionId,
     holder: Option<&SubjectId>,
-    before: &State,
-    step: Step<'_>,
-) -> Option<Told> {
+    before: &AuthorityState,
+    step: ReplayStep<'_>,
+) -> Option<Narration> {
     let commit = &step.stored.commit;
     let holder = holder?;
-    let is_own_stream = commit.stream == Stream::Subject(holder.clone());
-    if !is_own_stream && commit.stream != Stream::System {
+    let is_own_stream = commit.stream == StreamId::Subject(holder.clone());
+    if !is_own_stream && commit.stream != StreamId::System {
         return None;
     }
     let subject = before.subjects.get(holder);
@@ -99,22 +99,22 @@ pub(super) fn told(
 /// What becomes of its tokens. Which of them its holder has is not recorded, only how long the last of them works.
 fn key_rotated(event: &KeyRotated, session: &Session, whom: &str) -> String {
     match (event.retire, event.retire_at) {
-        (Some(Retire::Now), _) => format!(
+        (Some(RetireMode::Now), _) => format!(
             "No token of it works any more: the key of session tokens was replaced by {whom}, and those before it \
              were retired at once. The session itself goes on until {}.",
             session.expires_at
         ),
-        (Some(Retire::Overlap), Some(over)) => format!(
+        (Some(RetireMode::Overlap), Some(over)) => format!(
             "The key of session tokens was replaced by {whom}: the token of its present period works until {}, \
              and its next one is sealed with the new key.",
             over.min(session.expires_at)
         ),
-        (Some(Retire::Overlap) | None, _) => "The key of session tokens came to be recorded.".to_owned(),
+        (Some(RetireMode::Overlap) | None, _) => "The key of session tokens came to be recorded.".to_owned(),
     }
 }
 
 /// Who caused the event.
-fn actor(step: Step<'_>) -> String {
+fn actor(step: ReplayStep<'_>) -> String {
     let actor = &step.stored.commit.actor;
     let kind = match actor.kind {
         ActorKind::Authority => "the authority itself",
@@ -135,8 +135,10 @@ fn created(event: &SessionCreated, holder: &SubjectId, at: Timestamp, whom: &str
     let scopes = if event.scopes.is_empty() { "no scopes".to_owned() } else { event.scopes.join(" ") };
     let idle = match (terms.mode, terms.idle_timeout) {
         (_, None) => String::new(),
-        (Mode::Fixed, Some(idle)) => format!(", at its end after {} without use", seconds(idle)),
-        (Mode::Sliding, Some(idle)) => format!(", sliding, at its end after {} without use", seconds(idle)),
+        (SessionMode::Fixed, Some(idle)) => format!(", at its end after {} without use", seconds(idle)),
+        (SessionMode::Sliding, Some(idle)) => {
+            format!(", sliding, at its end after {} without use", seconds(idle))
+        }
     };
     let limits = if event.constraints.is_some() { "; its use is constrained" } else { "" };
     format!(
@@ -191,7 +193,7 @@ fn refreshed(event: &SessionRefreshed) -> String {
     )
 }
 
-fn seen(marks: &[Seen], id: SessionId) -> Option<String> {
+fn seen(marks: &[SessionSeen], id: SessionId) -> Option<String> {
     let mark = marks.iter().find(|mark| mark.session_id == id)?;
     Some(format!("It had been used at {}.", mark.seen_at))
 }
@@ -216,7 +218,7 @@ fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str)
     format!("It was ended by {whom}, {lost}: {}.", trigger(event.trigger))
 }
 
-fn ended_with_others(matched: u32, why: Trigger, whom: &str) -> String {
+fn ended_with_others(matched: u32, why: EndTrigger, whom: &str) -> String {
     let others = match matched.saturating_sub(1) {
         0 => String::new(),
         1 => " together with one other".into(),
@@ -225,28 +227,28 @@ fn ended_with_others(matched: u32, why: Trigger, whom: &str) -> String {
     format!("It was ended{others} by {whom}: {}.", trigger(why))
 }
 
-const fn trigger(trigger: Trigger) -> &'static str {
+const fn trigger(trigger: EndTrigger) -> &'static str {
     match trigger {
-        Trigger::ManualRevoke => "it was revoked",
-        Trigger::RenewalRejected => "its owner vetoed its renewal",
-        Trigger::Own => "its own holder ended it",
-        Trigger::Evicted => "a newer session needed its place",
-        Trigger::TokenReuse => {
+        EndTrigger::ManualRevoke => "it was revoked",
+        EndTrigger::RenewalRejected => "its owner vetoed its renewal",
+        EndTrigger::Own => "its own holder ended it",
+        EndTrigger::Evicted => "a newer session needed its place",
+        EndTrigger::TokenReuse => {
             "a token that a renewal had replaced came back and the newer one was shown, so one of its two holders is a \
              thief"
         }
-        Trigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
-        Trigger::Bulk => "all sessions that a selection met were ended, whosever they were",
-        Trigger::Restore => "the authority was restored from a backup, and every session was ended",
+        EndTrigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
+        EndTrigger::Bulk => "all sessions that a selection met were ended, whosever they were",
+        EndTrigger::Restore => "the authority was restored from a backup, and every session was ended",
     }
 }
 
-fn is_selected(event: &SelectionRevoked, subject: &Subject, session: &Session, step: Step<'_>) -> bool {
+fn is_selected(event: &SelectionRevoked, subject: &Subject, session: &Session, step: ReplayStep<'_>) -> bool {
     let recorded = EventMeta { position: step.position, at: step.stored.commit.recorded_at };
-    end_of(&[Bulk::of(event, recorded)], subject, session).is_some()
+    end_of(&[BulkRevocation::of(event, recorded)], subject, session).is_some()
 }
 
-fn presented(marks: &[Presented], session: &Session) -> Option<String> {
+fn presented(marks: &[PresentedToken], session: &Session) -> Option<String> {
     let mark = marks.iter().find(|mark| mark.session_id == session.id)?;
     let generation = mark.generation;
     let meaning = if generation > Generation::FIRST {

@@ -1,7 +1,7 @@
 //! A part of the tree (RFC 6962, section 2.1) in few hashes: the roots of the full subtrees that cover the leaves
 //! from one to another.
 //!
-//! Of the leaves from 0 on they are what [`Tree`](tenure_log::Tree) keeps. Two neighbouring ranges join to one, so
+//! Of the leaves from 0 on they are what [`TreeEdge`](tenure_log::TreeEdge) keeps. Two neighbouring ranges join to one, so
 //! a history can be proved by a part of its records and the hashes of what is before and behind them.
 
 use tenure_log::{
@@ -11,7 +11,7 @@ use tenure_log::{
 
 /// The leaves `begin..end`, in the fewest full subtrees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct CompactRange {
     begin: u64,
     end: u64,
     subtrees: Vec<Subtree>,
@@ -26,7 +26,7 @@ struct Subtree {
     hash: [u8; 32],
 }
 
-impl Range {
+impl CompactRange {
     /// No leaf yet; the first one to be added is that of the record at position `begin + 1`.
     pub const fn starting(begin: u64) -> Self {
         Self { begin, end: begin, subtrees: Vec::new() }
@@ -104,20 +104,20 @@ fn level_at(at: u64, end: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenure_log::Tree;
+    use tenure_log::TreeEdge;
 
     fn record(n: u64) -> RecordHash {
         RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into())
     }
 
-    fn range(begin: u64, end: u64) -> Range {
-        let mut range = Range::starting(begin);
+    fn range(begin: u64, end: u64) -> CompactRange {
+        let mut range = CompactRange::starting(begin);
         (begin..end).for_each(|n| range.append(&record(n)));
         range
     }
 
-    fn tree(size: u64) -> Tree {
-        let mut tree = Tree::new();
+    fn tree(size: u64) -> TreeEdge {
+        let mut tree = TreeEdge::new();
         (0..size).for_each(|n| tree.append(&record(n)));
         tree
     }
@@ -136,7 +136,7 @@ mod tests {
         {
             let before: Vec<_> = range(0, from).hashes().collect();
             let behind: Vec<_> = range(to, size).hashes().collect();
-            let mut whole = Range::of(0, from, &before).unwrap();
+            let mut whole = CompactRange::of(0, from, &before).unwrap();
             (from..to).for_each(|n| whole.append(&record(n)));
             assert!(whole.join_hashes(size, &behind));
             assert_eq!(whole.root(), Some(tree(size).root()), "{from} {to} {size}");
@@ -146,9 +146,9 @@ mod tests {
     #[test]
     fn a_hash_too_many_or_too_few_is_refused() {
         let hashes: Vec<_> = range(3, 17).hashes().collect();
-        assert!(Range::of(3, 17, &hashes).is_some());
-        assert!(Range::of(3, 17, &hashes[1..]).is_none());
-        assert!(Range::of(3, 17, &[&hashes[..], &hashes[..1]].concat()).is_none());
-        assert!(Range::of(4, 4, &hashes[..1]).is_none());
+        assert!(CompactRange::of(3, 17, &hashes).is_some());
+        assert!(CompactRange::of(3, 17, &hashes[1..]).is_none());
+        assert!(CompactRange::of(3, 17, &[&hashes[..], &hashes[..1]].concat()).is_none());
+        assert!(CompactRange::of(4, 4, &hashes[..1]).is_none());
     }
 }

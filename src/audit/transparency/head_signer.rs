@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::heads::{HeadError, Heads};
+use super::heads::{HeadError, SignedHeads};
 use tenure_core::{Seconds, Timestamp};
 use tenure_protocol::clock::Clock;
 use tenure_threads::{
-    panics::Watch,
-    worker::{Stop, Worker},
+    panics::PanicWatch,
+    worker::{StopSignal, WorkerThread},
 };
 
 /// How often the thread looks; a head is signed early by up to this time rather than late.
@@ -17,16 +17,16 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Sees to it that whatever is recorded is under a signed head before `audit.head_interval` is over.
 pub struct HeadSigner {
-    duty: Arc<Duty>,
-    _worker: Worker,
+    duty: Arc<SigningJob>,
+    _worker: WorkerThread,
 }
 
-struct Duty {
-    heads: Arc<Heads>,
+struct SigningJob {
+    heads: Arc<SignedHeads>,
     clock: Arc<dyn Clock>,
     interval: Seconds,
     tried: Mutex<LastAttempt>,
-    watch: Watch,
+    watch: PanicWatch,
 }
 
 /// The last attempt.
@@ -41,17 +41,17 @@ impl HeadSigner {
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(heads: Arc<Heads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
+    pub fn start(heads: Arc<SignedHeads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
         let tried = Mutex::new(LastAttempt { at: clock.now(), failure: None });
-        let watch = Watch::over("the thread that signs heads");
-        let duty = Arc::new(Duty { heads, clock, interval, tried, watch });
+        let watch = PanicWatch::over("the thread that signs heads");
+        let duty = Arc::new(SigningJob { heads, clock, interval, tried, watch });
         let kept = Arc::clone(&duty);
-        let worker = Worker::start("tenure-heads", move |stop| kept.watch.run(|| kept.run(stop)))?;
+        let worker = WorkerThread::start("tenure-heads", move |stop| kept.watch.run(|| kept.run(stop)))?;
         Ok(Self { duty, _worker: worker })
     }
 
     /// The heads that it keeps.
-    pub fn heads(&self) -> &Heads {
+    pub fn heads(&self) -> &SignedHeads {
         &self.duty.heads
     }
 
@@ -66,8 +66,8 @@ impl HeadSigner {
     }
 }
 
-impl Duty {
-    fn run(&self, stop: &Stop) {
+impl SigningJob {
+    fn run(&self, stop: &StopSignal) {
         loop {
             self.sign_if_due();
             if stop.pause(TICK).is_break() {

@@ -21,7 +21,7 @@ use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
 use tenure_log::RootHash;
 
 use super::{checkpoint::SignedHead, key::VerifierKey, note::NoteError, trusted_heads::heads_in};
-use crate::verify::Verdict;
+use crate::verify::VerifiedExport;
 
 /// The file in the data directory.
 pub(crate) const FILE: &str = "head.note";
@@ -40,7 +40,7 @@ const TAIL: u64 = 64 * 1024;
 
 /// Why a kept head cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeptError {
+pub enum HeadStoreError {
     /// The operating system says no.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -85,13 +85,13 @@ pub enum KeptError {
     },
 }
 
-fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
-    |source| KeptError::Io { path: path.to_owned(), source }
+fn io(path: &Path) -> impl FnOnce(io::Error) -> HeadStoreError + '_ {
+    |source| HeadStoreError::Io { path: path.to_owned(), source }
 }
 
 /// The places in which each signed head is kept before it is shown.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct HeadStore {
     data: PathBuf,
     further: Option<PathBuf>,
     /// Whether heads of this log were appended to the further file before: then it is there, or something is wrong.
@@ -100,13 +100,13 @@ pub(crate) struct Kept {
     trailed: AtomicU64,
 }
 
-impl Kept {
+impl HeadStore {
     /// Looks whether the further file is where it is of use. Writes nothing.
-    pub(crate) fn new(data: &Path, further: Option<PathBuf>) -> Result<Self, KeptError> {
+    pub(crate) fn new(data: &Path, further: Option<PathBuf>) -> Result<Self, HeadStoreError> {
         if let Some(path) = &further {
             let directory = directory_of(path).canonicalize().map_err(io(path))?;
             if directory.starts_with(data.canonicalize().map_err(io(data))?) {
-                return Err(KeptError::Inside { path: path.clone() });
+                return Err(HeadStoreError::Inside { path: path.clone() });
             }
         }
         let mut kept =
@@ -116,7 +116,7 @@ impl Kept {
     }
 
     /// A further file that heads were appended to must still be there: the disk that it is on may not be mounted.
-    fn expect_further(&mut self) -> Result<(), KeptError> {
+    fn expect_further(&mut self) -> Result<(), HeadStoreError> {
         let Some(path) = &self.further else { return Ok(()) };
         let noted = self.data.join(FURTHER);
         let known = read_if_there(&noted).map_err(io(&noted))?;
@@ -124,7 +124,7 @@ impl Kept {
         let is_known = known.is_some_and(|known| known == place);
         let is_there = fs::metadata(path).is_ok_and(|file| file.len() > 0);
         if is_known && !is_there {
-            return Err(KeptError::Vanished { path: path.clone() });
+            return Err(HeadStoreError::Vanished { path: path.clone() });
         }
         self.has_further = is_known.into();
         Ok(())
@@ -135,7 +135,7 @@ impl Kept {
         &self,
         key: &VerifierKey,
         former: &[(String, Position)],
-    ) -> Result<Vec<(PathBuf, SignedHead)>, KeptError> {
+    ) -> Result<Vec<(PathBuf, SignedHead)>, HeadStoreError> {
         let own = self.data.join(FILE);
         let mut found = Vec::new();
         if let Some(note) = read_if_there(&own).map_err(io(&own))? {
@@ -148,7 +148,7 @@ impl Kept {
                 Some(note) => found.push((path.clone(), note)),
                 // One that was only ever appended to in earlier epochs.
                 None if former.iter().any(|(name, _)| last_note(&text, name).is_some()) => {}
-                None => return Err(KeptError::NoHead { path: path.clone() }),
+                None => return Err(HeadStoreError::NoHead { path: path.clone() }),
             }
         }
         let trail = self.data.join(TRAIL);
@@ -160,7 +160,7 @@ impl Kept {
         }
         let opened = found.into_iter().map(|(path, note)| match SignedHead::open(&note, key) {
             Ok(head) => Ok((path, head)),
-            Err(source) => Err(KeptError::Note { path, source }),
+            Err(source) => Err(HeadStoreError::Note { path, source }),
         });
         let opened: Vec<_> = opened.collect::<Result<_, _>>()?;
         let trailed = opened.iter().filter(|(path, _)| path.ends_with(TRAIL)).map(|(_, head)| head.size);
@@ -173,7 +173,7 @@ impl Kept {
     pub(crate) fn former(
         &self,
         former: &[(String, Position)],
-    ) -> Result<Vec<(PathBuf, u64, RootHash)>, KeptError> {
+    ) -> Result<Vec<(PathBuf, u64, RootHash)>, HeadStoreError> {
         let Some(path) = &self.further else { return Ok(vec![]) };
         let Some(text) = read_tail(path).map_err(io(path))? else { return Ok(vec![]) };
         let last = former.iter().filter_map(|(name, from)| {
@@ -184,14 +184,14 @@ impl Kept {
     }
 
     /// Keeps a head everywhere; it is durable when this returns.
-    pub(crate) fn keep(&self, head: &SignedHead) -> Result<(), KeptError> {
+    pub(crate) fn keep(&self, head: &SignedHead) -> Result<(), HeadStoreError> {
         let own = self.data.join(FILE);
         replace(&own, head.note()).map_err(io(&own))?;
         self.keep_further(head)?;
         self.keep_in_trail(head)
     }
 
-    fn keep_in_trail(&self, head: &SignedHead) -> Result<(), KeptError> {
+    fn keep_in_trail(&self, head: &SignedHead) -> Result<(), HeadStoreError> {
         let before = self.trailed.load(Ordering::Relaxed);
         if head.size < before + (before / PART).clamp(1, APART) {
             return Ok(());
@@ -203,7 +203,7 @@ impl Kept {
     }
 
     /// The heads of the trail, ascending, each size once.
-    pub(crate) fn trail(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, KeptError> {
+    pub(crate) fn trail(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, HeadStoreError> {
         let path = self.data.join(TRAIL);
         let text = read_if_there(&path).map_err(io(&path))?.unwrap_or_default();
         let mut heads = heads_in(&text, key);
@@ -212,7 +212,7 @@ impl Kept {
     }
 
     /// Keeps a head in the further file only.
-    pub(crate) fn keep_further(&self, head: &SignedHead) -> Result<(), KeptError> {
+    pub(crate) fn keep_further(&self, head: &SignedHead) -> Result<(), HeadStoreError> {
         let Some(path) = &self.further else { return Ok(()) };
         if self.has_further.load(Ordering::Relaxed) {
             // A new file here would hide that the one with all heads before is gone.
@@ -227,7 +227,7 @@ impl Kept {
 }
 
 /// Keeps the heads of a history that was imported, and the key that they were checked with.
-pub(crate) fn adopt(data: &Path, verdict: &Verdict) -> io::Result<()> {
+pub(crate) fn adopt(data: &Path, verdict: &VerifiedExport) -> io::Result<()> {
     for head in &verdict.earlier {
         append(&data.join(TRAIL), head.note())?;
     }
@@ -315,12 +315,12 @@ mod tests {
         SignedHead::sign(size, RootHash::from_bytes([7; 32]), &key())
     }
 
-    fn kept(dir: &Path) -> Kept {
+    fn kept(dir: &Path) -> HeadStore {
         fs::create_dir_all(dir.join("data")).unwrap();
-        Kept::new(&dir.join("data"), Some(dir.join("heads"))).unwrap()
+        HeadStore::new(&dir.join("data"), Some(dir.join("heads"))).unwrap()
     }
 
-    fn sizes(kept: &Kept) -> Vec<u64> {
+    fn sizes(kept: &HeadStore) -> Vec<u64> {
         kept.read(key().verifier(), &[]).unwrap().into_iter().map(|(_, head)| head.size).collect()
     }
 
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn the_trail_is_dense_where_the_history_is_short_and_goes_on_after_a_start() {
         let dir = tempfile::tempdir().unwrap();
-        let trail = |kept: &Kept| -> Vec<u64> {
+        let trail = |kept: &HeadStore| -> Vec<u64> {
             kept.trail(key().verifier()).unwrap().iter().map(|head| head.size).collect()
         };
         let kept_first = kept(dir.path());
@@ -406,9 +406,10 @@ mod tests {
     #[test]
     fn a_further_file_in_the_data_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let said = Kept::new(dir.path(), Some(dir.path().join("heads"))).unwrap_err().to_string();
+        let said = HeadStore::new(dir.path(), Some(dir.path().join("heads"))).unwrap_err().to_string();
         assert!(said.contains("must name a file outside"), "{said}");
-        let said = Kept::new(dir.path(), Some(dir.path().join("missing/heads"))).unwrap_err().to_string();
+        let said =
+            HeadStore::new(dir.path(), Some(dir.path().join("missing/heads"))).unwrap_err().to_string();
         assert!(said.contains("missing/heads: No such file"), "{said}");
     }
 }

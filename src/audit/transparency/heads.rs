@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 
 use super::{
     checkpoint::SignedHead,
-    head_store::{Kept, KeptError},
+    head_store::{HeadStore, HeadStoreError},
     key::{HeadKey, VerifierKey},
-    merkle_index::{Nodes, Unproved},
+    merkle_index::{MerkleIndex, ProofFailure},
     proof::{ProofError, verify_consistency},
 };
 use tenure_core::Position;
@@ -30,7 +30,7 @@ use tenure_log::{EventLog, RootHash, tree::no_leaves};
 pub enum HeadError {
     /// A kept head cannot be read or written.
     #[error(transparent)]
-    Kept(#[from] KeptError),
+    Kept(#[from] HeadStoreError),
     /// The log ends before a head that it has signed.
     #[error(
         "{path} has a signed head of {signed} events, but the log ends at position {head}: events from position \
@@ -71,7 +71,7 @@ pub enum HeadError {
     },
     /// The log could not be read for the proof.
     #[error(transparent)]
-    Unproved(#[from] Unproved),
+    Unproved(#[from] ProofFailure),
     /// The tree does not continue the last signed head.
     #[error("the events up to position {size} do not continue the signed head of {signed}: {source}")]
     Fork {
@@ -97,7 +97,7 @@ pub enum HeadError {
 }
 
 /// Where the nodes of one log tell each other their heads. One of them signs, the others compare and keep.
-pub trait Publication: Send + Sync {
+pub trait HeadPublication: Send + Sync {
     /// Whether this node signs now.
     fn signs(&self) -> bool;
 
@@ -110,7 +110,7 @@ pub trait Publication: Send + Sync {
 
 /// How a head of another node stands to the tree here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub enum HeadComparison {
     /// The tree here had this root at this size.
     Same,
     /// The tree here is not that large yet.
@@ -121,7 +121,7 @@ pub enum Comparison {
 
 /// What a log was called in earlier epochs.
 #[derive(Debug, Default)]
-pub struct Lineage {
+pub struct LogLineage {
     /// Each name, and the last position that its epoch shares with this history.
     pub former: Vec<(String, Position)>,
     /// The former key and the number of the epoch that begins now, when one does.
@@ -129,13 +129,13 @@ pub struct Lineage {
 }
 
 /// The signed heads of a log, newest last, with the means to sign the next.
-pub struct Heads {
+pub struct SignedHeads {
     key: HeadKey,
     log: Arc<dyn EventLog>,
-    nodes: Arc<Nodes>,
-    kept: Kept,
+    nodes: Arc<MerkleIndex>,
+    kept: HeadStore,
     /// The other nodes of the log, if it has several.
-    others: Option<Arc<dyn Publication>>,
+    others: Option<Arc<dyn HeadPublication>>,
     /// Held while a head is signed.
     signing: Mutex<()>,
     last: Mutex<SignedHead>,
@@ -146,7 +146,7 @@ pub struct Heads {
     stopped: OnceLock<String>,
 }
 
-impl Heads {
+impl SignedHeads {
     /// Compares the log with the last heads that it has signed, and signs the present one. With `must_be_kept`, there
     /// must be such a head in the data directory.
     ///
@@ -158,29 +158,29 @@ impl Heads {
         must_be_kept: bool,
         key: HeadKey,
         log: Arc<dyn EventLog>,
-        nodes: Arc<Nodes>,
+        nodes: Arc<MerkleIndex>,
     ) -> Result<Self, HeadError> {
-        let lineage = Lineage { former: vec![], begins: None };
+        let lineage = LogLineage { former: vec![], begins: None };
         Self::open_after(data, head_file, must_be_kept, key, &lineage, log, nodes)
     }
 
     /// The same, of a log that signed under other names in earlier epochs.
     ///
     /// # Errors
-    /// As [`Heads::open`].
+    /// As [`SignedHeads::open`].
     pub fn open_after(
         data: &Path,
         head_file: Option<PathBuf>,
         must_be_kept: bool,
         key: HeadKey,
-        lineage: &Lineage,
+        lineage: &LogLineage,
         log: Arc<dyn EventLog>,
-        nodes: Arc<Nodes>,
+        nodes: Arc<MerkleIndex>,
     ) -> Result<Self, HeadError> {
         if must_be_kept && !Self::is_kept_in(data) {
             return Err(HeadError::Gone { path: data.join(super::head_store::FILE) });
         }
-        let kept = Kept::new(data, head_file)?;
+        let kept = HeadStore::new(data, head_file)?;
         for (path, head) in kept.read(key.verifier(), &lineage.former)? {
             expect_continued(path, (head.size, head.root), &*log, &nodes)?;
         }
@@ -212,17 +212,17 @@ impl Heads {
     /// The same, of a log that several nodes have: nothing is signed before this node is the one that signs.
     ///
     /// # Errors
-    /// As [`Heads::open`].
+    /// As [`SignedHeads::open`].
     pub fn open_shared(
         data: &Path,
         head_file: Option<PathBuf>,
         key: HeadKey,
-        lineage: &Lineage,
+        lineage: &LogLineage,
         log: Arc<dyn EventLog>,
-        nodes: Arc<Nodes>,
-        others: Arc<dyn Publication>,
+        nodes: Arc<MerkleIndex>,
+        others: Arc<dyn HeadPublication>,
     ) -> Result<Self, HeadError> {
-        let kept = Kept::new(data, head_file)?;
+        let kept = HeadStore::new(data, head_file)?;
         // Of no events: that is a beginning of every log.
         let mut last = SignedHead::sign(0, no_leaves(), &key);
         for (path, head) in kept.read(key.verifier(), &lineage.former)? {
@@ -250,12 +250,12 @@ impl Heads {
     ///
     /// # Errors
     /// The log here does not have what the tree was made of.
-    pub fn compare(&self, head: &SignedHead) -> Result<Comparison, Unproved> {
+    pub fn compare(&self, head: &SignedHead) -> Result<HeadComparison, ProofFailure> {
         if head.size > self.nodes.size() {
-            return Ok(Comparison::Ahead);
+            return Ok(HeadComparison::Ahead);
         }
         let is_same = self.nodes.root(&*self.log, head.size)? == head.root;
-        Ok(if is_same { Comparison::Same } else { Comparison::Differs })
+        Ok(if is_same { HeadComparison::Same } else { HeadComparison::Differs })
     }
 
     /// Keeps and shows a head of another node, which was compared. One that is not the newest is left alone.
@@ -289,7 +289,7 @@ impl Heads {
     }
 
     /// The tree under them.
-    pub fn nodes(&self) -> &Nodes {
+    pub fn nodes(&self) -> &MerkleIndex {
         &self.nodes
     }
 
@@ -367,7 +367,7 @@ impl Heads {
     /// The head at an orderly stop, after which nothing is recorded. Waits for the disk.
     ///
     /// # Errors
-    /// As [`Heads::sign`].
+    /// As [`SignedHeads::sign`].
     pub fn close(&self) -> Result<SignedHead, HeadError> {
         let signed = self.sign()?;
         if self.others.is_some() {
@@ -408,7 +408,7 @@ fn expect_continued(
     path: PathBuf,
     (signed, root): (u64, RootHash),
     log: &dyn EventLog,
-    nodes: &Nodes,
+    nodes: &MerkleIndex,
 ) -> Result<(), HeadError> {
     let size = nodes.size();
     if signed > size {
@@ -429,14 +429,14 @@ mod tests {
     use tenure_log::MemoryLog;
     use tenure_protocol::entropy::SeededEntropy;
 
-    fn open(dir: &Path, (log, nodes): (MemoryLog, Nodes)) -> Result<Heads, HeadError> {
+    fn open(dir: &Path, (log, nodes): (MemoryLog, MerkleIndex)) -> Result<SignedHeads, HeadError> {
         let key = HeadKey::draw(&SeededEntropy::new(1));
         fs::create_dir_all(dir.join("data")).unwrap();
         let further = Some(dir.join("heads"));
-        Heads::open(&dir.join("data"), further, false, key, Arc::new(log), Arc::new(nodes))
+        SignedHeads::open(&dir.join("data"), further, false, key, Arc::new(log), Arc::new(nodes))
     }
 
-    fn grown(commits: &[usize]) -> (MemoryLog, Nodes) {
+    fn grown(commits: &[usize]) -> (MemoryLog, MerkleIndex) {
         let (log, nodes, _) = log_of(commits);
         (log, nodes)
     }
@@ -480,7 +480,7 @@ mod tests {
         let heads = open(dir.path(), grown(&[3, 300])).unwrap();
         let signed = heads.last();
         let forked = grown(&[4, 299, 10]);
-        let heads = Heads { log: Arc::new(forked.0), nodes: Arc::new(forked.1), ..heads };
+        let heads = SignedHeads { log: Arc::new(forked.0), nodes: Arc::new(forked.1), ..heads };
         assert!(matches!(heads.sign(), Err(HeadError::Fork { signed: 303, size: 313, .. })));
         assert!(heads.stopped().unwrap().contains("do not continue the signed head of 303"));
         assert!(matches!(heads.sign(), Err(HeadError::Stopped(_))));
@@ -492,7 +492,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let heads = open(dir.path(), grown(&[3])).unwrap();
         let (log, nodes) = grown(&[3, 4]);
-        let heads = Heads { log: Arc::new(log), nodes: Arc::new(nodes), ..heads };
+        let heads = SignedHeads { log: Arc::new(log), nodes: Arc::new(nodes), ..heads };
         fs::rename(dir.path().join("data"), dir.path().join("gone")).unwrap();
         assert!(matches!(heads.sign(), Err(HeadError::Kept(_))));
         assert_eq!((heads.last().size, heads.stopped()), (3, None));
@@ -507,19 +507,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (log, nodes) = grown(&[3]);
         let key = HeadKey::draw(&SeededEntropy::new(1));
-        let opened = Heads::open(dir.path(), None, true, key, Arc::new(log), Arc::new(nodes));
+        let opened = SignedHeads::open(dir.path(), None, true, key, Arc::new(log), Arc::new(nodes));
         assert!(opened.err().unwrap().to_string().contains("head.note is missing"));
     }
 
     /// A node among others: whether it signs is said from outside, and what it publishes can be looked at.
     #[derive(Default)]
-    struct Board {
+    struct TestBoard {
         signs: AtomicBool,
         heads: Mutex<Vec<SignedHead>>,
         is_away: AtomicBool,
     }
 
-    impl Publication for Board {
+    impl HeadPublication for TestBoard {
         fn signs(&self) -> bool {
             self.signs.load(Ordering::SeqCst)
         }
@@ -533,18 +533,18 @@ mod tests {
         }
     }
 
-    fn shared(dir: &Path, board: &Arc<Board>, (log, nodes): (MemoryLog, Nodes)) -> Heads {
-        let (key, lineage) = (HeadKey::draw(&SeededEntropy::new(1)), Lineage::default());
+    fn shared(dir: &Path, board: &Arc<TestBoard>, (log, nodes): (MemoryLog, MerkleIndex)) -> SignedHeads {
+        let (key, lineage) = (HeadKey::draw(&SeededEntropy::new(1)), LogLineage::default());
         fs::create_dir_all(dir).unwrap();
-        let others = Arc::clone(board) as Arc<dyn Publication>;
-        Heads::open_shared(dir, None, key, &lineage, Arc::new(log), Arc::new(nodes), others).unwrap()
+        let others = Arc::clone(board) as Arc<dyn HeadPublication>;
+        SignedHeads::open_shared(dir, None, key, &lineage, Arc::new(log), Arc::new(nodes), others).unwrap()
     }
 
     /// Of several nodes one signs; the others compare each head with the tree that they have, whatever its size by then.
     #[test]
     fn of_several_nodes_one_signs_and_the_others_compare() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let board = Arc::new(Board::default());
+        let board = Arc::new(TestBoard::default());
         let leader = shared(one.path(), &board, grown(&[3, 300]));
         assert_eq!(leader.sign().unwrap().size, 0, "nobody signs before it is its turn");
         board.signs.store(true, Ordering::SeqCst);
@@ -555,11 +555,11 @@ mod tests {
         assert_eq!(leader.sign().unwrap().size, 303);
         let head = board.heads.lock()[0].clone();
         for (commits, expected) in [
-            (&[3, 299][..], Comparison::Ahead),
-            (&[3, 300], Comparison::Same),
-            (&[3, 300, 70], Comparison::Same),
-            (&[4, 299], Comparison::Differs),
-            (&[4, 299, 600], Comparison::Differs),
+            (&[3, 299][..], HeadComparison::Ahead),
+            (&[3, 300], HeadComparison::Same),
+            (&[3, 300, 70], HeadComparison::Same),
+            (&[4, 299], HeadComparison::Differs),
+            (&[4, 299, 600], HeadComparison::Differs),
         ] {
             let follower = shared(two.path(), &Arc::default(), grown(commits));
             assert_eq!(follower.compare(&head), Ok(expected), "{commits:?}");

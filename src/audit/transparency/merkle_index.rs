@@ -23,7 +23,7 @@ const BLOCK: u64 = 1 << BLOCK_LEVEL;
 
 /// Why there is no proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unproved {
+pub enum ProofFailure {
     /// It asks for what is not in the tree.
     #[error(transparent)]
     Beyond(#[from] ProofError),
@@ -34,28 +34,28 @@ pub enum Unproved {
 
 /// The tree over all records that were folded, ready to prove.
 #[derive(Debug, Default)]
-pub struct Nodes {
-    kept: RwLock<Kept>,
+pub struct MerkleIndex {
+    kept: RwLock<TreeNodes>,
 }
 
 /// What is kept of the tree.
 #[derive(Debug, Default)]
-struct Kept {
+struct TreeNodes {
     /// The roots of whole blocks, of pairs of blocks, and so on up.
-    levels: Vec<Level>,
+    levels: Vec<TreeLevel>,
     /// The leaves of the last, incomplete block.
     rest: Vec<NodeHash>,
 }
 
 /// The nodes of one level, from one of them on.
 #[derive(Debug, Default)]
-struct Level {
+struct TreeLevel {
     /// So many before them are not here, but in the indexes of the log.
     gone: u64,
     nodes: VecDeque<NodeHash>,
 }
 
-impl Level {
+impl TreeLevel {
     fn count(&self) -> u64 {
         self.gone + self.nodes.len() as u64
     }
@@ -78,7 +78,7 @@ impl Level {
     }
 }
 
-impl Nodes {
+impl MerkleIndex {
     /// The tree over all records of this history, of which nothing but what is needed to grow is in memory: what a start
     /// from a checkpoint needs. The commits after that are folded as ever.
     ///
@@ -88,16 +88,16 @@ impl Nodes {
         let tree = indexed.tree();
         let rest = indexed.open_records()?.iter().map(leaf).collect::<Vec<_>>();
         let mut peaks = tree.peaks().iter();
-        let mut levels: Vec<Level> = (BLOCK_LEVEL..u64::BITS - tree.size().leading_zeros())
+        let mut levels: Vec<TreeLevel> = (BLOCK_LEVEL..u64::BITS - tree.size().leading_zeros())
             .rev()
             .map(|level| {
                 let count = tree.size() >> level;
                 let peak = (count % 2 == 1).then(|| peaks.next().copied()).flatten();
-                Level { gone: count - count % 2, nodes: peak.into_iter().collect() }
+                TreeLevel { gone: count - count % 2, nodes: peak.into_iter().collect() }
             })
             .collect();
         levels.reverse();
-        let kept = Kept { levels, rest };
+        let kept = TreeNodes { levels, rest };
         if kept.size() == tree.size() && kept.root() == tree.root() {
             return Ok(Self { kept: RwLock::new(kept) });
         }
@@ -147,8 +147,8 @@ impl Nodes {
     /// The root over the first `size` records.
     ///
     /// # Errors
-    /// See [`Unproved`].
-    pub fn root(&self, log: &dyn EventLog, size: u64) -> Result<RootHash, Unproved> {
+    /// See [`ProofFailure`].
+    pub fn root(&self, log: &dyn EventLog, size: u64) -> Result<RootHash, ProofFailure> {
         self.expect_within(size)?;
         if size == 0 {
             return Ok(no_leaves());
@@ -159,13 +159,13 @@ impl Nodes {
     /// The leaf at a position, and the hashes that prove it in the tree of `size` records.
     ///
     /// # Errors
-    /// See [`Unproved`]; a position is from 1 to `size`.
+    /// See [`ProofFailure`]; a position is from 1 to `size`.
     pub fn inclusion(
         &self,
         log: &dyn EventLog,
         position: Position,
         size: u64,
-    ) -> Result<(NodeHash, Vec<NodeHash>), Unproved> {
+    ) -> Result<(NodeHash, Vec<NodeHash>), ProofFailure> {
         self.expect_within(size)?;
         if position == Position::ZERO || position.0 > size {
             return Err(ProofError::Beyond { asked: position.0, size }.into());
@@ -179,8 +179,8 @@ impl Nodes {
     /// The hashes that prove that the first `from` records of the first `to` are a tree of their own.
     ///
     /// # Errors
-    /// See [`Unproved`].
-    pub fn consistency(&self, log: &dyn EventLog, from: u64, to: u64) -> Result<Vec<NodeHash>, Unproved> {
+    /// See [`ProofFailure`].
+    pub fn consistency(&self, log: &dyn EventLog, from: u64, to: u64) -> Result<Vec<NodeHash>, ProofFailure> {
         self.expect_within(to)?;
         if from > to {
             return Err(ProofError::Beyond { asked: from, size: to }.into());
@@ -194,9 +194,9 @@ impl Nodes {
     }
 }
 
-impl Kept {
+impl TreeNodes {
     fn size(&self) -> u64 {
-        self.levels.first().map_or(0, Level::count) * BLOCK + self.rest.len() as u64
+        self.levels.first().map_or(0, TreeLevel::count) * BLOCK + self.rest.len() as u64
     }
 
     fn append(&mut self, leaf: NodeHash) {
@@ -211,7 +211,7 @@ impl Kept {
     /// Adds a node; when it is the right one of two, the one above them too.
     fn add(&mut self, level: usize, node: NodeHash) {
         if self.levels.len() == level {
-            self.levels.push(Level::default());
+            self.levels.push(TreeLevel::default());
         }
         let nodes = &mut self.levels[level];
         let left = nodes.peak().copied();
@@ -232,22 +232,22 @@ impl Kept {
 
 /// One proof in the making, with the blocks that it has read.
 struct ProofBuilder<'a> {
-    nodes: &'a Nodes,
+    nodes: &'a MerkleIndex,
     log: &'a dyn EventLog,
     blocks: Vec<(u64, Vec<NodeHash>)>,
 }
 
 impl<'a> ProofBuilder<'a> {
-    const fn new(nodes: &'a Nodes, log: &'a dyn EventLog) -> Self {
+    const fn new(nodes: &'a MerkleIndex, log: &'a dyn EventLog) -> Self {
         Self { nodes, log, blocks: Vec::new() }
     }
 
-    fn parts(&mut self, parts: Vec<Range<u64>>) -> Result<Vec<NodeHash>, Unproved> {
+    fn parts(&mut self, parts: Vec<Range<u64>>) -> Result<Vec<NodeHash>, ProofFailure> {
         parts.into_iter().map(|part| self.part(part)).collect()
     }
 
     /// The root over a part of the tree, which begins where a whole subtree of its size could.
-    fn part(&mut self, part: Range<u64>) -> Result<NodeHash, Unproved> {
+    fn part(&mut self, part: Range<u64>) -> Result<NodeHash, ProofFailure> {
         let mut joined: Option<NodeHash> = None;
         for subtree in subtrees(part).into_iter().rev() {
             let left = self.subtree(&subtree)?;
@@ -257,7 +257,7 @@ impl<'a> ProofBuilder<'a> {
     }
 
     /// The root of a whole subtree.
-    fn subtree(&mut self, part: &Range<u64>) -> Result<NodeHash, Unproved> {
+    fn subtree(&mut self, part: &Range<u64>) -> Result<NodeHash, ProofFailure> {
         let length = part.end - part.start;
         if length >= BLOCK {
             return Ok(self.node(length.ilog2() - BLOCK_LEVEL, part.start / length)?);
@@ -274,7 +274,7 @@ impl<'a> ProofBuilder<'a> {
     }
 
     /// The leaves of a block. The log is read while no lock is held: folding never waits for it.
-    fn block(&mut self, number: u64) -> Result<&[NodeHash], Unproved> {
+    fn block(&mut self, number: u64) -> Result<&[NodeHash], ProofFailure> {
         let known = self.blocks.iter().position(|(known, _)| *known == number);
         let index = known.map_or_else(|| self.read(number), Ok)?;
         Ok(&self.blocks[index].1)
@@ -287,7 +287,7 @@ impl<'a> ProofBuilder<'a> {
     }
 
     fn leaves(&self, number: u64) -> Result<Vec<NodeHash>, LogError> {
-        let is_open = |kept: &Kept| number >= kept.levels.first().map_or(0, Level::count);
+        let is_open = |kept: &TreeNodes| number >= kept.levels.first().map_or(0, TreeLevel::count);
         let open = Some(self.nodes.kept.read()).filter(|kept| is_open(kept)).map(|kept| kept.rest.clone());
         if let Some(rest) = open {
             return Ok(rest);
@@ -357,15 +357,15 @@ pub(crate) mod tests {
     use super::*;
     use crate::transparency::proof::{verify_consistency, verify_inclusion};
     use tenure_core::{
-        Actor, Commit, Event, SessionId, Stream, SystemEvent, Timestamp,
-        event::{Presented, TokensPresented},
+        Actor, Commit, Event, SessionId, StreamId, SystemEvent, Timestamp,
+        event::{PresentedToken, TokensPresented},
         id::{CommitId, Generation},
     };
-    use tenure_log::{MemoryLog, RecordHash, Tree, encode};
+    use tenure_log::{MemoryLog, RecordHash, TreeEdge, encode};
 
     /// A log of commits of these many events, with its tree, and the root at every size.
-    pub(crate) fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
-        let (log, nodes, mut tree) = (MemoryLog::new(), Nodes::default(), Tree::new());
+    pub(crate) fn log_of(commits: &[usize]) -> (MemoryLog, MerkleIndex, Vec<RootHash>) {
+        let (log, nodes, mut tree) = (MemoryLog::new(), MerkleIndex::default(), TreeEdge::new());
         let mut roots = vec![tree.root()];
         for &events in commits {
             let commit = commit(&log, events);
@@ -382,11 +382,13 @@ pub(crate) mod tests {
 
     fn commit(log: &MemoryLog, events: usize) -> Commit {
         let head = log.head().position;
-        let presented =
-            vec![Presented { session_id: SessionId::from_bytes([7; 16]), generation: Generation::FIRST }];
+        let presented = vec![PresentedToken {
+            session_id: SessionId::from_bytes([7; 16]),
+            generation: Generation::FIRST,
+        }];
         Commit {
             id: CommitId::from_bytes([0; 16]),
-            stream: Stream::System,
+            stream: StreamId::System,
             expected: head,
             recorded_at: Timestamp::ZERO,
             actor: Actor::AUTHORITY,
@@ -426,8 +428,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_root_is_right_at_every_size() {
-        let nodes = Nodes::default();
-        let mut tree = Tree::new();
+        let nodes = MerkleIndex::default();
+        let mut tree = TreeEdge::new();
         for n in 0..3_000_u32 {
             let record = RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into());
             assert_eq!(nodes.head(), (tree.size(), tree.root()));
@@ -439,7 +441,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_not_there_is_not_proved() {
         let (log, nodes, _) = log_of(&[300, 5]);
-        let beyond = |asked, size| Unproved::Beyond(ProofError::Beyond { asked, size });
+        let beyond = |asked, size| ProofFailure::Beyond(ProofError::Beyond { asked, size });
         assert_eq!(nodes.root(&log, 306), Err(beyond(306, 305)));
         assert_eq!(nodes.inclusion(&log, Position(0), 305), Err(beyond(0, 305)));
         assert_eq!(nodes.inclusion(&log, Position(12), 11), Err(beyond(12, 11)));
@@ -452,7 +454,7 @@ pub(crate) mod tests {
         let (_, nodes, _) = log_of(&[300, 5]);
         let (other, _, _) = log_of(&[100, 205]);
         let said = nodes.inclusion(&other, Position(1), 305).unwrap_err();
-        assert!(matches!(said, Unproved::Log(LogError::Corrupt { position: Position(1), .. })), "{said}");
+        assert!(matches!(said, ProofFailure::Log(LogError::Corrupt { position: Position(1), .. })), "{said}");
         let (shorter, _, _) = log_of(&[30]);
         assert!(nodes.inclusion(&shorter, Position(1), 305).is_err());
     }

@@ -93,7 +93,7 @@ pub(crate) fn open<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, Note
     let first_line = text.lines().count() + 2;
     let mut is_signed = false;
     for (line, signature) in (first_line..).zip(signatures.lines()) {
-        let signature = Signature::parse(signature).ok_or(NoteError::MalformedSignature { line })?;
+        let signature = NoteSignature::parse(signature).ok_or(NoteError::MalformedSignature { line })?;
         if signature.name == key.name() && signature.id == key.id() {
             let fits = signature
                 .bytes
@@ -126,13 +126,13 @@ fn split(note: &str) -> Result<(&str, &str), NoteError> {
     Ok((&note[..end], signatures))
 }
 
-struct Signature<'a> {
+struct NoteSignature<'a> {
     name: &'a str,
     id: u32,
     bytes: Vec<u8>,
 }
 
-impl<'a> Signature<'a> {
+impl<'a> NoteSignature<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
         let decoded = STANDARD.decode(encoded).ok()?;

@@ -99,7 +99,7 @@ pub fn verify_inclusion(
     if index >= size {
         return Err(ProofError::Beyond { asked: index.saturating_add(1), size });
     }
-    let mut walk = Walk { node: index, last: size - 1 };
+    let mut walk = RootPath { node: index, last: size - 1 };
     let mut hash = *leaf;
     for neighbour in hashes {
         hash = match walk.up().ok_or(ProofError::Length { given: hashes.len() })? {
@@ -141,7 +141,7 @@ pub fn verify_consistency(
     } else {
         hashes.split_first().ok_or(length)?
     };
-    let mut walk = Walk { node: from - 1, last: to - 1 };
+    let mut walk = RootPath { node: from - 1, last: to - 1 };
     walk.skip(|node| node & 1 == 1);
     let (mut old, mut new) = (seed, seed);
     for neighbour in rest {
@@ -159,7 +159,7 @@ pub fn verify_consistency(
 }
 
 /// The way from a node to the root, level by level: `fn` and `sn` of RFC 9162.
-struct Walk {
+struct RootPath {
     node: u64,
     last: u64,
 }
@@ -170,7 +170,7 @@ enum NodeSide {
     Right,
 }
 
-impl Walk {
+impl RootPath {
     /// Goes up to where the next hash of the proof joins, and says from which side; `None` at the root.
     fn up(&mut self) -> Option<NodeSide> {
         if self.last == 0 {
@@ -206,7 +206,7 @@ mod tests {
     use tlog_tiles::{Hash, check_record, check_tree};
 
     use super::*;
-    use tenure_log::{RecordHash, Tree, tree::leaf};
+    use tenure_log::{RecordHash, TreeEdge, tree::leaf};
 
     /// The leaves of the tests of Certificate Transparency (google/certificate-transparency, `merkle_tree_test`).
     const CT_LEAVES: [&[u8]; 8] = [
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_tree_of_the_log_is_this_tree() {
-        let mut tree = Tree::new();
+        let mut tree = TreeEdge::new();
         let all = leaves(70);
         for (n, size) in (0..70).zip(1..) {
             tree.append(&RecordHash::from_bytes([n; 32]));

@@ -22,12 +22,12 @@ use std::{
 use hashbrown::HashMap;
 use serde::{Serialize, Serializer};
 
-pub use self::epochs::{Fork, verify_through_epochs};
-use self::{epochs::Former, lines::ExportLines};
-use super::export::{Begin, CommitLine, End, Line, from_hex};
+pub use self::epochs::{EpochFork, verify_through_epochs};
+use self::{epochs::FormerKey, lines::ExportLines};
+use super::export::{BeginLine, CommitLine, EndLine, ExportLine, from_hex};
 use crate::transparency::{
     checkpoint::SignedHead,
-    compact_range::Range,
+    compact_range::CompactRange,
     key::{VerifierKey, VerifierKeyError},
 };
 use tenure_core::{Position, Timestamp};
@@ -35,7 +35,7 @@ use tenure_log::{RootHash, StoredCommit, StreamKey};
 
 /// What is trusted before the export is opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Trust<'t> {
+pub struct TrustAnchors<'t> {
     /// The authority's key, from a trusted source. Without one, the key that the export itself names is used: that finds
     /// damage, and no forger who signed with a key of their own.
     pub key: Option<&'t VerifierKey>,
@@ -46,7 +46,7 @@ pub struct Trust<'t> {
 
 /// Where something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ExportLocation {
     /// The first line.
     Header,
     /// This position.
@@ -59,7 +59,7 @@ pub enum Place {
     End(Position),
 }
 
-impl Place {
+impl ExportLocation {
     /// The first wrong position; `None` if the fault is not about positions.
     pub const fn first_bad(self) -> Option<Position> {
         match self {
@@ -70,7 +70,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ExportLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str("the first line"),
@@ -82,7 +82,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for ExportLocation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -90,7 +90,7 @@ impl Serialize for Place {
 
 /// Where a fault was found: behind the last head that held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unproved {
+pub struct UnprovedRange {
     /// The last position that a head vouches for.
     pub behind: Position,
     /// The last position that was read.
@@ -99,16 +99,16 @@ pub struct Unproved {
 
 /// Why an export is not believed.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum VerifyError {
     /// It is not what the authority signed.
     #[error("{place}: {why}")]
     Untrue {
         /// Where.
-        place: Place,
+        place: ExportLocation,
         /// What is wrong there.
         why: String,
         /// What no head vouches for.
-        since: Unproved,
+        since: UnprovedRange,
     },
     /// It ends before its end: it was cut, or is still being written.
     #[error("position {} is missing: the file ends without its last line", last.next())]
@@ -116,22 +116,22 @@ pub enum Fault {
         /// The last existing position.
         last: Position,
         /// What no head vouches for.
-        since: Unproved,
+        since: UnprovedRange,
     },
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
 
-impl Fault {
+impl VerifyError {
     /// The positions that may be wrong, first and last: the named ones, or all since the last head that held. `None`
     /// if the records are not what is wrong.
     pub fn bad_positions(&self) -> Option<(Position, Position)> {
         match self {
-            Self::Untrue { place: Place::Head(_), since, .. } => {
+            Self::Untrue { place: ExportLocation::Head(_), since, .. } => {
                 (since.behind < since.last).then(|| (since.behind.next(), since.last))
             }
-            Self::Untrue { place: Place::Positions(first, last), .. } => Some((*first, *last)),
+            Self::Untrue { place: ExportLocation::Positions(first, last), .. } => Some((*first, *last)),
             Self::Untrue { place, .. } => place.first_bad().map(|position| (position, position)),
             Self::Cut { last, .. } => Some((last.next(), last.next())),
             Self::Unreadable(_) => None,
@@ -146,7 +146,7 @@ impl Fault {
         }
     }
 
-    fn found(self, since: Unproved) -> Self {
+    fn found(self, since: UnprovedRange) -> Self {
         match self {
             Self::Untrue { place, why, .. } => Self::Untrue { place, why, since },
             Self::Cut { last, .. } => Self::Cut { last, since },
@@ -158,7 +158,7 @@ impl Fault {
 /// What was checked, all of it true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
+pub struct VerifiedExport {
     /// The first position.
     pub from: u64,
     /// The last position.
@@ -183,7 +183,7 @@ pub struct Verdict {
 }
 
 /// Takes a commit that was checked, with its bytes as they are stored, and says whether it wants more.
-pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
+pub type CommitVisitor<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
 
 /// Reads an export, hands each commit to `take` once it is checked, and returns the verdict; `None` if `take` has
 /// seen enough.
@@ -191,48 +191,52 @@ pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
 /// What `take` receives is proved only by the verdict: until then, no head has vouched for it.
 ///
 /// # Errors
-/// The first [`Fault`].
-pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Result<Option<Verdict>, Fault> {
+/// The first [`VerifyError`].
+pub fn verify(
+    input: impl BufRead,
+    trust: TrustAnchors<'_>,
+    take: &mut CommitVisitor<'_>,
+) -> Result<Option<VerifiedExport>, VerifyError> {
     let mut lines = ExportLines::of(input);
     let begin = match lines.next()? {
-        Some(line) => Begin::read(line).map_err(at_header)?,
+        Some(line) => BeginLine::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),
     };
-    let mut check = Check::new(&begin, trust)?;
+    let mut check = ExportVerifier::new(&begin, trust)?;
     let read = check.read(&mut lines, take);
     read.map_err(|fault| fault.found(check.unproved()))
 }
 
 /// A log read commit by commit and checked, as an export is, against the known heads.
-pub struct LogCheck<'t>(Check<'t>);
+pub struct LogCheck<'t>(ExportVerifier<'t>);
 
 impl<'t> LogCheck<'t> {
     /// Of a log from its first event on.
     pub fn new(known: &'t [SignedHead]) -> Self {
-        let chain = Chain::behind(Range::starting(0));
+        let chain = CommitChain::behind(CompactRange::starting(0));
         // One of the empty history says nothing.
         let known = &known[known.iter().take_while(|head| head.size == 0).count()..];
         let (proved, earlier) = (Position::ZERO, vec![]);
-        Self(Check { key: None, known, proved, former: None, chain, from: 1, commits: 0, earlier })
+        Self(ExportVerifier { key: None, known, proved, former: None, chain, from: 1, commits: 0, earlier })
     }
 
     /// The same for a reader with the key of an earlier epoch, and heads that it signed: see [`LogCheck::fork`].
     pub fn by_former(known: &'t [SignedHead], former: &'t VerifierKey) -> Self {
         let mut check = Self::new(known);
-        check.0.former = Some(Former::of(former));
+        check.0.former = Some(FormerKey::of(former));
         check
     }
 
     /// Where the epoch of the former key ended; `None` if that point was not reached.
-    pub fn fork(&self) -> Option<Fork> {
-        self.0.former.as_ref().and_then(Former::fork)
+    pub fn fork(&self) -> Option<EpochFork> {
+        self.0.former.as_ref().and_then(FormerKey::fork)
     }
 
     /// Adds the next commit.
     ///
     /// # Errors
     /// A commit that does not follow, or a known head that it contradicts.
-    pub fn add(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+    pub fn add(&mut self, stored: &StoredCommit) -> Result<(), VerifyError> {
         self.0.meet_fork(stored);
         self.0.follow(stored).map_err(|fault| fault.found(self.0.unproved()))
     }
@@ -257,53 +261,53 @@ impl<'t> LogCheck<'t> {
     ///
     /// # Errors
     /// A known head of a longer history.
-    pub fn end(&self) -> Result<(), Fault> {
+    pub fn end(&self) -> Result<(), VerifyError> {
         let last = self.0.chain.last();
         match self.0.known.last() {
             Some(known) => {
                 let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
-                Err(untrue(Place::Position(last.next()), why).found(self.0.unproved()))
+                Err(untrue(ExportLocation::Position(last.next()), why).found(self.0.unproved()))
             }
             None => Ok(()),
         }
     }
 }
 
-fn other_key() -> Fault {
+fn other_key() -> VerifyError {
     at_header("`verifierKey` is another key than the one that is trusted".into())
 }
 
-fn at_header(why: String) -> Fault {
-    untrue(Place::Header, why)
+fn at_header(why: String) -> VerifyError {
+    untrue(ExportLocation::Header, why)
 }
 
-fn untrue(place: Place, why: impl Into<String>) -> Fault {
-    Fault::Untrue { place, why: why.into(), since: Unproved::default() }
+fn untrue(place: ExportLocation, why: impl Into<String>) -> VerifyError {
+    VerifyError::Untrue { place, why: why.into(), since: UnprovedRange::default() }
 }
 
 /// A check on its way.
-struct Check<'t> {
+struct ExportVerifier<'t> {
     key: Option<VerifierKey>,
     /// Those of the known heads that have not been met yet.
     known: &'t [SignedHead],
-    chain: Chain,
+    chain: CommitChain,
     from: u64,
     /// The last position that a head vouches for.
     proved: Position,
     /// The trusted key, if it is one of an earlier epoch.
-    former: Option<Former<'t>>,
+    former: Option<FormerKey<'t>>,
     commits: u64,
     earlier: Vec<SignedHead>,
 }
 
-impl<'t> Check<'t> {
-    fn new(begin: &Begin, trust: Trust<'t>) -> Result<Self, Fault> {
+impl<'t> ExportVerifier<'t> {
+    fn new(begin: &BeginLine, trust: TrustAnchors<'t>) -> Result<Self, VerifyError> {
         let key = trusted_key(begin, trust.key)?;
         let before = begin.from.checked_sub(1).ok_or_else(|| at_header("positions begin at 1".into()))?;
-        let range = subtrees(&begin.before).and_then(|hashes| Range::of(0, before, &hashes));
+        let range = subtrees(&begin.before).and_then(|hashes| CompactRange::of(0, before, &hashes));
         let range = range
             .ok_or_else(|| at_header(format!("`before` does not hold the hashes of {before} events")))?;
-        let chain = Chain::behind(range);
+        let chain = CommitChain::behind(range);
         let proved = chain.last();
         let is_before = |head: &SignedHead| head.size < proved.0;
         let known = &trust.known[trust.known.iter().take_while(|head| is_before(head)).count()..];
@@ -317,56 +321,56 @@ impl<'t> Check<'t> {
     fn read<R: BufRead>(
         &mut self,
         lines: &mut ExportLines<R>,
-        take: &mut Take<'_>,
-    ) -> Result<Option<Verdict>, Fault> {
+        take: &mut CommitVisitor<'_>,
+    ) -> Result<Option<VerifiedExport>, VerifyError> {
         let mut bytes = Vec::new();
         loop {
             let last = self.chain.last();
             let Some(line) = lines.next()? else {
-                return Err(Fault::Cut { last, since: Unproved::default() });
+                return Err(VerifyError::Cut { last, since: UnprovedRange::default() });
             };
-            match Line::read(line) {
-                Some(Line::Commit(line)) => {
+            match ExportLine::read(line) {
+                Some(ExportLine::Commit(line)) => {
                     let commit = self.commit(&line, &mut bytes)?;
                     if take(commit, &bytes).is_break() {
                         return Ok(None);
                     }
                 }
-                Some(Line::Head(line)) => self.head(&line.head)?,
-                Some(Line::End(end)) => {
+                Some(ExportLine::Head(line)) => self.head(&line.head)?,
+                Some(ExportLine::End(end)) => {
                     let verdict = self.end(end)?;
                     return match lines.next()? {
                         None => Ok(Some(verdict)),
-                        Some(_) => Err(untrue(Place::End(last), "lines follow the last one")),
+                        Some(_) => Err(untrue(ExportLocation::End(last), "lines follow the last one")),
                     };
                 }
                 None => {
                     let why = "the line is not as an export has it";
-                    return Err(untrue(Place::Position(last.next()), why));
+                    return Err(untrue(ExportLocation::Position(last.next()), why));
                 }
             }
         }
     }
 
     /// What no head vouches for so far.
-    const fn unproved(&self) -> Unproved {
-        Unproved { behind: self.proved, last: self.chain.last() }
+    const fn unproved(&self) -> UnprovedRange {
+        UnprovedRange { behind: self.proved, last: self.chain.last() }
     }
 
     /// A commit of a log.
-    fn follow(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+    fn follow(&mut self, stored: &StoredCommit) -> Result<(), VerifyError> {
         let next = self.chain.last().next();
         if stored.first != next {
-            return Err(untrue(Place::Position(next), misplaced(next, stored.first)));
+            return Err(untrue(ExportLocation::Position(next), misplaced(next, stored.first)));
         }
-        self.chain.follow(stored).map_err(|why| untrue(Place::Position(next), why))?;
+        self.chain.follow(stored).map_err(|why| untrue(ExportLocation::Position(next), why))?;
         self.commits += 1;
         self.meet_known()
     }
 
-    fn commit(&mut self, line: &CommitLine<'_>, bytes: &mut Vec<u8>) -> Result<StoredCommit, Fault> {
+    fn commit(&mut self, line: &CommitLine<'_>, bytes: &mut Vec<u8>) -> Result<StoredCommit, VerifyError> {
         let next = self.chain.last().next();
-        let at_next = |why: String| untrue(Place::Position(next), why);
+        let at_next = |why: String| untrue(ExportLocation::Position(next), why);
         if line.first != next {
             return Err(at_next(misplaced(next, line.first)));
         }
@@ -393,7 +397,7 @@ impl<'t> Check<'t> {
     }
 
     /// The history must be the one that the known heads were signed of.
-    fn meet_known(&mut self) -> Result<(), Fault> {
+    fn meet_known(&mut self) -> Result<(), VerifyError> {
         while let Some((head, later)) = self.known.split_first() {
             let last = self.chain.last();
             if head.size > last.0 {
@@ -402,27 +406,27 @@ impl<'t> Check<'t> {
             self.known = later;
             if head.size < last.0 {
                 let why = format!("a head is known that was signed inside of this commit, at {}", head.size);
-                return Err(untrue(Place::Position(Position(head.size)), why));
+                return Err(untrue(ExportLocation::Position(Position(head.size)), why));
             }
             self.compare(head, self.chain.range.root(), "a head that is known")?;
         }
         Ok(())
     }
 
-    fn opened(&self, note: &str) -> Result<SignedHead, Fault> {
+    fn opened(&self, note: &str) -> Result<SignedHead, VerifyError> {
         let last = self.chain.last();
         let unproved = match self.proved.next().cmp(&last) {
             Ordering::Less => format!("; no head vouches for positions {} to {last}", self.proved.next()),
             Ordering::Equal => format!("; no head vouches for position {last}"),
             Ordering::Greater => String::new(),
         };
-        let at_head = |why: String| untrue(Place::Head(last), format!("{why}{unproved}"));
+        let at_head = |why: String| untrue(ExportLocation::Head(last), format!("{why}{unproved}"));
         let key = self.key.as_ref().ok_or_else(|| at_head("there is no key to check it with".into()))?;
         SignedHead::open(note, key).map_err(|error| at_head(error.to_string()))
     }
 
     /// A head in between: the root of all so far.
-    fn head(&mut self, note: &str) -> Result<(), Fault> {
+    fn head(&mut self, note: &str) -> Result<(), VerifyError> {
         let head = self.opened(note)?;
         self.expect_size(&head)?;
         self.compare(&head, self.chain.range.root(), SIGNED)?;
@@ -431,29 +435,29 @@ impl<'t> Check<'t> {
     }
 
     /// A head stands behind the last record that it covers.
-    fn expect_size(&self, head: &SignedHead) -> Result<(), Fault> {
+    fn expect_size(&self, head: &SignedHead) -> Result<(), VerifyError> {
         let last = self.chain.last();
         match head.size.cmp(&last.0) {
             Ordering::Equal => Ok(()),
             Ordering::Greater => {
                 let why = format!("is missing: a head of size {} stands here", head.size);
-                Err(untrue(Place::Position(last.next()), why))
+                Err(untrue(ExportLocation::Position(last.next()), why))
             }
             Ordering::Less => {
                 let why = format!(
                     "they are more than were signed: a head of size {} stands behind them",
                     head.size
                 );
-                Err(untrue(Place::Positions(self.proved.next(), last), why))
+                Err(untrue(ExportLocation::Positions(self.proved.next(), last), why))
             }
         }
     }
 
-    fn end(&mut self, end: End) -> Result<Verdict, Fault> {
+    fn end(&mut self, end: EndLine) -> Result<VerifiedExport, VerifyError> {
         let last = self.chain.last();
         if end.to != last.0 {
             let why = format!("the last line says that the export ends at position {}", end.to);
-            return Err(untrue(Place::End(last), why));
+            return Err(untrue(ExportLocation::End(last), why));
         }
         let claim = self.opened(&end.head)?;
         if claim.size < last.0 {
@@ -463,11 +467,11 @@ impl<'t> Check<'t> {
         let behind = subtrees(&end.after).filter(|hashes| whole.join_hashes(claim.size, hashes));
         if behind.is_none() {
             let why = format!("`after` does not hold the hashes of the events up to {}", claim.size);
-            return Err(untrue(Place::End(last), why));
+            return Err(untrue(ExportLocation::End(last), why));
         }
         self.compare(&claim, whole.root(), SIGNED)?;
         self.expect_all_known(&claim)?;
-        Ok(Verdict {
+        Ok(VerifiedExport {
             from: self.from,
             to: last.0,
             size: claim.size,
@@ -481,7 +485,7 @@ impl<'t> Check<'t> {
         })
     }
 
-    fn compare(&mut self, head: &SignedHead, root: Option<RootHash>, what: &str) -> Result<(), Fault> {
+    fn compare(&mut self, head: &SignedHead, root: Option<RootHash>, what: &str) -> Result<(), VerifyError> {
         let last = self.chain.last();
         if root == Some(head.root) {
             self.proved = last;
@@ -489,9 +493,9 @@ impl<'t> Check<'t> {
         }
         let first = self.proved.next();
         let place = match first.cmp(&last) {
-            Ordering::Less => Place::Positions(first, last),
-            Ordering::Equal => Place::Position(first),
-            Ordering::Greater => Place::Head(last),
+            Ordering::Less => ExportLocation::Positions(first, last),
+            Ordering::Equal => ExportLocation::Position(first),
+            Ordering::Greater => ExportLocation::Head(last),
         };
         let is_part = first.0 == self.from && self.from > 1;
         let whose = if is_part { "these records, or `before` in the first line," } else { "the records" };
@@ -500,17 +504,17 @@ impl<'t> Check<'t> {
     }
 
     /// A history that ends before a known head was cut, or is an old copy.
-    fn expect_all_known(&self, end: &SignedHead) -> Result<(), Fault> {
+    fn expect_all_known(&self, end: &SignedHead) -> Result<(), VerifyError> {
         let Some(known) = self.known.last().filter(|known| known.size > end.size) else { return Ok(()) };
         let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
-        Err(untrue(Place::Position(end.position().next()), why))
+        Err(untrue(ExportLocation::Position(end.position().next()), why))
     }
 }
 
 const SIGNED: &str = "the head";
 
 /// The key to check with. An export whose heads a key has signed names it: one that names none was changed.
-fn trusted_key(begin: &Begin, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, Fault> {
+fn trusted_key(begin: &BeginLine, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, VerifyError> {
     let Some(stated) = &begin.verifier_key else {
         return match given {
             Some(_) => Err(at_header("`verifierKey` is null: nobody has signed this export".into())),
@@ -538,16 +542,16 @@ fn subtrees(hex: &[String]) -> Option<Vec<[u8; 32]>> {
 }
 
 /// What follows from commit to commit: the tree, the streams, recorded time.
-struct Chain {
-    range: Range,
+struct CommitChain {
+    range: CompactRange,
     /// Where this part of the history begins; of what is before, the streams are not known.
     before: Position,
     recorded_at: Timestamp,
     streams: HashMap<StreamKey, Position>,
 }
 
-impl Chain {
-    fn behind(range: Range) -> Self {
+impl CommitChain {
+    fn behind(range: CompactRange) -> Self {
         let before = Position(range.end());
         Self { range, before, recorded_at: Timestamp::ZERO, streams: HashMap::new() }
     }

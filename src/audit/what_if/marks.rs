@@ -3,15 +3,15 @@
 use super::with_events;
 use tenure_core::{
     Commit, Event, SessionId, SystemEvent,
-    bulk::{Counter, Selector},
-    event::{Presented, Seen, SelectionRevoked, SessionsSeen, TokensPresented},
-    fold::Ledger,
+    bulk::{MatchCounter, SessionSelector},
+    event::{PresentedToken, SelectionRevoked, SessionSeen, SessionsSeen, TokensPresented},
+    fold::FoldTarget,
     session::SharedSession,
-    state::State,
+    state::AuthorityState,
 };
 
 /// The commit that would have been recorded in place of this one, which is of the authority's own stream.
-pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
+pub(super) fn of_other(commit: &Commit, real: &AuthorityState, other: &AuthorityState) -> Commit {
     let events = commit.events.iter().map(|event| match event {
         Event::System(SystemEvent::TokensPresented(marks)) => {
             let presented = marks.presented.iter().filter_map(|mark| presented(*mark, real, other)).collect();
@@ -44,23 +44,23 @@ pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
 }
 
 /// A mark holds for the newest generation that a holder has, whatever its number in the other history.
-fn presented(mark: Presented, real: &State, other: &State) -> Option<Presented> {
+fn presented(mark: PresentedToken, real: &AuthorityState, other: &AuthorityState) -> Option<PresentedToken> {
     let is_newest = session(real, mark.session_id)?.generation == mark.generation;
     let generation = session(other, mark.session_id)?.generation;
-    is_newest.then_some(Presented { generation, ..mark })
+    is_newest.then_some(PresentedToken { generation, ..mark })
 }
 
 /// A session without idle time in the other history, or missing there, has nothing to be seen.
-fn can_be_seen(mark: &Seen, other: &State) -> bool {
+fn can_be_seen(mark: &SessionSeen, other: &AuthorityState) -> bool {
     session(other, mark.session_id).is_some_and(|session| session.activity().is_some())
 }
 
-fn session(state: &State, id: SessionId) -> Option<&SharedSession> {
+fn session(state: &AuthorityState, id: SessionId) -> Option<&SharedSession> {
     state.subjects.get(&state.subject_of(id)?)?.session(id)
 }
 
-fn matched(selector: &Selector, commit: &Commit, other: &State) -> u32 {
-    let mut counter = Counter::new(selector, &[], commit.recorded_at);
+fn matched(selector: &SessionSelector, commit: &Commit, other: &AuthorityState) -> u32 {
+    let mut counter = MatchCounter::new(selector, &[], commit.recorded_at);
     counter.add(&other.subjects.values().collect::<Vec<_>>());
     counter.finish().count
 }

@@ -3,9 +3,9 @@
 //!
 //! What such a replay cannot know is in [`UNKNOWN`]; it belongs to every answer.
 
-mod asked;
 mod marks;
 mod overrides;
+mod requests;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::asked::{Asked, Request};
-pub use self::overrides::{Overrides, Replaceable, WrongPolicy};
+pub use self::overrides::{PolicyOverrides, ReplaceableSetting, WrongPolicy};
+use self::requests::{CommitRequests, ReplayedRequest};
 use tenure_core::{
-    Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
-    bulk::{self, Bulk},
+    Commit, Event, Policy, Position, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    bulk::{self, BulkRevocation},
+    commit::EventMeta,
     decide::decide,
     evolve::IllegalEvent,
-    record::EventMeta,
-    refusal::Refused,
-    state::State,
+    refusal::RecordedRefusal,
+    state::AuthorityState,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -58,7 +58,7 @@ pub struct Divergence {
 /// How often each thing happened, and how often it would have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Counts {
+pub struct OutcomeCounts {
     /// Sessions created.
     pub created: u64,
     /// Renewals granted.
@@ -76,15 +76,15 @@ pub struct Counts {
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct WhatIfReport {
     /// The changed settings, with their values.
     pub policy: BTreeMap<String, Value>,
     /// The last position that was replayed.
     pub as_of_position: Position,
     /// What happened.
-    pub happened: Counts,
+    pub happened: OutcomeCounts,
     /// What would have happened.
-    pub instead: Counts,
+    pub instead: OutcomeCounts,
     /// Sessions that would have gone otherwise, each with its first divergence, in the order of those.
     pub divergences: Vec<Divergence>,
     /// What this replay cannot know.
@@ -94,23 +94,23 @@ pub struct Report {
 /// A history and, beside it, what it would have been.
 #[derive(Debug)]
 pub struct WhatIf {
-    overrides: Overrides,
-    real: State,
-    other: State,
-    happened: Counts,
-    instead: Counts,
+    overrides: PolicyOverrides,
+    real: AuthorityState,
+    other: AuthorityState,
+    happened: OutcomeCounts,
+    instead: OutcomeCounts,
     parted: BTreeMap<SessionId, Divergence>,
 }
 
 impl WhatIf {
     /// Of a history under these other limits.
-    pub fn under(overrides: Overrides) -> Self {
+    pub fn under(overrides: PolicyOverrides) -> Self {
         Self {
             overrides,
-            real: State::default(),
-            other: State::default(),
-            happened: Counts::default(),
-            instead: Counts::default(),
+            real: AuthorityState::default(),
+            other: AuthorityState::default(),
+            happened: OutcomeCounts::default(),
+            instead: OutcomeCounts::default(),
             parted: BTreeMap::new(),
         }
     }
@@ -120,10 +120,10 @@ impl WhatIf {
     /// # Errors
     /// An event of the real history that cannot follow.
     pub fn add(&mut self, stored: &StoredCommit) -> Result<(), IllegalEvent> {
-        if let Stream::Subject(id) = &stored.commit.stream {
+        if let StreamId::Subject(id) = &stored.commit.stream {
             let unknown = Subject::new(id.clone());
             let real = self.real.subjects.get(id).unwrap_or(&unknown).clone();
-            let asked = asked::asked(&real, self.real.system.policy.as_ref(), &stored.commit);
+            let asked = requests::asked(&real, self.real.system.policy.as_ref(), &stored.commit);
             let instead = self.ask(&asked, id, stored);
             self.real.apply(&stored.commit)?;
             self.happened.add(&stored.commit.events);
@@ -143,10 +143,10 @@ impl WhatIf {
     }
 
     /// The answer, in the end.
-    pub fn end(self) -> Report {
+    pub fn end(self) -> WhatIfReport {
         let mut divergences: Vec<_> = self.parted.into_values().collect();
         divergences.sort_by_key(|divergence| (divergence.position, divergence.session_id));
-        Report {
+        WhatIfReport {
             policy: self.overrides.told(),
             as_of_position: self.real.position,
             happened: self.happened,
@@ -172,7 +172,12 @@ impl WhatIf {
     }
 
     /// Asks again, under the other limits, of the other state.
-    fn ask(&mut self, asked: &Asked, id: &SubjectId, stored: &StoredCommit) -> Result<(), Refused> {
+    fn ask(
+        &mut self,
+        asked: &CommitRequests,
+        id: &SubjectId,
+        stored: &StoredCommit,
+    ) -> Result<(), RecordedRefusal> {
         let Some(recorded) = &self.real.system.policy else { return Ok(()) };
         let policy = self.overrides.over(recorded);
         for request in &asked.requests {
@@ -183,11 +188,11 @@ impl WhatIf {
 
     fn ask_one(
         &mut self,
-        request: &Request,
+        request: &ReplayedRequest,
         policy: &Policy,
         id: &SubjectId,
         stored: &StoredCommit,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RecordedRefusal> {
         let at = stored.commit.recorded_at;
         let unknown = Subject::new(id.clone());
         let subject = self.other.subjects.get(id).unwrap_or(&unknown);
@@ -213,7 +218,7 @@ impl WhatIf {
         id: &SubjectId,
         stored: &StoredCommit,
         before: &Subject,
-        outcome: Result<(), Refused>,
+        outcome: Result<(), RecordedRefusal>,
     ) {
         let (Some(real), Some(other)) = (self.real.subjects.get(id), self.other.subjects.get(id)) else {
             return;
@@ -257,19 +262,19 @@ fn with_events(commit: &Commit, expected: Position, events: Vec<Event>) -> Commi
 }
 
 /// The bulk revocations of a commit.
-fn bulks(stored: &StoredCommit) -> Vec<Bulk> {
+fn bulks(stored: &StoredCommit) -> Vec<BulkRevocation> {
     let at = stored.commit.recorded_at;
     let events = stored.positions().zip(&stored.commit.events);
     let bulk = |(position, event): (Position, &Event)| {
         let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return None };
-        Some(Bulk::of(event, EventMeta { position, at }))
+        Some(BulkRevocation::of(event, EventMeta { position, at }))
     };
     events.filter_map(bulk).collect()
 }
 
-impl Counts {
+impl OutcomeCounts {
     fn add(&mut self, events: &[Event]) {
-        use tenure_core::event::{RejectionCause, Trigger};
+        use tenure_core::event::{EndTrigger, RejectionCause};
         for event in events {
             let (place, count) = match event {
                 Event::Subject(SubjectEvent::SessionCreated(_)) => (&mut self.created, 1),
@@ -280,16 +285,18 @@ impl Counts {
                     (&mut self.refused, 1)
                 }
                 Event::Subject(SubjectEvent::SessionRevoked(event)) => match event.trigger {
-                    Trigger::Evicted => (&mut self.evicted, 1),
-                    Trigger::TokenReuse => (&mut self.ended_for_reuse, 1),
-                    Trigger::ManualRevoke
-                    | Trigger::RenewalRejected
-                    | Trigger::Own
-                    | Trigger::SubjectRevoked
-                    | Trigger::Bulk
-                    | Trigger::Restore => (&mut self.revoked, 1),
+                    EndTrigger::Evicted => (&mut self.evicted, 1),
+                    EndTrigger::TokenReuse => (&mut self.ended_for_reuse, 1),
+                    EndTrigger::ManualRevoke
+                    | EndTrigger::RenewalRejected
+                    | EndTrigger::Own
+                    | EndTrigger::SubjectRevoked
+                    | EndTrigger::Bulk
+                    | EndTrigger::Restore => (&mut self.revoked, 1),
                 },
-                Event::Subject(SubjectEvent::SessionsRevoked(event)) if event.trigger == Trigger::Evicted => {
+                Event::Subject(SubjectEvent::SessionsRevoked(event))
+                    if event.trigger == EndTrigger::Evicted =>
+                {
                     (&mut self.evicted, u64::from(event.matched))
                 }
                 Event::Subject(SubjectEvent::SessionsRevoked(event)) => {

@@ -12,7 +12,7 @@ use tenure_core::{
 
 /// The settings to change; those left out stay as recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
+pub struct PolicyOverrides {
     numbers: BTreeMap<&'static str, u32>,
     words: BTreeMap<&'static str, &'static str>,
 }
@@ -31,35 +31,35 @@ impl std::error::Error for WrongPolicy {}
 
 /// What a setting may be.
 #[derive(Clone, Copy, Debug)]
-enum Fit {
+enum AllowedValue {
     /// A number from the one to the other.
     Number(u32, u32),
     /// One of these words.
     Word(&'static [&'static str]),
 }
 
-const ON_LIMIT: Fit = Fit::Word(&["reject", "evict_oldest"]);
+const ON_LIMIT: AllowedValue = AllowedValue::Word(&["reject", "evict_oldest"]);
 
 /// The ranges are those of a server's settings.
-const SETTINGS: [(&str, Fit); 13] = [
-    ("session.ttl", Fit::Number(300, 604_800)),
-    ("session.ttl_max", Fit::Number(300, 604_800)),
-    ("session.max_renewals", Fit::Number(0, 100)),
-    ("session.max_renewals_max", Fit::Number(0, 100)),
-    ("session.absolute_lifetime", Fit::Number(86_400, 7_776_000)),
-    ("session.renewal_reject_window", Fit::Number(300, 86_400)),
-    ("session.idle_timeout", Fit::Number(60, 86_400)),
-    ("limits.per_subject", Fit::Number(1, 10_000)),
-    ("limits.per_device", Fit::Number(1, 10_000)),
+const SETTINGS: [(&str, AllowedValue); 13] = [
+    ("session.ttl", AllowedValue::Number(300, 604_800)),
+    ("session.ttl_max", AllowedValue::Number(300, 604_800)),
+    ("session.max_renewals", AllowedValue::Number(0, 100)),
+    ("session.max_renewals_max", AllowedValue::Number(0, 100)),
+    ("session.absolute_lifetime", AllowedValue::Number(86_400, 7_776_000)),
+    ("session.renewal_reject_window", AllowedValue::Number(300, 86_400)),
+    ("session.idle_timeout", AllowedValue::Number(60, 86_400)),
+    ("limits.per_subject", AllowedValue::Number(1, 10_000)),
+    ("limits.per_device", AllowedValue::Number(1, 10_000)),
     ("limits.on_limit", ON_LIMIT),
     ("limits.on_device_limit", ON_LIMIT),
-    ("renewal.on_reuse", Fit::Word(&["reject", "revoke"])),
-    ("renewal.reuse_grace", Fit::Number(0, 120)),
+    ("renewal.on_reuse", AllowedValue::Word(&["reject", "revoke"])),
+    ("renewal.reuse_grace", AllowedValue::Number(0, 120)),
 ];
 
 /// A setting that can be other than it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replaceable {
+pub struct ReplaceableSetting {
     /// Its name.
     pub name: &'static str,
     /// What it may be, in words.
@@ -68,19 +68,21 @@ pub struct Replaceable {
     pub words: &'static [&'static str],
 }
 
-impl Replaceable {
-    fn of((name, fit): (&'static str, Fit)) -> Self {
+impl ReplaceableSetting {
+    fn of((name, fit): (&'static str, AllowedValue)) -> Self {
         match fit {
-            Fit::Number(least, most) => Self { name, range: format!("{least} to {most}"), words: &[] },
-            Fit::Word(words) => Self { name, range: words.join(" or "), words },
+            AllowedValue::Number(least, most) => {
+                Self { name, range: format!("{least} to {most}"), words: &[] }
+            }
+            AllowedValue::Word(words) => Self { name, range: words.join(" or "), words },
         }
     }
 }
 
-impl Overrides {
+impl PolicyOverrides {
     /// Every setting that can be other than it was.
-    pub fn settings() -> impl Iterator<Item = Replaceable> {
-        SETTINGS.into_iter().map(Replaceable::of)
+    pub fn settings() -> impl Iterator<Item = ReplaceableSetting> {
+        SETTINGS.into_iter().map(ReplaceableSetting::of)
     }
 
     /// Reads a file's text.
@@ -99,18 +101,18 @@ impl Overrides {
         if faults.is_empty() { Ok(parsed) } else { Err(WrongPolicy(faults)) }
     }
 
-    fn take(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+    fn take(&mut self, entry: &OverrideEntry<'_>) -> Result<(), String> {
         let found = SETTINGS.into_iter().find(|(name, _)| *name == entry.name);
         let (name, fit) = found.ok_or_else(|| unknown(&entry.name))?;
         match fit {
-            Fit::Number(least, most) => {
+            AllowedValue::Number(least, most) => {
                 let number = number(entry.value).filter(|number| (least..=most).contains(number));
                 let number = number.ok_or_else(|| {
                     format!("{name}: must be from {least} to {most}, not {}", told(entry.value))
                 })?;
                 self.numbers.insert(name, number);
             }
-            Fit::Word(words) => {
+            AllowedValue::Word(words) => {
                 let word = entry.value.as_str().and_then(|word| words.iter().find(|known| **known == word));
                 let word = word.ok_or_else(|| {
                     format!("{name}: must be {}, not {}", words.join(" or "), told(entry.value))
@@ -163,14 +165,14 @@ impl Overrides {
 }
 
 /// A setting as it was written, and where.
-struct Entry<'t> {
+struct OverrideEntry<'t> {
     name: String,
     value: &'t DeValue<'t>,
     at: usize,
 }
 
 /// The settings of a table and of those in it; an empty table is none.
-fn entries<'t>(prefix: &str, table: &'t DeTable<'t>) -> Vec<Entry<'t>> {
+fn entries<'t>(prefix: &str, table: &'t DeTable<'t>) -> Vec<OverrideEntry<'t>> {
     let mut found = Vec::new();
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
@@ -178,7 +180,7 @@ fn entries<'t>(prefix: &str, table: &'t DeTable<'t>) -> Vec<Entry<'t>> {
         if let Some(inner) = value.as_table().filter(|inner| !inner.is_empty()) {
             found.extend(entries(&format!("{name}."), inner));
         } else if !(value.is_table() && SECTIONS.contains(&name.as_str())) {
-            found.push(Entry { name, value, at: key.span().start });
+            found.push(OverrideEntry { name, value, at: key.span().start });
         }
     }
     found.sort_by_key(|entry| entry.at);
@@ -229,11 +231,12 @@ mod tests {
 
     #[test]
     fn what_is_left_out_stays_as_it_was_recorded() {
-        let overrides = Overrides::parse("[session]\nttl = 600\n[renewal]\non_reuse = 'revoke'\n").unwrap();
+        let overrides =
+            PolicyOverrides::parse("[session]\nttl = 600\n[renewal]\non_reuse = 'revoke'\n").unwrap();
         let policy = overrides.over(&Policy::default());
         assert_eq!(policy, Policy { ttl: Seconds(600), on_reuse: OnReuse::Revoke, ..Policy::default() });
         assert_eq!(overrides.told().into_keys().collect::<Vec<_>>(), ["renewal.on_reuse", "session.ttl"]);
-        assert_eq!(Overrides::parse("").unwrap().over(&Policy::default()), Policy::default());
+        assert_eq!(PolicyOverrides::parse("").unwrap().over(&Policy::default()), Policy::default());
     }
 
     #[test]
@@ -247,7 +250,7 @@ mod tests {
             ("[session]\nttl = 'soon'", "line 2: "),
             ("[session\n", "line 1: "),
         ] {
-            let error = Overrides::parse(text).unwrap_err().to_string();
+            let error = PolicyOverrides::parse(text).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains('\n'), "{text}: {error}");
         }
     }
@@ -258,7 +261,7 @@ mod tests {
     fn every_fault_is_told_at_once_with_its_setting_and_what_is_right() {
         let text = "[session]\nmax_renewals = -7\nttl = 1.5\nidle_timeout = 4294967296\n[limits]\nper_subject = true\n\
                     on_limit = 3\n[renewal]\non_reuse = 'explode'\non_use = 1\n[server]\n";
-        let error = Overrides::parse(text).unwrap_err().to_string();
+        let error = PolicyOverrides::parse(text).unwrap_err().to_string();
         assert_eq!(
             error.split("; ").collect::<Vec<_>>(),
             [
@@ -277,14 +280,14 @@ mod tests {
     #[test]
     fn every_setting_is_obeyed_at_both_ends_of_its_range_and_refused_beyond() {
         for (name, fit) in SETTINGS {
-            let Fit::Number(least, most) = fit else { continue };
+            let AllowedValue::Number(least, most) = fit else { continue };
             for (given, is_right) in [
                 (i64::from(least), true),
                 (i64::from(most), true),
                 (i64::from(least) - 1, false),
                 (i64::from(most) + 1, false),
             ] {
-                let parsed = Overrides::parse(&format!("{name} = {given}\n"));
+                let parsed = PolicyOverrides::parse(&format!("{name} = {given}\n"));
                 let told = parsed.as_ref().map(|parsed| parsed.told()[name].clone());
                 assert_eq!(told.ok(), is_right.then(|| json!(given)), "{name} = {given}");
                 let range = format!("{name}: must be from {least} to {most}, not {given}");

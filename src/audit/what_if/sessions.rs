@@ -2,7 +2,7 @@
 
 use tenure_core::{
     Position, SessionId, Timestamp,
-    event::{Event, RejectionCause, SubjectEvent, Trigger},
+    event::{EndTrigger, Event, RejectionCause, SubjectEvent},
     session::{OneTimeFact, Session},
     subject::Subject,
 };
@@ -63,7 +63,7 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
             "a renewal was refused: "
         }
         Some(Event::Subject(SubjectEvent::RenewalRejected(_))) => "its renewal was vetoed: ",
-        Some(Event::Subject(SubjectEvent::SessionRevoked(event))) if event.trigger == Trigger::Evicted => {
+        Some(Event::Subject(SubjectEvent::SessionRevoked(event))) if event.trigger == EndTrigger::Evicted => {
             "evicted: "
         }
         Some(Event::Subject(SubjectEvent::SessionRevoked(_))) => "ended: ",

@@ -7,9 +7,9 @@
 use serde_json::Value;
 
 use crate::cli::{
-    connection::{client::Request, pages},
-    context::Context,
-    failure::{Candidates, Failure},
+    connection::{client::ApiRequest, pages},
+    context::CommandContext,
+    failure::{AmbiguousName, CommandError},
 };
 use tenure_core::SessionId;
 
@@ -22,7 +22,7 @@ pub(crate) const SHORTEST: usize = 4;
 
 /// Which sessions are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum SessionScope {
     /// Those that can be ended or used.
     Active,
     /// Those that can be read about: the newest one of a subject, if none is active.
@@ -31,7 +31,7 @@ pub(crate) enum Whose {
 
 /// How a subject was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Match {
+enum SubjectMatch {
     /// By its id.
     Exact(String),
     /// By its name.
@@ -43,31 +43,42 @@ enum Match {
 }
 
 /// The id of a subject that was named by its id, its name or the beginning of its id.
-pub(crate) fn subject(cli: &Context, typed: &str) -> Result<String, Failure> {
+pub(crate) fn subject(cli: &CommandContext, typed: &str) -> Result<String, CommandError> {
     Ok(match subject_match(cli, typed)? {
-        Match::Exact(id) | Match::Named(id) | Match::Begun(id) => id,
-        Match::Unknown => typed.to_owned(),
+        SubjectMatch::Exact(id) | SubjectMatch::Named(id) | SubjectMatch::Begun(id) => id,
+        SubjectMatch::Unknown => typed.to_owned(),
     })
 }
 
 /// The same for a command that ends something: without a question only a whole id or name will do.
-pub(crate) fn subject_to_change(cli: &Context, typed: &str, is_asked: bool) -> Result<String, Failure> {
+pub(crate) fn subject_to_change(
+    cli: &CommandContext,
+    typed: &str,
+    is_asked: bool,
+) -> Result<String, CommandError> {
     match subject_match(cli, typed)? {
-        Match::Begun(id) if !is_asked => {
-            Err(Failure::Usage(format!("\"{typed}\" is only the beginning of {id}: give the whole id")))
+        SubjectMatch::Begun(id) if !is_asked => {
+            Err(CommandError::Usage(format!("\"{typed}\" is only the beginning of {id}: give the whole id")))
         }
-        Match::Exact(id) | Match::Named(id) | Match::Begun(id) => Ok(id),
-        Match::Unknown => Ok(typed.to_owned()),
+        SubjectMatch::Exact(id) | SubjectMatch::Named(id) | SubjectMatch::Begun(id) => Ok(id),
+        SubjectMatch::Unknown => Ok(typed.to_owned()),
     }
 }
 
 /// The id of a subject by which a list is narrowed.
-pub(crate) fn subject_filter(cli: &Context, typed: Option<&String>) -> Result<Option<String>, Failure> {
+pub(crate) fn subject_filter(
+    cli: &CommandContext,
+    typed: Option<&String>,
+) -> Result<Option<String>, CommandError> {
     typed.map(|typed| subject(cli, typed)).transpose()
 }
 
 /// The id of a session that was named by its id, the beginning of its id, or its subject.
-pub(crate) fn session(cli: &Context, typed: &str, whose: Whose) -> Result<String, Failure> {
+pub(crate) fn session(
+    cli: &CommandContext,
+    typed: &str,
+    whose: SessionScope,
+) -> Result<String, CommandError> {
     if is_whole(typed) {
         return Ok(typed.to_owned());
     }
@@ -75,18 +86,22 @@ pub(crate) fn session(cli: &Context, typed: &str, whose: Whose) -> Result<String
     if !exact && let Some(id) = by_beginning(cli, typed)? {
         return Ok(id);
     }
-    let subject = if exact { Match::Exact(typed.to_owned()) } else { by_name_or_beginning(cli, typed)? };
+    let subject =
+        if exact { SubjectMatch::Exact(typed.to_owned()) } else { by_name_or_beginning(cli, typed)? };
     match subject {
-        Match::Exact(subject) | Match::Named(subject) | Match::Begun(subject) => {
+        SubjectMatch::Exact(subject) | SubjectMatch::Named(subject) | SubjectMatch::Begun(subject) => {
             of_subject(cli, &subject, whose)
         }
-        Match::Unknown => Ok(typed.to_owned()),
+        SubjectMatch::Unknown => Ok(typed.to_owned()),
     }
 }
 
 /// The id of a session by which a list is narrowed.
-pub(crate) fn session_filter(cli: &Context, typed: Option<&String>) -> Result<Option<String>, Failure> {
-    typed.map(|typed| session(cli, typed, Whose::Any)).transpose()
+pub(crate) fn session_filter(
+    cli: &CommandContext,
+    typed: Option<&String>,
+) -> Result<Option<String>, CommandError> {
+    typed.map(|typed| session(cli, typed, SessionScope::Any)).transpose()
 }
 
 /// Whether it is a whole id, which need not be looked up.
@@ -95,7 +110,7 @@ pub(crate) fn is_whole(typed: &str) -> bool {
 }
 
 /// The id of one of these things, named by its id, its name or the beginning of its id.
-pub(crate) fn among(page: &Value, id: &str, noun: &'static str, typed: &str) -> Result<String, Failure> {
+pub(crate) fn among(page: &Value, id: &str, noun: &'static str, typed: &str) -> Result<String, CommandError> {
     let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let fitting = |fits: &dyn Fn(&Value) -> bool| items.iter().filter(|item| fits(item)).collect::<Vec<_>>();
     let ways: [&dyn Fn(&Value) -> bool; 3] = [
@@ -115,31 +130,31 @@ pub(crate) fn among(page: &Value, id: &str, noun: &'static str, typed: &str) -> 
     Ok(typed.to_owned())
 }
 
-fn subject_match(cli: &Context, typed: &str) -> Result<Match, Failure> {
+fn subject_match(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, CommandError> {
     match is_subject(cli, typed) {
-        Ok(true) => Ok(Match::Exact(typed.to_owned())),
+        Ok(true) => Ok(SubjectMatch::Exact(typed.to_owned())),
         Ok(false) => by_name_or_beginning(cli, typed),
         // The key may not read subjects.
-        Err(Failure::Problem(_)) => Ok(Match::Unknown),
+        Err(CommandError::Problem(_)) => Ok(SubjectMatch::Unknown),
         Err(failure) => Err(failure),
     }
 }
 
-fn is_subject(cli: &Context, typed: &str) -> Result<bool, Failure> {
+fn is_subject(cli: &CommandContext, typed: &str) -> Result<bool, CommandError> {
     // A text that is not an id cannot be part of a path.
     if typed.parse::<tenure_core::SubjectId>().is_err() {
         return Ok(false);
     }
-    match cli.client.send(&Request::get(&["v1", "subjects", typed])) {
+    match cli.client.send(&ApiRequest::get(&["v1", "subjects", typed])) {
         Ok(_) => Ok(true),
-        Err(Failure::Problem(problem)) if problem.status == 404 => Ok(false),
+        Err(CommandError::Problem(problem)) if problem.status == 404 => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
-fn by_name_or_beginning(cli: &Context, typed: &str) -> Result<Match, Failure> {
+fn by_name_or_beginning(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, CommandError> {
     let (mut named, mut begun) = (Vec::new(), Vec::new());
-    let walked = walk(cli, Request::get(&["v1", "subjects"]), &mut |subject| {
+    let walked = walk(cli, ApiRequest::get(&["v1", "subjects"]), &mut |subject| {
         let id = subject["subjectId"].as_str().unwrap_or_default().to_owned();
         let said = format!("{id}  {}", subject["name"].as_str().unwrap_or_default()).trim_end().to_owned();
         if subject["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(typed)) {
@@ -150,22 +165,22 @@ fn by_name_or_beginning(cli: &Context, typed: &str) -> Result<Match, Failure> {
         true
     })?;
     if !walked {
-        return Ok(Match::Unknown);
+        return Ok(SubjectMatch::Unknown);
     }
     Ok(match (one("subject", typed, named)?, one("subject", typed, begun)) {
-        (Some(id), _) => Match::Named(id),
-        (None, begun) => begun?.map_or(Match::Unknown, Match::Begun),
+        (Some(id), _) => SubjectMatch::Named(id),
+        (None, begun) => begun?.map_or(SubjectMatch::Unknown, SubjectMatch::Begun),
     })
 }
 
 /// A session's id begins with the moment of its creation, so the newest first means the greatest first.
-fn by_beginning(cli: &Context, typed: &str) -> Result<Option<String>, Failure> {
+fn by_beginning(cli: &CommandContext, typed: &str) -> Result<Option<String>, CommandError> {
     let is_beginning = |c: char| c == '-' || matches!(c, '0'..='9' | 'a'..='f');
     if typed.len() < SHORTEST || !typed.chars().all(is_beginning) {
         return Ok(None);
     }
     let mut found = Vec::new();
-    let request = Request::get(&["v1", "sessions"]).query("status", Some("all"));
+    let request = ApiRequest::get(&["v1", "sessions"]).query("status", Some("all"));
     walk(cli, request, &mut |session| {
         let id = session["sessionId"].as_str().unwrap_or_default();
         if id.starts_with(typed) {
@@ -176,33 +191,37 @@ fn by_beginning(cli: &Context, typed: &str) -> Result<Option<String>, Failure> {
     one("session", typed, found)
 }
 
-fn of_subject(cli: &Context, subject: &str, whose: Whose) -> Result<String, Failure> {
+fn of_subject(cli: &CommandContext, subject: &str, whose: SessionScope) -> Result<String, CommandError> {
     let request =
-        Request::get(&["v1", "sessions"]).query("subjectId", Some(subject)).query("limit", Some(200));
+        ApiRequest::get(&["v1", "sessions"]).query("subjectId", Some(subject)).query("limit", Some(200));
     let active = cli.client.send(&request)?.body;
     let found = active["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = found.iter().map(|session| (id_of(session), session_line(session))).collect();
     if let Some(id) = one("session", subject, found)? {
         return Ok(id);
     }
-    if whose == Whose::Any {
+    if whose == SessionScope::Any {
         let all = cli.client.send(&request.query("status", Some("all")).query("limit", Some(1)))?.body;
         if let Some(newest) = all["items"][0]["sessionId"].as_str() {
             return Ok(newest.to_owned());
         }
     }
-    Err(Failure::Missing(format!(
+    Err(CommandError::Missing(format!(
         "no active session of {subject}; ended ones: tenure session list --status all"
     )))
 }
 
 /// Hands over items of a list until enough was seen; false when this key may not list them.
-fn walk(cli: &Context, request: Request, take: &mut dyn FnMut(&Value) -> bool) -> Result<bool, Failure> {
+fn walk(
+    cli: &CommandContext,
+    request: ApiRequest,
+    take: &mut dyn FnMut(&Value) -> bool,
+) -> Result<bool, CommandError> {
     let mut request = request.query("limit", Some(200));
     for _ in 0..MOST_PAGES {
         let page = match cli.client.send(&request) {
             Ok(reply) => reply.body,
-            Err(Failure::Problem(_)) => return Ok(false),
+            Err(CommandError::Problem(_)) => return Ok(false),
             Err(failure) => return Err(failure),
         };
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -218,7 +237,11 @@ fn walk(cli: &Context, request: Request, take: &mut dyn FnMut(&Value) -> bool) -
     Ok(true)
 }
 
-fn one(noun: &'static str, typed: &str, found: Vec<(String, String)>) -> Result<Option<String>, Failure> {
+fn one(
+    noun: &'static str,
+    typed: &str,
+    found: Vec<(String, String)>,
+) -> Result<Option<String>, CommandError> {
     match found.as_slice() {
         [] => Ok(None),
         [(id, _)] => Ok(Some(id.clone())),
@@ -226,10 +249,10 @@ fn one(noun: &'static str, typed: &str, found: Vec<(String, String)>) -> Result<
     }
 }
 
-pub(crate) fn ambiguous(noun: &'static str, typed: &str, mut lines: Vec<String>) -> Failure {
+pub(crate) fn ambiguous(noun: &'static str, typed: &str, mut lines: Vec<String>) -> CommandError {
     let more = lines.len().saturating_sub(MOST_CANDIDATES);
     lines.truncate(MOST_CANDIDATES);
-    Failure::Ambiguous(Box::new(Candidates { typed: typed.to_owned(), noun, lines, more }))
+    CommandError::Ambiguous(Box::new(AmbiguousName { typed: typed.to_owned(), noun, lines, more }))
 }
 
 fn id_of(session: &Value) -> String {

@@ -11,9 +11,9 @@ const SPANS: [&str; 5] = ["ttl", "absoluteLifetime", "renewalRejectWindow", "idl
 
 /// The words of the command line.
 #[derive(Debug, Default)]
-pub(crate) struct Typed(Vec<String>);
+pub(crate) struct TypedWords(Vec<String>);
 
-impl Typed {
+impl TypedWords {
     /// The words of this command line.
     pub(crate) fn of(args: &[OsString]) -> Self {
         Self(args.iter().map(|word| word.to_string_lossy().into_owned()).collect())
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn told(line: &str, field: &str, message: &str) -> String {
-        let typed = Typed::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let typed = TypedWords::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         let fault = serde_json::from_value(serde_json::json!({ "field": field, "message": message }));
         typed.fault(&fault.unwrap())
     }

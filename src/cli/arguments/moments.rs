@@ -16,7 +16,7 @@ pub(crate) const FORMS: &str = "must be a time such as 03:12, '2026-11-22 03:12'
 
 /// A moment, as it was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum TypedMoment {
     /// It says everything.
     At(Timestamp),
     /// This long before now.
@@ -26,12 +26,12 @@ pub(crate) enum Moment {
     /// A length of time: ago, or ahead, as the option needs it.
     Apart(Seconds),
     /// A time of a local day.
-    On(Day, Time),
+    On(CalendarDay, Time),
 }
 
 /// A day of the local calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Day {
+pub(crate) enum CalendarDay {
     /// As it stands in a calendar.
     Date(Date),
     /// Days from today; negative ones lie in the past.
@@ -41,42 +41,42 @@ pub(crate) enum Day {
 }
 
 /// For clap: a moment.
-pub(crate) fn moment(text: &str) -> Result<Moment, &'static str> {
+pub(crate) fn moment(text: &str) -> Result<TypedMoment, &'static str> {
     let text = text.trim();
     exact(text).or_else(|| apart(text)).or_else(|| local(text)).ok_or(FORMS)
 }
 
-fn exact(text: &str) -> Option<Moment> {
-    Timestamp::parse(text).map(Moment::At)
+fn exact(text: &str) -> Option<TypedMoment> {
+    Timestamp::parse(text).map(TypedMoment::At)
 }
 
-fn apart(text: &str) -> Option<Moment> {
+fn apart(text: &str) -> Option<TypedMoment> {
     let span = |text: &str| words::parse_duration(text.trim()).ok();
     if text == "now" {
-        return Some(Moment::Ago(Seconds(0)));
+        return Some(TypedMoment::Ago(Seconds(0)));
     }
     if let Some(before) = text.strip_suffix("ago") {
-        return span(before).map(Moment::Ago);
+        return span(before).map(TypedMoment::Ago);
     }
     if let Some(ahead) = text.strip_prefix("in ") {
-        return span(ahead).map(Moment::Ahead);
+        return span(ahead).map(TypedMoment::Ahead);
     }
-    span(text).map(Moment::Apart)
+    span(text).map(TypedMoment::Apart)
 }
 
-fn local(text: &str) -> Option<Moment> {
+fn local(text: &str) -> Option<TypedMoment> {
     if let Some(time) = time_of_day(text) {
-        return Some(Moment::On(Day::Nearest, time));
+        return Some(TypedMoment::On(CalendarDay::Nearest, time));
     }
     let (first, rest) = text.split_once([' ', 'T']).map_or((text, None), |(first, rest)| (first, Some(rest)));
     let day = match first {
-        "today" => Day::Relative(0),
-        "yesterday" => Day::Relative(-1),
-        "tomorrow" => Day::Relative(1),
-        date => Day::Date(date.parse().ok()?),
+        "today" => CalendarDay::Relative(0),
+        "yesterday" => CalendarDay::Relative(-1),
+        "tomorrow" => CalendarDay::Relative(1),
+        date => CalendarDay::Date(date.parse().ok()?),
     };
     let time = rest.map_or(Some(Time::midnight()), |rest| time_of_day(rest.trim()))?;
-    Some(Moment::On(day, time))
+    Some(TypedMoment::On(day, time))
 }
 
 /// `03:12`, `03:12:40`, `3am`, `3:12pm`.
@@ -109,7 +109,7 @@ fn two_digits(text: &str) -> Option<i8> {
     is_one.then(|| text.parse().ok()).flatten()
 }
 
-impl Moment {
+impl TypedMoment {
     /// Whether it depends on what time it is.
     pub(crate) const fn is_relative(self) -> bool {
         !matches!(self, Self::At(_))
@@ -138,7 +138,7 @@ impl Moment {
     }
 }
 
-fn on(day: Day, time: Time, now: Timestamp, zone: &TimeZone, is_ahead: bool) -> Timestamp {
+fn on(day: CalendarDay, time: Time, now: Timestamp, zone: &TimeZone, is_ahead: bool) -> Timestamp {
     let today = jiff::Timestamp::from_millisecond(now.as_millis()).map(|now| zone.to_datetime(now).date());
     let today = today.unwrap_or(Date::ZERO);
     let at = |days: i8| {
@@ -147,10 +147,12 @@ fn on(day: Day, time: Time, now: Timestamp, zone: &TimeZone, is_ahead: bool) -> 
         date.map_or(now, |date| in_zone(date.to_datetime(time), zone))
     };
     match day {
-        Day::Date(date) => in_zone(date.to_datetime(time), zone),
-        Day::Relative(days) => at(days),
-        Day::Nearest if is_ahead => [at(0), at(1)].into_iter().find(|moment| *moment > now).unwrap_or(now),
-        Day::Nearest => [at(0), at(-1)].into_iter().find(|moment| *moment <= now).unwrap_or(now),
+        CalendarDay::Date(date) => in_zone(date.to_datetime(time), zone),
+        CalendarDay::Relative(days) => at(days),
+        CalendarDay::Nearest if is_ahead => {
+            [at(0), at(1)].into_iter().find(|moment| *moment > now).unwrap_or(now)
+        }
+        CalendarDay::Nearest => [at(0), at(-1)].into_iter().find(|moment| *moment <= now).unwrap_or(now),
     }
 }
 

@@ -10,19 +10,21 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Global, fields},
-    failure::{Exit, Failure},
+    connection::client::ApiRequest,
+    context::{GlobalArgs, fields},
+    failure::{CommandError, ExitStatus},
     output::Column,
 };
 use tenure_server::{
-    backup::{BackupError, Backups, Folder, Protection, SecretString, Taken, Way},
-    node::{Node, Options},
+    backup::{
+        BackupError, BackupFolder, BackupMaker, BackupMode, BackupSummary, KeyProtection, SecretString,
+    },
+    node::{Node, NodeOptions},
 };
 
 /// Arguments of `tenure backup`.
 #[derive(Debug, Args)]
-pub(crate) struct Backup {
+pub(crate) struct BackupArgs {
     /// A name below the server's backup.dir; with --data, a folder
     #[arg(value_name = "DEST")]
     to: String,
@@ -68,8 +70,8 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "bytes"),
 ];
 
-impl Backup {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl BackupArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let made = match &self.data {
             Some(data) => self.of_stopped(data)?,
             None => self.of_running(global)?,
@@ -77,16 +79,16 @@ impl Backup {
         global.output().record(&made, COLUMNS, ambient::now())
     }
 
-    fn of_running(&self, global: &Global) -> Result<Value, Failure> {
+    fn of_running(&self, global: &GlobalArgs) -> Result<Value, CommandError> {
         if self.protection.passphrase_file.is_some() {
             let why =
                 "a passphrase never travels to a server: give --recipient, or --data DIR of a stopped one";
-            return Err(Failure::Usage(why.to_owned()));
+            return Err(CommandError::Usage(why.to_owned()));
         }
         if self.to.contains('/') {
             let why = "DEST is a name below the server's backup.dir; a stopped server is backed up to any folder, with \
                        --data DIR";
-            return Err(Failure::Usage(why.to_owned()));
+            return Err(CommandError::Usage(why.to_owned()));
         }
         let cli = global.context()?;
         let body = fields([
@@ -96,62 +98,63 @@ impl Backup {
             ("recipient", self.protection.recipient.clone().map(Value::from)),
             ("withoutKeys", self.protection.without_keys.then_some(true.into())),
         ]);
-        let request = Request::post(&["v1", "backup"], body.into());
+        let request = ApiRequest::post(&["v1", "backup"], body.into());
         Ok(cli.client.send(&request)?.body)
     }
 
-    fn of_stopped(&self, data: &Path) -> Result<Value, Failure> {
+    fn of_stopped(&self, data: &Path) -> Result<Value, CommandError> {
         if !data.join("log").exists() {
-            return Err(Failure::Missing(format!("{} is no data directory of Tenure", data.display())));
+            return Err(CommandError::Missing(format!("{} is no data directory of Tenure", data.display())));
         }
         let protection = self.protection.read()?;
         protection.check().map_err(failed)?;
-        let node = Node::open(Options::new(data)).map_err(|error| Failure::Server(error.to_string()))?;
-        let taken = Folder::made_at(&self.to)
-            .map_err(|source| Failure::File { path: PathBuf::from(&self.to), source })
+        let node =
+            Node::open(NodeOptions::new(data)).map_err(|error| CommandError::Server(error.to_string()))?;
+        let taken = BackupFolder::made_at(&self.to)
+            .map_err(|source| CommandError::File { path: PathBuf::from(&self.to), source })
             .and_then(|folder| {
-                let way = Way { is_incremental: self.incremental, is_linked: self.link };
-                Backups::of(&node).take(&folder, way, &protection).map_err(failed)
+                let way = BackupMode { is_incremental: self.incremental, is_linked: self.link };
+                BackupMaker::of(&node).take(&folder, way, &protection).map_err(failed)
             });
         node.stop();
-        let Taken { position, epoch, files, bytes } = taken?;
+        let BackupSummary { position, epoch, files, bytes } = taken?;
         Ok(json!({ "position": position, "epoch": epoch, "files": files, "bytes": bytes }))
     }
 }
 
 impl ProtectionArgs {
-    fn read(&self) -> Result<Protection, Failure> {
+    fn read(&self) -> Result<KeyProtection, CommandError> {
         Ok(match (&self.recipient, &self.passphrase_file) {
-            (Some(recipient), _) => Protection::Recipient(recipient.clone()),
-            (None, Some(file)) => Protection::Passphrase(passphrase(file)?),
-            (None, None) => Protection::WithoutKeys,
+            (Some(recipient), _) => KeyProtection::Recipient(recipient.clone()),
+            (None, Some(file)) => KeyProtection::Passphrase(passphrase(file)?),
+            (None, None) => KeyProtection::WithoutKeys,
         })
     }
 }
 
 /// What is in a file that holds a secret.
-pub(super) fn secret_of(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|source| Failure::File { path: file.to_owned(), source })
+pub(super) fn secret_of(file: &Path) -> Result<String, CommandError> {
+    fs::read_to_string(file).map_err(|source| CommandError::File { path: file.to_owned(), source })
 }
 
 /// The passphrase in a file, without the end of its line.
-pub(super) fn passphrase(file: &Path) -> Result<SecretString, Failure> {
+pub(super) fn passphrase(file: &Path) -> Result<SecretString, CommandError> {
     let text = secret_of(file)?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
-        return Err(Failure::Usage(format!("{} holds no passphrase", file.display())));
+        return Err(CommandError::Usage(format!("{} holds no passphrase", file.display())));
     }
     Ok(SecretString::from(text.to_owned()))
 }
 
 /// What a backup or a restore failed with.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-pub(super) fn failed(error: BackupError) -> Failure {
+pub(super) fn failed(error: BackupError) -> CommandError {
     let why = error.to_string();
-    let unhealthy = |exit| Failure::Unhealthy { exit, why: why.clone() };
+    let unhealthy = |exit| CommandError::Unhealthy { exit, why: why.clone() };
     match error {
         BackupError::Damaged { .. } | BackupError::Untrue(_) | BackupError::Contradicted(_) => {
-            unhealthy(Exit::VerificationFailed)
+            unhealthy(ExitStatus::VerificationFailed)
         }
         BackupError::Exists(_)
         | BackupError::NotOurs(_)
@@ -162,18 +165,18 @@ pub(super) fn failed(error: BackupError) -> Failure {
         | BackupError::EndNotProved { .. }
         | BackupError::Unfinished
         | BackupError::Keys(_)
-        | BackupError::Start(_) => unhealthy(Exit::Conflict),
+        | BackupError::Start(_) => unhealthy(ExitStatus::Conflict),
         BackupError::NoRecipient
         | BackupError::NotOpened { .. }
         | BackupError::OpenerNeeded
         | BackupError::Unusable(_)
-        | BackupError::OtherFormat { .. } => Failure::Usage(why),
+        | BackupError::OtherFormat { .. } => CommandError::Usage(why),
         BackupError::Io { .. }
         | BackupError::Encryption(_)
         | BackupError::Log(_)
         | BackupError::Undecodable(..)
         | BackupError::Open(_)
         | BackupError::Head(_)
-        | BackupError::Webhooks(_) => Failure::Server(why),
+        | BackupError::Webhooks(_) => CommandError::Server(why),
     }
 }

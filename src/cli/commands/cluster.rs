@@ -11,32 +11,33 @@ use serde_json::{Value, json};
 use super::serve;
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::Global,
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::GlobalArgs,
+    failure::CommandError,
     output::{Column, Output, words},
 };
 use tenure_core::Timestamp;
 use tenure_log::jetstream::{
-    self, Access, BrokerError, Connection, Made, Making, Names, NodeRecord, NodeRegistry, StreamStatus,
+    self, BrokerAccess, BrokerConnection, BrokerError, NodeRecord, NodeRegistry, StreamCreation, StreamNames,
+    StreamSettings, StreamStatus,
 };
 use tenure_protocol::entropy::OsEntropy;
-use tenure_server::{config::Config, config::Flag, node::cluster};
+use tenure_server::{config::Config, config::ConfigFlag, node::cluster};
 
 /// The commands about a log on several machines.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Cluster {
+pub(crate) enum ClusterCommand {
     /// Make the streams at the broker, with the operator's identity, and the secret of the nodes
-    Init(Init),
+    Init(InitArgs),
     /// Show the streams, the nodes, and which of them leads
-    Status(Place),
+    Status(BrokerArgs),
     /// Give the lead to another node, with an admin's key (--key-file)
-    Handover(Place),
+    Handover(BrokerArgs),
 }
 
 /// Where the broker is.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct BrokerArgs {
     /// Settings file (TOML) with log.url and cluster.*
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,9 +53,9 @@ pub(crate) struct Place {
 
 /// Arguments of `tenure cluster init`.
 #[derive(Debug, Args)]
-pub(crate) struct Init {
+pub(crate) struct InitArgs {
     #[command(flatten)]
-    place: Place,
+    place: BrokerArgs,
 
     /// How many of the broker's servers keep each message: 3, or 1 where there is one server only
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
@@ -69,8 +70,8 @@ pub(crate) struct Init {
     secret_file: Option<PathBuf>,
 }
 
-impl Cluster {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+impl ClusterCommand {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         match self {
             Self::Init(init) => init.run(global.output()),
             Self::Status(place) => status(&place, global.output()),
@@ -79,40 +80,40 @@ impl Cluster {
     }
 }
 
-impl Place {
-    fn config(&self) -> Result<Config, Failure> {
-        let flags = self.set.iter().map(|text| Flag::set(text)).collect();
+impl BrokerArgs {
+    fn config(&self) -> Result<Config, CommandError> {
+        let flags = self.set.iter().map(|text| ConfigFlag::set(text)).collect();
         serve::effective(self.config.as_deref(), flags)
     }
 
-    fn connect(&self) -> Result<Connection, Failure> {
-        let access = self
-            .config()?
-            .cluster
-            .access()
-            .ok_or_else(|| Failure::Usage("log.url is not set: it says where the broker is".into()))?;
+    fn connect(&self) -> Result<BrokerConnection, CommandError> {
+        let access =
+            self.config()?.cluster.access().ok_or_else(|| {
+                CommandError::Usage("log.url is not set: it says where the broker is".into())
+            })?;
         let nkey_file = self.nkey_file.clone().or_else(|| access.nkey_file.clone());
-        Connection::open(&Access { nkey_file, ..access }, "operator").map_err(|error| failure(&error))
+        BrokerConnection::open(&BrokerAccess { nkey_file, ..access }, "operator")
+            .map_err(|error| failure(&error))
     }
 }
 
-fn failure(error: &BrokerError) -> Failure {
-    Failure::Server(error.to_string())
+fn failure(error: &BrokerError) -> CommandError {
+    CommandError::Server(error.to_string())
 }
 
-impl Init {
-    fn run(&self, output: Output) -> Result<(), Failure> {
+impl InitArgs {
+    fn run(&self, output: Output) -> Result<(), CommandError> {
         let connection = self.place.connect()?;
-        let making = Making { replicas: self.replicas, max_bytes: self.max_bytes };
+        let making = StreamSettings { replicas: self.replicas, max_bytes: self.max_bytes };
         let made =
-            jetstream::init(&connection, &Names::default(), making).map_err(|error| failure(&error))?;
+            jetstream::init(&connection, &StreamNames::default(), making).map_err(|error| failure(&error))?;
         // It may be run again, as the streams may: what is there is what the nodes have.
         if let Some(path) = self.secret_file.as_deref().filter(|path| !path.exists()) {
             write_secret(path)?;
         }
         let word = |made| match made {
-            Made::Now => "made",
-            Made::Before => "was there",
+            StreamCreation::Now => "made",
+            StreamCreation::Before => "was there",
         };
         let items: Vec<_> =
             made.iter().map(|(stream, made)| json!({"stream": stream, "result": word(*made)})).collect();
@@ -120,8 +121,8 @@ impl Init {
     }
 }
 
-fn write_secret(path: &Path) -> Result<(), Failure> {
-    cluster::make_secret(path, &OsEntropy).map_err(Failure::Usage)
+fn write_secret(path: &Path) -> Result<(), CommandError> {
+    cluster::make_secret(path, &OsEntropy).map_err(CommandError::Usage)
 }
 
 const MADE: &[Column] = &[Column::plain("STREAM", "stream"), Column::plain("RESULT", "result")];
@@ -135,10 +136,10 @@ const STREAMS: &[Column] = &[
     Column::plain("BYTES", "bytes"),
 ];
 
-fn status(place: &Place, output: Output) -> Result<(), Failure> {
+fn status(place: &BrokerArgs, output: Output) -> Result<(), CommandError> {
     let connection = place.connect()?;
     let (server, version) = connection.server();
-    let names = Names::default();
+    let names = StreamNames::default();
     let streams = jetstream::status(&connection, &names).map_err(|error| failure(&error))?;
     let connection = Arc::new(connection);
     let nodes = NodeRegistry::on(Arc::clone(&connection), names.clone()).all();
@@ -181,12 +182,12 @@ fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
 const LED: &[Column] = &[Column::plain("", "leader"), Column::plain("", "term"), Column::plain("", "millis")];
 
 /// The broker says who leads, and that node is asked: with the key that any other command would show.
-fn hand_over(place: &Place, global: &Global) -> Result<(), Failure> {
-    let holder =
-        jetstream::holder(Arc::new(place.connect()?), &Names::default()).map_err(|error| failure(&error))?;
-    let (holder, _) = holder.ok_or_else(|| Failure::Missing("no node leads".into()))?;
+fn hand_over(place: &BrokerArgs, global: &GlobalArgs) -> Result<(), CommandError> {
+    let holder = jetstream::holder(Arc::new(place.connect()?), &StreamNames::default())
+        .map_err(|error| failure(&error))?;
+    let (holder, _) = holder.ok_or_else(|| CommandError::Missing("no node leads".into()))?;
     let client = global.client_of(&holder.address)?;
-    let request = Request::post_without_body(&["v1", "cluster", "handover"]);
+    let request = ApiRequest::post_without_body(&["v1", "cluster", "handover"]);
     global.output().record(&client.send(&request)?.body, LED, ambient::now())
 }
 

@@ -16,7 +16,7 @@ use clap_complete::{
 };
 use serde_json::Value;
 
-use crate::cli::{connection::client::Request, context::Global, failure::Failure, output};
+use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, failure::CommandError, output};
 
 /// The shell's script sets it when it asks.
 const ASKED_BY: &str = "TENURE_COMPLETE";
@@ -27,23 +27,23 @@ const PATIENCE: Duration = Duration::from_millis(900);
 ///
 /// Example: source <(tenure completions bash)
 #[derive(Debug, Args)]
-pub(crate) struct Completions {
+pub(crate) struct CompletionsArgs {
     /// The shell to complete for
     #[arg(value_enum)]
     shell: Shell,
 }
 
-impl Completions {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
+impl CompletionsArgs {
+    pub(crate) fn run(&self) -> Result<(), CommandError> {
         let name = self.shell.to_string();
         let shells = Shells::builtins();
         let shell = shells.completer(&name);
         let shell =
-            shell.ok_or_else(|| Failure::Usage(format!("{name}: there is no script for this shell")))?;
+            shell.ok_or_else(|| CommandError::Usage(format!("{name}: there is no script for this shell")))?;
         let mut script = Vec::new();
         shell
             .write_registration(ASKED_BY, "tenure", "tenure", "tenure", &mut script)
-            .map_err(Failure::Output)?;
+            .map_err(CommandError::Output)?;
         output::raw(&script)
     }
 }
@@ -101,16 +101,16 @@ fn candidates(begun: &OsStr, list: &'static str, id: &str, told: &[&str]) -> Vec
 
 /// As the environment and the context say; options on the line are not known here.
 #[derive(Parser)]
-struct Surroundings {
+struct CompletionContext {
     #[command(flatten)]
-    global: Global,
+    global: GlobalArgs,
 }
 
 fn asked(list: &'static str) -> Option<Value> {
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || {
-        let global = Surroundings::try_parse_from(["tenure"]).ok()?.global;
-        let request = Request::get(&["v1", list]).query("limit", Some(200));
+        let global = CompletionContext::try_parse_from(["tenure"]).ok()?.global;
+        let request = ApiRequest::get(&["v1", list]).query("limit", Some(200));
         let page = global.context().ok()?.client.send(&request).ok()?.body;
         answer.send(page).ok()
     });

@@ -5,28 +5,28 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
-use crate::cli::contexts::{Place, SavedContexts, missing};
-use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
+use crate::cli::contexts::{SavedContext, SavedContexts, missing};
+use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Column};
 
 /// The commands about contexts.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Contexts {
+pub(crate) enum ContextCommand {
     /// Add a context: a name for a server and its key file
-    Add(Add),
+    Add(AddArgs),
     /// Switch to a context
-    Use(Name),
+    Use(NameArgs),
     /// List contexts
     #[command(visible_alias = "list")]
     Ls,
     /// Remove a context; its key file stays
-    Rm(Name),
+    Rm(NameArgs),
 }
 
 /// Takes the server from --url and the key from --key-file. The first context becomes the current one.
 ///
 /// Example: tenure context add prod --url https://tenure.example --key-file ~/prod.key
 #[derive(Debug, Args)]
-pub(crate) struct Add {
+pub(crate) struct AddArgs {
     /// Its name
     #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     name: String,
@@ -38,7 +38,7 @@ pub(crate) struct Add {
 
 /// Example: tenure context use prod
 #[derive(Debug, Args)]
-pub(crate) struct Name {
+pub(crate) struct NameArgs {
     /// Its name
     #[arg(value_name = "NAME")]
     name: String,
@@ -51,8 +51,8 @@ const COLUMNS: &[Column] = &[
     Column::plain("KEY FILE", "keyFile"),
 ];
 
-impl Contexts {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+impl ContextCommand {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         match self {
             Self::Add(add) => add.run(global),
             Self::Use(name) => use_context(global, &name.name),
@@ -62,14 +62,14 @@ impl Contexts {
     }
 }
 
-impl Add {
-    fn run(self, global: &Global) -> Result<(), Failure> {
+impl AddArgs {
+    fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         let Some(url) = global.named().url else {
-            return Err(Failure::Usage("give the server with --url".to_owned()));
+            return Err(CommandError::Usage("give the server with --url".to_owned()));
         };
         let key_file = global.typed_key_file().map(absolute).transpose()?;
         let mut kept = SavedContexts::read()?;
-        kept.contexts.insert(self.name.clone(), Place { url: url.to_owned(), key_file });
+        kept.contexts.insert(self.name.clone(), SavedContext { url: url.to_owned(), key_file });
         if self.use_it || kept.current.is_none() {
             kept.current = Some(self.name.clone());
         }
@@ -80,12 +80,12 @@ impl Add {
 }
 
 /// A key file is found from every directory.
-fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
-    let failed = |source| Failure::File { path: path.to_owned(), source };
+fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
+    let failed = |source| CommandError::File { path: path.to_owned(), source };
     std::fs::canonicalize(path).map_err(failed)
 }
 
-fn use_context(global: &Global, name: &str) -> Result<(), Failure> {
+fn use_context(global: &GlobalArgs, name: &str) -> Result<(), CommandError> {
     let mut kept = SavedContexts::read()?;
     if !kept.contexts.contains_key(name) {
         return Err(missing(name, &kept));
@@ -96,7 +96,7 @@ fn use_context(global: &Global, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn remove(global: &Global, name: &str) -> Result<(), Failure> {
+fn remove(global: &GlobalArgs, name: &str) -> Result<(), CommandError> {
     let mut kept = SavedContexts::read()?;
     if kept.contexts.remove(name).is_none() {
         return Err(missing(name, &kept));
@@ -107,7 +107,7 @@ fn remove(global: &Global, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(global: &Global, kept: &SavedContexts, name: &str) {
+fn tell(global: &GlobalArgs, kept: &SavedContexts, name: &str) {
     let place = &kept.contexts[name];
     if kept.current.as_deref() == Some(name) {
         global.output().talk(&format!("Commands now ask {} as context {name}.", place.url));
@@ -118,9 +118,9 @@ fn tell(global: &Global, kept: &SavedContexts, name: &str) {
     }
 }
 
-fn list(global: &Global) -> Result<(), Failure> {
+fn list(global: &GlobalArgs) -> Result<(), CommandError> {
     let kept = SavedContexts::read()?;
-    let item = |(name, place): (&String, &Place)| {
+    let item = |(name, place): (&String, &SavedContext)| {
         let current = if kept.current.as_ref() == Some(name) { json!("*") } else { Value::Null };
         json!({ "current": current, "name": name, "url": place.url, "keyFile": place.key_file })
     };

@@ -6,15 +6,15 @@ use serde_json::Value;
 use crate::cli::{
     arguments::find,
     connection::{
-        client::Request,
-        follow::{Begin, follow},
-        pages::{self, Paging},
+        client::ApiRequest,
+        follow::{BeginArgs, follow},
+        pages::{self, PagingArgs},
     },
-    context::Context,
-    failure::Failure,
+    context::CommandContext,
+    failure::CommandError,
     output::{
-        Column, Format,
-        happened::{self, Names},
+        Column, OutputFormat,
+        event_text::{self, KeyNames},
     },
 };
 use tenure_core::EventKind;
@@ -23,7 +23,7 @@ use tenure_core::EventKind;
 ///
 /// Example: tenure events --subject night-bot --last 20
 #[derive(Debug, Args)]
-pub(crate) struct Events {
+pub(crate) struct EventsArgs {
     /// Only these kinds, separated by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(kinds()))]
@@ -38,7 +38,7 @@ pub(crate) struct Events {
     session: Option<String>,
 
     #[command(flatten)]
-    begin: Begin,
+    begin: BeginArgs,
 
     /// Only the last so many, 1 to 10000
     #[arg(long, value_name = "N", conflicts_with_all = ["after", "follow", "all", "limit"],
@@ -50,7 +50,7 @@ pub(crate) struct Events {
     follow: bool,
 
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingArgs,
 }
 
 const COLUMNS: &[Column] = &[
@@ -64,10 +64,10 @@ const COLUMNS: &[Column] = &[
     Column::plain("ACTOR", "actor.id").only_wide(),
 ];
 
-impl Events {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl EventsArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
-        let request = Request::get(&["v1", "events"])
+        let request = ApiRequest::get(&["v1", "events"])
             .query("kinds", kinds)
             .query("subjectId", find::subject_filter(cli, self.subject.as_ref())?)
             .query("sessionId", find::session_filter(cli, self.session.as_ref())?);
@@ -89,7 +89,7 @@ impl Events {
         !self.kinds.is_empty() || self.subject.is_some() || self.session.is_some() || self.begin.is_said()
     }
 
-    fn show_last(&self, cli: &Context, request: Request, last: usize) -> Result<(), Failure> {
+    fn show_last(&self, cli: &CommandContext, request: ApiRequest, last: usize) -> Result<(), CommandError> {
         let near = if self.is_narrowed() { None } else { head(cli)? };
         let request = request.query("limit", Some(200));
         let from = |after| pages::last(cli, request.clone().query("after", after), pages::by_position, last);
@@ -100,7 +100,7 @@ impl Events {
             page = from(None)?;
         }
         let names = names(cli)?;
-        if cli.output.format() == Format::Table {
+        if cli.output.format() == OutputFormat::Table {
             page["items"].as_array_mut().into_iter().flatten().for_each(|event| dressed(event, &names));
         }
         pages::list(cli, &page, &self.paging, COLUMNS, "such events")
@@ -116,26 +116,26 @@ fn kinds() -> Vec<&'static str> {
 }
 
 /// Names are for people only: a program reads ids.
-fn names(cli: &Context) -> Result<Names, Failure> {
-    if cli.output.format() == Format::Table { Names::read(cli) } else { Ok(Names::default()) }
+fn names(cli: &CommandContext) -> Result<KeyNames, CommandError> {
+    if cli.output.format() == OutputFormat::Table { KeyNames::read(cli) } else { Ok(KeyNames::default()) }
 }
 
 /// A position near the last one, so that a long record is not read from its beginning; `None` if this key may not ask
 /// for it.
-fn head(cli: &Context) -> Result<Option<u64>, Failure> {
-    match cli.client.send(&Request::get(&["v1", "audit", "head"])) {
+fn head(cli: &CommandContext) -> Result<Option<u64>, CommandError> {
+    match cli.client.send(&ApiRequest::get(&["v1", "audit", "head"])) {
         Ok(reply) => Ok(reply.body["size"].as_u64()),
-        Err(Failure::Problem(_)) => Ok(None),
+        Err(CommandError::Problem(_)) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-fn dressed(event: &mut Value, names: &Names) {
-    (event["what"], event["by"]) = (happened::what(event).into(), names.who(event).into());
+fn dressed(event: &mut Value, names: &KeyNames) {
+    (event["what"], event["by"]) = (event_text::what(event).into(), names.who(event).into());
 }
 
 /// Position, when, about whom, what and by whom, in one line.
-fn in_words(event: &Value, names: &Names) -> String {
+fn in_words(event: &Value, names: &KeyNames) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     format!(
         "{:>8}  {}  {}  {}  {}, by {}",
@@ -143,7 +143,7 @@ fn in_words(event: &Value, names: &Names) -> String {
         text(&event["recordedAt"]),
         text(&event["subjectId"]),
         text(&event["sessionId"]),
-        happened::what(event),
+        event_text::what(event),
         names.who(event),
     )
 }

@@ -6,9 +6,9 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use crate::cli::{
-    connection::client::Request,
-    context::Context,
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::CommandContext,
+    failure::CommandError,
     files::{secret::Secret, secret_file},
     output::Column,
 };
@@ -20,7 +20,7 @@ const MOST: usize = 100;
 /// "Not active" is an answer, not an error: the exit code is 0.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["tokens", "token_file", "session_file"]))]
-pub(crate) struct Introspect {
+pub(crate) struct IntrospectArgs {
     /// The tokens; `-` reads them from stdin, one per line, so that no process list shows them
     #[arg(value_name = "TOKEN")]
     tokens: Vec<Secret>,
@@ -62,18 +62,18 @@ const DETAILS: &[Column] = &[
     Column::plain("", "renewalCount"),
 ];
 
-impl Introspect {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl IntrospectArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let metadata = self.metadata;
         match self.tokens()?.as_slice() {
-            [] => Err(Failure::Usage("there is no token on stdin".to_owned())),
+            [] => Err(CommandError::Usage("there is no token on stdin".to_owned())),
             [token] => one(cli, token, metadata),
-            _ if metadata => Err(Failure::Usage("--metadata is for a single token".to_owned())),
+            _ if metadata => Err(CommandError::Usage("--metadata is for a single token".to_owned())),
             tokens => several(cli, tokens),
         }
     }
 
-    fn tokens(self) -> Result<Vec<Secret>, Failure> {
+    fn tokens(self) -> Result<Vec<Secret>, CommandError> {
         if let Some(path) = self.session_file {
             let grant = SessionFile::at(path).read()?;
             return Ok(vec![Secret::new(grant.token.expose())]);
@@ -86,27 +86,27 @@ impl Introspect {
     }
 }
 
-fn from_stdin() -> Result<Vec<Secret>, Failure> {
-    let failed = |source| Failure::File { path: "stdin".into(), source };
+fn from_stdin() -> Result<Vec<Secret>, CommandError> {
+    let failed = |source| CommandError::File { path: "stdin".into(), source };
     let lines: Result<Vec<_>, _> =
         io::stdin().lines().map(|line| line.map(|line| Secret::new(&line))).collect();
     Ok(lines.map_err(failed)?.into_iter().filter(|token| !token.is_empty()).collect())
 }
 
-fn one(cli: &Context, token: &Secret, metadata: bool) -> Result<(), Failure> {
+fn one(cli: &CommandContext, token: &Secret, metadata: bool) -> Result<(), CommandError> {
     let mut body = json!({"token": token.expose()});
     if metadata {
         body["include"] = json!(["metadata"]);
     }
-    cli.show(&Request::post(&["v1", "introspect"], body), DETAILS)
+    cli.show(&ApiRequest::post(&["v1", "introspect"], body), DETAILS)
 }
 
 /// In the order of the tokens; with `-o json` one document `{"results": […]}` as the API gives it.
-fn several(cli: &Context, tokens: &[Secret]) -> Result<(), Failure> {
+fn several(cli: &CommandContext, tokens: &[Secret]) -> Result<(), CommandError> {
     let mut results = Vec::with_capacity(tokens.len());
     for batch in tokens.chunks(MOST) {
         let tokens: Vec<_> = batch.iter().map(Secret::expose).collect();
-        let reply = cli.client.send(&Request::post(&["v1", "introspect"], json!({"tokens": tokens})))?;
+        let reply = cli.client.send(&ApiRequest::post(&["v1", "introspect"], json!({"tokens": tokens})))?;
         match reply.body["results"].as_array() {
             Some(judged) if judged.len() == batch.len() => results.extend_from_slice(judged),
             Some(_) | None => return Err(cli.client.strange(200, "the reply is no list of results")),

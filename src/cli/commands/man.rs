@@ -6,7 +6,7 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 
 use crate::cli::{
-    failure::Failure,
+    failure::CommandError,
     output::{self, Output},
 };
 
@@ -14,21 +14,21 @@ use crate::cli::{
 ///
 /// Example: tenure man --dir /usr/local/share/man/man1
 #[derive(Debug, Args)]
-pub(crate) struct Manual {
+pub(crate) struct ManArgs {
     /// Write tenure.1, tenure-session.1 and so on into this directory, which is created if missing
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-impl Manual {
-    pub(crate) fn run(&self, output: Output, mut tree: Command) -> Result<(), Failure> {
+impl ManArgs {
+    pub(crate) fn run(&self, output: Output, mut tree: Command) -> Result<(), CommandError> {
         tree.build();
         // In each help they are one line; here they have a place.
         tree = tree.mut_args(|argument| argument.hide(false));
         let Some(dir) = &self.dir else { return output::raw(&page(&tree)?) };
         let failed = |path: &PathBuf| {
             let path = path.clone();
-            move |source| Failure::File { path, source }
+            move |source| CommandError::File { path, source }
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
         let mut pages = Vec::new();
@@ -42,15 +42,15 @@ impl Manual {
     }
 }
 
-fn gather(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
+fn gather(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<(), CommandError> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     pages.push((format!("{name}.1"), page(command)?));
     let inner = command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help");
     inner.into_iter().try_for_each(|inner| gather(inner, pages))
 }
 
-fn page(command: &Command) -> Result<Vec<u8>, Failure> {
+fn page(command: &Command) -> Result<Vec<u8>, CommandError> {
     let mut page = Vec::new();
-    Man::new(command.clone()).manual("Tenure").render(&mut page).map_err(Failure::Output)?;
+    Man::new(command.clone()).manual("Tenure").render(&mut page).map_err(CommandError::Output)?;
     Ok(page)
 }

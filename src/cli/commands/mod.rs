@@ -27,72 +27,72 @@ mod whoami;
 use clap::Subcommand;
 
 use super::{
-    context::Global,
-    failure::{Exit, Failure},
+    context::GlobalArgs,
+    failure::{CommandError, ExitStatus},
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Run the authority
     Serve(serve::ServeArgs),
     /// Start a temporary authority; --demo shows what it does
-    Dev(dev::Dev),
+    Dev(dev::DevArgs),
     /// Manage subjects: register, change, suspend, log out, erase
     #[command(subcommand)]
-    Subject(subject::Subject),
+    Subject(subject::SubjectCommand),
     /// Manage sessions: create, list, renew, use, revoke, explain
     #[command(subcommand)]
-    Session(session::Session),
+    Session(session::SessionCommand),
     /// Veto a renewal, or list those that can be vetoed
-    Veto(veto::Veto),
+    Veto(veto::VetoArgs),
     /// Run a command, and keep a session renewed for it
-    Run(Box<run::Run>),
+    Run(Box<run::RunArgs>),
     /// Check whether tokens are active and who holds them
-    Introspect(introspect::Introspect),
+    Introspect(introspect::IntrospectArgs),
     /// Read the recorded events
-    Events(events::Events),
+    Events(events::EventsArgs),
     /// Replay, explain and prove the history
     #[command(subcommand)]
-    Audit(Box<audit::Audit>),
+    Audit(Box<audit::AuditCommand>),
     /// Show each renewal, refusal and end as it happens
-    Watch(watch::Watch),
+    Watch(watch::WatchArgs),
     /// Manage API keys
     #[command(subcommand)]
-    Credential(credential::Credential),
+    Credential(credential::CredentialCommand),
     /// List the public keys of access tokens; rotate token keys
     #[command(subcommand)]
-    Keys(keys::Keys),
+    Keys(keys::KeysCommand),
     /// Manage webhooks
     #[command(subcommand)]
-    Webhook(webhook::Webhook),
+    Webhook(webhook::WebhookCommand),
     /// Show the server, and the role, name and owner of the key
     Whoami,
     /// Name servers and their key files
     #[command(subcommand)]
-    Context(context::Contexts),
+    Context(context::ContextCommand),
     /// Show a server's test clock, or move it
-    Clock(clock::Clock),
+    Clock(clock::ClockArgs),
     /// Make the streams of a log on several machines, or look at them
     #[command(subcommand)]
-    Cluster(cluster::Cluster),
+    Cluster(cluster::ClusterCommand),
     /// Check the server, the key and the clocks; show the settings
-    Doctor(doctor::Doctor),
+    Doctor(doctor::DoctorArgs),
     /// Back up a running server, or the data of a stopped one
-    Backup(backup::Backup),
+    Backup(backup::BackupArgs),
     /// Make a data directory from a backup
-    Restore(Box<restore::Restore>),
+    Restore(Box<restore::RestoreArgs>),
     /// Measure how fast the authority is on this host
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::BenchCommand),
     /// Print a completion script for a shell
-    Completions(completions::Completions),
+    Completions(completions::CompletionsArgs),
     /// Print the manual page, or write a page for each command
-    Man(man::Manual),
+    Man(man::ManArgs),
 }
 
-impl Command {
+impl CliCommand {
     /// What the process is to exit with when nothing failed.
-    pub(super) fn run(self, global: &Global) -> Result<u8, Failure> {
+    pub(super) fn run(self, global: &GlobalArgs) -> Result<u8, CommandError> {
         let done = match self {
             Self::Run(run) => return run.run(global),
             Self::Serve(args) => serve::run(&args),
@@ -118,6 +118,6 @@ impl Command {
             Self::Completions(completions) => completions.run(),
             Self::Man(manual) => manual.run(global.output(), super::command()),
         };
-        done.map(|()| Exit::Ok as u8)
+        done.map(|()| ExitStatus::Ok as u8)
     }
 }

@@ -11,18 +11,20 @@ use super::{
 };
 use crate::cli::{
     ambient,
-    context::Global,
-    failure::Failure,
+    context::GlobalArgs,
+    failure::CommandError,
     output::{Column, Output},
 };
 use tenure_server::{
-    backup::{Folder, KeySource, Opener, Restore as Asked, Restored, SecretString, restore},
-    config::Flag,
+    backup::{
+        BackupFolder, KeyOpener, KeySource, RestoreRequest as Asked, RestoreSummary, SecretString, restore,
+    },
+    config::ConfigFlag,
 };
 
 /// Arguments of `tenure restore`.
 #[derive(Debug, Args)]
-pub(crate) struct Restore {
+pub(crate) struct RestoreArgs {
     /// The folder of the backup
     #[arg(value_name = "DEST")]
     from: PathBuf,
@@ -87,12 +89,12 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "verifierKey"),
 ];
 
-impl Restore {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
-        let flags = self.set.iter().map(|text| Flag::set(text)).collect();
+impl RestoreArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
+        let flags = self.set.iter().map(|text| ConfigFlag::set(text)).collect();
         let config = effective(self.config.as_deref(), flags)?;
         let head = self.head.as_ref().map(|path| {
-            let bytes = fs::read(path).map_err(|source| Failure::File { path: path.clone(), source });
+            let bytes = fs::read(path).map_err(|source| CommandError::File { path: path.clone(), source });
             bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         });
         let asked = Asked {
@@ -104,11 +106,11 @@ impl Restore {
             keep_credentials: self.keep_credentials,
             head_file: config.audit.head_file.clone(),
         };
-        let restored = restore(&Folder::at(&self.from), &asked).map_err(failed)?;
+        let restored = restore(&BackupFolder::at(&self.from), &asked).map_err(failed)?;
         self.tell(global.output(), &restored)
     }
 
-    fn tell(&self, output: Output, restored: &Restored) -> Result<(), Failure> {
+    fn tell(&self, output: Output, restored: &RestoreSummary) -> Result<(), CommandError> {
         let document = json!({
             "data": self.data.display().to_string(),
             "position": restored.position,
@@ -130,7 +132,7 @@ impl Restore {
     }
 
     /// What an operator must do by hand.
-    fn redo(&self, restored: &Restored) -> Vec<String> {
+    fn redo(&self, restored: &RestoreSummary) -> Vec<String> {
         if restored.begun.is_none() {
             return vec!["Nothing is missing: the history goes on where it ended.".to_owned()];
         }
@@ -160,10 +162,12 @@ impl Restore {
 }
 
 impl KeyArgs {
-    fn read(&self) -> Result<KeySource, Failure> {
+    fn read(&self) -> Result<KeySource, CommandError> {
         Ok(match (&self.identity, &self.passphrase_file, &self.keys) {
-            (Some(file), _, _) => KeySource::Sealed(Opener::Identities(SecretString::from(secret_of(file)?))),
-            (None, Some(file), _) => KeySource::Sealed(Opener::Passphrase(passphrase(file)?)),
+            (Some(file), _, _) => {
+                KeySource::Sealed(KeyOpener::Identities(SecretString::from(secret_of(file)?)))
+            }
+            (None, Some(file), _) => KeySource::Sealed(KeyOpener::Passphrase(passphrase(file)?)),
             (None, None, Some(directory)) => KeySource::Directory(directory.clone()),
             (None, None, None) => KeySource::Unspecified,
         })

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::failure::Failure;
-use tenure_server::config::{self, Config, Flag, Networks, Raw};
-use tenure_server::serve::{self as server, Listening};
-use tenure_server::telemetry::{self, Form};
+use crate::cli::failure::CommandError;
+use tenure_server::config::{self, Config, ConfigFlag, Networks, RawConfig};
+use tenure_server::serve::{self as server, ListeningServer};
+use tenure_server::telemetry::{self, LineFormat};
 
 /// How the authority is to run. What is not given here comes from the settings file, the environment and the
 /// defaults, in this order of precedence.
@@ -68,37 +68,38 @@ pub(crate) fn setting(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
     let form = match args.log_format {
-        LogFormat::Text => Form::Text,
-        LogFormat::Json => Form::Json,
+        LogFormat::Text => LineFormat::Text,
+        LogFormat::Json => LineFormat::Json,
     };
     let filter = args.log.as_deref().unwrap_or(telemetry::DEFAULT_FILTER);
     // Without the flag they are said only to those who name them in the filter.
     let access = if args.access_log { "info" } else { "off" };
     let named = filter.contains("tenure::access") && !args.access_log;
     let filter = if named { filter.to_owned() } else { format!("{filter},tenure::access={access}") };
-    telemetry::init(&filter, form).map_err(|error| Failure::Usage(error.to_string()))?;
+    telemetry::init(&filter, form).map_err(|error| CommandError::Usage(error.to_string()))?;
     let config = effective(args.config.as_deref(), flags(args))?;
     let served = server::run(&config, args.test_clock, |listening| announce(listening, &config));
     telemetry::flush();
-    served.map_err(|error| Failure::Server(error.to_string()))
+    served.map_err(|error| CommandError::Server(error.to_string()))
 }
 
 /// The settings that apply, from every source.
-pub(crate) fn effective(file: Option<&Path>, flags: Vec<Flag>) -> Result<Config, Failure> {
-    let raw = Raw::read(file, config::environment(), flags);
-    raw.and_then(|raw| raw.check()).map_err(|faults| Failure::Usage(faults.to_string()))
+pub(crate) fn effective(file: Option<&Path>, flags: Vec<ConfigFlag>) -> Result<Config, CommandError> {
+    let raw = RawConfig::read(file, config::environment(), flags);
+    raw.and_then(|raw| raw.check()).map_err(|faults| CommandError::Usage(faults.to_string()))
 }
 
-fn flags(args: &ServeArgs) -> Vec<Flag> {
-    let data = args.data.as_ref().map(|dir| Flag::of_its_own("--data", "data.dir", &dir.to_string_lossy()));
-    let listen = args.listen.as_ref().map(|addr| Flag::of_its_own("--listen", "server.listen", addr));
-    let verify = args.verify.as_ref().map(|what| Flag::of_its_own("--verify", "log.verify", what));
-    args.set.iter().map(|text| Flag::set(text)).chain(data).chain(listen).chain(verify).collect()
+fn flags(args: &ServeArgs) -> Vec<ConfigFlag> {
+    let data =
+        args.data.as_ref().map(|dir| ConfigFlag::of_its_own("--data", "data.dir", &dir.to_string_lossy()));
+    let listen = args.listen.as_ref().map(|addr| ConfigFlag::of_its_own("--listen", "server.listen", addr));
+    let verify = args.verify.as_ref().map(|what| ConfigFlag::of_its_own("--verify", "log.verify", what));
+    args.set.iter().map(|text| ConfigFlag::set(text)).chain(data).chain(listen).chain(verify).collect()
 }
 
-fn announce(listening: &Listening, config: &Config) {
+fn announce(listening: &ListeningServer, config: &Config) {
     let is_encrypted = config.server.tls_cert.is_some();
     let is_reachable = !listening.address.ip().is_loopback();
     if is_reachable && !is_encrypted && config.server.trusted_proxies == Networks::default() {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     arguments::{
-        find::{self, Whose},
+        find::{self, SessionScope},
         moments,
     },
-    connection::{client::Request, pages},
-    context::{Caution, Context},
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
     output::{Column, words},
 };
 use tenure_core::Timestamp;
@@ -22,7 +22,7 @@ const LONGEST_WINDOW_MILLIS: i64 = 7 * 86_400_000;
 ///
 /// Example: tenure veto night-bot --reason "not at night"
 #[derive(Debug, Args)]
-pub(crate) struct Veto {
+pub(crate) struct VetoArgs {
     /// A subject by id, name or unique beginning, or a session by id or unique beginning
     #[arg(value_name = "SUBJECT|SESSION")]
     whom: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Veto {
     suspend: bool,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
 const WINDOWS: &[Column] = &[
@@ -48,16 +48,16 @@ const WINDOWS: &[Column] = &[
     Column::id("SESSION", "sessionId"),
 ];
 
-impl Veto {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl VetoArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = match &self.whom {
-            Some(typed) => find::session(cli, typed, Whose::Active)?,
+            Some(typed) => find::session(cli, typed, SessionScope::Active)?,
             None => match choose(cli)? {
                 Some(id) => id,
                 None => return Ok(()),
             },
         };
-        let session = cli.client.send(&Request::get(&["v1", "sessions", &id]))?.body;
+        let session = cli.client.send(&ApiRequest::get(&["v1", "sessions", &id]))?.body;
         if self.caution.dry_run {
             cli.output.talk(&format!("This would end: {}", described(&session)));
             return cli.output.record(&session, super::session::DETAILS, cli.time_of(&session));
@@ -69,9 +69,9 @@ impl Veto {
     }
 
     /// Ending a renewed session is a veto at any time; a session that was never renewed just ends.
-    fn request(&self, id: &str, session: &Value) -> Request {
+    fn request(&self, id: &str, session: &Value) -> ApiRequest {
         let is_renewed = !session["renewedAt"].is_null() && session["status"] == "ACTIVE";
-        Request::delete(&["v1", "sessions", id])
+        ApiRequest::delete(&["v1", "sessions", id])
             .query("reason", self.reason.as_ref())
             .query("rejectRenewal", is_renewed.then_some(true))
             .query("suspend", self.suspend.then_some(true))
@@ -79,7 +79,7 @@ impl Veto {
 }
 
 /// One of the renewals that can be vetoed now; `None` if there is none, or no terminal to ask on.
-fn choose(cli: &Context) -> Result<Option<String>, Failure> {
+fn choose(cli: &CommandContext) -> Result<Option<String>, CommandError> {
     let open = open_windows(cli)?;
     let items = open["items"].as_array().cloned().unwrap_or_default();
     let empty = "No renewal can be vetoed now. `tenure session revoke` ends a session at any time.";
@@ -88,10 +88,11 @@ fn choose(cli: &Context) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     match cli.output.answer(&format!("Which one do you veto (1 to {}, Enter for none)?", items.len())) {
-        Some(answer) if answer.is_empty() => Err(Failure::Declined),
+        Some(answer) if answer.is_empty() => Err(CommandError::Declined),
         Some(answer) => {
             let number = answer.parse::<usize>().ok().and_then(|number| items.get(number.checked_sub(1)?));
-            let chosen = number.ok_or_else(|| Failure::Usage(format!("\"{answer}\" is none of them")))?;
+            let chosen =
+                number.ok_or_else(|| CommandError::Usage(format!("\"{answer}\" is none of them")))?;
             Ok(chosen["sessionId"].as_str().map(str::to_owned))
         }
         None => Ok(None),
@@ -99,10 +100,11 @@ fn choose(cli: &Context) -> Result<Option<String>, Failure> {
 }
 
 /// The latest renewal of each active session, while its window is open.
-fn open_windows(cli: &Context) -> Result<Value, Failure> {
+fn open_windows(cli: &CommandContext) -> Result<Value, CommandError> {
     let since = cli.now_there()?.plus_millis(-LONGEST_WINDOW_MILLIS).max(Timestamp::ZERO);
-    let request =
-        Request::get(&["v1", "notices"]).query("kinds", Some("SESSION_RENEWED")).query("since", Some(since));
+    let request = ApiRequest::get(&["v1", "notices"])
+        .query("kinds", Some("SESSION_RENEWED"))
+        .query("since", Some(since));
     let notices = pages::whole(cli, request, pages::by_cursor)?;
     let now = cli.now();
     let mut open: Vec<Value> = Vec::new();
@@ -118,9 +120,9 @@ fn open_windows(cli: &Context) -> Result<Value, Failure> {
     Ok(json!({ "items": open }))
 }
 
-fn is_active(cli: &Context, notice: &Value) -> Result<bool, Failure> {
+fn is_active(cli: &CommandContext, notice: &Value) -> Result<bool, CommandError> {
     let id = notice["sessionId"].as_str().unwrap_or_default();
-    Ok(cli.client.send(&Request::get(&["v1", "sessions", id]))?.body["status"] == "ACTIVE")
+    Ok(cli.client.send(&ApiRequest::get(&["v1", "sessions", id]))?.body["status"] == "ACTIVE")
 }
 
 /// Whose session it is, and what it may do: enough to judge by.

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::cli::{
-    connection::client::Request,
-    context::{Context, Global},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, GlobalArgs},
+    failure::CommandError,
     output::Column,
 };
 
@@ -22,15 +22,15 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Which server is asked, and what its key may do.
-pub(crate) fn run(global: &Global) -> Result<(), Failure> {
-    let cli: Context = global.context()?;
+pub(crate) fn run(global: &GlobalArgs) -> Result<(), CommandError> {
+    let cli: CommandContext = global.context()?;
     if !cli.client.has_key() {
         let server = cli.client.url();
-        return Err(Failure::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "no key is given for {server}: see --key-file, TENURE_KEY and `tenure context`"
         )));
     }
-    let mut own = cli.client.send(&Request::get(&["v1", "credentials", "self"]))?.body;
+    let mut own = cli.client.send(&ApiRequest::get(&["v1", "credentials", "self"]))?.body;
     own["server"] = json!(cli.client.url());
     own["context"] = json!(global.context_name()?);
     cli.output.record(&own, COLUMNS, cli.now())

@@ -1,5 +1,5 @@
 //! The HTTP client: one request at a time, a key or token in the header and nowhere else, every error a
-//! [`Failure`].
+//! [`CommandError`].
 
 use std::{
     fmt::Display,
@@ -18,14 +18,14 @@ use tokio::runtime::Runtime;
 
 use super::patience::patiently;
 use crate::cli::{
-    failure::{Failure, Problem},
+    failure::{CommandError, RefusedRequest},
     files::{secret::Secret, session_file},
     output::digits,
 };
 use tenure_core::Timestamp;
 use tenure_http_client::{
-    connection::{self, Connection, Options, Unanswered, checked},
-    outbound::{self, Plaintext},
+    connection::{self, ConnectionOptions, HttpConnection, RequestError, checked},
+    outbound::{self, PlaintextPolicy},
 };
 
 /// How long a connection may take.
@@ -39,14 +39,14 @@ const LONGEST_REPLY: usize = 64 * 1024 * 1024;
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
-    whole: connection::Request,
+pub(crate) struct ApiRequest {
+    whole: connection::HttpRequest,
     body: Option<Value>,
     /// Members of the body that go as they were written.
     raw: Vec<(&'static str, Box<RawValue>)>,
 }
 
-impl Request {
+impl ApiRequest {
     /// A read of the resource at these path segments.
     pub(crate) fn get(segments: &[&str]) -> Self {
         Self::of(Method::GET, segments)
@@ -78,7 +78,7 @@ impl Request {
     }
 
     fn of(method: Method, segments: &[&str]) -> Self {
-        Self { whole: connection::Request::of(method, segments), body: None, raw: Vec::new() }
+        Self { whole: connection::HttpRequest::of(method, segments), body: None, raw: Vec::new() }
     }
 
     /// Sets a query parameter, in place of an earlier one of this name; without a value, it sets none.
@@ -148,14 +148,14 @@ impl Request {
     }
 
     /// As it goes over the wire, answered within this time.
-    fn within(&self, timeout: Option<Duration>) -> connection::Request {
-        connection::Request { body: self.body_text(), timeout, ..self.whole.clone() }
+    fn within(&self, timeout: Option<Duration>) -> connection::HttpRequest {
+        connection::HttpRequest { body: self.body_text(), timeout, ..self.whole.clone() }
     }
 }
 
 /// What the server said, when it was not an error.
 #[derive(Clone, Debug)]
-pub(crate) struct Reply {
+pub(crate) struct ApiReply {
     /// The document; a text if it was not JSON, null if it was empty.
     pub body: Value,
     /// The `Date` header.
@@ -164,18 +164,22 @@ pub(crate) struct Reply {
 
 /// Talks to one server with one key. A call blocks until there is an answer.
 #[derive(Debug)]
-pub(crate) struct Client {
-    connection: Connection,
+pub(crate) struct ApiClient {
+    connection: HttpConnection,
     runtime: &'static Runtime,
     key: Option<Secret>,
     /// What time the server's last reply said it is.
     heard: Mutex<Option<Timestamp>>,
 }
 
-impl Client {
+impl ApiClient {
     /// For the server at `url` (see [`checked_url`]). Opens no connection yet.
-    pub(crate) fn new(url: &str, key: Option<Secret>, plaintext: Plaintext) -> Result<Self, Failure> {
-        let options = Options {
+    pub(crate) fn new(
+        url: &str,
+        key: Option<Secret>,
+        plaintext: PlaintextPolicy,
+    ) -> Result<Self, CommandError> {
+        let options = ConnectionOptions {
             connect: CONNECT,
             whole: None,
             silence: Some(SILENCE),
@@ -183,7 +187,8 @@ impl Client {
             user_agent: concat!("tenure/", env!("CARGO_PKG_VERSION")),
             plaintext,
         };
-        let connection = Connection::new(url, options).map_err(|why| Failure::Usage(why.to_string()))?;
+        let connection =
+            HttpConnection::new(url, options).map_err(|why| CommandError::Usage(why.to_string()))?;
         Ok(Self { connection, runtime: runtime()?, key, heard: Mutex::default() })
     }
 
@@ -208,30 +213,34 @@ impl Client {
     }
 
     /// Asks with the key that the user configured.
-    pub(crate) fn send(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn send(&self, request: &ApiRequest) -> Result<ApiReply, CommandError> {
         self.ask(request, self.key.as_ref())
     }
 
     /// The same for a history, which the server gives to a few at once.
-    pub(crate) fn export(&self, request: &Request) -> Result<Stream, Failure> {
+    pub(crate) fn export(&self, request: &ApiRequest) -> Result<ReplyStream, CommandError> {
         patiently(|| self.stream(request))
     }
 
     /// Asks for a reply of any length, to be read as it comes. Silence for longer than [`SILENCE`] is its end.
-    pub(crate) fn stream(&self, request: &Request) -> Result<Stream, Failure> {
+    pub(crate) fn stream(&self, request: &ApiRequest) -> Result<ReplyStream, CommandError> {
         let response = self.call_within(request, self.key.as_ref(), None)?;
         if response.status().is_success() {
-            return Ok(Stream { response, runtime: self.runtime, unread: Vec::new(), at: 0 });
+            return Ok(ReplyStream { response, runtime: self.runtime, unread: Vec::new(), at: 0 });
         }
         Err(self.refusal(request, response, self.key.is_some())?)
     }
 
     /// Asks with another credential: a session's own token.
-    pub(crate) fn send_as(&self, credential: &Secret, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn send_as(
+        &self,
+        credential: &Secret,
+        request: &ApiRequest,
+    ) -> Result<ApiReply, CommandError> {
         self.ask(request, Some(credential))
     }
 
-    fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
+    fn ask(&self, request: &ApiRequest, credential: Option<&Secret>) -> Result<ApiReply, CommandError> {
         if request.whole.method == Method::GET {
             patiently(|| self.ask_once(request, credential))
         } else {
@@ -239,22 +248,22 @@ impl Client {
         }
     }
 
-    fn ask_once(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
+    fn ask_once(&self, request: &ApiRequest, credential: Option<&Secret>) -> Result<ApiReply, CommandError> {
         let response = self.call_within(request, credential, Some(WHOLE))?;
         if !response.status().is_success() {
             return Err(self.refusal(request, response, credential.is_some())?);
         }
         let date = text_of(response.headers(), header::DATE);
-        Ok(Reply { body: self.read(response)?, date })
+        Ok(ApiReply { body: self.read(response)?, date })
     }
 
     /// What an answer other than 2xx says.
     fn refusal(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         response: Response,
         with_credential: bool,
-    ) -> Result<Failure, Failure> {
+    ) -> Result<CommandError, CommandError> {
         let status = response.status().as_u16();
         let retry_after = outbound::retry_after(response.headers());
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -264,8 +273,8 @@ impl Client {
                 let mut said = said;
                 said.retry_after = retry_after;
                 let missing = request.missing(&said.code);
-                let problem = Problem::of(said, with_credential).about(missing);
-                Failure::Problem(Box::new(problem.at(self.heard())))
+                let problem = RefusedRequest::of(said, with_credential).about(missing);
+                CommandError::Problem(Box::new(problem.at(self.heard())))
             }
             None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
         })
@@ -273,10 +282,10 @@ impl Client {
 
     fn call_within(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         credential: Option<&Secret>,
         time: Option<Duration>,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, CommandError> {
         let (connection, request) = (self.connection.clone(), request.within(time));
         let credential = credential.cloned();
         let response = self.wait(async move { connection.send(&request, credential.as_ref()).await });
@@ -295,7 +304,7 @@ impl Client {
     }
 
     /// A reply without JSON is kept as text: `/healthz` may say `ok`.
-    fn read(&self, response: Response) -> Result<Value, Failure> {
+    fn read(&self, response: Response) -> Result<Value, CommandError> {
         let status = response.status().as_u16();
         let connection = self.connection.clone();
         let body = self.wait(async move { connection.body(response).await });
@@ -307,26 +316,26 @@ impl Client {
         Ok(digits::read(&text).unwrap_or(Value::String(text)))
     }
 
-    fn unanswered(&self, why: Unanswered, status: u16) -> Failure {
+    fn unanswered(&self, why: RequestError, status: u16) -> CommandError {
         let url = self.url();
         match why {
-            Unanswered::Unsendable(why) => Failure::Usage(why),
-            Unanswered::Unencrypted(why) => {
-                Failure::Usage(format!("{url}: {why}; --allow-plaintext sends them all the same"))
+            RequestError::Unsendable(why) => CommandError::Usage(why),
+            RequestError::Unencrypted(why) => {
+                CommandError::Usage(format!("{url}: {why}; --allow-plaintext sends them all the same"))
             }
-            Unanswered::Unreachable(why) => Failure::Unreachable { url: url.to_owned(), why },
-            Unanswered::TooLong => self.strange(status, "the reply does not end"),
+            RequestError::Unreachable(why) => CommandError::Unreachable { url: url.to_owned(), why },
+            RequestError::TooLong => self.strange(status, "the reply does not end"),
         }
     }
 
     /// A reply that Tenure would not give.
-    pub(crate) fn strange(&self, status: u16, why: &str) -> Failure {
-        Failure::Strange { url: self.url().to_owned(), status, why: why.to_owned() }
+    pub(crate) fn strange(&self, status: u16, why: &str) -> CommandError {
+        CommandError::Strange { url: self.url().to_owned(), status, why: why.to_owned() }
     }
 }
 
 /// What connections run on. It lasts as long as the process: to end it would be to wait for name lookups.
-fn runtime() -> Result<&'static Runtime, Failure> {
+fn runtime() -> Result<&'static Runtime, CommandError> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     match RUNTIME.get() {
         Some(runtime) => Ok(runtime),
@@ -346,7 +355,7 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 /// A reply of any length, read as it comes. Not to be read on a runtime.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct ReplyStream {
     response: Response,
     runtime: &'static Runtime,
     /// What has come, and how much of it was read.
@@ -354,7 +363,7 @@ pub(crate) struct Stream {
     at: usize,
 }
 
-impl io::Read for Stream {
+impl io::Read for ReplyStream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.at == self.unread.len() {
             let chunk = self.runtime.block_on(self.response.chunk());
@@ -381,19 +390,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::{connection::fake_server, failure::Exit};
+    use crate::cli::{connection::fake_server, failure::ExitStatus};
 
     /// A client whose server answers one request so.
-    fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<Vec<String>>) {
+    fn server(head: &'static str, body: &'static str) -> (ApiClient, JoinHandle<Vec<String>>) {
         let (url, asked) = fake_server::answering(vec![Some((head, body))]);
-        (Client::new(&url, Some(Secret::new("tnr_key_test")), Plaintext::Refused).unwrap(), asked)
+        (ApiClient::new(&url, Some(Secret::new("tnr_key_test")), PlaintextPolicy::Refused).unwrap(), asked)
     }
 
     #[test]
     fn a_request_carries_key_agent_body_and_idempotency_key() {
         let (client, asked) = server("201 Created", "{\"token\":\"t\"}");
         let request =
-            Request::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
+            ApiRequest::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
         assert_eq!(client.send(&request).unwrap().body, json!({"token": "t"}));
         let asked = asked.join().unwrap().remove(0);
         assert!(asked.starts_with("post /v1/sessions http/1.1\r\n"), "{asked}");
@@ -411,7 +420,7 @@ mod tests {
     #[test]
     fn a_renewal_has_no_body_and_the_sessions_own_token() {
         let (client, asked) = server("200 OK", "{}");
-        let request = Request::put(&["v1", "sessions", "x", "renew"], None);
+        let request = ApiRequest::put(&["v1", "sessions", "x", "renew"], None);
         client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
         let asked = asked.join().unwrap().remove(0);
         assert!(asked.contains("authorization: bearer tnr_sess_mine\r\n"), "{asked}");
@@ -424,8 +433,8 @@ mod tests {
             "503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json",
             r#"{"type":"about:blank","title":"Too busy","status":503,"code":"OVERLOADED","errors":[]}"#,
         );
-        let failure = client.send(&Request::post_without_body(&["v1", "sessions"])).unwrap_err();
-        let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
+        let failure = client.send(&ApiRequest::post_without_body(&["v1", "sessions"])).unwrap_err();
+        let CommandError::Problem(problem) = failure else { panic!("{failure:?}") };
         assert_eq!(
             (problem.code.as_str(), problem.retry_after),
             ("OVERLOADED", Some(Duration::from_secs(2)))
@@ -435,29 +444,30 @@ mod tests {
     #[test]
     fn an_error_page_of_something_else_is_strange() {
         let (client, _asked) = server("404 Not Found", "nginx");
-        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
-        assert!(matches!(failure, Failure::Strange { status: 404, .. }), "{failure:?}");
-        assert_eq!(failure.exit(), Exit::Server);
+        let failure = client.send(&ApiRequest::get(&["healthz"])).unwrap_err();
+        assert!(matches!(failure, CommandError::Strange { status: 404, .. }), "{failure:?}");
+        assert_eq!(failure.exit(), ExitStatus::Server);
     }
 
     #[test]
     fn a_redirect_is_not_followed() {
         let (client, _asked) = server("302 Found\r\nlocation: http://127.0.0.1:1/", "");
-        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
-        assert!(matches!(failure, Failure::Strange { status: 302, .. }), "{failure:?}");
+        let failure = client.send(&ApiRequest::get(&["healthz"])).unwrap_err();
+        assert!(matches!(failure, CommandError::Strange { status: 302, .. }), "{failure:?}");
     }
 
     #[test]
     fn nobody_there_is_a_network_failure() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"), None, Plaintext::Refused).unwrap();
-        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Server);
+        let client =
+            ApiClient::new(&format!("http://127.0.0.1:{port}"), None, PlaintextPolicy::Refused).unwrap();
+        let failure = client.send(&ApiRequest::get(&["healthz"])).unwrap_err();
+        assert_eq!(failure.exit(), ExitStatus::Server);
     }
 
     #[test]
     fn a_later_value_replaces_an_earlier_one_and_none_changes_nothing() {
-        let request = Request::get(&["v1"]).query("cursor", Some("a")).query("cursor", Some("b"));
+        let request = ApiRequest::get(&["v1"]).query("cursor", Some("a")).query("cursor", Some("b"));
         assert_eq!(request.query("cursor", None::<&str>).whole.query, [("cursor", "b".to_owned())]);
     }
 
@@ -472,17 +482,21 @@ mod tests {
 
     #[test]
     fn an_id_of_dots_leads_nowhere() {
-        let client = Client::new("http://127.0.0.1:1", None, Plaintext::Refused).unwrap();
+        let client = ApiClient::new("http://127.0.0.1:1", None, PlaintextPolicy::Refused).unwrap();
         for dots in [".", ".."] {
-            let failure = client.send(&Request::delete(&["v1", "subjects", dots, "sessions"])).unwrap_err();
-            assert_eq!((failure.exit(), failure.to_string()), (Exit::Usage, format!("`{dots}` is no id")));
+            let failure =
+                client.send(&ApiRequest::delete(&["v1", "subjects", dots, "sessions"])).unwrap_err();
+            assert_eq!(
+                (failure.exit(), failure.to_string()),
+                (ExitStatus::Usage, format!("`{dots}` is no id"))
+            );
         }
     }
 
     #[test]
     fn a_stream_is_read_to_its_end_also_by_who_has_let_the_client_go() {
         let (client, _asked) = server("200 OK", "one\ntwo\n");
-        let mut stream = client.stream(&Request::get(&["v1", "events"])).unwrap();
+        let mut stream = client.stream(&ApiRequest::get(&["v1", "events"])).unwrap();
         drop(client);
         let mut read = String::new();
         io::Read::read_to_string(&mut stream, &mut read).unwrap();
@@ -492,6 +506,6 @@ mod tests {
     #[tokio::test]
     async fn who_is_on_a_runtime_may_ask_too() {
         let (client, _asked) = server("200 OK", "{}");
-        client.send(&Request::get(&["healthz"])).unwrap();
+        client.send(&ApiRequest::get(&["healthz"])).unwrap();
     }
 }

@@ -11,12 +11,12 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::client::Request;
+use super::client::ApiRequest;
 use crate::cli::{
-    arguments::moments::{Moment, moment},
-    context::Context,
-    failure::Failure,
-    output::{Format, Painted, digits},
+    arguments::moments::{TypedMoment, moment},
+    context::CommandContext,
+    failure::CommandError,
+    output::{OutputFormat, PaintedLine, digits},
 };
 use tenure_protocol::clock::pause;
 
@@ -26,24 +26,28 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Where a stream begins.
 #[derive(Debug, Args)]
-pub(crate) struct Begin {
+pub(crate) struct BeginArgs {
     /// Only what was recorded at this moment or later, such as 10m, 03:12 or 'yesterday 3am'
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "after")]
-    since: Option<Moment>,
+    since: Option<TypedMoment>,
 
     /// Only what comes after this position or id, or after `latest`: new ones only
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
 }
 
-impl Begin {
+impl BeginArgs {
     /// Whether it was said.
     pub(crate) const fn is_said(&self) -> bool {
         self.since.is_some() || self.after.is_some()
     }
 
     /// The request, from there on.
-    pub(crate) fn apply(&self, cli: &Context, request: Request) -> Result<Request, Failure> {
+    pub(crate) fn apply(
+        &self,
+        cli: &CommandContext,
+        request: ApiRequest,
+    ) -> Result<ApiRequest, CommandError> {
         let since = self.since.map(|moment| cli.past(moment)).transpose()?;
         Ok(request.query("since", since).query("after", self.after.as_ref()))
     }
@@ -51,14 +55,14 @@ impl Begin {
 
 /// Shows each item of a stream: as JSON lines, or each in words.
 pub(crate) fn follow(
-    cli: &Context,
-    request: Request,
-    in_words: impl Fn(&Value) -> Painted,
-) -> Result<(), Failure> {
-    if cli.output.format() == Format::Json {
-        return Err(Failure::Usage("a stream has no end: use -o jsonl".to_owned()));
+    cli: &CommandContext,
+    request: ApiRequest,
+    in_words: impl Fn(&Value) -> PaintedLine,
+) -> Result<(), CommandError> {
+    if cli.output.format() == OutputFormat::Json {
+        return Err(CommandError::Usage("a stream has no end: use -o jsonl".to_owned()));
     }
-    let mut stream = Stream { request, last: None, wait: FIRST_WAIT, was_lost: false };
+    let mut stream = FollowedStream { request, last: None, wait: FIRST_WAIT, was_lost: false };
     loop {
         let lost = stream.listen(cli, |item| cli.output.line(item, || in_words(item)))?;
         cli.output.talk(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
@@ -68,21 +72,21 @@ pub(crate) fn follow(
     }
 }
 
-struct Stream {
-    request: Request,
+struct FollowedStream {
+    request: ApiRequest,
     /// The id that was heard last.
     last: Option<String>,
     wait: Duration,
     was_lost: bool,
 }
 
-impl Stream {
+impl FollowedStream {
     /// Hands over items until the connection is lost; says how.
     fn listen(
         &mut self,
-        cli: &Context,
-        mut take: impl FnMut(&Value) -> Result<(), Failure>,
-    ) -> Result<String, Failure> {
+        cli: &CommandContext,
+        mut take: impl FnMut(&Value) -> Result<(), CommandError>,
+    ) -> Result<String, CommandError> {
         let mut request = self.request.clone().header("accept", "text/event-stream");
         if let Some(last) = &self.last {
             request = request.header("last-event-id", last.as_str());

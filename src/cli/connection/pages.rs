@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::Request;
+use super::client::ApiRequest;
 use crate::cli::{
-    context::Context,
-    failure::Failure,
-    output::{Column, Format},
+    context::CommandContext,
+    failure::CommandError,
+    output::{Column, OutputFormat},
 };
 
 /// The longest page that the server gives.
@@ -15,7 +15,7 @@ const LONGEST: u16 = 200;
 
 /// How much of a list to show.
 #[derive(Debug, Args)]
-pub(crate) struct Paging {
+pub(crate) struct PagingArgs {
     /// Items per page, 1 to 200 [default: 50; 200 with --all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: Option<u16>,
@@ -34,7 +34,7 @@ pub(crate) struct Paging {
 }
 
 /// The query parameter that leads to the page after this one; `None` after the last.
-type Next = fn(&Value) -> Option<(&'static str, String)>;
+type NextQuery = fn(&Value) -> Option<(&'static str, String)>;
 
 /// Of a list with a `cursor`.
 pub(crate) fn by_cursor(page: &Value) -> Option<(&'static str, String)> {
@@ -52,35 +52,35 @@ pub(crate) fn by_position(page: &Value) -> Option<(&'static str, String)> {
 
 /// Shows the page that `request` asks for, or all from it on; an empty one says that there are no such things: `of`.
 pub(crate) fn show(
-    cli: &Context,
-    request: Request,
-    paging: &Paging,
-    next: Next,
+    cli: &CommandContext,
+    request: ApiRequest,
+    paging: &PagingArgs,
+    next: NextQuery,
     columns: &[Column],
     of: &str,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     show_dressed(cli, request, paging, next, columns, &|| of.to_owned(), &|_| ())
 }
 
 /// The same, with additional fields for people; programs get each item as it came. `of` is asked for if the list is
 /// empty.
 pub(crate) fn show_dressed(
-    cli: &Context,
-    request: Request,
-    paging: &Paging,
-    next: Next,
+    cli: &CommandContext,
+    request: ApiRequest,
+    paging: &PagingArgs,
+    next: NextQuery,
     columns: &[Column],
     of: &dyn Fn() -> String,
     dress: &dyn Fn(&mut Value),
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let limit = paging.limit.or(paging.all.then_some(LONGEST));
     let request = request.query("limit", limit);
     let list = |mut page: Value| {
-        if cli.output.format() == Format::Table {
+        if cli.output.format() == OutputFormat::Table {
             page["items"].as_array_mut().into_iter().flatten().for_each(dress);
         }
         let is_empty = page["items"].as_array().is_some_and(Vec::is_empty);
-        let of = if is_empty && cli.output.format() == Format::Table { of() } else { String::new() };
+        let of = if is_empty && cli.output.format() == OutputFormat::Table { of() } else { String::new() };
         list(cli, &page, paging, columns, &of)
     };
     if !paging.all {
@@ -93,21 +93,21 @@ pub(crate) fn show_dressed(
         return Ok(());
     }
     match cli.output.format() {
-        Format::Jsonl if !paging.quiet => {
+        OutputFormat::Jsonl if !paging.quiet => {
             each(cli, request, next, |page| cli.output.list(&page, columns, cli.now()))
         }
-        Format::Table | Format::Json | Format::Jsonl => list(whole(cli, request, next)?),
+        OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl => list(whole(cli, request, next)?),
     }
 }
 
 /// Shows things in the form that was asked for.
 pub(crate) fn list(
-    cli: &Context,
+    cli: &CommandContext,
     page: &Value,
-    paging: &Paging,
+    paging: &PagingArgs,
     columns: &[Column],
     of: &str,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let output = if paging.no_headers { cli.output.without_heads() } else { cli.output };
     match columns.first() {
         Some(id) if paging.quiet => output.only(page, id.field()),
@@ -116,7 +116,12 @@ pub(crate) fn list(
 }
 
 /// The last things of a list.
-pub(crate) fn last(cli: &Context, request: Request, next: Next, count: usize) -> Result<Value, Failure> {
+pub(crate) fn last(
+    cli: &CommandContext,
+    request: ApiRequest,
+    next: NextQuery,
+    count: usize,
+) -> Result<Value, CommandError> {
     let mut kept = std::collections::VecDeque::new();
     each(cli, request, next, |mut page| {
         for item in page["items"].as_array_mut().into_iter().flatten() {
@@ -129,7 +134,11 @@ pub(crate) fn last(cli: &Context, request: Request, next: Next, count: usize) ->
 }
 
 /// All pages as one.
-pub(crate) fn whole(cli: &Context, request: Request, next: Next) -> Result<Value, Failure> {
+pub(crate) fn whole(
+    cli: &CommandContext,
+    request: ApiRequest,
+    next: NextQuery,
+) -> Result<Value, CommandError> {
     let mut together = Value::Null;
     each(cli, request, next, |page| {
         together = joined(together.take(), page);
@@ -152,11 +161,11 @@ fn joined(first: Value, mut second: Value) -> Value {
 }
 
 fn each(
-    cli: &Context,
-    mut request: Request,
-    next: Next,
-    mut take: impl FnMut(Value) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    cli: &CommandContext,
+    mut request: ApiRequest,
+    next: NextQuery,
+    mut take: impl FnMut(Value) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     loop {
         let page = page(cli, &request)?;
         let following = next(&page);
@@ -168,7 +177,7 @@ fn each(
     }
 }
 
-fn page(cli: &Context, request: &Request) -> Result<Value, Failure> {
+fn page(cli: &CommandContext, request: &ApiRequest) -> Result<Value, CommandError> {
     let page = cli.client.send(request)?.body;
     if page["items"].is_array() { Ok(page) } else { Err(cli.client.strange(200, "the reply is no list")) }
 }

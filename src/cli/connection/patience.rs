@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::{failure::Failure, output};
+use crate::cli::{failure::CommandError, output};
 use tenure_client::backoff;
 use tenure_protocol::clock::pause;
 
@@ -12,7 +12,7 @@ const TIMES: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Asks until the server has room, or does not get any for too long.
-pub(in crate::cli) fn patiently<T>(ask: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(in crate::cli) fn patiently<T>(ask: impl Fn() -> Result<T, CommandError>) -> Result<T, CommandError> {
     let mut refused = 0;
     loop {
         let failure = match ask() {
@@ -28,8 +28,8 @@ pub(in crate::cli) fn patiently<T>(ask: impl Fn() -> Result<T, Failure>) -> Resu
 }
 
 /// How long to wait, if the server refuses only because it is busy and the wait is short.
-fn wish(failure: &Failure) -> Option<Duration> {
-    let Failure::Problem(problem) = failure else { return None };
+fn wish(failure: &CommandError) -> Option<Duration> {
+    let CommandError::Problem(problem) = failure else { return None };
     let is_busy = ["RATE_LIMITED", "OVERLOADED"].contains(&problem.code.as_str());
     problem.retry_after.filter(|wish| is_busy && *wish <= LONGEST)
 }
@@ -41,12 +41,12 @@ mod tests {
     use super::*;
     use crate::cli::{
         connection::{
-            client::{Client, Request},
+            client::{ApiClient, ApiRequest},
             fake_server::{Answer, answering},
         },
         files::secret::Secret,
     };
-    use tenure_http_client::outbound::Plaintext;
+    use tenure_http_client::outbound::PlaintextPolicy;
     use tenure_protocol::clock::stopwatch;
 
     const BUSY: Answer = Some((
@@ -59,9 +59,9 @@ mod tests {
     ));
     const FREE: Answer = Some(("200 OK", "{\"here\":1}"));
 
-    fn client(answers: Vec<Answer>) -> (Client, std::thread::JoinHandle<Vec<String>>) {
+    fn client(answers: Vec<Answer>) -> (ApiClient, std::thread::JoinHandle<Vec<String>>) {
         let (url, asked) = answering(answers);
-        (Client::new(&url, Some(Secret::new("tnr_key_test")), Plaintext::Refused).unwrap(), asked)
+        (ApiClient::new(&url, Some(Secret::new("tnr_key_test")), PlaintextPolicy::Refused).unwrap(), asked)
     }
 
     /// Of three commands at once that read the history, the refused ones gave up, though the reply said when to
@@ -70,7 +70,7 @@ mod tests {
     fn a_read_comes_back_when_the_server_said() {
         let begun = stopwatch();
         let (client, asked) = client(vec![BUSY, FREE]);
-        assert_eq!(client.send(&Request::get(&["v1", "sessions"])).unwrap().body, json!({"here": 1}));
+        assert_eq!(client.send(&ApiRequest::get(&["v1", "sessions"])).unwrap().body, json!({"here": 1}));
         assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(asked.join().unwrap().len(), 2);
     }
@@ -79,7 +79,7 @@ mod tests {
     fn an_export_comes_back_too() {
         let (client, _asked) = client(vec![BUSY, FREE]);
         let mut text = String::new();
-        let mut export = client.export(&Request::get(&["v1", "audit", "export"])).unwrap();
+        let mut export = client.export(&ApiRequest::get(&["v1", "audit", "export"])).unwrap();
         std::io::Read::read_to_string(&mut export, &mut text).unwrap();
         assert_eq!(text, "{\"here\":1}");
     }
@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn neither_a_change_nor_a_read_that_would_wait_for_long_comes_back() {
         let (changing, asked) = client(vec![BUSY]);
-        let failure = changing.send(&Request::post(&["v1", "sessions"], json!({}))).unwrap_err();
+        let failure = changing.send(&ApiRequest::post(&["v1", "sessions"], json!({}))).unwrap_err();
         assert!(failure.to_string().contains("Busy"), "{failure}");
         assert_eq!(asked.join().unwrap().len(), 1);
         let (reading, asked) = client(vec![LATER]);
-        reading.send(&Request::get(&["v1", "sessions"])).unwrap_err();
+        reading.send(&ApiRequest::get(&["v1", "sessions"])).unwrap_err();
         assert_eq!(asked.join().unwrap().len(), 1);
     }
 }

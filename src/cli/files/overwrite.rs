@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{secret_file, session_file};
 use crate::cli::{
-    connection::client::Request,
-    context::{Context, Named},
-    failure::{Exit, Failure},
+    connection::client::ApiRequest,
+    context::{CommandContext, NamedServer},
+    failure::{CommandError, ExitStatus},
 };
 use tenure_core::token::SESSION_TOKEN_PREFIX;
 
@@ -17,23 +17,23 @@ use tenure_core::token::SESSION_TOKEN_PREFIX;
 const OVER: [&str; 4] = ["SESSION_REVOKED", "TOKEN_EXPIRED", "SESSION_IDLE", "INVALID_TOKEN"];
 
 /// Refuses to replace the session in this file unless it is over. Its own authority is asked, by its own token.
-pub(crate) fn check_session_file(named: Named<'_>, path: &Path) -> Result<(), Failure> {
+pub(crate) fn check_session_file(named: NamedServer<'_>, path: &Path) -> Result<(), CommandError> {
     if !holds_something(path) {
         return Ok(());
     }
-    let own = Named { url: None, ..named };
+    let own = NamedServer { url: None, ..named };
     let held = session_file::held(own, path).map_err(|failure| conflict(path, &failure.to_string()))?;
-    let request = Request::get(&["v1", "sessions", &held.session]);
+    let request = ApiRequest::get(&["v1", "sessions", &held.session]);
     match held.client.send_as(&held.token, &request) {
         Ok(reply) => Err(live(path, reply.body["subjectId"].as_str())),
-        Err(Failure::Problem(problem)) if OVER.contains(&problem.code.as_str()) => Ok(()),
-        Err(Failure::Problem(problem)) if problem.status < 500 => Err(live(path, None)),
+        Err(CommandError::Problem(problem)) if OVER.contains(&problem.code.as_str()) => Ok(()),
+        Err(CommandError::Problem(problem)) if problem.status < 500 => Err(live(path, None)),
         Err(failure) => Err(conflict(path, &format!("whether its session is over is not known: {failure}"))),
     }
 }
 
 /// Refuses to replace the token in this file unless its session is over.
-pub(crate) fn check_token_file(cli: &Context, path: &Path) -> Result<(), Failure> {
+pub(crate) fn check_token_file(cli: &CommandContext, path: &Path) -> Result<(), CommandError> {
     if !holds_something(path) {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(crate) fn check_token_file(cli: &Context, path: &Path) -> Result<(), Failure
     if !token.expose().starts_with(SESSION_TOKEN_PREFIX) {
         return Err(conflict(path, "it holds something else than a session's token"));
     }
-    let request = Request::post(&["v1", "introspect"], json!({ "token": token.expose() }));
+    let request = ApiRequest::post(&["v1", "introspect"], json!({ "token": token.expose() }));
     let unknown = |why: &str| conflict(path, &format!("whether its session is over is not known: {why}"));
     let judged = cli.client.send(&request).map_err(|failure| unknown(&failure.to_string()))?.body;
     match judged["code"].as_str() {
@@ -54,12 +54,12 @@ fn holds_something(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0)
 }
 
-fn live(path: &Path, subject: Option<&str>) -> Failure {
+fn live(path: &Path, subject: Option<&str>) -> CommandError {
     let whose = subject.map(|subject| format!(" of {subject}")).unwrap_or_default();
     conflict(path, &format!("it holds a live session{whose}: renew it, or revoke it first"))
 }
 
-fn conflict(path: &Path, why: &str) -> Failure {
+fn conflict(path: &Path, why: &str) -> CommandError {
     let why = format!("{} is not overwritten: {why}; --force overwrites it", path.display());
-    Failure::Unhealthy { exit: Exit::Conflict, why }
+    CommandError::Unhealthy { exit: ExitStatus::Conflict, why }
 }

@@ -8,15 +8,16 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
-use crate::cli::{ambient, failure::Failure};
-use tenure_files::replacement::{PRIVATE, Replacement};
+use crate::cli::{ambient, failure::CommandError};
+use tenure_files::replacement::{FileReplacement, PRIVATE};
 
 /// Reads the key or token in a file.
-pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+pub(crate) fn read(path: &Path) -> Result<Secret, CommandError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source })?;
     let secret = Secret::new(&text);
     if secret.is_empty() {
-        return Err(Failure::Usage(format!("{} is empty", path.display())));
+        return Err(CommandError::Usage(format!("{} is empty", path.display())));
     }
     Ok(secret)
 }
@@ -28,25 +29,27 @@ pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
 #[derive(Debug)]
 pub(crate) struct TokenReplacement {
     path: PathBuf,
-    replacement: Replacement,
+    replacement: FileReplacement,
 }
 
 impl TokenReplacement {
     /// Prepares to replace, or make, the file at `path`; a link is followed.
-    pub(crate) fn prepare(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn prepare(path: &Path) -> Result<Self, CommandError> {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let failed = |source| Failure::File { path: path.to_owned(), source };
+        let failed = |source| CommandError::File { path: path.to_owned(), source };
         let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
         // Of its own: another command may be about to replace the same file.
         let beside = target.with_file_name(format!(".{}.{}", name.display(), ambient::unique()));
-        let replacement = Replacement::by_way_of(&target, beside, PRIVATE).map_err(failed)?;
+        let replacement = FileReplacement::by_way_of(&target, beside, PRIVATE).map_err(failed)?;
         Ok(Self { path: path.to_owned(), replacement })
     }
 
     /// Puts the secret in place; it is durable when this returns.
-    pub(crate) fn commit(self, secret: &Secret) -> Result<(), Failure> {
+    pub(crate) fn commit(self, secret: &Secret) -> Result<(), CommandError> {
         let line = Zeroizing::new([secret.expose(), "\n"].concat());
-        self.replacement.commit(line.as_bytes()).map_err(|source| Failure::File { path: self.path, source })
+        self.replacement
+            .commit(line.as_bytes())
+            .map_err(|source| CommandError::File { path: self.path, source })
     }
 }
 
@@ -89,6 +92,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         fs::write(&path, "\n").unwrap();
-        assert!(matches!(read(&path), Err(Failure::Usage(_))));
+        assert!(matches!(read(&path), Err(CommandError::Usage(_))));
     }
 }

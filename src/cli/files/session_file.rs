@@ -9,30 +9,36 @@ use tokio::runtime::{Builder, Runtime};
 use super::secret::Secret;
 use crate::cli::{
     connection::client::checked_url,
-    context::{Context, Named},
-    failure::{Failure, Problem},
+    context::{CommandContext, NamedServer},
+    failure::{CommandError, RefusedRequest},
 };
-use tenure_client::{Client, CreatedSession, Error, FileError, Grant, HoldError, Locked, SessionFile};
-use tenure_http_client::outbound::Plaintext;
+use tenure_client::{
+    Client, CreatedSession, Error, FileError, HoldError, LockedSessionFile, SessionFile, SessionGrant,
+};
+use tenure_http_client::outbound::PlaintextPolicy;
 
 /// Takes the lock of a new session file, and finds out whether the file can be made.
-pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
+pub(crate) fn locked(path: &Path) -> Result<LockedSessionFile, CommandError> {
     let locked = SessionFile::at(path).lock()?;
     locked.prepare()?;
     Ok(locked)
 }
 
 /// Writes a session that was just created to its file.
-pub(crate) fn keep(cli: &Context, locked: &Locked, reply: &Value) -> Result<Grant, Failure> {
+pub(crate) fn keep(
+    cli: &CommandContext,
+    locked: &LockedSessionFile,
+    reply: &Value,
+) -> Result<SessionGrant, CommandError> {
     let created = CreatedSession::deserialize(reply)
         .map_err(|_| cli.client.strange(201, "the reply is not that of a session's creation"))?;
-    let grant = Grant::created(cli.client.url(), &created);
+    let grant = SessionGrant::created(cli.client.url(), &created);
     locked.write(&grant)?;
     Ok(grant)
 }
 
 /// A client of the server that was named, or else of the one that the file names.
-pub(crate) fn client(named: Named<'_>, file: &SessionFile) -> Result<Client, Failure> {
+pub(crate) fn client(named: NamedServer<'_>, file: &SessionFile) -> Result<Client, CommandError> {
     let url = match named.url {
         Some(url) => url.to_owned(),
         None => file.read()?.url,
@@ -41,19 +47,19 @@ pub(crate) fn client(named: Named<'_>, file: &SessionFile) -> Result<Client, Fai
 }
 
 /// A client of the library's, without a credential.
-pub(crate) fn client_of(url: &str, plaintext: Plaintext) -> Result<Client, Failure> {
+pub(crate) fn client_of(url: &str, plaintext: PlaintextPolicy) -> Result<Client, CommandError> {
     let client = match plaintext {
-        Plaintext::Refused => Client::new(url),
-        Plaintext::Allowed => Client::new_allowing_plaintext(url),
+        PlaintextPolicy::Refused => Client::new(url),
+        PlaintextPolicy::Allowed => Client::new_allowing_plaintext(url),
     };
     Ok(client?)
 }
 
 /// A session as its file has it, and a client of the server that was named, or else of the one that the file names. The
 /// client has no API key: that one was given for another server, perhaps.
-pub(crate) struct Held {
+pub(crate) struct FileSession {
     /// Asks by the session's token.
-    pub client: crate::cli::connection::client::Client,
+    pub client: crate::cli::connection::client::ApiClient,
     /// The session's id.
     pub session: String,
     /// Its token.
@@ -61,25 +67,25 @@ pub(crate) struct Held {
 }
 
 /// Reads a session file in order to ask by its token.
-pub(crate) fn held(named: Named<'_>, path: &Path) -> Result<Held, Failure> {
+pub(crate) fn held(named: NamedServer<'_>, path: &Path) -> Result<FileSession, CommandError> {
     let grant = SessionFile::at(path).read()?;
     let url = named.url.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
-    let url = url.map_err(|why| Failure::Usage(format!("{}: `url` {why}", path.display())))?;
-    Ok(Held {
-        client: crate::cli::connection::client::Client::new(&url, None, named.plaintext)?,
+    let url = url.map_err(|why| CommandError::Usage(format!("{}: `url` {why}", path.display())))?;
+    Ok(FileSession {
+        client: crate::cli::connection::client::ApiClient::new(&url, None, named.plaintext)?,
         session: grant.session_id.to_string(),
         token: Secret::new(grant.token.expose()),
     })
 }
 
 /// What the client library runs on.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, CommandError> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.map_err(|error| Failure::Server(format!("no thread can be started: {error}")))
+    runtime.map_err(|error| CommandError::Server(format!("no thread can be started: {error}")))
 }
 
 /// What may be shown of a session file: all but its secrets.
-pub(crate) fn shown(grant: &Grant) -> Value {
+pub(crate) fn shown(grant: &SessionGrant) -> Value {
     json!({
         "sessionId": grant.session_id,
         "subjectId": grant.subject_id,
@@ -91,7 +97,7 @@ pub(crate) fn shown(grant: &Grant) -> Value {
     })
 }
 
-impl From<FileError> for Failure {
+impl From<FileError> for CommandError {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Io { path, source } => Self::File { path, source },
@@ -102,10 +108,10 @@ impl From<FileError> for Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused(problem) => Self::Problem(Box::new(Problem::of(*problem, true))),
+            Error::Refused(problem) => Self::Problem(Box::new(RefusedRequest::of(*problem, true))),
             Error::Unreachable { url, why } => Self::Unreachable { url, why },
             Error::Strange { url, status, why } => Self::Strange { url, status, why },
             Error::Unsendable(why) => Self::Usage(why),
@@ -113,7 +119,7 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<HoldError> for Failure {
+impl From<HoldError> for CommandError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::File(error) => error.into(),
@@ -123,7 +129,7 @@ impl From<HoldError> for Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::Server(error.to_string())
     }

@@ -11,13 +11,13 @@ use tenure_core::{Seconds, Timestamp};
 pub(crate) struct Column {
     head: &'static str,
     field: &'static str,
-    reading: Reading,
+    reading: ValueFormat,
     is_wide: bool,
 }
 
 /// How a value is to be read.
 #[derive(Clone, Copy, Debug)]
-enum Reading {
+enum ValueFormat {
     /// As it is.
     Plain,
     /// An id, of which a table shows a prefix long enough to be unique.
@@ -37,7 +37,7 @@ enum Reading {
 }
 
 impl Column {
-    const fn new(head: &'static str, field: &'static str, reading: Reading) -> Self {
+    const fn new(head: &'static str, field: &'static str, reading: ValueFormat) -> Self {
         Self { head, field, reading, is_wide: false }
     }
     /// The same, in wide tables only.
@@ -47,31 +47,31 @@ impl Column {
     }
     /// An id, cut short in a table as far as it stays unique there.
     pub(crate) const fn id(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Id)
+        Self::new(head, field, ValueFormat::Id)
     }
     /// Shown as it is. `field` may be a path such as `actor.id`.
     pub(crate) const fn plain(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Plain)
+        Self::new(head, field, ValueFormat::Plain)
     }
     /// A state such as `ACTIVE`.
     pub(crate) const fn state(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::State)
+        Self::new(head, field, ValueFormat::State)
     }
     /// A moment, with how long ago or how far ahead it is.
     pub(crate) const fn moment(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Moment)
+        Self::new(head, field, ValueFormat::Moment)
     }
     /// The end of something, with what is left.
     pub(crate) const fn end(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::End)
+        Self::new(head, field, ValueFormat::End)
     }
     /// When a session ended, or the nearer of its ends.
     pub(crate) const fn session_end(head: &'static str) -> Self {
-        Self::new(head, "ends", Reading::SessionEnd)
+        Self::new(head, "ends", ValueFormat::SessionEnd)
     }
     /// Attempts to deliver something: how many, and how the last one went.
     pub(crate) const fn attempts(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Attempts)
+        Self::new(head, field, ValueFormat::Attempts)
     }
     /// The field that it shows.
     pub(crate) const fn field(&self) -> &'static str {
@@ -80,7 +80,7 @@ impl Column {
 
     /// Seconds, with the same in words.
     pub(crate) const fn span(field: &'static str) -> Self {
-        Self::new("", field, Reading::Span)
+        Self::new("", field, ValueFormat::Span)
     }
 
     fn value<'a>(&self, record: &'a Value) -> &'a Value {
@@ -90,24 +90,26 @@ impl Column {
 
     fn says_something(&self, record: &Value) -> bool {
         match self.reading {
-            Reading::SessionEnd => session_end(record, Timestamp::ZERO).is_some(),
-            Reading::Plain
-            | Reading::Id
-            | Reading::State
-            | Reading::Moment
-            | Reading::End
-            | Reading::Span
-            | Reading::Attempts => !self.value(record).is_null(),
+            ValueFormat::SessionEnd => session_end(record, Timestamp::ZERO).is_some(),
+            ValueFormat::Plain
+            | ValueFormat::Id
+            | ValueFormat::State
+            | ValueFormat::Moment
+            | ValueFormat::End
+            | ValueFormat::Span
+            | ValueFormat::Attempts => !self.value(record).is_null(),
         }
     }
 
     fn text(&self, value: &Value, now: Timestamp) -> String {
         match self.reading {
-            Reading::Plain | Reading::Id | Reading::State | Reading::SessionEnd => plain(value),
-            Reading::Moment => moment(value, |at| words::when(at, now)),
-            Reading::End => moment(value, |at| words::left(at, now)),
-            Reading::Attempts => attempts(value),
-            Reading::Span => match value.as_u64() {
+            ValueFormat::Plain | ValueFormat::Id | ValueFormat::State | ValueFormat::SessionEnd => {
+                plain(value)
+            }
+            ValueFormat::Moment => moment(value, |at| words::when(at, now)),
+            ValueFormat::End => moment(value, |at| words::left(at, now)),
+            ValueFormat::Attempts => attempts(value),
+            ValueFormat::Span => match value.as_u64() {
                 Some(seconds) => format!("{seconds} s ({})", words::duration(seconds)),
                 None => plain(value),
             },
@@ -116,17 +118,17 @@ impl Column {
 
     fn cell(&self, record: &Value, now: Timestamp) -> Cell {
         let text = match self.reading {
-            Reading::SessionEnd => session_end(record, now)
+            ValueFormat::SessionEnd => session_end(record, now)
                 .map_or_else(|| "-".to_owned(), |(at, words)| format!("{at} ({words})")),
             // What it was to last is of no interest any more.
-            Reading::End if record["status"] == "REVOKED" => plain(self.value(record)),
-            Reading::Plain
-            | Reading::Id
-            | Reading::State
-            | Reading::Moment
-            | Reading::End
-            | Reading::Span
-            | Reading::Attempts => self.text(self.value(record), now),
+            ValueFormat::End if record["status"] == "REVOKED" => plain(self.value(record)),
+            ValueFormat::Plain
+            | ValueFormat::Id
+            | ValueFormat::State
+            | ValueFormat::Moment
+            | ValueFormat::End
+            | ValueFormat::Span
+            | ValueFormat::Attempts => self.text(self.value(record), now),
         };
         self.colored(text)
     }
@@ -138,21 +140,21 @@ impl Column {
             Timestamp::parse(&value).map_or(value, |at| in_words(at, now))
         };
         self.colored(match self.reading {
-            Reading::SessionEnd => {
+            ValueFormat::SessionEnd => {
                 session_end(record, now).map_or_else(|| "-".to_owned(), |(_, words)| words)
             }
-            Reading::Moment => words(words::when),
-            Reading::End if record["status"] == "REVOKED" => "-".to_owned(),
-            Reading::End => words(words::left),
-            Reading::Id => plain(self.value(record)).chars().take(id_length).collect(),
-            Reading::Plain | Reading::State | Reading::Span | Reading::Attempts => {
+            ValueFormat::Moment => words(words::when),
+            ValueFormat::End if record["status"] == "REVOKED" => "-".to_owned(),
+            ValueFormat::End => words(words::left),
+            ValueFormat::Id => plain(self.value(record)).chars().take(id_length).collect(),
+            ValueFormat::Plain | ValueFormat::State | ValueFormat::Span | ValueFormat::Attempts => {
                 self.text(self.value(record), now)
             }
         })
     }
 
     fn colored(&self, text: String) -> Cell {
-        let color = matches!(self.reading, Reading::State).then(|| color_of(&text)).flatten();
+        let color = matches!(self.reading, ValueFormat::State).then(|| color_of(&text)).flatten();
         let cell = Cell::new(text);
         if let Some(color) = color { cell.fg(color) } else { cell }
     }
@@ -250,7 +252,7 @@ pub(crate) fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> S
 
 /// How a list of things looks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::cli) struct Look {
+pub(in crate::cli) struct TableLook {
     pub(in crate::cli) has_colors: bool,
     pub(in crate::cli) is_wide: bool,
     pub(in crate::cli) is_headless: bool,
@@ -302,9 +304,9 @@ fn laid_out(mut table: Table) -> String {
     table.trim_fmt()
 }
 
-pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp, look: Look) -> String {
+pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp, look: TableLook) -> String {
     let mut table = blank_table(look.has_colors);
-    let Look { is_wide, is_headless, .. } = look;
+    let TableLook { is_wide, is_headless, .. } = look;
     let shown: Vec<_> = columns.iter().filter(|column| is_wide || !column.is_wide).collect();
     if !is_headless {
         table.set_header(shown.iter().map(|column| column.head));
@@ -369,7 +371,8 @@ mod tests {
 
     #[test]
     fn a_list_has_a_line_for_each_and_times_in_words() {
-        let shown = |is_wide| table(&[session()], COLUMNS, now(), Look { is_wide, ..Look::default() });
+        let shown =
+            |is_wide| table(&[session()], COLUMNS, now(), TableLook { is_wide, ..TableLook::default() });
         assert_eq!(shown(false), "SESSION  STATUS  EXPIRES\ns1       ACTIVE  1h 5m left");
         assert_eq!(
             shown(true),
@@ -382,9 +385,9 @@ mod tests {
         let ids = ["01a22388-a1f9-77a7", "01a22388-a1f0-77a7", "01a22399-0000-7000"];
         let items = ids.map(|id| json!({ "id": id }));
         let columns = [Column::id("ID", "id")];
-        let shown = table(&items, &columns, now(), Look { is_headless: true, ..Look::default() });
+        let shown = table(&items, &columns, now(), TableLook { is_headless: true, ..TableLook::default() });
         assert_eq!(shown, "01a22388-a1f9\n01a22388-a1f0\n01a22399-0000");
-        let alone = table(&items[..1], &columns, now(), Look::default());
+        let alone = table(&items[..1], &columns, now(), TableLook::default());
         assert_eq!(alone, "ID\n01a22388");
     }
 

@@ -7,38 +7,38 @@ use serde_json::{Value, json};
 use super::words;
 use crate::cli::{
     ambient,
-    arguments::flags::Typed,
-    failure::{Failure, Problem},
+    arguments::flags::TypedWords,
+    failure::{CommandError, RefusedRequest},
     output::{harmless, moment},
 };
 use tenure_core::Timestamp;
 
 /// A failure for programs.
-pub(in crate::cli) fn failure_document(failure: &Failure) -> Value {
+pub(in crate::cli) fn failure_document(failure: &CommandError) -> Value {
     let own = || json!({"title": failure.to_string(), "code": null});
     failure.problem().map_or_else(own, |problem| problem.document.clone())
 }
 
 /// A failure for people, in the words that were typed.
-pub(in crate::cli) fn failure_in_words(failure: &Failure, typed: &Typed) -> String {
+pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWords) -> String {
     let hint = match failure {
-        Failure::Problem(problem) => {
+        CommandError::Problem(problem) => {
             return problem_in_words(problem, typed, problem.then.unwrap_or_else(ambient::now));
         }
-        Failure::Declined => return "Nothing was changed.".to_owned(),
-        Failure::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
-        Failure::Usage(_)
-        | Failure::Strange { .. }
-        | Failure::Server(_)
-        | Failure::File { .. }
-        | Failure::Missing(_)
-        | Failure::Unhealthy { .. }
-        | Failure::Ambiguous(_)
-        | Failure::Output(_) => "",
+        CommandError::Declined => return "Nothing was changed.".to_owned(),
+        CommandError::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
+        CommandError::Usage(_)
+        | CommandError::Strange { .. }
+        | CommandError::Server(_)
+        | CommandError::File { .. }
+        | CommandError::Missing(_)
+        | CommandError::Unhealthy { .. }
+        | CommandError::Ambiguous(_)
+        | CommandError::Output(_) => "",
     };
     let told = failure.to_string();
     // Several faults, of settings say, have a line each. What a server said has one line.
-    let told = if matches!(failure, Failure::Usage(_) | Failure::Ambiguous(_)) {
+    let told = if matches!(failure, CommandError::Usage(_) | CommandError::Ambiguous(_)) {
         told.split('\n').map(harmless).collect::<Vec<_>>().join("\n  ")
     } else {
         harmless(&told)
@@ -47,12 +47,12 @@ pub(in crate::cli) fn failure_in_words(failure: &Failure, typed: &Typed) -> Stri
 }
 
 /// Whether a detail only lists the faults of fields.
-fn repeats(detail: &str, problem: &Problem) -> bool {
+fn repeats(detail: &str, problem: &RefusedRequest) -> bool {
     !problem.errors.is_empty() && problem.errors.iter().all(|error| detail.contains(&error.message))
 }
 
 /// The title, what is wrong in this case, and how to go on.
-fn problem_in_words(problem: &Problem, typed: &Typed, now: Timestamp) -> String {
+fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp) -> String {
     let faults: Vec<_> = problem.errors.iter().map(|fault| harmless(&typed.fault(fault))).collect();
     let title = problem.missing.as_ref().unwrap_or(&problem.title);
     let mut told = match faults.as_slice() {
@@ -88,7 +88,7 @@ fn problem_in_words(problem: &Problem, typed: &Typed, now: Timestamp) -> String 
 }
 
 /// What to do next, where the server cannot know how it is typed.
-fn hint(problem: &Problem) -> Option<&'static str> {
+fn hint(problem: &RefusedRequest) -> Option<&'static str> {
     match (problem.status, problem.code.as_str()) {
         (401, _) if !problem.with_credential => {
             Some("no key was given; see --key-file, --key and TENURE_KEY")
@@ -132,7 +132,7 @@ mod tests {
         let mut said = read(document);
         said.retry_after = Some(Duration::from_secs(3));
         assert_eq!(
-            problem_in_words(&Problem::of(said, true), &Typed::default(), now()),
+            problem_in_words(&RefusedRequest::of(said, true), &TypedWords::default(), now()),
             "error: Too early to renew\n  ttl: must be 300 to 604800\n  why: half of the period must pass\n  \
              retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
              request: r1"
@@ -142,14 +142,16 @@ mod tests {
     #[test]
     fn what_the_title_says_is_not_said_again() {
         let document = json!({ "title": "Too early", "detail": "Too early", "status": 403, "code": "X" });
-        let told = problem_in_words(&Problem::of(read(document), false), &Typed::default(), now());
+        let told =
+            problem_in_words(&RefusedRequest::of(read(document), false), &TypedWords::default(), now());
         assert_eq!(told, "error: Too early\n  code: X");
     }
 
     #[test]
     fn whoever_gave_no_key_is_told_how_to() {
         let document = json!({"title": "No", "status": 401, "code": "INVALID_TOKEN"});
-        let told = problem_in_words(&Problem::of(read(document), false), &Typed::default(), now());
+        let told =
+            problem_in_words(&RefusedRequest::of(read(document), false), &TypedWords::default(), now());
         assert!(told.contains("TENURE_KEY"), "{told}");
     }
 
@@ -159,8 +161,8 @@ mod tests {
             "title": "Invalid request", "status": 400, "code": "INVALID_REQUEST",
             "detail": "ttl: must be 300 to 604800", "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
         });
-        let typed = Typed::of(&["create".into(), "a".into(), "--ttl".into(), "90".into()]);
-        let told = problem_in_words(&Problem::of(read(document), true), &typed, now());
+        let typed = TypedWords::of(&["create".into(), "a".into(), "--ttl".into(), "90".into()]);
+        let told = problem_in_words(&RefusedRequest::of(read(document), true), &typed, now());
         assert_eq!(told, "error: --ttl 90: must be 5m to 7d\n  code: INVALID_REQUEST");
     }
 }

@@ -6,7 +6,7 @@
 mod columns;
 pub(super) mod complaint;
 pub(super) mod digits;
-pub(super) mod happened;
+pub(super) mod event_text;
 pub(super) mod words;
 
 use std::io::{self, IsTerminal, Write};
@@ -16,17 +16,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, 
 use serde_json::Value;
 
 use self::{
-    columns::{Look, plain, rows, table, terminal_width, wrapped},
+    columns::{TableLook, plain, rows, table, terminal_width, wrapped},
     complaint::{failure_document, failure_in_words},
 };
-use super::{ambient, arguments::flags::Typed, failure::Failure, files::secret::redacted};
+use super::{ambient, arguments::flags::TypedWords, failure::CommandError, files::secret::redacted};
 use tenure_core::Timestamp;
 
 pub(crate) use self::columns::{Column, harmless, moment};
 
 /// The form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum OutputArg {
     /// Columns for people, which fit a terminal of 80.
     #[default]
     Table,
@@ -40,7 +40,7 @@ pub(crate) enum Form {
 
 /// What is written: columns of any width, or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     /// Columns for people.
     Table,
     /// One JSON document.
@@ -51,13 +51,13 @@ pub(crate) enum Format {
 
 /// A colour of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ink(pub(crate) u8);
+pub(crate) struct InkColor(pub(crate) u8);
 
 /// A line whose parts may have a colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Painted(pub(crate) Vec<(Option<Ink>, String)>);
+pub(crate) struct PaintedLine(pub(crate) Vec<(Option<InkColor>, String)>);
 
-impl From<String> for Painted {
+impl From<String> for PaintedLine {
     fn from(text: String) -> Self {
         Self(vec![(None, text)])
     }
@@ -66,19 +66,19 @@ impl From<String> for Painted {
 /// Prints, in the form that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    format: Format,
-    look: Look,
+    format: OutputFormat,
+    look: TableLook,
 }
 
 impl Output {
     /// In this form; `colors` are shown on a terminal only.
-    pub(crate) fn of(form: Form, colors: bool) -> Self {
+    pub(crate) fn of(form: OutputArg, colors: bool) -> Self {
         let format = match form {
-            Form::Table | Form::Wide => Format::Table,
-            Form::Json => Format::Json,
-            Form::Jsonl => Format::Jsonl,
+            OutputArg::Table | OutputArg::Wide => OutputFormat::Table,
+            OutputArg::Json => OutputFormat::Json,
+            OutputArg::Jsonl => OutputFormat::Jsonl,
         };
-        let look = Look { has_colors: colors, is_wide: form == Form::Wide, is_headless: false };
+        let look = TableLook { has_colors: colors, is_wide: form == OutputArg::Wide, is_headless: false };
         Self { format, look }
     }
 
@@ -99,16 +99,21 @@ impl Output {
     }
 
     /// The form of the data.
-    pub(crate) const fn format(self) -> Format {
+    pub(crate) const fn format(self) -> OutputFormat {
         self.format
     }
 
     /// One thing: its fields below one another, those of `columns` first. What is null is left out.
-    pub(crate) fn record(self, record: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
+    pub(crate) fn record(
+        self,
+        record: &Value,
+        columns: &[Column],
+        now: Timestamp,
+    ) -> Result<(), CommandError> {
         match self.format {
-            Format::Table => stdout(&rows(record, columns, now, self.look.has_colors)),
-            Format::Json => stdout(&digits::pretty(record)),
-            Format::Jsonl => stdout(&digits::compact(record)),
+            OutputFormat::Table => stdout(&rows(record, columns, now, self.look.has_colors)),
+            OutputFormat::Json => stdout(&digits::pretty(record)),
+            OutputFormat::Jsonl => stdout(&digits::compact(record)),
         }
     }
 
@@ -119,9 +124,9 @@ impl Output {
         secret: &str,
         columns: &[Column],
         now: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let shown = record[secret].as_str();
-        let (Format::Table, Some(shown), Value::Object(fields)) = (self.format, shown, record) else {
+        let (OutputFormat::Table, Some(shown), Value::Object(fields)) = (self.format, shown, record) else {
             return self.record(record, columns, now);
         };
         let mut fields = fields.clone();
@@ -133,7 +138,7 @@ impl Output {
     }
 
     /// Things of which there is at least one: a line each.
-    pub(crate) fn list(self, page: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
+    pub(crate) fn list(self, page: &Value, columns: &[Column], now: Timestamp) -> Result<(), CommandError> {
         self.list_or(page, columns, now, "There is nothing to show.")
     }
 
@@ -144,7 +149,7 @@ impl Output {
         columns: &[Column],
         now: Timestamp,
         empty: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         self.items_or(page, "items", columns, now, empty)
     }
 
@@ -156,41 +161,41 @@ impl Output {
         columns: &[Column],
         now: Timestamp,
         empty: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let items = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
         match self.format {
-            Format::Json => stdout(&digits::pretty(page)),
-            Format::Jsonl => items.iter().try_for_each(|item| stdout(&digits::compact(item))),
-            Format::Table if items.is_empty() => {
+            OutputFormat::Json => stdout(&digits::pretty(page)),
+            OutputFormat::Jsonl => items.iter().try_for_each(|item| stdout(&digits::compact(item))),
+            OutputFormat::Table if items.is_empty() => {
                 self.talk(empty);
                 Ok(())
             }
-            Format::Table => stdout(&table(items, columns, now, self.look)),
+            OutputFormat::Table => stdout(&table(items, columns, now, self.look)),
         }
     }
 
     /// Nothing but this field of each item, for a program that asks with it.
     #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
-    pub(crate) fn only(self, page: &Value, field: &str) -> Result<(), Failure> {
+    pub(crate) fn only(self, page: &Value, field: &str) -> Result<(), CommandError> {
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().try_for_each(|item| stdout(&plain(&item[field])))
     }
 
     /// One thing in words: `lines` for people, the record for programs.
-    pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), Failure> {
+    pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), CommandError> {
         match self.format {
-            Format::Table => {
+            OutputFormat::Table => {
                 let width = if self.is_for_people() { terminal_width() } else { None };
                 lines.iter().try_for_each(|line| stdout(&wrapped(&harmless(line), width)))
             }
-            Format::Json => stdout(&digits::pretty(record)),
-            Format::Jsonl => stdout(&digits::compact(record)),
+            OutputFormat::Json => stdout(&digits::pretty(record)),
+            OutputFormat::Jsonl => stdout(&digits::compact(record)),
         }
     }
 
     /// A line of a story, on stdout.
     #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
-    pub(crate) fn said(self, line: &str) -> Result<(), Failure> {
+    pub(crate) fn said(self, line: &str) -> Result<(), CommandError> {
         let lines: Vec<_> = line.split('\n').map(harmless).collect();
         stdout(&lines.join("\n"))
     }
@@ -239,18 +244,22 @@ impl Output {
     }
 
     /// One of many things that come one after the other: a line each.
-    pub(crate) fn line(self, item: &Value, in_words: impl FnOnce() -> Painted) -> Result<(), Failure> {
+    pub(crate) fn line(
+        self,
+        item: &Value,
+        in_words: impl FnOnce() -> PaintedLine,
+    ) -> Result<(), CommandError> {
         match self.format {
-            Format::Table => stdout(&self.painted(in_words())),
-            Format::Json | Format::Jsonl => stdout(&digits::compact(item)),
+            OutputFormat::Table => stdout(&self.painted(in_words())),
+            OutputFormat::Json | OutputFormat::Jsonl => stdout(&digits::compact(item)),
         }
     }
 
     /// No text brings colours of its own.
-    fn painted(self, Painted(parts): Painted) -> String {
+    fn painted(self, PaintedLine(parts): PaintedLine) -> String {
         let has_colors = self.has_colors();
-        let one = |(ink, text): (Option<Ink>, String)| match ink.filter(|_| has_colors) {
-            Some(Ink(code)) => format!("\u{1b}[{code}m{}\u{1b}[0m", harmless(&text)),
+        let one = |(ink, text): (Option<InkColor>, String)| match ink.filter(|_| has_colors) {
+            Some(InkColor(code)) => format!("\u{1b}[{code}m{}\u{1b}[0m", harmless(&text)),
             None => harmless(&text),
         };
         parts.into_iter().map(one).collect()
@@ -266,8 +275,8 @@ impl Output {
     /// Says what to do about a failure; only to people, for a program reads the failure itself from stderr.
     pub(crate) fn hint(self, text: &str) {
         match self.format {
-            Format::Table => say(text),
-            Format::Json | Format::Jsonl => {}
+            OutputFormat::Table => say(text),
+            OutputFormat::Json | OutputFormat::Jsonl => {}
         }
     }
 
@@ -280,11 +289,11 @@ impl Output {
     }
 
     /// Says why the command failed, in the words that were typed; with `-o json` as the problem document.
-    pub(crate) fn failure(self, failure: &Failure, typed: &Typed) {
+    pub(crate) fn failure(self, failure: &CommandError, typed: &TypedWords) {
         let told = match self.format {
-            Format::Table => failure_in_words(failure, typed),
-            Format::Json => digits::pretty(&failure_document(failure)),
-            Format::Jsonl => digits::compact(&failure_document(failure)),
+            OutputFormat::Table => failure_in_words(failure, typed),
+            OutputFormat::Json => digits::pretty(&failure_document(failure)),
+            OutputFormat::Jsonl => digits::compact(&failure_document(failure)),
         };
         say(&told);
     }
@@ -337,12 +346,12 @@ pub(crate) fn usage(error: &clap::Error) {
 }
 
 /// Bytes as they are: a completion script.
-pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
-    io::stdout().lock().write_all(bytes).map_err(Failure::Output)
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), CommandError> {
+    io::stdout().lock().write_all(bytes).map_err(CommandError::Output)
 }
 
-fn stdout(text: &str) -> Result<(), Failure> {
-    writeln!(io::stdout().lock(), "{text}").map_err(Failure::Output)
+fn stdout(text: &str) -> Result<(), CommandError> {
+    writeln!(io::stdout().lock(), "{text}").map_err(CommandError::Output)
 }
 
 /// Says on the way what a command waits for.

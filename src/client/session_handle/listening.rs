@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::{super::error::Error, Held};
-use tenure_http_client::sse::{Events, Told};
+use super::{super::error::Error, HandleInner};
+use tenure_http_client::sse::{SseItem, SseStream};
 use tenure_protocol::Timestamp;
 
 /// A stream silent for this time is lost: the authority speaks every 15 s.
@@ -23,17 +23,17 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// What was heard.
 #[derive(Debug, Default)]
-pub(super) struct Ears(Mutex<ServerReading>);
+pub(super) struct StreamListener(Mutex<HeardSign>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct ServerReading {
+struct HeardSign {
     /// When the stream last said something; `None` without a stream.
     sign: Option<Timestamp>,
     /// Whether it said something that calls for a check.
     is_news: bool,
 }
 
-impl Ears {
+impl StreamListener {
     /// When the session stood according to the stream; `None` without a stream.
     pub(super) fn sign(&self) -> Option<Timestamp> {
         self.0.lock().sign
@@ -56,7 +56,7 @@ impl Ears {
 }
 
 /// Listens for as long as the session is held.
-pub(super) async fn listen(held: Arc<Held>) {
+pub(super) async fn listen(held: Arc<HandleInner>) {
     let mut losses = 0_u32;
     while !held.has_ended() {
         let begun = held.client.time().now();
@@ -83,9 +83,9 @@ pub(super) async fn listen(held: Arc<Held>) {
 }
 
 /// Until the stream is lost.
-async fn hear_out(held: &Held, mut events: Events) {
+async fn hear_out(held: &HandleInner, mut events: SseStream) {
     while let Ok(Ok(Some(told))) = timeout(SILENCE, events.next()).await {
-        let is_news = matches!(&told, Told::Event(event) if event.name != "resumed");
+        let is_news = matches!(&told, SseItem::Event(event) if event.name != "resumed");
         held.ears.hear(held.client.time().now(), is_news);
         // Also when nothing is to be done now: when the next check is due has changed.
         held.news.notify_one();

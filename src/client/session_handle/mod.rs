@@ -10,16 +10,16 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::listening::{Ears, GRACE};
+use self::listening::{GRACE, StreamListener};
 use super::{
     backoff,
     call::Client,
     error::{Error, HoldError, Problem},
     file::{FileError, FileStamp, SessionFile},
-    grant::Grant,
+    grant::SessionGrant,
     pending_renewal::settled_by,
     renewal::{RenewalReason, step},
-    state::{End, Live, State},
+    state::{EndReason, LiveSession, SessionState},
 };
 use tenure_protocol::{
     Secret, Timestamp,
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// How a session is held.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct HandleOptions {
     /// How often to ask the authority whether the session still stands, so that a veto is noticed while the session
     /// is not used. It also turns on listening to the session's own stream, by which a veto is noticed within a
     /// second. While the stream is heard, nothing is asked. `None`: a veto is noticed at the next use or renewal.
@@ -42,29 +42,29 @@ pub struct Options {
 /// same one.
 #[derive(Debug)]
 pub struct SessionHandle {
-    held: Arc<Held>,
+    held: Arc<HandleInner>,
     task: JoinHandle<()>,
     listening: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HandleInner {
     client: Client,
     file: SessionFile,
-    options: Options,
+    options: HandleOptions,
     known: Mutex<ReadGrant>,
     /// One step at a time in this process; the file's lock does the same among processes.
     flight: tokio::sync::Mutex<()>,
     /// Something is to be done before the moment that the background waits for.
     news: Notify,
-    ears: Ears,
-    state: watch::Sender<State>,
+    ears: StreamListener,
+    state: watch::Sender<SessionState>,
 }
 
 /// The file as it was last read.
 #[derive(Debug)]
 struct ReadGrant {
-    grant: Grant,
+    grant: SessionGrant,
     stamp: FileStamp,
 }
 
@@ -73,16 +73,20 @@ impl SessionHandle {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, HoldError> {
         let file = SessionFile::at(path);
         let client = Client::new(&file.read()?.url)?;
-        Ok(Self::start(client, file, Options::default())?)
+        Ok(Self::start(client, file, HandleOptions::default())?)
     }
 
     /// Holds the session in this file, by this client, whatever authority the file names.
-    pub fn open_with(client: Client, path: impl AsRef<Path>, options: Options) -> Result<Self, HoldError> {
+    pub fn open_with(
+        client: Client,
+        path: impl AsRef<Path>,
+        options: HandleOptions,
+    ) -> Result<Self, HoldError> {
         Ok(Self::start(client, SessionFile::at(path), options)?)
     }
 
     /// Holds a session wherever it is kept, by this client.
-    pub fn hold(client: Client, file: SessionFile, options: Options) -> Result<Self, HoldError> {
+    pub fn hold(client: Client, file: SessionFile, options: HandleOptions) -> Result<Self, HoldError> {
         Ok(Self::start(client, file, options)?)
     }
 
@@ -92,20 +96,20 @@ impl SessionHandle {
         client: Client,
         new: &NewSession,
         path: impl AsRef<Path>,
-        options: Options,
+        options: HandleOptions,
     ) -> Result<Self, HoldError> {
         let file = SessionFile::at(path);
         create_file(&client, new, &file).await?;
         Ok(Self::start(client, file, options)?)
     }
 
-    fn start(client: Client, file: SessionFile, options: Options) -> Result<Self, FileError> {
+    fn start(client: Client, file: SessionFile, options: HandleOptions) -> Result<Self, FileError> {
         let (grant, stamp) = file.read_with_stamp()?;
         let state = watch::Sender::new(live(&grant, None));
         let known = Mutex::new(ReadGrant { grant, stamp });
         let (flight, news) = (tokio::sync::Mutex::default(), Notify::new());
-        let ears = Ears::default();
-        let held = Arc::new(Held { client, file, options, known, flight, news, ears, state });
+        let ears = StreamListener::default();
+        let held = Arc::new(HandleInner { client, file, options, known, flight, news, ears, state });
         let task = tokio::spawn(Arc::clone(&held).keep());
         let listens = held.options.check_every.is_some();
         let listening = listens.then(|| tokio::spawn(listening::listen(Arc::clone(&held))));
@@ -126,23 +130,23 @@ impl SessionHandle {
     }
 
     /// What is known of the session.
-    pub fn grant(&self) -> Grant {
+    pub fn grant(&self) -> SessionGrant {
         self.held.look();
         self.held.known.lock().grant.clone()
     }
 
     /// How the session stands, and every change of it.
-    pub fn state(&self) -> watch::Receiver<State> {
+    pub fn state(&self) -> watch::Receiver<SessionState> {
         self.held.state.subscribe()
     }
 
     /// Returns when the session is over.
-    pub async fn ended(&self) -> End {
+    pub async fn ended(&self) -> EndReason {
         let mut state = self.state();
-        let ended = state.wait_for(|state| matches!(state, State::Ended(_))).await;
+        let ended = state.wait_for(|state| matches!(state, SessionState::Ended(_))).await;
         match &*ended.expect("the sender is held by this holder") {
-            State::Ended(end) => end.clone(),
-            State::Live(_) => unreachable!("it was waited for the end"),
+            SessionState::Ended(end) => end.clone(),
+            SessionState::Live(_) => unreachable!("it was waited for the end"),
         }
     }
 
@@ -173,7 +177,7 @@ impl SessionHandle {
     pub async fn revoke(&self, reason: Option<&str>) -> Result<RevokedSession, Error> {
         let id = self.held.id();
         let revoked = self.call(|client| async move { client.revoke(id, reason).await }).await?;
-        self.held.end(End::Revoked);
+        self.held.end(EndReason::Revoked);
         Ok(revoked)
     }
 }
@@ -193,16 +197,16 @@ pub(super) async fn create_file(
     client: &Client,
     new: &NewSession,
     file: &SessionFile,
-) -> Result<Grant, HoldError> {
+) -> Result<SessionGrant, HoldError> {
     let locked = file.locked().await?;
     locked.prepare()?;
-    let grant = Grant::created(client.url(), &client.create(new).await?);
+    let grant = SessionGrant::created(client.url(), &client.create(new).await?);
     locked.write(&grant)?;
     Ok(grant)
 }
 
-fn live(grant: &Grant, trouble: Option<String>) -> State {
-    State::Live(Live { expires_at: grant.expires_at, renew_at: grant.renew_at, trouble })
+fn live(grant: &SessionGrant, trouble: Option<String>) -> SessionState {
+    SessionState::Live(LiveSession { expires_at: grant.expires_at, renew_at: grant.renew_at, trouble })
 }
 
 /// What the background is to do, and when.
@@ -227,7 +231,7 @@ struct BackgroundState {
 }
 
 impl BackgroundState {
-    fn next(&self, grant: &Grant, options: &Options, now: Timestamp) -> NextStep {
+    fn next(&self, grant: &SessionGrant, options: &HandleOptions, now: Timestamp) -> NextStep {
         if now >= grant.over_at() {
             return NextStep::End;
         }
@@ -269,7 +273,7 @@ fn after(at: Timestamp, wait: Duration) -> Timestamp {
     at.plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
 }
 
-impl Held {
+impl HandleInner {
     fn id(&self) -> tenure_protocol::SessionId {
         self.known.lock().grant.session_id
     }
@@ -291,7 +295,7 @@ impl Held {
     }
 
     /// See [`step`]; what the file then holds is what is known.
-    async fn step(&self, seen: &Secret, want: RenewalReason) -> Result<Grant, HoldError> {
+    async fn step(&self, seen: &Secret, want: RenewalReason) -> Result<SessionGrant, HoldError> {
         let _one = self.flight.lock().await;
         let stepped = step(&self.client, &self.file, seen, want).await;
         self.look();
@@ -321,7 +325,7 @@ impl Held {
     /// the end.
     async fn is_replaced(&self, refused: &Secret, problem: &Problem) -> Result<bool, Error> {
         if problem.code == "SESSION_REVOKED" {
-            self.end(End::Refused(Box::new(problem.clone())));
+            self.end(EndReason::Refused(Box::new(problem.clone())));
             return Ok(false);
         }
         let want =
@@ -337,7 +341,7 @@ impl Held {
                 Err(self.judged(error))
             }
             Ok(_) | Err(HoldError::Call(_)) => {
-                self.end(End::Refused(Box::new(problem.clone())));
+                self.end(EndReason::Refused(Box::new(problem.clone())));
                 Ok(false)
             }
             // Nothing can be said while the file cannot be read.
@@ -349,7 +353,7 @@ impl Held {
     fn judged(&self, error: Error) -> Error {
         let goes_on = error.is_transient() || settled_by(&error).is_some();
         if let (Error::Refused(problem), false) = (&error, goes_on) {
-            self.end(End::Refused(problem.clone()));
+            self.end(EndReason::Refused(problem.clone()));
         }
         error
     }
@@ -359,11 +363,11 @@ impl Held {
         self.call(|client| async move { client.session(id).await }).await
     }
 
-    fn end(&self, end: End) {
+    fn end(&self, end: EndReason) {
         self.state.send_if_modified(|state| match state {
-            State::Ended(_) => false,
-            State::Live(_) => {
-                *state = State::Ended(end);
+            SessionState::Ended(_) => false,
+            SessionState::Live(_) => {
+                *state = SessionState::Ended(end);
                 true
             }
         });
@@ -372,7 +376,7 @@ impl Held {
     fn tell(&self, trouble: Option<String>) {
         let now = live(&self.known.lock().grant, trouble);
         self.state.send_if_modified(|state| {
-            let is_news = matches!(state, State::Live(_)) && *state != now;
+            let is_news = matches!(state, SessionState::Live(_)) && *state != now;
             if is_news {
                 *state = now;
             }
@@ -381,7 +385,7 @@ impl Held {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(*self.state.borrow(), State::Ended(_))
+        matches!(*self.state.borrow(), SessionState::Ended(_))
     }
 
     /// The background: does what is next until the session is over.
@@ -408,7 +412,7 @@ impl Held {
         }
     }
 
-    async fn renew(&self, course: &mut BackgroundState, grant: &Grant) {
+    async fn renew(&self, course: &mut BackgroundState, grant: &SessionGrant) {
         let error = match self.step(&grant.token, RenewalReason::Due).await {
             Ok(_) => return course.went_well(),
             Err(HoldError::Call(error)) => HoldError::Call(self.judged(error)),
@@ -418,7 +422,7 @@ impl Held {
     }
 
     /// The session is over by our clock; the authority decides whether the clock is right.
-    async fn question(&self, course: &mut BackgroundState, grant: &Grant) {
+    async fn question(&self, course: &mut BackgroundState, grant: &SessionGrant) {
         match self.session().await {
             Ok(_) => {
                 self.renew(course, grant).await;
@@ -426,11 +430,11 @@ impl Held {
                 self.client.time().until(course.not_before.unwrap_or(later).min(later)).await;
             }
             Err(Error::Refused(problem)) if problem.status < 500 && !problem.retryable => {
-                self.end(End::Refused(problem));
+                self.end(EndReason::Refused(problem));
             }
             Err(error) => {
                 let trouble = course.trouble.take().unwrap_or_else(|| error.to_string());
-                self.end(End::Expired { trouble });
+                self.end(EndReason::Expired { trouble });
             }
         }
     }
@@ -449,8 +453,8 @@ mod tests {
         *,
     };
 
-    const NEVER: Options = Options { check_every: None };
-    const EVERY_MINUTE: Options = Options { check_every: Some(Duration::from_mins(1)) };
+    const NEVER: HandleOptions = HandleOptions { check_every: None };
+    const EVERY_MINUTE: HandleOptions = HandleOptions { check_every: Some(Duration::from_mins(1)) };
 
     #[test]
     fn a_holder_waits_for_its_renewal_and_then_renews() {
@@ -458,7 +462,7 @@ mod tests {
         let course = BackgroundState::default();
         assert_eq!(course.next(&grant(), &NEVER, early), NextStep::Wait(due));
         assert_eq!(course.next(&grant(), &NEVER, due), NextStep::Renew);
-        let begun = Grant { renewal_key: Some("k1".to_owned()), ..grant() };
+        let begun = SessionGrant { renewal_key: Some("k1".to_owned()), ..grant() };
         assert_eq!(course.next(&begun, &NEVER, early), NextStep::Renew, "what was begun is finished at once");
     }
 
@@ -501,7 +505,7 @@ mod tests {
 
     #[test]
     fn without_a_renewal_left_it_waits_for_the_end_of_the_period() {
-        let last = Grant { renew_at: None, ..grant() };
+        let last = SessionGrant { renew_at: None, ..grant() };
         let end = moment("2026-11-21T02:00:00Z");
         let course = BackgroundState::default();
         assert_eq!(course.next(&last, &NEVER, end.plus_millis(-1)), NextStep::Wait(end));

@@ -3,16 +3,19 @@
 use std::ops::RangeInclusive;
 
 use crate::{
-    Digest16, Mode, Policy, SessionId, SubjectEvent, Timestamp,
+    Digest16, Policy, SessionId, SessionMode, SubjectEvent, Timestamp,
     command::{CreateSession, RequestedTerms},
-    event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
+    event::{
+        EndTrigger, SessionCreated, SessionRevoked, SessionTerms, SessionsRevoked, SubjectProfile,
+        SubjectRegistered,
+    },
     policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
     refusal::{FieldError, Refusal},
     session::SharedSession,
-    subject::{Limit, Subject},
+    subject::{SessionLimit, Subject},
 };
 
-use super::Period;
+use super::GrantPeriod;
 
 /// Maximum evictions recorded one by one. More become a single event, so that a commit stays small no matter how far
 /// a limit was lowered.
@@ -33,14 +36,15 @@ pub(super) fn create(
         if !policy.auto_register {
             return Err(Refusal::SubjectNotFound);
         }
-        events.push(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
+        events
+            .push(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }));
     }
     if let Some(suspension) = subject.suspension_at(at) {
         return Err(suspension.refuses_create());
     }
     make_room(policy, subject, command, at, &mut events)?;
     let absolute = at.plus(terms.absolute_lifetime);
-    let period = Period::starting(at, terms, absolute, terms.max_renewals, command.jitter);
+    let period = GrantPeriod::starting(at, terms, absolute, terms.max_renewals, command.jitter);
     events.push(SubjectEvent::SessionCreated(SessionCreated {
         session_id: command.session_id,
         terms,
@@ -58,7 +62,7 @@ pub(super) fn create(
 ///
 /// # Errors
 /// Every field out of its range.
-pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Refusal> {
+pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<SessionTerms, Refusal> {
     granted(policy, asked).map_err(Refusal::Invalid)
 }
 
@@ -87,7 +91,7 @@ fn make_room(
 /// The oldest sessions that must end so that one more is within the limit.
 fn leaving<'a>(
     active: &'a [&'a SharedSession],
-    limit: Limit,
+    limit: SessionLimit,
     of_device: bool,
 ) -> Result<&'a [&'a SharedSession], Refusal> {
     let surplus = (active.len() + 1).saturating_sub(limit.most as usize);
@@ -116,29 +120,29 @@ fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events
             except_session_id: None,
             oldest: Some(count),
             matched: count,
-            trigger: Trigger::Evicted,
+            trigger: EndTrigger::Evicted,
             reason: None,
         }));
     }
 }
 
 const fn evicted(session_id: SessionId) -> SubjectEvent {
-    SubjectEvent::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
+    SubjectEvent::SessionRevoked(SessionRevoked { session_id, trigger: EndTrigger::Evicted, reason: None })
 }
 
 /// The granted terms: what was asked, within the ranges of the contract and the caps of the policy.
-fn granted(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Vec<FieldError>> {
+fn granted(policy: &Policy, asked: RequestedTerms) -> Result<SessionTerms, Vec<FieldError>> {
     let faults = policy.faults_of(asked, |_| true);
     if faults.is_empty() { Ok(terms(policy, asked)) } else { Err(faults) }
 }
 
 /// What was asked, completed by the policy.
-fn terms(policy: &Policy, asked: RequestedTerms) -> Terms {
+fn terms(policy: &Policy, asked: RequestedTerms) -> SessionTerms {
     let usual = match asked.mode {
-        Mode::Fixed => policy.max_renewals,
-        Mode::Sliding => 0,
+        SessionMode::Fixed => policy.max_renewals,
+        SessionMode::Sliding => 0,
     };
-    Terms {
+    SessionTerms {
         ttl: asked.ttl.unwrap_or(policy.ttl),
         max_renewals: asked.max_renewals.unwrap_or(usual),
         absolute_lifetime: asked.absolute_lifetime.unwrap_or(policy.absolute_lifetime),
@@ -163,14 +167,14 @@ impl Policy {
             }
         };
         check("ttl", terms.ttl.0, SHORTEST_TTL..=self.ttl_max.0);
-        if asked.mode == Mode::Fixed && is_read("mode") {
+        if asked.mode == SessionMode::Fixed && is_read("mode") {
             check("maxRenewals", terms.max_renewals, 0..=self.max_renewals_max);
         }
         check("renewalRejectWindow", terms.renewal_reject_window.0, REJECT_WINDOW);
         if let Some(idle) = terms.idle_timeout {
             check("idleTimeout", idle.0, IDLE_TIMEOUT);
         }
-        if asked.mode == Mode::Sliding && terms.max_renewals > 0 {
+        if asked.mode == SessionMode::Sliding && terms.max_renewals > 0 {
             let message = "must be 0: a sliding session is refreshed by use, and never renewed";
             faults.push(FieldError::new("maxRenewals", message));
         }
@@ -181,7 +185,12 @@ impl Policy {
     }
 
     /// A session may only ask for less than the global lifetime, and for at least one period of its own.
-    fn fault_of_lifetime(&self, asked: RequestedTerms, terms: Terms, compares: bool) -> Option<FieldError> {
+    fn fault_of_lifetime(
+        &self,
+        asked: RequestedTerms,
+        terms: SessionTerms,
+        compares: bool,
+    ) -> Option<FieldError> {
         let (absolute, most) = (terms.absolute_lifetime, self.absolute_lifetime);
         if absolute > most {
             let message = format!("must be at most {}, the authority's own limit", most.0);

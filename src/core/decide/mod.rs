@@ -17,10 +17,10 @@ pub use system::decide_system;
 
 use super::{
     command::{Command, EndAndSuspend, EraseSubject},
-    event::{SubjectErased, SubjectEvent, Terms},
-    observed::Observed,
+    event::{SessionTerms, SubjectErased, SubjectEvent},
+    observed::Observation,
     policy::Policy,
-    refusal::{Refusal, Refused},
+    refusal::{RecordedRefusal, Refusal},
     session::{Session, TokenFault},
     subject::Subject,
     time::{Seconds, Timestamp},
@@ -38,9 +38,9 @@ pub fn decide(
     policy: &Policy,
     subject: &Subject,
     command: &Command,
-    observed: &Observed,
+    observed: &Observation,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refused> {
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     match command {
         Command::RegisterSubject(command) => Ok(register::register(subject, command)?),
         Command::ChangeSubject(command) => Ok(register::change(subject, command)?),
@@ -64,7 +64,7 @@ pub fn decide(
 fn erase(
     subject: &Subject,
     command: &EraseSubject,
-    observed: &Observed,
+    observed: &Observation,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
     if subject.registration.is_none() {
         return Err(Refusal::SubjectNotFound);
@@ -74,14 +74,20 @@ fn erase(
 }
 
 /// A period that begins now: where it ends, and when its holder should renew.
-struct Period {
+struct GrantPeriod {
     expires_at: Timestamp,
     renew_at: Option<Timestamp>,
 }
 
-impl Period {
+impl GrantPeriod {
     /// The period is always the session's ttl, cut at its absolute end.
-    fn starting(at: Timestamp, terms: Terms, absolute: Timestamp, renewals_left: u32, jitter: u16) -> Self {
+    fn starting(
+        at: Timestamp,
+        terms: SessionTerms,
+        absolute: Timestamp,
+        renewals_left: u32,
+        jitter: u16,
+    ) -> Self {
         let expires_at = at.plus(terms.ttl).min(absolute);
         let renewable = renewals_left > 0 && expires_at < absolute;
         Self { expires_at, renew_at: renewable.then(|| renewal_moment(at, terms.ttl, jitter)) }

@@ -1,8 +1,8 @@
 //! Refresh a sliding session: its period begins again, under the same token.
 
 use crate::{
-    Policy, SubjectEvent, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refused,
-    subject::Subject,
+    Policy, SubjectEvent, Timestamp, activity::SessionRefreshed, command::RefreshSession,
+    refusal::RecordedRefusal, subject::Subject,
 };
 
 use super::{owned_session, reuse::check_uncontested, token_refusal};
@@ -13,7 +13,7 @@ pub(super) fn refresh(
     subject: &Subject,
     command: RefreshSession,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refused> {
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = owned_session(subject, None, command.session_id)?;
     if command.generation == session.generation {
         check_uncontested(policy, session)?;

@@ -6,7 +6,7 @@
 use crate::{
     SubjectEvent,
     command::{ChangeSubject, RegisterSubject},
-    event::{Profile, SubjectRegistered},
+    event::{SubjectProfile, SubjectRegistered},
     refusal::Refusal,
     subject::Subject,
 };
@@ -26,8 +26,8 @@ pub(super) fn change(subject: &Subject, command: &ChangeSubject) -> Result<Vec<S
 }
 
 fn replaced(
-    known: &Profile,
-    profile: Profile,
+    known: &SubjectProfile,
+    profile: SubjectProfile,
     may_change_policy: bool,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
     match known.policy_change(&profile) {
@@ -37,6 +37,6 @@ fn replaced(
     }
 }
 
-const fn registered(profile: Profile) -> SubjectEvent {
+const fn registered(profile: SubjectProfile) -> SubjectEvent {
     SubjectEvent::SubjectRegistered(SubjectRegistered { profile })
 }

@@ -6,14 +6,14 @@ use crate::{
     Policy, Position, SubjectEvent, Timestamp,
     command::RenewSession,
     event::{ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed},
-    observed::Observed,
-    refusal::{Refusal, Refused},
+    observed::Observation,
+    refusal::{RecordedRefusal, Refusal},
     session::{Session, TokenFault},
     subject::Subject,
 };
 
 use super::{
-    Period,
+    GrantPeriod,
     reuse::{check_uncontested, mismatch},
 };
 
@@ -21,9 +21,9 @@ pub(super) fn renew(
     policy: &Policy,
     subject: &Subject,
     command: RenewSession,
-    observed: &Observed,
+    observed: &Observation,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refused> {
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = subject.session(command.session_id).ok_or(Refusal::SessionNotFound)?;
     if let Some(revocation) = &session.revocation {
         return Err(
@@ -57,9 +57,9 @@ fn repeat_or_mismatch(
     policy: &Policy,
     session: &Session,
     command: RenewSession,
-    observed: &Observed,
+    observed: &Observation,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refused> {
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let presented = observed.is_presented || session.was_presented();
     let is_previous = command.generation.next() == session.generation;
     if is_previous && is_key_of_latest_renewal(session, command) && !presented {
@@ -74,7 +74,7 @@ pub(super) fn is_key_of_latest_renewal(session: &Session, command: RenewSession)
     command.key_digest.is_some() && command.key_digest == latest
 }
 
-fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), Refused> {
+fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), RecordedRefusal> {
     check_row_5(session, at)?;
     let soon = session.expiring_soon(session.renewals_left(), at);
     if session.renewals_left() == 0 {
@@ -96,7 +96,7 @@ fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), Refused> {
     Ok(())
 }
 
-fn check_row_5(session: &Session, at: Timestamp) -> Result<(), Refused> {
+fn check_row_5(session: &Session, at: Timestamp) -> Result<(), RecordedRefusal> {
     if session.is_expired(at) {
         return Err(refused(session, RejectionCode::TokenExpired, None, |caused_by| Refusal::TokenExpired {
             caused_by,
@@ -117,7 +117,7 @@ pub(super) fn refused(
     code: RejectionCode,
     expiring_soon: Option<ExpiringSoon>,
     refusal: impl FnOnce(Position) -> Refusal,
-) -> Refused {
+) -> RecordedRefusal {
     let event = SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
         generation: session.generation,
@@ -127,12 +127,13 @@ pub(super) fn refused(
         contested: false,
     });
     let is_known = session.refused.contains(code);
-    Refused { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }
+    RecordedRefusal { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }
 }
 
 fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> SubjectEvent {
     let left = session.renewals_left() - 1;
-    let period = Period::starting(at, *session.terms, session.absolute_expires_at(), left, command.jitter);
+    let period =
+        GrantPeriod::starting(at, *session.terms, session.absolute_expires_at(), left, command.jitter);
     SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: session.id,
         generation: session.generation.next(),

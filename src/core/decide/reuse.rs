@@ -7,10 +7,10 @@
 use crate::{
     Policy, SubjectEvent, Timestamp,
     command::{EndContested, RenewSession},
-    event::{RejectionCause, RejectionCode, RenewalRejected, SessionRevoked, Trigger},
-    observed::Observed,
+    event::{EndTrigger, RejectionCause, RejectionCode, RenewalRejected, SessionRevoked},
+    observed::Observation,
     policy::OnReuse,
-    refusal::{Refusal, Refused},
+    refusal::{RecordedRefusal, Refusal},
     session::{OneTimeFact, Session},
     subject::Subject,
 };
@@ -27,7 +27,7 @@ pub(super) fn mismatch(
     command: RenewSession,
     presented: bool,
     at: Timestamp,
-) -> Refused {
+) -> RecordedRefusal {
     let answer = |retry_at| Refusal::RenewalMismatch { retry_at, caused_by: session.granted };
     let plain =
         |retry_at| refused(session, RejectionCode::SessionRenewalMismatch, None, |_| answer(retry_at));
@@ -48,7 +48,7 @@ pub(super) fn mismatch(
     if presented || !is_previous {
         record.push(ended(session));
     }
-    Refused { refusal: answer(None), record }
+    RecordedRefusal { refusal: answer(None), record }
 }
 
 /// Until when a token of the previous generation is taken for that of a slow or crowded holder, not of a second one.
@@ -74,16 +74,16 @@ fn contested(session: &Session) -> Vec<SubjectEvent> {
 const fn ended(session: &Session) -> SubjectEvent {
     SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: session.id,
-        trigger: Trigger::TokenReuse,
+        trigger: EndTrigger::TokenReuse,
         reason: None,
     })
 }
 
 /// A token of the current generation is about to be used for something recorded, or handed out for it. If the
 /// session is contested, its holder is the second one.
-pub(super) fn check_uncontested(policy: &Policy, session: &Session) -> Result<(), Refused> {
+pub(super) fn check_uncontested(policy: &Policy, session: &Session) -> Result<(), RecordedRefusal> {
     if session.ends_when_presented(policy) {
-        return Err(Refused { refusal: Refusal::EndsForReuse, record: vec![ended(session)] });
+        return Err(RecordedRefusal { refusal: Refusal::EndsForReuse, record: vec![ended(session)] });
     }
     Ok(())
 }
@@ -93,8 +93,8 @@ pub(super) fn end_contested(
     policy: &Policy,
     subject: &Subject,
     command: EndContested,
-    observed: &Observed,
-) -> Result<Vec<SubjectEvent>, Refused> {
+    observed: &Observation,
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = owned_session(subject, None, command.session_id)?;
     let is_shown = command.shown == Some(session.generation);
     if is_shown || observed.is_presented || session.was_presented() {

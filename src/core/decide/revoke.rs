@@ -3,7 +3,7 @@
 use crate::{
     Policy, SubjectEvent, Timestamp,
     command::{RevokeSession, RevokeSessions, Revoker, VetoLink},
-    event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
+    event::{EndTrigger, RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked},
     refusal::{FieldError, Refusal},
     session::{Session, TokenFault},
     subject::Subject,
@@ -38,14 +38,14 @@ pub(super) fn revoke(
         return Ok(vec![]);
     }
     if is_veto(session, command, at)? {
-        return Ok(vec![vetoed(session), revoked(session, Trigger::RenewalRejected, command)]);
+        return Ok(vec![vetoed(session), revoked(session, EndTrigger::RenewalRejected, command)]);
     }
     let trigger = match command.by {
         // The caller of a contested session with its newer token is the second holder: the contest ends it, not the
         // caller.
-        Revoker::Own(_) if session.ends_when_presented(policy) => Trigger::TokenReuse,
-        Revoker::Own(_) => Trigger::Own,
-        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) | Revoker::Link(_) => Trigger::ManualRevoke,
+        Revoker::Own(_) if session.ends_when_presented(policy) => EndTrigger::TokenReuse,
+        Revoker::Own(_) => EndTrigger::Own,
+        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) | Revoker::Link(_) => EndTrigger::ManualRevoke,
     };
     Ok(vec![revoked(session, trigger, command)])
 }
@@ -90,7 +90,7 @@ fn vetoed(session: &Session) -> SubjectEvent {
     })
 }
 
-fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> SubjectEvent {
+fn revoked(session: &Session, trigger: EndTrigger, command: &RevokeSession) -> SubjectEvent {
     SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: session.id,
         trigger,
@@ -115,7 +115,7 @@ pub(super) fn revoke_many(
         except_session_id: command.except,
         oldest: None,
         matched: 0,
-        trigger: Trigger::SubjectRevoked,
+        trigger: EndTrigger::SubjectRevoked,
         reason: command.reason.clone(),
     };
     let matched = event.matching(subject, at).len();

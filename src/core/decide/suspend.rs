@@ -9,7 +9,7 @@ use crate::{
     event::{SubjectResumed, SubjectSuspended},
     refusal::{FieldError, Refusal},
     subject::Subject,
-    suspension::Suspension,
+    suspension::SubjectSuspension,
 };
 
 use super::{is_foreign, revoke};
@@ -47,7 +47,7 @@ pub(super) fn suspend(
 /// What is wrong with an end in the past.
 pub const UNTIL_AHEAD: &str = "must lie in the future";
 
-fn check_replaceable(known: &Suspension, command: &SuspendSubject) -> Result<(), Refusal> {
+fn check_replaceable(known: &SubjectSuspension, command: &SuspendSubject) -> Result<(), Refusal> {
     if known.may_be_lifted_by(command.by.role) || known.is_lengthened_by(command.until) {
         return Ok(());
     }

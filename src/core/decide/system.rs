@@ -2,26 +2,26 @@
 
 use crate::{
     SystemEvent,
-    bulk::Matched,
+    bulk::MatchCount,
     command::{BeginEpoch, RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialConfirmed, CredentialIssued, CredentialRevoked, EpochBegan, KeyRotated, LogSegmented,
-        PolicyChanged, Role, SelectionRevoked, SessionsSeen, TokensPresented, Trigger, WebhookCreated,
+        CredentialConfirmed, CredentialIssued, CredentialRevoked, EndTrigger, EpochBegan, KeyRotated,
+        LogSegmented, PolicyChanged, Role, SelectionRevoked, SessionsSeen, TokensPresented, WebhookCreated,
         WebhookDeleted,
     },
-    keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
-    observed::Observed,
+    keys::{KeyId, KeyUse, ROTATION_PAUSE, RetireMode},
+    observed::Observation,
     refusal::{FieldError, Refusal},
-    system::System,
+    system::SystemState,
     time::{Seconds, Timestamp},
     webhook::{self, Webhook},
 };
 
 /// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
 pub fn decide_system(
-    system: &System,
+    system: &SystemState,
     command: &SystemCommand,
-    observed: &Observed,
+    observed: &Observation,
     at: Timestamp,
 ) -> Result<Vec<SystemEvent>, Refusal> {
     match command {
@@ -76,7 +76,7 @@ pub fn decide_system(
 }
 
 /// If every admin key had an end, no one could make another one after it.
-fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<SystemEvent>, Refusal> {
+fn issue_credential(system: &SystemState, event: &CredentialIssued) -> Result<Vec<SystemEvent>, Refusal> {
     if event.role == Role::Admin && event.expires_in.is_some() && system.lasting_admins() == 0 {
         let why = "is for an admin key only beside one that has no end";
         return Err(Refusal::Invalid(vec![FieldError::new("expiresIn", why)]));
@@ -85,7 +85,7 @@ fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<Sys
 }
 
 /// The selector says of its key when it sealed, as far as is known at this moment.
-fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> SelectionRevoked {
+fn revoked(system: &SystemState, asked: &RevokeMatching, matched: &MatchCount) -> SelectionRevoked {
     SelectionRevoked {
         selector: Box::new(asked.selector.clone().under(&system.keys)),
         matched: matched.count,
@@ -97,7 +97,12 @@ fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> Select
 
 /// Session keys that sealed before may still explain why a token is invalid: every session that they could renew ends
 /// here. Access tokens are judged by others, so the keys that signed them are over at once.
-fn begin_epoch(system: &System, asked: &BeginEpoch, observed: &Observed, at: Timestamp) -> Vec<SystemEvent> {
+fn begin_epoch(
+    system: &SystemState,
+    asked: &BeginEpoch,
+    observed: &Observation,
+    at: Timestamp,
+) -> Vec<SystemEvent> {
     let began = EpochBegan {
         epoch: asked.epoch,
         from: asked.from,
@@ -111,13 +116,13 @@ fn begin_epoch(system: &System, asked: &BeginEpoch, observed: &Observed, at: Tim
         matched: observed.matched.count,
         reason: None,
         owners: observed.matched.owners(),
-        cause: Some(Trigger::Restore),
+        cause: Some(EndTrigger::Restore),
     };
     let rotated = asked.keys.iter().map(|(which, key_id)| {
         let previous = system.keys.active(*which);
         let (retire, retire_at) = match which {
-            KeyUse::Session => (Retire::Overlap, at.plus(observed.longest_ttl)),
-            KeyUse::Access => (Retire::Now, at),
+            KeyUse::Session => (RetireMode::Overlap, at.plus(observed.longest_ttl)),
+            KeyUse::Access => (RetireMode::Now, at),
         };
         KeyRotated {
             which: *which,
@@ -131,7 +136,7 @@ fn begin_epoch(system: &System, asked: &BeginEpoch, observed: &Observed, at: Tim
     first.into_iter().chain(rotated.map(SystemEvent::KeyRotated)).collect()
 }
 
-fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {
+fn admit_keys(system: &SystemState, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {
     let new = keys.iter().filter(|(which, _)| system.keys.active(*which).is_none());
     let admitted = new.map(|(which, key_id)| KeyRotated {
         which: *which,
@@ -145,14 +150,14 @@ fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {
 
 /// A rotation without an overlap is for an emergency, so nothing holds it up.
 fn rotate_key(
-    system: &System,
+    system: &SystemState,
     asked: &RotateKey,
     longest_ttl: Seconds,
     at: Timestamp,
 ) -> Result<Vec<SystemEvent>, Refusal> {
     let retire_at = match asked.retire {
-        Retire::Now => at,
-        Retire::Overlap => {
+        RetireMode::Now => at,
+        RetireMode::Overlap => {
             let last = system.keys.last_overlap(asked.which);
             let earliest = last.map(|last| (last.created_at.plus(ROTATION_PAUSE), last.since));
             if let Some((retry_at, caused_by)) = earliest.filter(|(earliest, _)| at < *earliest) {
@@ -172,7 +177,7 @@ fn rotate_key(
     })])
 }
 
-fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<SystemEvent>, Refusal> {
+fn create_webhook(system: &SystemState, asked: &WebhookCreated) -> Result<Vec<SystemEvent>, Refusal> {
     let all = system.webhooks.values();
     check_room(all.clone(), webhook::MOST)?;
     if asked.owner_id.is_some() {

@@ -5,7 +5,7 @@ use crate::{
     Policy, SubjectEvent, Timestamp,
     command::RecordUsage,
     event::UsageRecorded,
-    refusal::{Refusal, Refused},
+    refusal::{RecordedRefusal, Refusal},
     session::{Session, TokenFault},
     subject::Subject,
 };
@@ -17,7 +17,7 @@ pub(super) fn record(
     subject: &Subject,
     command: &RecordUsage,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refused> {
+) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = owned_session(subject, None, command.session_id)?;
     if command.generation == Some(session.generation) {
         check_uncontested(policy, session)?;

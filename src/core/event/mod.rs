@@ -14,16 +14,16 @@ use serde::Serialize;
 
 pub use self::expiry::{ExpiryCause, SessionExpired};
 pub use self::{subject::*, system::*};
-pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
+pub use super::activity::{SessionRefreshed, SessionSeen, SessionsSeen};
 pub use super::budget::UsageRecorded;
-pub use super::bulk::{MatchedOfOwner, Selector};
+pub use super::bulk::{OwnerMatchCount, SessionSelector};
 pub use super::epoch::EpochBegan;
 pub use super::keys::KeyRotated;
 pub use super::kind::{EventKind, KindSet};
-pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};
+pub use super::profile::{PartChange, ProfileChanges, SubjectKind, SubjectProfile};
 pub use super::suspension::{SubjectResumed, SubjectSuspended};
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
-use super::{id::SessionId, record::Stream, text::SealedText};
+use super::{commit::StreamId, id::SessionId, text::SealedText};
 
 /// A fact, of either stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ impl Event {
 
     /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
     /// that key and must stay readable.
-    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
-        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
+    pub fn sealed_in<'a>(&self, own: &'a StreamId) -> &'a StreamId {
+        if self.kind() == EventKind::SubjectErased { &StreamId::System } else { own }
     }
 }

@@ -4,13 +4,13 @@ use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
 use super::{
-    EventKind, MatchedOfOwner, Profile, Selector, SessionExpired, SessionRefreshed, SubjectResumed,
-    SubjectSuspended, UsageRecorded,
+    EventKind, OwnerMatchCount, SessionExpired, SessionRefreshed, SessionSelector, SubjectProfile,
+    SubjectResumed, SubjectSuspended, UsageRecorded,
 };
-pub use tenure_protocol::session::Trigger;
+pub use tenure_protocol::session::EndTrigger;
 
 use crate::{
-    activity::Mode,
+    activity::SessionMode,
     budget::Constraints,
     id::{Digest16, Generation, SessionId},
     policy::OnReuse,
@@ -116,13 +116,13 @@ pub struct SubjectRegistered {
     /// The whole registration.
     #[n(0)]
     #[serde(flatten)]
-    pub profile: Profile,
+    pub profile: SubjectProfile,
 }
 
 /// The device that a session belongs to: its name sealed, and the digest by which the rules know it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Device {
+pub struct SessionDevice {
     /// A keyed digest of the name.
     #[n(0)]
     pub digest: Digest16,
@@ -135,7 +135,7 @@ pub struct Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct Terms {
+pub struct SessionTerms {
     /// The length of every period.
     #[n(0)]
     pub ttl: Seconds,
@@ -153,21 +153,21 @@ pub struct Terms {
     pub idle_timeout: Option<Seconds>,
     /// How it is kept alive; a sliding session has an idle time and no renewals.
     #[n(5)]
-    pub mode: Mode,
+    pub mode: SessionMode,
     /// What happens when a token of it comes back that a renewal had replaced; none of a session that began before it
     /// had a say in that: then the setting counts, as it is at each moment.
     #[n(6)]
     pub on_reuse: Option<OnReuse>,
     /// What the authority made it for; `None` for a session that a caller asked for.
     #[n(7)]
-    pub purpose: Option<Purpose>,
+    pub purpose: Option<SessionPurpose>,
 }
 
 /// What the authority itself makes a session for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
-pub enum Purpose {
+pub enum SessionPurpose {
     /// A sign-in to the console. Its token is good for the console's cookie alone.
     #[n(0)]
     Console,
@@ -184,7 +184,7 @@ pub struct SessionCreated {
     /// Its limits.
     #[n(1)]
     #[serde(flatten)]
-    pub terms: Terms,
+    pub terms: SessionTerms,
     /// The end of its first period.
     #[n(2)]
     pub expires_at: Timestamp,
@@ -194,7 +194,7 @@ pub struct SessionCreated {
     /// The device that it belongs to.
     #[n(4)]
     #[serde(skip)]
-    pub device: Option<Device>,
+    pub device: Option<SessionDevice>,
     /// What it may be used for (RFC 6749 scope tokens).
     #[n(5)]
     pub scopes: Vec<String>,
@@ -350,7 +350,7 @@ pub struct SessionRevoked {
     pub session_id: SessionId,
     /// What ended it.
     #[n(1)]
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
     /// The reason, in the revoking caller's words.
     #[n(2)]
     #[serde(skip)]
@@ -375,7 +375,7 @@ pub struct SessionsRevoked {
     pub matched: u32,
     /// What ended them.
     #[n(4)]
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
     /// Why, in the words of the one who revoked them.
     #[n(5)]
     pub reason: Option<SealedText>,
@@ -384,7 +384,7 @@ pub struct SessionsRevoked {
 impl Serialize for SessionsRevoked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { device_digest, except_session_id, oldest, matched, trigger, reason: _ } = self;
-        let shown = ShownEnd {
+        let shown = EndMembers {
             device_digest: *device_digest,
             except_session_id: *except_session_id,
             oldest: *oldest,
@@ -400,14 +400,14 @@ impl Serialize for SessionsRevoked {
 /// The end of many sessions has the same members in the API, of one subject's and of a selection.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ShownEnd<'a> {
+pub(super) struct EndMembers<'a> {
     pub(super) device_digest: Option<Digest16>,
     pub(super) except_session_id: Option<SessionId>,
     pub(super) oldest: Option<u32>,
     pub(super) matched: u32,
-    pub(super) trigger: Trigger,
-    pub(super) selector: Option<&'a Selector>,
-    pub(super) owners: Option<&'a [MatchedOfOwner]>,
+    pub(super) trigger: EndTrigger,
+    pub(super) selector: Option<&'a SessionSelector>,
+    pub(super) owners: Option<&'a [OwnerMatchCount]>,
 }
 
 /// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
@@ -427,11 +427,11 @@ mod tests {
 
     #[test]
     fn every_trigger_is_listed_with_its_number_and_the_name_that_is_written() {
-        for (number, (name, trigger)) in (0..).zip(Trigger::ALL) {
+        for (number, (name, trigger)) in (0..).zip(EndTrigger::ALL) {
             assert_eq!(serde_json::to_value(trigger).unwrap(), name);
-            assert_eq!(minicbor::decode::<Trigger>(&[number]).unwrap(), trigger);
+            assert_eq!(minicbor::decode::<EndTrigger>(&[number]).unwrap(), trigger);
         }
-        let next = u8::try_from(Trigger::ALL.len()).unwrap();
-        assert!(minicbor::decode::<Trigger>(&[next]).is_err(), "a trigger is not listed");
+        let next = u8::try_from(EndTrigger::ALL.len()).unwrap();
+        assert!(minicbor::decode::<EndTrigger>(&[next]).is_err(), "a trigger is not listed");
     }
 }

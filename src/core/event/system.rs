@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
 use super::{
-    EpochBegan, EventKind, KeyRotated, MatchedOfOwner, Selector, SessionsSeen, Trigger, WebhookCreated,
-    WebhookDeleted, subject::ShownEnd,
+    EndTrigger, EpochBegan, EventKind, KeyRotated, OwnerMatchCount, SessionSelector, SessionsSeen,
+    WebhookCreated, WebhookDeleted, subject::EndMembers,
 };
 use crate::{
     id::{CredentialId, Generation, OwnerId, SessionId},
@@ -118,7 +118,7 @@ pub struct LogSegmented {
 pub struct SelectionRevoked {
     /// Which sessions of which subjects.
     #[n(0)]
-    pub selector: Box<Selector>,
+    pub selector: Box<SessionSelector>,
     /// How many its decider saw.
     #[n(1)]
     pub matched: u32,
@@ -127,23 +127,23 @@ pub struct SelectionRevoked {
     pub reason: Option<SealedText>,
     /// How many its decider saw of each owner; `None` for more than 200 owners.
     #[n(3)]
-    pub owners: Option<Vec<MatchedOfOwner>>,
+    pub owners: Option<Vec<OwnerMatchCount>>,
     /// What ended them, where no caller asked for it; see [`SelectionRevoked::trigger`].
     #[n(4)]
-    pub cause: Option<Trigger>,
+    pub cause: Option<EndTrigger>,
 }
 
 impl SelectionRevoked {
     /// What ended the sessions.
-    pub fn trigger(&self) -> Trigger {
-        self.cause.unwrap_or(Trigger::Bulk)
+    pub fn trigger(&self) -> EndTrigger {
+        self.cause.unwrap_or(EndTrigger::Bulk)
     }
 }
 
 impl Serialize for SelectionRevoked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { selector, matched, reason: _, owners, cause: _ } = self;
-        let shown = ShownEnd {
+        let shown = EndMembers {
             device_digest: None,
             except_session_id: None,
             oldest: None,
@@ -160,7 +160,7 @@ impl Serialize for SelectionRevoked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct Presented {
+pub struct PresentedToken {
     /// The session.
     #[n(0)]
     pub session_id: SessionId,
@@ -176,7 +176,7 @@ pub struct Presented {
 pub struct TokensPresented {
     /// Each once, in the order of their session ids.
     #[n(0)]
-    pub presented: Vec<Presented>,
+    pub presented: Vec<PresentedToken>,
 }
 
 /// What an API key may do.

@@ -14,8 +14,8 @@ use minicbor::{Decode, Encode, Encoder};
 
 use crate::{LogError, record::EncodedCommit, record::RecordHash, upcast};
 use tenure_core::{
-    Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectEvent, SubjectId, SystemEvent,
-    Timestamp, record::Idempotency,
+    Actor, Commit, CommitId, Event, EventKind, Position, StreamId, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp, commit::IdempotencyMark,
 };
 
 /// The most bytes of a commit: less than 64 KiB, the largest message of a `JetStream` stream, and small
@@ -37,7 +37,7 @@ static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_conte
 /// What a commit says of all its events. Field numbers are never given to another field.
 #[derive(Encode, Decode)]
 #[cbor(array)]
-struct Header<'a> {
+struct CommitHeader<'a> {
     #[n(0)]
     format: u8,
     #[n(1)]
@@ -55,7 +55,7 @@ struct Header<'a> {
     #[n(7)]
     correlation_id: Option<Cow<'a, str>>,
     #[n(8)]
-    idempotency: Option<Idempotency>,
+    idempotency: Option<IdempotencyMark>,
 }
 
 /// The same in format 1.
@@ -79,10 +79,10 @@ struct HeaderV1<'a> {
     #[n(7)]
     correlation_id: Option<Cow<'a, str>>,
     #[n(8)]
-    idempotency: Option<Idempotency>,
+    idempotency: Option<IdempotencyMark>,
 }
 
-impl<'a> From<HeaderV1<'a>> for Header<'a> {
+impl<'a> From<HeaderV1<'a>> for CommitHeader<'a> {
     fn from(old: HeaderV1<'a>) -> Self {
         let HeaderV1 { id, stream, expected, recorded_at, actor, correlation_id, idempotency, .. } = old;
         Self { format: FORMAT, id, stream, expected, recorded_at, actor, correlation_id, idempotency }
@@ -207,7 +207,7 @@ pub struct IdempotentCommit {
     /// Who caused it.
     pub actor: Actor,
     /// The mark of the request.
-    pub mark: Idempotency,
+    pub mark: IdempotencyMark,
 }
 
 /// What these bytes of a commit say of the request behind it, without reading the events; none if it had no key.
@@ -216,18 +216,18 @@ pub(super) fn decode_idempotency(
     bytes: &[u8],
 ) -> Result<Option<IdempotentCommit>, DecodeError> {
     let mut rest = bytes;
-    let Header { recorded_at, actor, idempotency, .. } = decode_header(take_prefixed(&mut rest)?)?;
+    let CommitHeader { recorded_at, actor, idempotency, .. } = decode_header(take_prefixed(&mut rest)?)?;
     let of = |mark| IdempotentCommit { first, recorded_at, actor: actor.into_owned(), mark };
     Ok(idempotency.map(of))
 }
 
-fn header_of(commit: &Commit) -> Header<'_> {
-    Header {
+fn header_of(commit: &Commit) -> CommitHeader<'_> {
+    CommitHeader {
         format: FORMAT,
         id: commit.id,
         stream: match &commit.stream {
-            Stream::System => None,
-            Stream::Subject(id) => Some(Cow::Borrowed(id)),
+            StreamId::System => None,
+            StreamId::Subject(id) => Some(Cow::Borrowed(id)),
         },
         expected: commit.expected,
         recorded_at: commit.recorded_at,
@@ -237,10 +237,10 @@ fn header_of(commit: &Commit) -> Header<'_> {
     }
 }
 
-fn commit_of(header: Header<'_>, events: Vec<Event>) -> Commit {
+fn commit_of(header: CommitHeader<'_>, events: Vec<Event>) -> Commit {
     Commit {
         id: header.id,
-        stream: header.stream.map_or(Stream::System, |id| Stream::Subject(id.into_owned())),
+        stream: header.stream.map_or(StreamId::System, |id| StreamId::Subject(id.into_owned())),
         expected: header.expected,
         recorded_at: header.recorded_at,
         actor: header.actor.into_owned(),
@@ -250,12 +250,12 @@ fn commit_of(header: Header<'_>, events: Vec<Event>) -> Commit {
     }
 }
 
-fn decode_header(bytes: &[u8]) -> Result<Header<'_>, DecodeError> {
+fn decode_header(bytes: &[u8]) -> Result<CommitHeader<'_>, DecodeError> {
     // The format comes first, so that a newer layout is called newer and not malformed.
     let format = minicbor::Decoder::new(bytes).array_iter::<u8>().ok().and_then(|mut fields| fields.next());
     match format {
         Some(Ok(FORMAT)) => exact(bytes, "the header"),
-        Some(Ok(FORMAT_1)) => exact::<HeaderV1<'_>>(bytes, "the header").map(Header::from),
+        Some(Ok(FORMAT_1)) => exact::<HeaderV1<'_>>(bytes, "the header").map(CommitHeader::from),
         Some(Ok(other)) => Err(DecodeError::UnknownFormat(other)),
         Some(Err(error)) => Err(malformed("the header", &error)),
         None => Err(DecodeError::NotCanonical("the header")),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::samples;
-use tenure_core::{Digest16, record::ActorKind};
+use tenure_core::{Digest16, commit::ActorKind};
 
 fn actors() -> impl Strategy<Value = Actor> {
     let kinds = [
@@ -16,15 +16,15 @@ fn actors() -> impl Strategy<Value = Actor> {
         .prop_map(|(kind, id)| Actor { kind, id })
 }
 
-fn streams() -> impl Strategy<Value = Stream> {
+fn streams() -> impl Strategy<Value = StreamId> {
     prop_oneof![
-        Just(Stream::System),
-        "[A-Za-z0-9_:@-]{1,128}".prop_map(|id| Stream::Subject(id.parse().unwrap())),
+        Just(StreamId::System),
+        "[A-Za-z0-9_:@-]{1,128}".prop_map(|id| StreamId::Subject(id.parse().unwrap())),
     ]
 }
 
-fn idempotency() -> impl Strategy<Value = Idempotency> {
-    any::<([u8; 16], [u8; 16])>().prop_map(|(key, request)| Idempotency {
+fn idempotency() -> impl Strategy<Value = IdempotencyMark> {
+    any::<([u8; 16], [u8; 16])>().prop_map(|(key, request)| IdempotencyMark {
         key: Digest16::from_bytes(key),
         request: Digest16::from_bytes(request),
     })
@@ -82,7 +82,7 @@ proptest! {
 }
 
 fn bytes() -> Vec<u8> {
-    encode(&samples::commit(1, Stream::System, 0, 0, 2)).unwrap().bytes().to_vec()
+    encode(&samples::commit(1, StreamId::System, 0, 0, 2)).unwrap().bytes().to_vec()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_newer_layout_is_called_newer() {
 
 #[test]
 fn a_number_in_more_bytes_than_it_needs_is_refused() {
-    let short = to_cbor(&header_of(&samples::commit(1, Stream::System, 0, 0, 1)));
+    let short = to_cbor(&header_of(&samples::commit(1, StreamId::System, 0, 0, 1)));
     // `expected` is 0, after the format, sixteen bytes of id with their head, and null.
     let at = 1 + 1 + 17 + 1;
     assert_eq!(short[at], 0);
@@ -134,7 +134,7 @@ fn a_field_of_a_newer_program_is_not_dropped() {
 
 #[test]
 fn the_hash_of_a_record_depends_on_header_place_and_event() {
-    let commit = samples::commit(1, Stream::System, 0, 0, 2);
+    let commit = samples::commit(1, StreamId::System, 0, 0, 2);
     let mut twice = commit.clone();
     twice.events[1] = twice.events[0].clone();
     let mut later = commit.clone();

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{
     BrokerError,
-    answer::{self, Message},
+    broker_reply::{self, StoredMessage},
 };
 
 /// The oldest server without the faults that lose messages.
@@ -38,7 +38,7 @@ const WAITING: usize = 1_024;
 
 /// How the broker is reached.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub struct BrokerAccess {
     /// Its servers, `nats://a,b,c` or `tls://a,b,c`.
     pub url: String,
     /// The file with the seed of this node's nkey.
@@ -52,22 +52,22 @@ pub struct Access {
 }
 
 /// A connection with a thread of its own.
-pub struct Connection {
+pub struct BrokerConnection {
     client: Client,
-    heard: Arc<Heard>,
+    heard: Arc<ConnectionEvents>,
     /// Taken only by drop.
     runtime: Option<Runtime>,
 }
 
 /// What the server says without being asked.
 #[derive(Default)]
-struct Heard {
+struct ConnectionEvents {
     denied: Mutex<Option<String>>,
     timeouts: AtomicU32,
 }
 
 /// A stored message that the broker says again.
-pub(super) struct Said {
+pub(super) struct ReplayedMessage {
     /// Under which of the subjects that are listened to.
     pub(super) subject: usize,
     /// Its sequence in its stream.
@@ -75,12 +75,12 @@ pub(super) struct Said {
     pub(super) data: Vec<u8>,
 }
 
-impl Connection {
+impl BrokerConnection {
     /// Connects, and asks the server who it is.
     ///
     /// # Errors
     /// See [`BrokerError`]; those that pass may be tried again.
-    pub fn open(access: &Access, name: &str) -> Result<Self, BrokerError> {
+    pub fn open(access: &BrokerAccess, name: &str) -> Result<Self, BrokerError> {
         let thread = |error: std::io::Error| BrokerError::Thread { why: error.to_string() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -88,7 +88,7 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(thread)?;
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(ConnectionEvents::default());
         let (options, servers) = (options(access, name, &heard)?, servers(&access.url)?);
         let connected = wait(&runtime, async move { options.connect(servers).await });
         let client = connected
@@ -118,21 +118,25 @@ impl Connection {
     /// Asks the broker's API, and reads the answer.
     pub(super) fn ask(&self, subject: &str, question: &Value) -> Result<Value, BrokerError> {
         let answered = self.request(subject, HeaderMap::new(), question.to_string().into_bytes(), LOOK)?;
-        answer::value(subject, &answered)
+        broker_reply::value(subject, &answered)
     }
 
     /// The same of what takes the broker longer.
     pub(super) fn ask_patiently(&self, subject: &str, question: &Value) -> Result<Value, BrokerError> {
         let body = question.to_string().into_bytes();
         let answered = self.request(subject, HeaderMap::new(), body, 20 * LOOK)?;
-        answer::value(subject, &answered)
+        broker_reply::value(subject, &answered)
     }
 
     /// The message of a stream that this asks for; none when there is none.
-    pub(super) fn message(&self, stream: &str, question: &Value) -> Result<Option<Message>, BrokerError> {
+    pub(super) fn message(
+        &self,
+        stream: &str,
+        question: &Value,
+    ) -> Result<Option<StoredMessage>, BrokerError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
         let answered = self.request(&subject, HeaderMap::new(), question.to_string().into_bytes(), LOOK)?;
-        answer::message(&subject, &answered)
+        broker_reply::message(&subject, &answered)
     }
 
     /// The messages of a stream at these places, all asked for at once.
@@ -140,7 +144,7 @@ impl Connection {
         &self,
         stream: &str,
         places: impl Iterator<Item = u64>,
-    ) -> Result<Vec<Option<Message>>, BrokerError> {
+    ) -> Result<Vec<Option<StoredMessage>>, BrokerError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
         let asked: Vec<_> = places
             .map(|sequence| {
@@ -155,7 +159,7 @@ impl Connection {
         let answered = self.wait(&subject, join_all(asked))?;
         let read = answered.into_iter().map(|answered| {
             let answered = answered.map_err(|error| self.unanswered(&subject, &error))?;
-            answer::message(&subject, &answered.payload)
+            broker_reply::message(&subject, &answered.payload)
         });
         read.collect()
     }
@@ -180,7 +184,7 @@ impl Connection {
     }
 
     /// What the broker says under these subjects from now on.
-    pub(super) fn listen(&self, subjects: &[String]) -> Result<Receiver<Said>, BrokerError> {
+    pub(super) fn listen(&self, subjects: &[String]) -> Result<Receiver<ReplayedMessage>, BrokerError> {
         let (tell, told) = mpsc::sync_channel(WAITING);
         for (number, subject) in subjects.iter().enumerate() {
             let mut subscribed = self.subscribe(subject)?;
@@ -238,7 +242,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for BrokerConnection {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             // Whoever drops it may be a task, which must not wait.
@@ -247,7 +251,7 @@ impl Drop for Connection {
     }
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for BrokerConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connection(…)")
     }
@@ -261,14 +265,18 @@ fn wait<T: Send + 'static>(runtime: &Runtime, work: impl Future<Output = T> + Se
 }
 
 /// Passes a message on, if there is room and it says its place; whether somebody still listens.
-fn tell_of(tell: &SyncSender<Said>, subject: usize, message: &async_nats::Message) -> bool {
+fn tell_of(tell: &SyncSender<ReplayedMessage>, subject: usize, message: &async_nats::Message) -> bool {
     let sequence = message.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
     let Some(sequence) = sequence.and_then(|sequence| sequence.as_str().parse().ok()) else { return true };
-    let said = Said { subject, sequence, data: message.payload.to_vec() };
+    let said = ReplayedMessage { subject, sequence, data: message.payload.to_vec() };
     !matches!(tell.try_send(said), Err(mpsc::TrySendError::Disconnected(_)))
 }
 
-fn options(access: &Access, name: &str, heard: &Arc<Heard>) -> Result<ConnectOptions, BrokerError> {
+fn options(
+    access: &BrokerAccess,
+    name: &str,
+    heard: &Arc<ConnectionEvents>,
+) -> Result<ConnectOptions, BrokerError> {
     let heard = Arc::clone(heard);
     let mut options = ConnectOptions::new()
         .name(format!("tenure {name}"))
@@ -293,7 +301,7 @@ fn options(access: &Access, name: &str, heard: &Arc<Heard>) -> Result<ConnectOpt
     Ok(options.require_tls(access.url.starts_with("tls://") || access.tls_ca.is_some()))
 }
 
-impl Heard {
+impl ConnectionEvents {
     /// A publication without permission gets no answer; it is only said here.
     fn note(&self, event: &Event) {
         tracing::debug!(%event, "the broker");

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::end::End;
+use super::read_end::ReadEnd;
 use crate::{
     LogError, OpenError, StoredCommit,
     sled::{
@@ -29,7 +29,7 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The copy, in `DATA/copy`.
-pub(super) struct Copy {
+pub(super) struct LocalCopy {
     path: PathBuf,
     db: ::sled::Db,
     /// Held as long as the copy is open.
@@ -37,11 +37,11 @@ pub(super) struct Copy {
 }
 
 /// A commit's first position, the position behind it, and its bytes.
-type Range<'b> = (Position, Position, &'b [u8]);
+type CommitBytes<'b> = (Position, Position, &'b [u8]);
 /// What becomes of each commit that a start reads.
-pub(super) type Fold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
+pub(super) type CommitFold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
 
-impl Copy {
+impl LocalCopy {
     /// Opens the copy below this data directory, or begins one. What does not open is set aside: the log has it all.
     pub(super) fn open(data: &Path) -> Result<Self, OpenError> {
         let lock = own(data)?;
@@ -62,7 +62,7 @@ impl Copy {
     }
 
     /// Hands over all of it, in order, as far as it is whole. What is behind a hole or a damaged frame is removed.
-    pub(super) fn scan(&self, end: &mut End, fold: &mut Fold<'_>) -> Result<(), OpenError> {
+    pub(super) fn scan(&self, end: &mut ReadEnd, fold: &mut CommitFold<'_>) -> Result<(), OpenError> {
         let mut doubtful = None;
         for entry in self.db.iter() {
             let Ok((key, bytes)) = entry else {
@@ -84,7 +84,7 @@ impl Copy {
     }
 
     /// Removes everything from the next frame on.
-    fn cut(&self, end: &End, why: &str) -> Result<(), OpenError> {
+    fn cut(&self, end: &ReadEnd, why: &str) -> Result<(), OpenError> {
         let from = end.next_key();
         tracing::error!(why, position = %end.position().next(), "the copy of the log is damaged there: it is filled again");
         let removed = guarded(|| {
@@ -112,7 +112,7 @@ impl Copy {
         &self,
         after: Position,
         last: Position,
-        take: &mut dyn FnMut(Range<'_>) -> Result<bool, LogError>,
+        take: &mut dyn FnMut(CommitBytes<'_>) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         let mut next = after.next();
         while next <= last {
@@ -140,7 +140,7 @@ impl Copy {
     }
 }
 
-impl std::fmt::Debug for Copy {
+impl std::fmt::Debug for LocalCopy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Copy({})", self.path.display())
     }

@@ -8,8 +8,8 @@ use async_nats::HeaderMap;
 use serde_json::json;
 
 use super::{
-    BrokerError, Connection, Names,
-    answer::{self, Acknowledged},
+    BrokerConnection, BrokerError, StreamNames,
+    broker_reply::{self, PublishAck},
 };
 
 const NODE: &str = "Tenure-Node";
@@ -21,8 +21,8 @@ const AT_ONCE: usize = 256;
 /// The stream of the signed heads.
 #[derive(Debug)]
 pub struct HeadStream {
-    connection: Arc<Connection>,
-    names: Names,
+    connection: Arc<BrokerConnection>,
+    names: StreamNames,
 }
 
 /// A head that was published.
@@ -38,7 +38,7 @@ pub struct PublishedHead {
 
 /// What became of a head that was to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum HeadPut {
     /// It is there, at this place.
     Stored(u64),
     /// There are others that its publisher has not read.
@@ -49,7 +49,7 @@ pub enum Put {
 
 impl HeadStream {
     /// Over this connection.
-    pub const fn on(connection: Arc<Connection>, names: Names) -> Self {
+    pub const fn on(connection: Arc<BrokerConnection>, names: StreamNames) -> Self {
         Self { connection, names }
     }
 
@@ -81,21 +81,21 @@ impl HeadStream {
     }
 
     /// Publishes a head behind the one at this place (0: the first one).
-    pub fn put(&self, head: &str, node: &str, expect: u64) -> Put {
+    pub fn put(&self, head: &str, node: &str, expect: u64) -> HeadPut {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.to_string());
         headers.insert(NODE, node);
         let answered = self.connection.request(&self.names.heads(), headers, head.as_bytes().to_vec(), TRY);
-        match answered.map(|bytes| answer::acknowledged(&bytes)) {
-            Ok(Acknowledged::Stored { sequence }) => Put::Stored(sequence),
-            Ok(Acknowledged::OtherLast { .. }) => Put::Others,
-            Ok(Acknowledged::Full(why) | Acknowledged::Unknown(why)) => Put::Unknown(why),
-            Err(error) => Put::Unknown(error.to_string()),
+        match answered.map(|bytes| broker_reply::acknowledged(&bytes)) {
+            Ok(PublishAck::Stored { sequence }) => HeadPut::Stored(sequence),
+            Ok(PublishAck::OtherLast { .. }) => HeadPut::Others,
+            Ok(PublishAck::Full(why) | PublishAck::Unknown(why)) => HeadPut::Unknown(why),
+            Err(error) => HeadPut::Unknown(error.to_string()),
         }
     }
 }
 
-fn read(found: &answer::Message) -> PublishedHead {
+fn read(found: &broker_reply::StoredMessage) -> PublishedHead {
     PublishedHead {
         sequence: found.sequence,
         node: found.header(NODE).unwrap_or_default().to_owned(),

@@ -13,11 +13,11 @@ use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use tenure_core::{Position, Timestamp};
 use tenure_protocol::clock::{stopwatch, wall_time};
-use tenure_threads::worker::Worker;
+use tenure_threads::worker::WorkerThread;
 
 use super::{
-    BrokerError, Connection, Names,
-    answer::{self, Acknowledged, Message},
+    BrokerConnection, BrokerError, StreamNames,
+    broker_reply::{self, PublishAck, StoredMessage},
 };
 
 /// How long a claim holds.
@@ -31,7 +31,7 @@ const TRY: Duration = Duration::from_millis(500);
 
 /// Who claims to lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct LeaseClaim {
     /// The node, which keeps its name over its starts.
     pub node: String,
     /// This one start of it.
@@ -42,16 +42,16 @@ pub struct Claim {
 
 /// What is known of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum LeaseStatus {
     /// Nobody holds it; a claim must expect this sequence. `released`: the last holder gave it back.
     Free { expect: u64, released: bool },
     /// Somebody does.
-    Held { claim: Claim, sequence: u64, pulse: Option<Pulse> },
+    Held { claim: LeaseClaim, sequence: u64, pulse: Option<LeasePulse> },
 }
 
 /// How far the log had come at a moment, as the leader says with its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pulse {
+pub struct LeasePulse {
     /// The moment, by the leader's clock: all that was acknowledged before it is in these frames.
     pub at: Timestamp,
     /// The last frame.
@@ -66,47 +66,47 @@ pub struct Pulse {
 
 /// The lease's place at the broker.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) connection: Arc<Connection>,
-    pub(super) names: Names,
+pub(super) struct LeaseStore {
+    pub(super) connection: Arc<BrokerConnection>,
+    pub(super) names: StreamNames,
 }
 
-impl Place {
-    pub(super) fn look(&self) -> Result<Look, BrokerError> {
+impl LeaseStore {
+    pub(super) fn look(&self) -> Result<LeaseStatus, BrokerError> {
         let question = json!({ "last_by_subj": self.names.lease() });
         let found = self.connection.message(&self.names.lease_stream(), &question)?;
-        Ok(found.map_or(Look::Free { expect: 0, released: false }, |found| read(&found)))
+        Ok(found.map_or(LeaseStatus::Free { expect: 0, released: false }, |found| read(&found)))
     }
 
     /// Tries to take or to keep the lease.
-    pub(super) fn publish(&self, body: &str, expect: u64, holds: Duration) -> Acknowledged {
+    pub(super) fn publish(&self, body: &str, expect: u64, holds: Duration) -> PublishAck {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.to_string());
         // Always ours: a helper of the client would leave it out behind an expired claim, and nobody could ever lead.
         headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
         let answered = self.connection.request(&self.names.lease(), headers, body.as_bytes().to_vec(), TRY);
         answered.map_or_else(
-            |error| Acknowledged::Unknown(error.to_string()),
-            |bytes| answer::acknowledged(&bytes),
+            |error| PublishAck::Unknown(error.to_string()),
+            |bytes| broker_reply::acknowledged(&bytes),
         )
     }
 }
 
 /// A marker of the broker, and an empty message, say that nobody holds it.
-fn read(message: &Message) -> Look {
+fn read(message: &StoredMessage) -> LeaseStatus {
     let is_marker = message.headers.contains("Nats-Marker-Reason");
     let body = serde_json::from_slice::<Value>(&message.data).ok();
-    let claim = body.as_ref().and_then(Claim::read);
+    let claim = body.as_ref().and_then(LeaseClaim::read);
     match claim {
         Some(claim) if !is_marker => {
-            let pulse = body.as_ref().and_then(Pulse::read);
-            Look::Held { claim, sequence: message.sequence, pulse }
+            let pulse = body.as_ref().and_then(LeasePulse::read);
+            LeaseStatus::Held { claim, sequence: message.sequence, pulse }
         }
-        Some(_) | None => Look::Free { expect: message.sequence, released: !is_marker },
+        Some(_) | None => LeaseStatus::Free { expect: message.sequence, released: !is_marker },
     }
 }
 
-impl Claim {
+impl LeaseClaim {
     fn read(value: &Value) -> Option<Self> {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         Some(Self { node: text("node")?, start: text("start")?, address: text("address")? })
@@ -121,7 +121,7 @@ impl Claim {
     }
 
     /// The same, with how far the log has come; before the first frame of a leadership there is nothing to say.
-    fn body_with(&self, pulse: Option<Pulse>) -> String {
+    fn body_with(&self, pulse: Option<LeasePulse>) -> String {
         let mut value = self.value();
         if let (Some(pulse), Some(members)) = (pulse, value.as_object_mut()) {
             members.insert("at".into(), pulse.at.as_millis().into());
@@ -136,7 +136,7 @@ impl Claim {
     }
 }
 
-impl Pulse {
+impl LeasePulse {
     fn read(value: &Value) -> Option<Self> {
         let number = |name: &str| value[name].as_u64();
         Some(Self {
@@ -185,11 +185,11 @@ impl Leadership {
         *self.shown.lock() = Some(clock);
     }
 
-    fn pulse(&self) -> Option<Pulse> {
+    fn pulse(&self) -> Option<LeasePulse> {
         // The time first: what is acknowledged after it may be in it too.
         let at = wall_time();
         let (sequence, position, term) = (*self.reached.lock())?;
-        Some(Pulse { at, sequence, position, term, clock: *self.shown.lock() })
+        Some(LeasePulse { at, sequence, position, term, clock: *self.shown.lock() })
     }
 
     /// The lease was granted to a request of this moment.
@@ -247,16 +247,16 @@ impl Leadership {
 
 /// A lease that is held, and kept until it is dropped; then it is given back.
 #[derive(Debug)]
-pub(super) struct Held {
-    place: Place,
-    claim: Claim,
+pub(super) struct HeldLease {
+    place: LeaseStore,
+    claim: LeaseClaim,
     sequence: Arc<Mutex<u64>>,
     /// None once it is dropped.
-    worker: Option<Worker>,
+    worker: Option<WorkerThread>,
 }
 
 /// What one renewal came to.
-enum Renewed {
+enum LeaseRenewal {
     Yes(u64),
     /// By an earlier try of which nobody knew: when that was stored is not known.
     Before(u64),
@@ -264,16 +264,16 @@ enum Renewed {
     Lost(String),
 }
 
-impl Held {
+impl HeldLease {
     /// Keeps the lease that this claim has at this sequence.
     pub(super) fn keep(
-        place: Place,
-        claim: Claim,
+        place: LeaseStore,
+        claim: LeaseClaim,
         sequence: u64,
         leadership: &Arc<Leadership>,
     ) -> Result<Self, BrokerError> {
         let sequence = Arc::new(Mutex::new(sequence));
-        let worker = Worker::start("tenure-lease", {
+        let worker = WorkerThread::start("tenure-lease", {
             let (place, claim) = (place.clone(), claim.clone());
             let (sequence, leadership) = (Arc::clone(&sequence), Arc::clone(leadership));
             move |stop| {
@@ -295,17 +295,17 @@ impl Held {
 }
 
 /// Renews the lease once; whether it may still be this node's.
-fn keep_once(place: &Place, claim: &Claim, leadership: &Leadership, sequence: &Mutex<u64>) -> bool {
+fn keep_once(place: &LeaseStore, claim: &LeaseClaim, leadership: &Leadership, sequence: &Mutex<u64>) -> bool {
     let begun = stopwatch();
     let mut last = sequence.lock();
     match renew(place, claim, leadership.pulse(), *last) {
-        Renewed::Yes(now) => {
+        LeaseRenewal::Yes(now) => {
             *last = now;
             leadership.granted_at(begun);
         }
-        Renewed::Before(sequence) => *last = sequence,
-        Renewed::Unknown => {}
-        Renewed::Lost(why) => {
+        LeaseRenewal::Before(sequence) => *last = sequence,
+        LeaseRenewal::Unknown => {}
+        LeaseRenewal::Lost(why) => {
             leadership.lose(&why);
             return false;
         }
@@ -313,29 +313,31 @@ fn keep_once(place: &Place, claim: &Claim, leadership: &Leadership, sequence: &M
     true
 }
 
-fn renew(place: &Place, claim: &Claim, pulse: Option<Pulse>, last: u64) -> Renewed {
+fn renew(place: &LeaseStore, claim: &LeaseClaim, pulse: Option<LeasePulse>, last: u64) -> LeaseRenewal {
     let body = claim.body_with(pulse);
     match place.publish(&body, last, HOLDS) {
-        Acknowledged::Stored { sequence } => Renewed::Yes(sequence),
-        Acknowledged::OtherLast { .. } => match place.look() {
-            Ok(Look::Held { claim: holder, sequence, .. }) if holder == *claim => Renewed::Before(sequence),
-            Ok(Look::Held { claim: holder, .. }) => {
-                Renewed::Lost(format!("{} ({}) holds the lease", holder.node, holder.address))
+        PublishAck::Stored { sequence } => LeaseRenewal::Yes(sequence),
+        PublishAck::OtherLast { .. } => match place.look() {
+            Ok(LeaseStatus::Held { claim: holder, sequence, .. }) if holder == *claim => {
+                LeaseRenewal::Before(sequence)
+            }
+            Ok(LeaseStatus::Held { claim: holder, .. }) => {
+                LeaseRenewal::Lost(format!("{} ({}) holds the lease", holder.node, holder.address))
             }
             // It ran out, for instance while the broker chose a leader of its own. Who leads goes first.
-            Ok(Look::Free { expect, .. }) => match place.publish(&body, expect, HOLDS) {
-                Acknowledged::Stored { sequence } => Renewed::Yes(sequence),
-                Acknowledged::OtherLast { .. } | Acknowledged::Full(_) | Acknowledged::Unknown(_) => {
-                    Renewed::Unknown
+            Ok(LeaseStatus::Free { expect, .. }) => match place.publish(&body, expect, HOLDS) {
+                PublishAck::Stored { sequence } => LeaseRenewal::Yes(sequence),
+                PublishAck::OtherLast { .. } | PublishAck::Full(_) | PublishAck::Unknown(_) => {
+                    LeaseRenewal::Unknown
                 }
             },
-            Err(_) => Renewed::Unknown,
+            Err(_) => LeaseRenewal::Unknown,
         },
-        Acknowledged::Full(_) | Acknowledged::Unknown(_) => Renewed::Unknown,
+        PublishAck::Full(_) | PublishAck::Unknown(_) => LeaseRenewal::Unknown,
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldLease {
     fn drop(&mut self) {
         drop(self.worker.take());
         // With an empty message nobody holds it, and the next one need not wait.

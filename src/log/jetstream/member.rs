@@ -9,14 +9,14 @@ use std::{
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    Connection, JetStreamLog, Leadership, Options, PATIENCE, Writer, bar,
-    connection::Said,
-    copy::Copy,
-    end::End,
-    lease::{Held, Place},
-    publisher::{Publisher, Put},
-    sight::Sight,
-    standby::{AWAY, Fault, Follow, Quiet, Standby, Standing, Told},
+    BrokerConnection, JetStreamLog, JetStreamOptions, JetStreamWriter, Leadership, PATIENCE, bar,
+    cluster_view::ClusterView,
+    connection::ReplayedMessage,
+    copy::LocalCopy,
+    lease::{HeldLease, LeaseStore},
+    publisher::{FramePublisher, PublishOutcome},
+    read_end::ReadEnd,
+    standby::{AWAY, FollowError, FrameFold, SilenceTimer, Standby, StandbyStatus, StatusListener},
     streams,
 };
 use crate::{OpenError, StoredCommit};
@@ -25,19 +25,19 @@ use crate::{OpenError, StoredCommit};
 const REST: Duration = Duration::from_secs(2);
 
 /// A node that takes part in a log.
-pub struct Member {
+pub struct ClusterMember {
     standby: Standby,
-    quiet: Quiet,
-    place: Place,
-    tail: Receiver<Said>,
+    quiet: SilenceTimer,
+    place: LeaseStore,
+    tail: Receiver<ReplayedMessage>,
     /// With the log while this node leads.
-    publisher: Option<Publisher>,
+    publisher: Option<FramePublisher>,
     log: Arc<JetStreamLog>,
 }
 
 /// What a look at the log and the lease came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum MemberStep {
     /// This node follows.
     Follows,
     /// It leads from now on.
@@ -45,66 +45,67 @@ pub enum Step {
 }
 
 /// Begins to take part in the log of these machines, as one that follows: all that it has of the log is handed to `fold`,
-/// in order, and what it waits for to `told`. It has not read the end of the log yet: see [`Member::step`].
+/// in order, and what it waits for to `told`. It has not read the end of the log yet: see [`ClusterMember::step`].
 ///
 /// # Errors
 /// [`OpenError`]: nothing is repaired but this node's copy, where it is damaged or behind.
 pub fn join(
     data_dir: &Path,
-    options: &Options,
-    told: Told,
+    options: &JetStreamOptions,
+    told: StatusListener,
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-) -> Result<Member, OpenError> {
-    let copy = Arc::new(Copy::open(data_dir)?);
-    let mut end = End::new();
+) -> Result<ClusterMember, OpenError> {
+    let copy = Arc::new(LocalCopy::open(data_dir)?);
+    let mut end = ReadEnd::new();
     copy.scan(&mut end, fold)?;
     let head = end.tail.head();
     let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, told);
     let connection = connect(&mut standby, "log")?;
-    let place = Place { connection: Arc::new(connect(&mut standby, "lease")?), names: options.names.clone() };
+    let place =
+        LeaseStore { connection: Arc::new(connect(&mut standby, "lease")?), names: options.names.clone() };
     checked(&mut standby, |standby| {
         streams::check(&place.connection, &standby.options.names)?;
         standby.compare(&connection)
     })?;
     let subjects = [options.names.tail(), options.names.pulse()];
     let tail = checked(&mut standby, |_| Ok(connection.listen(&subjects)?))?;
-    let publisher = Publisher::new(connection, options.names.clone());
+    let publisher = FramePublisher::new(connection, options.names.clone());
     let log = Arc::new(JetStreamLog::of(copy, head, Arc::clone(&publisher.resent)));
-    let (quiet, publisher) = (Quiet::new(standby.end.sequence), Some(publisher));
-    Ok(Member { standby, quiet, place, tail, publisher, log })
+    let (quiet, publisher) = (SilenceTimer::new(standby.end.sequence), Some(publisher));
+    Ok(ClusterMember { standby, quiet, place, tail, publisher, log })
 }
 
 /// Connects, and goes on trying while there is nobody to connect to.
-fn connect(standby: &mut Standby, what: &str) -> Result<Connection, OpenError> {
+fn connect(standby: &mut Standby, what: &str) -> Result<BrokerConnection, OpenError> {
     let name = format!("{}_{what}", standby.options.claim.node);
-    checked(standby, |standby| Ok(Connection::open(&standby.options.access, &name)?))
+    checked(standby, |standby| Ok(BrokerConnection::open(&standby.options.access, &name)?))
 }
 
 /// Does it until the broker answers.
 fn checked<T>(
     standby: &mut Standby,
-    mut work: impl FnMut(&mut Standby) -> Result<T, Fault>,
+    mut work: impl FnMut(&mut Standby) -> Result<T, FollowError>,
 ) -> Result<T, OpenError> {
     loop {
         match work(standby) {
             Ok(done) => return Ok(done),
-            Err(Fault::Passing(error)) => {
-                standby.tell(Standing::Away { why: error.to_string() });
+            Err(FollowError::Passing(error)) => {
+                standby.tell(StandbyStatus::Away { why: error.to_string() });
                 pause(AWAY);
             }
-            Err(Fault::Behind(error) | Fault::Lasting(error)) => return Err(error),
+            Err(FollowError::Behind(error) | FollowError::Lasting(error)) => return Err(error),
         }
     }
 }
 
-impl Member {
+impl ClusterMember {
     /// The log as this node has it.
     pub fn log(&self) -> &Arc<JetStreamLog> {
         &self.log
     }
 
     /// What this node knows of the leader while it follows.
-    pub const fn sight(&self) -> &Sight {
+    pub const fn sight(&self) -> &ClusterView {
         &self.standby.sight
     }
 
@@ -116,9 +117,9 @@ impl Member {
     pub fn step(
         &mut self,
         fold: &mut dyn FnMut(Vec<StoredCommit>) -> Result<(), String>,
-    ) -> Result<Step, OpenError> {
+    ) -> Result<MemberStep, OpenError> {
         let log = Arc::clone(&self.log);
-        let mut fold = |end: &End, commits: Vec<StoredCommit>| {
+        let mut fold = |end: &ReadEnd, commits: Vec<StoredCommit>| {
             *log.head.write() = end.tail.head();
             if commits.is_empty() { Ok(()) } else { fold(commits) }
         };
@@ -126,54 +127,54 @@ impl Member {
             Ok(None) => {
                 self.standby.listen(&self.tail, &mut fold).map_err(lasting)?;
                 self.standby.sight.reached(&self.standby.end);
-                Ok(Step::Follows)
+                Ok(MemberStep::Follows)
             }
             Ok(Some(sequence)) => self.take_the_lead(sequence, &mut fold),
-            Err(fault @ (Fault::Passing(_) | Fault::Behind(_))) => {
-                self.standby.tell(Standing::Away { why: fault.to_string() });
+            Err(fault @ (FollowError::Passing(_) | FollowError::Behind(_))) => {
+                self.standby.tell(StandbyStatus::Away { why: fault.to_string() });
                 // While the broker is away claims run out without anybody being dead.
                 self.quiet.restart();
                 pause(AWAY);
-                Ok(Step::Follows)
+                Ok(MemberStep::Follows)
             }
-            Err(Fault::Lasting(error)) => Err(error),
+            Err(FollowError::Lasting(error)) => Err(error),
         }
     }
 
-    fn take_the_lead(&mut self, sequence: u64, fold: &mut Follow<'_>) -> Result<Step, OpenError> {
+    fn take_the_lead(&mut self, sequence: u64, fold: &mut FrameFold<'_>) -> Result<MemberStep, OpenError> {
         let taken = stopwatch();
-        self.standby.tell(Standing::Taking);
+        self.standby.tell(StandbyStatus::Taking);
         let (leadership, claim) = (Leadership::begin(), self.standby.options.claim.clone());
-        let lease = Held::keep(self.place.clone(), claim, sequence, &leadership)?;
+        let lease = HeldLease::keep(self.place.clone(), claim, sequence, &leadership)?;
         tracing::debug!(after = ?taken.elapsed(), "the lease is this node's");
         while leadership.lost().is_none() {
             if self.bars(fold)? {
                 self.leads(lease, leadership);
-                return Ok(Step::Leads);
+                return Ok(MemberStep::Leads);
             }
         }
-        Ok(Step::Follows)
+        Ok(MemberStep::Follows)
     }
 
     /// Reads to the end and appends the frame that begins a leadership; whether it is there.
-    fn bars(&mut self, fold: &mut Follow<'_>) -> Result<bool, OpenError> {
+    fn bars(&mut self, fold: &mut FrameFold<'_>) -> Result<bool, OpenError> {
         let Some(publisher) = &self.publisher else { return Ok(false) };
         let filled = self.standby.fill(publisher.connection(), fold);
         let why = match filled.map(|()| bar(&mut self.standby, publisher)) {
-            Ok(Ok(Put::Stored)) => return Ok(true),
+            Ok(Ok(PublishOutcome::Stored)) => return Ok(true),
             // Somebody was quicker by a frame, or the broker is away for the moment.
-            Ok(Ok(Put::Deposed)) => return Ok(false),
-            Ok(Ok(Put::Unknown(why) | Put::Full(why))) => why,
-            Ok(Ok(Put::Broken(why)) | Err(why)) => return Err(OpenError::Broker { why }),
-            Err(Fault::Lasting(error)) => return Err(error),
-            Err(fault @ (Fault::Passing(_) | Fault::Behind(_))) => fault.to_string(),
+            Ok(Ok(PublishOutcome::Deposed)) => return Ok(false),
+            Ok(Ok(PublishOutcome::Unknown(why) | PublishOutcome::Full(why))) => why,
+            Ok(Ok(PublishOutcome::Broken(why)) | Err(why)) => return Err(OpenError::Broker { why }),
+            Err(FollowError::Lasting(error)) => return Err(error),
+            Err(fault @ (FollowError::Passing(_) | FollowError::Behind(_))) => fault.to_string(),
         };
-        self.standby.tell(Standing::Away { why });
+        self.standby.tell(StandbyStatus::Away { why });
         pause(AWAY);
         Ok(false)
     }
 
-    fn leads(&mut self, lease: Held, leadership: Arc<Leadership>) {
+    fn leads(&mut self, lease: HeldLease, leadership: Arc<Leadership>) {
         let Some(publisher) = self.publisher.take() else { return };
         let end = self.standby.end.clone();
         leadership.reaches(end.sequence, end.position(), end.term);
@@ -181,8 +182,8 @@ impl Member {
         *self.log.head.write() = end.tail.head();
         *self.log.leadership.write() = Some(leadership);
         *self.log.lease.lock() = Some(lease);
-        *self.log.writer.lock() = Some(Writer { publisher, end, patience: PATIENCE });
-        self.standby.sight = Sight::default();
+        *self.log.writer.lock() = Some(JetStreamWriter { publisher, end, patience: PATIENCE });
+        self.standby.sight = ClusterView::default();
     }
 
     /// Whether this node waits for others to take the lead first, for as long as it follows: it is not sure of what it
@@ -201,18 +202,18 @@ impl Member {
         *self.log.leadership.write() = None;
         self.standby.rests_until = gives_away.then(|| stopwatch() + REST);
         self.standby.sight.term = self.standby.end.term;
-        self.quiet = Quiet::new(self.standby.end.sequence);
+        self.quiet = SilenceTimer::new(self.standby.end.sequence);
     }
 }
 
-fn lasting(fault: Fault) -> OpenError {
+fn lasting(fault: FollowError) -> OpenError {
     match fault {
-        Fault::Passing(error) => error.into(),
-        Fault::Behind(error) | Fault::Lasting(error) => error,
+        FollowError::Passing(error) => error.into(),
+        FollowError::Behind(error) | FollowError::Lasting(error) => error,
     }
 }
 
-impl std::fmt::Debug for Member {
+impl std::fmt::Debug for ClusterMember {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Member({:?})", self.log)
     }

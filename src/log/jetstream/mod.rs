@@ -8,19 +8,19 @@
 //! The lease only says who should try (`lease`). Each node has a copy of all frames (`copy`): reads are served from
 //! it, and a broker that has lost something is noticed by it.
 
-mod answer;
+mod broker_reply;
+mod cluster_view;
 mod connection;
 mod copy;
-mod end;
 mod heads;
 mod lease;
 mod member;
 mod names;
 mod nodes;
 mod publisher;
+mod read_end;
 mod refused;
 mod secrets;
-mod sight;
 mod standby;
 mod streams;
 #[cfg(test)]
@@ -38,30 +38,30 @@ use parking_lot::{Mutex, RwLock};
 use tenure_protocol::clock::stopwatch;
 
 use self::{
-    copy::{Copy, key},
-    end::End,
-    lease::{Held, Look, Place},
-    publisher::{Publisher, Put},
+    copy::{LocalCopy, key},
+    lease::{HeldLease, LeaseStatus, LeaseStore},
+    publisher::{FramePublisher, PublishOutcome},
+    read_end::ReadEnd,
     standby::Standby,
 };
 use crate::{
-    EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, codec,
+    AppendOutcome, EncodedCommit, EventLog, LogError, LogHead, StoredBytes, StoredCommit, codec,
     sled::frame::{self, Frame},
 };
 use tenure_core::Position;
 
 pub use self::{
-    connection::{Access, Connection},
-    heads::{HeadStream, PublishedHead, Put as HeadPut},
-    lease::{Claim, Leadership, Pulse},
-    member::{Member, Step, join},
-    names::Names,
+    cluster_view::ClusterView,
+    connection::{BrokerAccess, BrokerConnection},
+    heads::{HeadPut, HeadStream, PublishedHead},
+    lease::{Leadership, LeaseClaim, LeasePulse},
+    member::{ClusterMember, MemberStep, join},
+    names::StreamNames,
     nodes::{NodeRecord, NodeRegistry},
     refused::BrokerError,
-    secrets::{All, Kept, Secrets},
-    sight::Sight,
-    standby::{Standing, Told},
-    streams::{Made, Making, StreamStatus, init, status},
+    secrets::{AllSecrets, BrokerSecrets, StoredSecret},
+    standby::{StandbyStatus, StatusListener},
+    streams::{StreamCreation, StreamSettings, StreamStatus, init, status},
 };
 
 /// A frame whose fate the broker does not tell for so long is given up: longer than the broker needs to choose another
@@ -70,47 +70,47 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a node takes part in a log of several machines.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct JetStreamOptions {
     /// How the broker is reached.
-    pub access: Access,
+    pub access: BrokerAccess,
     /// What its streams are called.
-    pub names: Names,
+    pub names: StreamNames,
     /// Who this node is.
-    pub claim: Claim,
+    pub claim: LeaseClaim,
 }
 
 /// Takes the bytes of the commit at a position.
-type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 't;
+type CommitVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 't;
 
 /// The log as this node has it. It takes commits while the node leads.
 pub struct JetStreamLog {
-    copy: Arc<Copy>,
-    head: RwLock<Head>,
+    copy: Arc<LocalCopy>,
+    head: RwLock<LogHead>,
     /// None while another node leads.
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<JetStreamWriter>>,
     stopped: OnceLock<String>,
     leadership: RwLock<Option<Arc<Leadership>>>,
     /// Given back at the end. None then, and in tests of what holds without it.
-    lease: Mutex<Option<Held>>,
+    lease: Mutex<Option<HeldLease>>,
     /// Frames that were sent again, because it was not certain what had become of them.
     resent: Arc<AtomicU64>,
     /// Batches of which it was not certain in the end.
     unknown: AtomicU64,
 }
 
-struct Writer {
-    publisher: Publisher,
-    end: End,
+struct JetStreamWriter {
+    publisher: FramePublisher,
+    end: ReadEnd,
     patience: Duration,
 }
 
 /// Appends the frame that begins a leadership.
-fn bar(standby: &mut Standby, publisher: &Publisher) -> Result<Put, String> {
+fn bar(standby: &mut Standby, publisher: &FramePublisher) -> Result<PublishOutcome, String> {
     let end = &mut standby.end;
     let (term, position) = (end.term + 1, end.position().next());
     let (bytes, check) = Frame::barrier(position).seal(term, end.check);
     let put = publisher.put(&bytes, check, end.sequence, PATIENCE);
-    if put == Put::Stored {
+    if put == PublishOutcome::Stored {
         standby.copy.keep(key(position, end.sequence + 1), &bytes)?;
         end.passed(check, term);
     }
@@ -118,7 +118,7 @@ fn bar(standby: &mut Standby, publisher: &Publisher) -> Result<Put, String> {
 }
 
 impl JetStreamLog {
-    fn of(copy: Arc<Copy>, head: Head, resent: Arc<AtomicU64>) -> Self {
+    fn of(copy: Arc<LocalCopy>, head: LogHead, resent: Arc<AtomicU64>) -> Self {
         Self {
             copy,
             head: RwLock::new(head),
@@ -189,17 +189,21 @@ impl JetStreamLog {
     }
 
     /// Appends each frame of a batch, and keeps it. How many were stored, and what became of the next one.
-    fn put_all(&self, writer: &mut Writer, frames: Vec<(Position, Frame)>) -> (usize, Put) {
+    fn put_all(
+        &self,
+        writer: &mut JetStreamWriter,
+        frames: Vec<(Position, Frame)>,
+    ) -> (usize, PublishOutcome) {
         for (index, (first, frame)) in frames.into_iter().enumerate() {
             let begun = stopwatch();
             let (end, next) = (&mut writer.end, frame.next());
             let (bytes, check) = frame.seal(end.term, end.check);
             let put = writer.publisher.put(&bytes, check, end.sequence, writer.patience);
-            if put != Put::Stored {
+            if put != PublishOutcome::Stored {
                 return (index, put);
             }
             if let Err(why) = self.copy.keep(key(first, end.sequence + 1), &bytes) {
-                return (index + 1, Put::Broken(why));
+                return (index + 1, PublishOutcome::Broken(why));
             }
             end.passed(check, end.term);
             if let Some(leadership) = &*self.leadership.read() {
@@ -207,37 +211,42 @@ impl JetStreamLog {
                 leadership.certain_at(begun);
             }
         }
-        (0, Put::Stored)
+        (0, PublishOutcome::Stored)
     }
 
     /// What a batch comes to that is not stored whole.
-    fn unfinished(&self, stored: usize, put: Put) -> Result<Outcome, LogError> {
+    fn unfinished(&self, stored: usize, put: PublishOutcome) -> Result<AppendOutcome, LogError> {
         let is_untouched = stored == 0;
         match put {
-            Put::Full(why) if is_untouched => Err(LogError::Exhausted { why }),
-            Put::Deposed if is_untouched => {
+            PublishOutcome::Full(why) if is_untouched => Err(LogError::Exhausted { why }),
+            PublishOutcome::Deposed if is_untouched => {
                 let why = self.lose("another node has appended to the log: this one leads no more");
                 Err(LogError::Deposed { why })
             }
-            Put::Broken(why) => {
+            PublishOutcome::Broken(why) => {
                 self.unknown.fetch_add(1, Ordering::Relaxed);
                 self.stop(&format!("the fate of a batch is not known: {why}"));
-                Ok(Outcome::Unknown)
+                Ok(AppendOutcome::Unknown)
             }
-            Put::Full(why) | Put::Unknown(why) => {
+            PublishOutcome::Full(why) | PublishOutcome::Unknown(why) => {
                 self.unknown.fetch_add(1, Ordering::Relaxed);
                 self.lose(&format!("the fate of a batch is not known: {why}"));
-                Ok(Outcome::Unknown)
+                Ok(AppendOutcome::Unknown)
             }
-            Put::Deposed | Put::Stored => {
+            PublishOutcome::Deposed | PublishOutcome::Stored => {
                 self.unknown.fetch_add(1, Ordering::Relaxed);
                 self.lose("another node has appended to the log amid a batch of this one");
-                Ok(Outcome::Unknown)
+                Ok(AppendOutcome::Unknown)
             }
         }
     }
 
-    fn try_read(&self, after: Position, max_events: usize, take: &mut Take<'_>) -> Result<(), LogError> {
+    fn try_read(
+        &self,
+        after: Position,
+        max_events: usize,
+        take: &mut CommitVisitor<'_>,
+    ) -> Result<(), LogError> {
         let mut wanted = u64::try_from(max_events).unwrap_or(u64::MAX);
         let last = self.head().position;
         if wanted == 0 || after >= last {
@@ -255,7 +264,7 @@ impl JetStreamLog {
 }
 
 impl EventLog for JetStreamLog {
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         let mut writer = self.writer.lock();
         self.refuse_if_stopped()?;
         let Some(writer) = writer.as_mut() else {
@@ -264,15 +273,15 @@ impl EventLog for JetStreamLog {
         let (sequence, check) = (writer.end.sequence, writer.end.check);
         let staged = writer.end.tail.stage(after, batch)?;
         if staged.is_empty() {
-            return Ok(Outcome::Appended);
+            return Ok(AppendOutcome::Appended);
         }
         let frames = frame::pack(&staged.accepted).into_iter().map(|frame| (frame.first(), frame)).collect();
         match self.put_all(writer, frames) {
-            (_, Put::Stored) => {
+            (_, PublishOutcome::Stored) => {
                 let head = staged.head();
                 writer.end.tail.admit(staged);
                 *self.head.write() = head;
-                Ok(Outcome::Appended)
+                Ok(AppendOutcome::Appended)
             }
             (stored, put) => {
                 // Whoever goes on from here reads all of it again, as the log has it.
@@ -282,7 +291,7 @@ impl EventLog for JetStreamLog {
         }
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         *self.head.read()
     }
 
@@ -328,13 +337,13 @@ impl Drop for JetStreamLog {
 /// # Errors
 /// See [`BrokerError`].
 pub fn holder(
-    connection: Arc<Connection>,
-    names: &Names,
-) -> Result<Option<(Claim, Option<Pulse>)>, BrokerError> {
-    let place = Place { connection, names: names.clone() };
+    connection: Arc<BrokerConnection>,
+    names: &StreamNames,
+) -> Result<Option<(LeaseClaim, Option<LeasePulse>)>, BrokerError> {
+    let place = LeaseStore { connection, names: names.clone() };
     Ok(match place.look()? {
-        Look::Held { claim, pulse, .. } => Some((claim, pulse)),
-        Look::Free { .. } => None,
+        LeaseStatus::Held { claim, pulse, .. } => Some((claim, pulse)),
+        LeaseStatus::Free { .. } => None,
     })
 }
 

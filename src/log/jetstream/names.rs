@@ -3,12 +3,12 @@
 /// The names of one log's streams and subjects. Several logs share a broker by accounts of their own; the names are
 /// then the same in each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct StreamNames {
     streams: String,
     subjects: String,
 }
 
-impl Names {
+impl StreamNames {
     /// With these beginnings.
     pub fn new(streams: &str, subjects: &str) -> Self {
         Self { streams: streams.to_owned(), subjects: subjects.to_owned() }
@@ -75,7 +75,7 @@ impl Names {
     }
 }
 
-impl Default for Names {
+impl Default for StreamNames {
     fn default() -> Self {
         Self::new("TENURE", "tenure.v1")
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenure_core::Timestamp;
 
-use super::{BrokerError, Connection, Names, answer};
+use super::{BrokerConnection, BrokerError, StreamNames, broker_reply};
 
 /// How long the word of a node is kept.
 const HOLDS: Duration = Duration::from_secs(30);
@@ -57,13 +57,13 @@ impl NodeRecord {
 /// The stream of the nodes.
 #[derive(Debug)]
 pub struct NodeRegistry {
-    connection: Arc<Connection>,
-    names: Names,
+    connection: Arc<BrokerConnection>,
+    names: StreamNames,
 }
 
 impl NodeRegistry {
     /// Over this connection.
-    pub const fn on(connection: Arc<Connection>, names: Names) -> Self {
+    pub const fn on(connection: Arc<BrokerConnection>, names: StreamNames) -> Self {
         Self { connection, names }
     }
 
@@ -89,7 +89,7 @@ impl NodeRegistry {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
         let answered = self.connection.request(&subject, headers, body, TRY)?;
-        answer::value(&subject, &answered).map(drop)
+        broker_reply::value(&subject, &answered).map(drop)
     }
 
     /// What all nodes have said, by their names.

@@ -17,10 +17,10 @@ use serde_json::json;
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    BrokerError, Connection, Names,
-    answer::{self, Acknowledged},
+    BrokerConnection, BrokerError, StreamNames,
+    broker_reply::{self, PublishAck},
 };
-use crate::sled::frame::Check;
+use crate::sled::frame::FrameCheck;
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub(super) enum PublishOutcome {
     /// It is in the log, behind what was expected.
     Stored,
     /// Another frame is in its place: it is not in the log and never will be.
@@ -44,22 +44,22 @@ pub(super) enum Put {
 
 /// Publishes frames, one at a time.
 #[derive(Debug)]
-pub(super) struct Publisher {
-    connection: Connection,
-    names: Names,
+pub(super) struct FramePublisher {
+    connection: BrokerConnection,
+    names: StreamNames,
     pub(super) resent: Arc<AtomicU64>,
     #[cfg(test)]
     pub(super) faults: std::sync::Arc<super::tests::Faults>,
 }
 
 /// What one try says.
-enum Try {
-    Certain(Put),
+enum PublishAttempt {
+    Certain(PublishOutcome),
     Again(String),
 }
 
-impl Publisher {
-    pub(super) fn new(connection: Connection, names: Names) -> Self {
+impl FramePublisher {
+    pub(super) fn new(connection: BrokerConnection, names: StreamNames) -> Self {
         Self {
             connection,
             names,
@@ -69,67 +69,77 @@ impl Publisher {
         }
     }
 
-    pub(super) const fn connection(&self) -> &Connection {
+    pub(super) const fn connection(&self) -> &BrokerConnection {
         &self.connection
     }
 
     /// Puts a frame behind this sequence, and does not rest until that is certain or the patience is over.
-    pub(super) fn put(&self, frame: &[u8], check: Check, after: u64, patience: Duration) -> Put {
+    pub(super) fn put(
+        &self,
+        frame: &[u8],
+        check: FrameCheck,
+        after: u64,
+        patience: Duration,
+    ) -> PublishOutcome {
         let begun = stopwatch();
         loop {
             match self.once(frame, check, after) {
-                Try::Certain(put) => return put,
-                Try::Again(why) if is_over(begun, patience) => return Put::Unknown(why),
-                Try::Again(why) => tracing::debug!(why, after, "a frame is sent again"),
+                PublishAttempt::Certain(put) => return put,
+                PublishAttempt::Again(why) if is_over(begun, patience) => {
+                    return PublishOutcome::Unknown(why);
+                }
+                PublishAttempt::Again(why) => tracing::debug!(why, after, "a frame is sent again"),
             }
             self.resent.fetch_add(1, Ordering::Relaxed);
             pause(PAUSE);
         }
     }
 
-    fn once(&self, frame: &[u8], check: Check, after: u64) -> Try {
+    fn once(&self, frame: &[u8], check: FrameCheck, after: u64) -> PublishAttempt {
         match self.publish(frame, check, after) {
-            Acknowledged::Stored { sequence } if sequence == after + 1 => Try::Certain(Put::Stored),
-            Acknowledged::Stored { sequence } => Try::Certain(Put::Broken(format!(
+            PublishAck::Stored { sequence } if sequence == after + 1 => {
+                PublishAttempt::Certain(PublishOutcome::Stored)
+            }
+            PublishAck::Stored { sequence } => PublishAttempt::Certain(PublishOutcome::Broken(format!(
                 "a frame that was expected at sequence {} was stored at {sequence}",
                 after + 1
             ))),
             // A server that knows less than this node does: it leads no more, or the broker has lost something.
-            Acknowledged::OtherLast { actual } if actual <= after => {
-                Try::Again(format!("the broker says that its log ends at sequence {actual}, before {after}"))
-            }
-            Acknowledged::OtherLast { .. } => self.look_at(frame, after + 1),
-            Acknowledged::Full(why) => Try::Certain(Put::Full(why)),
-            Acknowledged::Unknown(why) => match self.connection.denied() {
-                Some(why) => Try::Certain(Put::Broken(why)),
-                None => Try::Again(why),
+            PublishAck::OtherLast { actual } if actual <= after => PublishAttempt::Again(format!(
+                "the broker says that its log ends at sequence {actual}, before {after}"
+            )),
+            PublishAck::OtherLast { .. } => self.look_at(frame, after + 1),
+            PublishAck::Full(why) => PublishAttempt::Certain(PublishOutcome::Full(why)),
+            PublishAck::Unknown(why) => match self.connection.denied() {
+                Some(why) => PublishAttempt::Certain(PublishOutcome::Broken(why)),
+                None => PublishAttempt::Again(why),
             },
         }
     }
 
-    fn publish(&self, frame: &[u8], check: Check, after: u64) -> Acknowledged {
+    fn publish(&self, frame: &[u8], check: FrameCheck, after: u64) -> PublishAck {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", after.to_string());
         headers.insert("Nats-Msg-Id", hex(check));
         let answered = self.connection.request(&self.names.log(), headers, frame.to_vec(), TRY);
         #[cfg(test)]
         if self.faults.throws_away() {
-            return Acknowledged::Unknown("the acknowledgement was thrown away".to_owned());
+            return PublishAck::Unknown("the acknowledgement was thrown away".to_owned());
         }
         match answered {
-            Ok(bytes) => answer::acknowledged(&bytes),
-            Err(error) => Acknowledged::Unknown(error.to_string()),
+            Ok(bytes) => broker_reply::acknowledged(&bytes),
+            Err(error) => PublishAck::Unknown(error.to_string()),
         }
     }
 
     /// What is in the frame's place decides. What is *last* would not: another's frame may be behind ours already.
-    fn look_at(&self, frame: &[u8], sequence: u64) -> Try {
+    fn look_at(&self, frame: &[u8], sequence: u64) -> PublishAttempt {
         match self.connection.message(&self.names.log_stream(), &json!({ "seq": sequence })) {
-            Ok(Some(found)) if found.data == frame => Try::Certain(Put::Stored),
-            Ok(Some(_)) => Try::Certain(Put::Deposed),
-            Ok(None) => Try::Again(format!("there is no frame at sequence {sequence} yet")),
-            Err(BrokerError::Denied { why }) => Try::Certain(Put::Broken(why)),
-            Err(error) => Try::Again(error.to_string()),
+            Ok(Some(found)) if found.data == frame => PublishAttempt::Certain(PublishOutcome::Stored),
+            Ok(Some(_)) => PublishAttempt::Certain(PublishOutcome::Deposed),
+            Ok(None) => PublishAttempt::Again(format!("there is no frame at sequence {sequence} yet")),
+            Err(BrokerError::Denied { why }) => PublishAttempt::Certain(PublishOutcome::Broken(why)),
+            Err(error) => PublishAttempt::Again(error.to_string()),
         }
     }
 }
@@ -138,7 +148,7 @@ fn is_over(begun: Instant, patience: Duration) -> bool {
     begun.elapsed() >= patience
 }
 
-fn hex(check: Check) -> String {
+fn hex(check: FrameCheck) -> String {
     blake3::Hash::from_bytes([check, check].concat().try_into().expect("twice sixteen")).to_hex()[..32]
         .to_owned()
 }

@@ -10,8 +10,8 @@ use serde_json::json;
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    Access, BrokerError, Connection, Names,
-    answer::{self, Acknowledged, Message},
+    BrokerAccess, BrokerConnection, BrokerError, StreamNames,
+    broker_reply::{self, PublishAck, StoredMessage},
 };
 
 const TERM: &str = "Tenure-Term";
@@ -22,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// The values at the broker.
 #[derive(Debug)]
-pub struct Secrets {
-    connection: Connection,
-    names: Names,
+pub struct BrokerSecrets {
+    connection: BrokerConnection,
+    names: StreamNames,
 }
 
 /// A value that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredSecret {
     /// Its place.
     pub sequence: u64,
     /// The leadership in which it was written.
@@ -39,15 +39,15 @@ pub struct Kept {
 }
 
 /// All values, and those that are replaced and not erased yet.
-pub type All = (BTreeMap<String, Kept>, Vec<u64>);
+pub type AllSecrets = (BTreeMap<String, StoredSecret>, Vec<u64>);
 
-impl Secrets {
+impl BrokerSecrets {
     /// Connects.
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub fn open(access: &Access, names: &Names, node: &str) -> Result<Self, BrokerError> {
-        let connection = Connection::open(access, &format!("{node}_secrets"))?;
+    pub fn open(access: &BrokerAccess, names: &StreamNames, node: &str) -> Result<Self, BrokerError> {
+        let connection = BrokerConnection::open(access, &format!("{node}_secrets"))?;
         Ok(Self { connection, names: names.clone() })
     }
 
@@ -55,10 +55,10 @@ impl Secrets {
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub fn all(&self) -> Result<All, BrokerError> {
+    pub fn all(&self) -> Result<AllSecrets, BrokerError> {
         let (mut kept, mut replaced) = (BTreeMap::new(), Vec::new());
         for (name, value) in self.since(0)? {
-            replaced.extend(kept.insert(name, value).map(|before: Kept| before.sequence));
+            replaced.extend(kept.insert(name, value).map(|before: StoredSecret| before.sequence));
         }
         Ok((kept, replaced))
     }
@@ -67,7 +67,7 @@ impl Secrets {
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub fn since(&self, after: u64) -> Result<Vec<(String, Kept)>, BrokerError> {
+    pub fn since(&self, after: u64) -> Result<Vec<(String, StoredSecret)>, BrokerError> {
         let (mut found_all, mut next) = (Vec::new(), after + 1);
         let all = format!("{}.>", self.names.secret());
         loop {
@@ -77,7 +77,7 @@ impl Secrets {
             let Some(name) = found.subject.strip_prefix(&format!("{}.", self.names.secret())) else {
                 continue;
             };
-            let value = Kept { sequence: found.sequence, term: term_of(&found), data: found.data };
+            let value = StoredSecret { sequence: found.sequence, term: term_of(&found), data: found.data };
             found_all.push((name.to_owned(), value));
         }
         Ok(found_all)
@@ -92,8 +92,8 @@ impl Secrets {
         let (begun, mut expect) = (stopwatch(), expect);
         loop {
             let why = match self.publish(name, data, term, expect) {
-                Acknowledged::Stored { sequence } => return Ok(sequence),
-                Acknowledged::OtherLast { .. } => match self.last(name)? {
+                PublishAck::Stored { sequence } => return Ok(sequence),
+                PublishAck::OtherLast { .. } => match self.last(name)? {
                     Some(found) if found.data == data => return Ok(found.sequence),
                     Some(found) if term_of(&found) > term => {
                         return Err(BrokerError::Led { term: term_of(&found) });
@@ -107,7 +107,7 @@ impl Secrets {
                         continue;
                     }
                 },
-                Acknowledged::Full(why) | Acknowledged::Unknown(why) => why,
+                PublishAck::Full(why) | PublishAck::Unknown(why) => why,
             };
             if begun.elapsed() >= PATIENCE {
                 return Err(BrokerError::NoAnswer { what: name.to_owned(), why });
@@ -116,19 +116,19 @@ impl Secrets {
         }
     }
 
-    fn publish(&self, name: &str, data: &[u8], term: u64, expect: u64) -> Acknowledged {
+    fn publish(&self, name: &str, data: &[u8], term: u64, expect: u64) -> PublishAck {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.to_string());
         headers.insert(TERM, term.to_string());
         let subject = format!("{}.{name}", self.names.secret());
         let answered = self.connection.request(&subject, headers, data.to_vec(), TRY);
         answered.map_or_else(
-            |error| Acknowledged::Unknown(error.to_string()),
-            |bytes| answer::acknowledged(&bytes),
+            |error| PublishAck::Unknown(error.to_string()),
+            |bytes| broker_reply::acknowledged(&bytes),
         )
     }
 
-    fn last(&self, name: &str) -> Result<Option<Message>, BrokerError> {
+    fn last(&self, name: &str) -> Result<Option<StoredMessage>, BrokerError> {
         let question = json!({ "last_by_subj": format!("{}.{name}", self.names.secret()) });
         self.connection.message(&self.names.secret_stream(), &question)
     }
@@ -146,6 +146,6 @@ impl Secrets {
     }
 }
 
-fn term_of(message: &Message) -> u64 {
+fn term_of(message: &StoredMessage) -> u64 {
     message.header(TERM).and_then(|term| term.parse().ok()).unwrap_or(0)
 }

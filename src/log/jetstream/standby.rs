@@ -12,13 +12,13 @@ use serde_json::json;
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    BrokerError, Claim, Connection, Options,
-    answer::Acknowledged,
-    connection::Said,
-    copy::{Copy, damaged},
-    end::End,
-    lease::{HOLDS, Look, Place},
-    sight::Sight,
+    BrokerConnection, BrokerError, JetStreamOptions, LeaseClaim,
+    broker_reply::PublishAck,
+    cluster_view::ClusterView,
+    connection::ReplayedMessage,
+    copy::{LocalCopy, damaged},
+    lease::{HOLDS, LeaseStatus, LeaseStore},
+    read_end::ReadEnd,
 };
 use crate::{OpenError, StoredCommit};
 
@@ -35,58 +35,63 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a node that does not lead yet is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StandbyStatus {
     /// The broker does not answer.
     Away {
         /// What happened.
         why: String,
     },
     /// Another node leads.
-    By(Claim),
+    By(LeaseClaim),
     /// It has the lease and takes the lead.
     Taking,
 }
 
 /// Takes the commits of one frame, which are in the copy already.
-pub(super) type Follow<'f> = dyn FnMut(&End, Vec<StoredCommit>) -> Result<(), String> + 'f;
+pub(super) type FrameFold<'f> = dyn FnMut(&ReadEnd, Vec<StoredCommit>) -> Result<(), String> + 'f;
 /// Hears what a node waits for.
-pub type Told = Arc<dyn Fn(&Standing) + Send + Sync>;
+pub type StatusListener = Arc<dyn Fn(&StandbyStatus) + Send + Sync>;
 
 /// A node that follows.
 pub(super) struct Standby {
-    pub(super) options: Options,
-    pub(super) copy: Arc<Copy>,
-    pub(super) end: End,
-    pub(super) sight: Sight,
+    pub(super) options: JetStreamOptions,
+    pub(super) copy: Arc<LocalCopy>,
+    pub(super) end: ReadEnd,
+    pub(super) sight: ClusterView,
     /// Until then others go first: this node has just given the lead away.
     pub(super) rests_until: Option<Instant>,
     /// Whether others go first while there may be any: this node is not sure of what it has.
     pub(super) hesitates: bool,
-    told: Told,
-    seen: Option<Standing>,
+    told: StatusListener,
+    seen: Option<StandbyStatus>,
     told_at: Instant,
 }
 
 /// How long nobody has been heard of.
-pub(super) struct Quiet {
+pub(super) struct SilenceTimer {
     since: Instant,
     lease: Option<u64>,
     frames: u64,
 }
 
 impl Standby {
-    pub(super) fn new(options: Options, copy: Arc<Copy>, end: End, told: Told) -> Self {
-        let (sight, rests_until, seen) = (Sight::default(), None, None);
+    pub(super) fn new(
+        options: JetStreamOptions,
+        copy: Arc<LocalCopy>,
+        end: ReadEnd,
+        told: StatusListener,
+    ) -> Self {
+        let (sight, rests_until, seen) = (ClusterView::default(), None, None);
         Self { options, copy, end, sight, rests_until, hesitates: false, told, seen, told_at: stopwatch() }
     }
 
     /// Says what is new, and what lasts from time to time.
-    pub(super) fn tell(&mut self, standing: Standing) {
+    pub(super) fn tell(&mut self, standing: StandbyStatus) {
         let kind_is_same = match (&self.seen, &standing) {
-            (Some(Standing::Away { .. }), Standing::Away { .. }) => true,
+            (Some(StandbyStatus::Away { .. }), StandbyStatus::Away { .. }) => true,
             (seen, now) => seen.as_ref() == Some(now),
         };
-        let is_away = matches!(standing, Standing::Away { .. });
+        let is_away = matches!(standing, StandbyStatus::Away { .. });
         if !kind_is_same || (is_away && self.told_at.elapsed() >= TELL_EVERY) {
             (self.told)(&standing);
             (self.seen, self.told_at) = (Some(standing), stopwatch());
@@ -94,14 +99,15 @@ impl Standby {
     }
 
     /// Whether the copy is a part of the broker's log: it must have the copy's last frame in its place.
-    pub(super) fn compare(&self, connection: &Connection) -> Result<(), Fault> {
+    pub(super) fn compare(&self, connection: &BrokerConnection) -> Result<(), FollowError> {
         let sequence = self.end.sequence;
         if sequence == 0 {
             return Ok(());
         }
         let stream = self.options.names.log_stream();
-        let refused =
-            |why: String| Err(Fault::Lasting(damaged(self.copy.path(), Some(self.end.position()), why)));
+        let refused = |why: String| {
+            Err(FollowError::Lasting(damaged(self.copy.path(), Some(self.end.position()), why)))
+        };
         match connection.message(&stream, &json!({ "seq": sequence }))? {
             None => refused(format!(
                 "this copy has the frame {sequence}, and {stream} does not: the broker has lost a part of the log"
@@ -114,7 +120,11 @@ impl Standby {
     }
 
     /// Fetches and folds what the stream's leader has and this node lacks.
-    pub(super) fn fill(&mut self, connection: &Connection, fold: &mut Follow<'_>) -> Result<(), Fault> {
+    pub(super) fn fill(
+        &mut self,
+        connection: &BrokerConnection,
+        fold: &mut FrameFold<'_>,
+    ) -> Result<(), FollowError> {
         let stream = self.options.names.log_stream();
         let last = last_of(connection, &stream)?;
         if last < self.end.sequence {
@@ -123,14 +133,14 @@ impl Standby {
                 self.end.sequence
             );
             // A server that has lost its lead may say so for a moment; whoever asks again will see.
-            return Err(Fault::Behind(damaged(self.copy.path(), Some(self.end.position()), why)));
+            return Err(FollowError::Behind(damaged(self.copy.path(), Some(self.end.position()), why)));
         }
         while self.end.sequence < last {
             let next = self.end.sequence + 1;
             let places = next..=last.min(next + AT_ONCE - 1);
             for (place, message) in places.clone().zip(connection.messages(&stream, places)?) {
                 let Some(message) = message else {
-                    return Err(Fault::Passing(BrokerError::NoAnswer {
+                    return Err(FollowError::Passing(BrokerError::NoAnswer {
                         what: stream,
                         why: format!("it does not have the frame {place} yet"),
                     }));
@@ -141,9 +151,9 @@ impl Standby {
         Ok(())
     }
 
-    fn follow(&mut self, bytes: &[u8], fold: &mut Follow<'_>) -> Result<(), Fault> {
+    fn follow(&mut self, bytes: &[u8], fold: &mut FrameFold<'_>) -> Result<(), FollowError> {
         let (key, position) = (self.end.next_key(), self.end.position().next());
-        let lasting = |why: String| Fault::Lasting(damaged(self.copy.path(), Some(position), why));
+        let lasting = |why: String| FollowError::Lasting(damaged(self.copy.path(), Some(position), why));
         let frame = self.end.sequence + 1;
         let unreadable = |why: String| {
             lasting(format!("the frame {frame} of {} cannot be read: {why}", self.options.names.log_stream()))
@@ -162,29 +172,29 @@ impl Standby {
     /// Looks once at the log and at the lease; gives back the sequence of a lease that is this node's now.
     pub(super) fn once(
         &mut self,
-        place: &Place,
-        quiet: &mut Quiet,
-        fold: &mut Follow<'_>,
-    ) -> Result<Option<u64>, Fault> {
+        place: &LeaseStore,
+        quiet: &mut SilenceTimer,
+        fold: &mut FrameFold<'_>,
+    ) -> Result<Option<u64>, FollowError> {
         self.fill(&place.connection, fold)?;
         let look = place.look()?;
         quiet.note(&look, self.end.sequence);
         let rests = self.rests_until.is_some_and(|until| stopwatch() < until);
         match look {
             // An earlier process of this node cannot be alive: this one has locked its directory.
-            Look::Held { claim, sequence, .. } if claim.node == self.options.claim.node => {
+            LeaseStatus::Held { claim, sequence, .. } if claim.node == self.options.claim.node => {
                 Ok((!rests).then(|| self.claim(place, sequence)).flatten())
             }
-            Look::Held { claim, pulse, .. } => {
+            LeaseStatus::Held { claim, pulse, .. } => {
                 self.rests_until = None;
                 if self.sight.note(&claim, pulse) {
                     self.fill(&place.connection, fold)?;
                 }
                 self.sight.reached(&self.end);
-                self.tell(Standing::By(claim));
+                self.tell(StandbyStatus::By(claim));
                 Ok(None)
             }
-            Look::Free { expect, released } => {
+            LeaseStatus::Free { expect, released } => {
                 self.sight.leader = None;
                 let may_try = if self.hesitates {
                     quiet.is_longer_than(2 * HOLDS)
@@ -196,11 +206,11 @@ impl Standby {
         }
     }
 
-    fn claim(&mut self, place: &Place, expect: u64) -> Option<u64> {
+    fn claim(&mut self, place: &LeaseStore, expect: u64) -> Option<u64> {
         match place.publish(&self.options.claim.body(), expect, HOLDS) {
-            Acknowledged::Stored { sequence } => Some(sequence),
+            PublishAck::Stored { sequence } => Some(sequence),
             // If it was ours after all, the next look says so.
-            Acknowledged::OtherLast { .. } | Acknowledged::Full(_) | Acknowledged::Unknown(_) => None,
+            PublishAck::OtherLast { .. } | PublishAck::Full(_) | PublishAck::Unknown(_) => None,
         }
     }
 
@@ -213,7 +223,11 @@ impl Standby {
 
     /// Folds what the broker says again, until it is time to look: after a while, and when something has become of the
     /// lease. What is missed is fetched then.
-    pub(super) fn listen(&mut self, tail: &Receiver<Said>, fold: &mut Follow<'_>) -> Result<(), Fault> {
+    pub(super) fn listen(
+        &mut self,
+        tail: &Receiver<ReplayedMessage>,
+        fold: &mut FrameFold<'_>,
+    ) -> Result<(), FollowError> {
         let begun = stopwatch();
         while let Some(left) = LOOK_EVERY.checked_sub(begun.elapsed()) {
             match tail.recv_timeout(left) {
@@ -228,7 +242,7 @@ impl Standby {
     }
 }
 
-impl Quiet {
+impl SilenceTimer {
     pub(super) fn new(frames: u64) -> Self {
         Self { since: stopwatch(), lease: None, frames }
     }
@@ -238,10 +252,10 @@ impl Quiet {
         self.since = stopwatch();
     }
 
-    fn note(&mut self, look: &Look, frames: u64) {
+    fn note(&mut self, look: &LeaseStatus, frames: u64) {
         let lease = match look {
-            Look::Held { sequence, .. } => Some(*sequence),
-            Look::Free { .. } => self.lease,
+            LeaseStatus::Held { sequence, .. } => Some(*sequence),
+            LeaseStatus::Free { .. } => self.lease,
         };
         if lease != self.lease || frames != self.frames {
             (self.since, self.lease, self.frames) = (stopwatch(), lease, frames);
@@ -255,7 +269,7 @@ impl Quiet {
 
 /// Why a node cannot follow.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum FollowError {
     /// The broker does not answer now.
     #[error(transparent)]
     Passing(BrokerError),
@@ -267,20 +281,20 @@ pub(super) enum Fault {
     Lasting(OpenError),
 }
 
-impl From<BrokerError> for Fault {
+impl From<BrokerError> for FollowError {
     fn from(error: BrokerError) -> Self {
         if error.passes() { Self::Passing(error) } else { Self::Lasting(error.into()) }
     }
 }
 
 /// The stream's last sequence, as its leader says.
-pub(super) fn last_of(connection: &Connection, stream: &str) -> Result<u64, BrokerError> {
+pub(super) fn last_of(connection: &BrokerConnection, stream: &str) -> Result<u64, BrokerError> {
     let subject = format!("$JS.API.STREAM.INFO.{stream}");
     let info = connection.ask(&subject, &json!({}))?;
     let last = info["state"]["last_seq"].as_u64();
     last.ok_or_else(|| BrokerError::Strange { what: subject, why: "it has no last sequence".to_owned() })
 }
 
-fn has_check(bytes: &[u8], check: crate::sled::frame::Check) -> bool {
+fn has_check(bytes: &[u8], check: crate::sled::frame::FrameCheck) -> bool {
     crate::sled::frame::check_of(bytes).is_ok_and(|found| found == check)
 }

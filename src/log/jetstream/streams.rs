@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{BrokerError, Connection, Names};
+use super::{BrokerConnection, BrokerError, StreamNames};
 
 /// The least that the log's stream must take in one message: a frame and its headers.
 const LEAST_MESSAGE: i64 = 128 * 1024;
@@ -14,7 +14,7 @@ const MESSAGE: i64 = 512 * 1024;
 
 /// How the streams are to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Making {
+pub struct StreamSettings {
     /// How many servers keep each message: 3, or 1 where there is one server only.
     pub replicas: u8,
     /// The most bytes that the log may have.
@@ -23,7 +23,7 @@ pub struct Making {
 
 /// What became of a stream that was to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum StreamCreation {
     /// It is new.
     Now,
     /// It was there, and is as it must be.
@@ -50,10 +50,10 @@ pub struct StreamStatus {
 }
 
 /// A setting, by the broker's name, and what it must be.
-type Rule = (&'static str, Value);
+type RequiredSetting = (&'static str, Value);
 
 /// What is common to all of them: nothing expires, nothing is refused or rewritten behind our back.
-fn common() -> Vec<Rule> {
+fn common() -> Vec<RequiredSetting> {
     vec![
         ("retention", json!("limits")),
         ("storage", json!("file")),
@@ -72,7 +72,7 @@ fn common() -> Vec<Rule> {
 }
 
 /// The stream of the frames, which forgets nothing.
-fn log_rules(names: &Names) -> Vec<Rule> {
+fn log_rules(names: &StreamNames) -> Vec<RequiredSetting> {
     let mut rules = common();
     rules.extend([
         ("subjects", json!([names.log()])),
@@ -88,7 +88,7 @@ fn log_rules(names: &Names) -> Vec<Rule> {
 }
 
 /// The stream of the lease, which keeps the last claim and forgets it in time.
-fn lease_rules(names: &Names) -> Vec<Rule> {
+fn lease_rules(names: &StreamNames) -> Vec<RequiredSetting> {
     let mut rules = common();
     rules.extend([
         ("subjects", json!([names.lease()])),
@@ -102,7 +102,7 @@ fn lease_rules(names: &Names) -> Vec<Rule> {
 }
 
 /// The stream of sealed secrets. What is replaced there is erased one by one, so nothing goes by itself.
-fn secret_rules(names: &Names) -> Vec<Rule> {
+fn secret_rules(names: &StreamNames) -> Vec<RequiredSetting> {
     let mut rules = common();
     rules.extend([
         ("subjects", json!([format!("{}.>", names.secret())])),
@@ -118,7 +118,7 @@ fn secret_rules(names: &Names) -> Vec<Rule> {
 }
 
 /// The stream of signed heads. The newest ones matter; the oldest make room for them.
-fn head_rules(names: &Names) -> Vec<Rule> {
+fn head_rules(names: &StreamNames) -> Vec<RequiredSetting> {
     let mut rules = common();
     rules.retain(|(setting, _)| *setting != "max_msgs");
     rules.extend([
@@ -136,7 +136,7 @@ fn head_rules(names: &Names) -> Vec<Rule> {
 }
 
 /// The stream in which nodes say that they are there: the last word of each, for a while.
-fn node_rules(names: &Names) -> Vec<Rule> {
+fn node_rules(names: &StreamNames) -> Vec<RequiredSetting> {
     let mut rules = common();
     rules.extend([
         ("subjects", json!([names.node("*")])),
@@ -149,7 +149,7 @@ fn node_rules(names: &Names) -> Vec<Rule> {
 }
 
 /// Each stream, with what it must be.
-fn all(names: &Names) -> [(String, Vec<Rule>); 5] {
+fn all(names: &StreamNames) -> [(String, Vec<RequiredSetting>); 5] {
     [
         (names.log_stream(), log_rules(names)),
         (names.lease_stream(), lease_rules(names)),
@@ -164,16 +164,16 @@ fn all(names: &Names) -> [(String, Vec<Rule>); 5] {
 /// # Errors
 /// The broker does not make one, or one is there that is not as it must be.
 pub fn init(
-    connection: &Connection,
-    names: &Names,
-    making: Making,
-) -> Result<Vec<(String, Made)>, BrokerError> {
+    connection: &BrokerConnection,
+    names: &StreamNames,
+    making: StreamSettings,
+) -> Result<Vec<(String, StreamCreation)>, BrokerError> {
     let made = all(names).into_iter().map(|(stream, rules)| match config_of(connection, &stream) {
-        Ok(config) => check_rules(&stream, &rules, &config).map(|()| (stream, Made::Before)),
+        Ok(config) => check_rules(&stream, &rules, &config).map(|()| (stream, StreamCreation::Before)),
         Err(BrokerError::NoStream { .. }) => {
             make(connection, names, &stream, &rules, making)?;
             check_rules(&stream, &rules, &config_of(connection, &stream)?)?;
-            Ok((stream, Made::Now))
+            Ok((stream, StreamCreation::Now))
         }
         Err(error) => Err(error),
     });
@@ -181,11 +181,11 @@ pub fn init(
 }
 
 fn make(
-    connection: &Connection,
-    names: &Names,
+    connection: &BrokerConnection,
+    names: &StreamNames,
     stream: &str,
-    rules: &[Rule],
-    making: Making,
+    rules: &[RequiredSetting],
+    making: StreamSettings,
 ) -> Result<(), BrokerError> {
     let mut config = Map::new();
     config.insert("name".to_owned(), json!(stream));
@@ -206,7 +206,7 @@ fn make(
 ///
 /// # Errors
 /// [`BrokerError::Unsafe`] names the first setting that is not.
-pub(super) fn check(connection: &Connection, names: &Names) -> Result<(), BrokerError> {
+pub(super) fn check(connection: &BrokerConnection, names: &StreamNames) -> Result<(), BrokerError> {
     for (stream, rules) in all(names) {
         let config = config_of(connection, &stream)?;
         check_rules(&stream, &rules, &config)?;
@@ -217,12 +217,12 @@ pub(super) fn check(connection: &Connection, names: &Names) -> Result<(), Broker
     Ok(())
 }
 
-fn config_of(connection: &Connection, stream: &str) -> Result<Value, BrokerError> {
+fn config_of(connection: &BrokerConnection, stream: &str) -> Result<Value, BrokerError> {
     let mut info = connection.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({}))?;
     Ok(info["config"].take())
 }
 
-fn check_rules(stream: &str, rules: &[Rule], config: &Value) -> Result<(), BrokerError> {
+fn check_rules(stream: &str, rules: &[RequiredSetting], config: &Value) -> Result<(), BrokerError> {
     let found = |setting: &str| config.get(setting).cloned().unwrap_or(Value::Null);
     let no = |setting, is: &Value, must: String| BrokerError::Unsafe {
         stream: stream.to_owned(),
@@ -256,7 +256,7 @@ fn is_same(is: &Value, must: &Value) -> bool {
 ///
 /// # Errors
 /// See [`BrokerError`].
-pub fn status(connection: &Connection, names: &Names) -> Result<Vec<StreamStatus>, BrokerError> {
+pub fn status(connection: &BrokerConnection, names: &StreamNames) -> Result<Vec<StreamStatus>, BrokerError> {
     let told = all(names).map(|(stream, rules)| {
         let info = connection.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({}))?;
         check_rules(&stream, &rules, &info["config"])?;
@@ -282,7 +282,7 @@ pub fn status(connection: &Connection, names: &Names) -> Result<Vec<StreamStatus
 mod tests {
     use super::*;
 
-    fn config(rules: &[Rule]) -> Value {
+    fn config(rules: &[RequiredSetting]) -> Value {
         let mut config: Map<String, Value> =
             rules.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         config.insert("max_msg_size".to_owned(), json!(-1));
@@ -292,7 +292,7 @@ mod tests {
     /// Each of these lets the broker forget, or store twice, what it has acknowledged.
     #[test]
     fn each_unsafe_setting_is_refused_by_its_name() {
-        let names = Names::default();
+        let names = StreamNames::default();
         let rules = log_rules(&names);
         check_rules("S", &rules, &config(&rules)).unwrap();
         for (setting, other) in [

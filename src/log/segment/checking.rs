@@ -3,8 +3,8 @@
 use std::{fs, io, path::Path};
 
 use super::{
-    Segment, Trouble,
-    index::{self, Index},
+    Segment, SegmentError,
+    index::{self, SegmentIndex},
 };
 use crate::{LogError, StoredCommit};
 use tenure_core::Position;
@@ -53,20 +53,20 @@ fn checked(dir: &Path, name: String) -> CheckedSegment {
 
 fn index_fault(segment: &Segment) -> Option<String> {
     let path = index::path_of(&segment.path);
-    let read = match Index::open(path.clone(), &segment.header) {
+    let read = match SegmentIndex::open(path.clone(), &segment.header) {
         Ok(index) => index.read_whole(&mut |_| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => return Some(error.to_string()),
     };
     match read {
         Ok(_) => None,
-        Err(Trouble::Wanting(why)) => Some(why),
-        Err(Trouble::Damaged { why, .. }) => Some(why.replace(&format!("{}: ", path.display()), "")),
+        Err(SegmentError::Wanting(why)) => Some(why),
+        Err(SegmentError::Damaged { why, .. }) => Some(why.replace(&format!("{}: ", path.display()), "")),
     }
 }
 
 /// What is wrong with a segment, without the path of its file.
-pub(crate) fn in_words(trouble: Trouble, segment: &Segment) -> String {
+pub(crate) fn in_words(trouble: SegmentError, segment: &Segment) -> String {
     let path = format!("{}: ", segment.path.display());
     LogError::from(trouble).to_string().replace(&path, "")
 }
@@ -76,7 +76,7 @@ impl Segment {
     ///
     /// # Errors
     /// The positions that are not as they were written.
-    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, SegmentError> {
         self.read_each(&mut |_| (), go_on)
     }
 
@@ -88,7 +88,7 @@ impl Segment {
         &self,
         take: &mut dyn FnMut(&StoredCommit),
         go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, SegmentError> {
         let blocks = self.blocks()?;
         let mut tail = self.header.base.clone();
         for number in 0..blocks.len() {

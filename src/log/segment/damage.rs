@@ -8,20 +8,20 @@ use rustix::{
     io::Errno,
 };
 
-use super::Trouble;
+use super::SegmentError;
 use tenure_core::Position;
 
 /// What was wrong with a file when it was last read.
 #[derive(Debug, Default)]
-pub(super) struct Damage {
+pub(super) struct DamageFlag {
     said: Mutex<Option<String>>,
     is_of_index: bool,
 }
 
 /// The first and the last position that a part of a file says something of.
-pub(super) type Positions = (Position, Position);
+pub(super) type PositionSpan = (Position, Position);
 
-impl Damage {
+impl DamageFlag {
     /// Of an index, which is made again when it is damaged.
     pub(super) fn of_index() -> Self {
         Self { is_of_index: true, ..Self::default() }
@@ -40,11 +40,11 @@ impl Damage {
     /// What was read, if it is good; else once more, because a cable may have been at fault and not the disk.
     pub(super) fn twice(
         &self,
-        (path, positions): (&Path, Positions),
+        (path, positions): (&Path, PositionSpan),
         read: impl Fn(usize) -> io::Result<Vec<u8>>,
         is_good: impl Fn(&[u8]) -> bool,
         what: &str,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, SegmentError> {
         let mut why = None;
         for time in 0..2 {
             match read(time) {
@@ -61,15 +61,19 @@ impl Damage {
     }
 
     /// What the system said, when it does not give what is asked for.
-    pub(super) fn trouble(&self, (path, positions): (&Path, Positions), error: &io::Error) -> Trouble {
+    pub(super) fn trouble(
+        &self,
+        (path, positions): (&Path, PositionSpan),
+        error: &io::Error,
+    ) -> SegmentError {
         if is_wanting(error) {
-            return Trouble::Wanting(format!("{}: {error}", path.display()));
+            return SegmentError::Wanting(format!("{}: {error}", path.display()));
         }
         self.note((path, positions), &error.to_string())
     }
 
     /// Remembers, and writes to the log once, what is wrong.
-    pub(super) fn note(&self, (path, (first, last)): (&Path, Positions), why: &str) -> Trouble {
+    pub(super) fn note(&self, (path, (first, last)): (&Path, PositionSpan), why: &str) -> SegmentError {
         let alarm = format!("{}: positions {first} to {last}: {why}", below_data(path));
         let why = format!("{}: {why}", path.display());
         let before = self.said.lock().replace(alarm.clone());
@@ -77,7 +81,7 @@ impl Damage {
             tracing::error!(%first, %last, %why, "a file of the history does not read as it was written");
         }
         let index = self.is_of_index.then(|| below_data(path));
-        Trouble::Damaged { first, last, why, index }
+        SegmentError::Damaged { first, last, why, index }
     }
 }
 

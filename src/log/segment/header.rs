@@ -1,6 +1,6 @@
 //! The first 4 KiB of a segment.
 
-use crate::{record::RecordHash, tail::Tail, tree::Tree};
+use crate::{record::RecordHash, tail::LogTail, tree::TreeEdge};
 use tenure_core::{Position, Timestamp};
 
 /// The bytes of the header, with its check at the end.
@@ -11,13 +11,13 @@ const CONTEXT: &str = "tenure v1 segment header";
 
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct SegmentHeader {
     /// The record hash at position 1: which log this is.
     pub(crate) log_id: RecordHash,
     /// The log up to its first event.
-    pub(crate) base: Tail,
+    pub(crate) base: LogTail,
     /// The log up to its last event.
-    pub(crate) end: Tail,
+    pub(crate) end: LogTail,
     /// How many commits it has.
     pub(crate) commits: u64,
     /// Where the index begins.
@@ -27,7 +27,7 @@ pub(crate) struct Header {
     pub(super) index_digest: [u8; 32],
 }
 
-impl Header {
+impl SegmentHeader {
     /// The position of its first event.
     pub(crate) fn first(&self) -> Position {
         self.base.position().next()
@@ -97,9 +97,9 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
     take(rest).map(u64::from_be_bytes)
 }
 
-fn tail(rest: &mut &[u8]) -> Option<Tail> {
+fn tail(rest: &mut &[u8]) -> Option<LogTail> {
     let size = number(rest)?;
     let recorded_at = Timestamp::from_millis(i64::from_be_bytes(take(rest)?));
     let peaks = (0..size.count_ones()).map(|_| take(rest)).collect::<Option<_>>()?;
-    Some(Tail::of(recorded_at, Tree::from_peaks(size, peaks)?))
+    Some(LogTail::of(recorded_at, TreeEdge::from_peaks(size, peaks)?))
 }

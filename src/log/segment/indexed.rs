@@ -8,14 +8,17 @@ use std::{
 use super::{
     Segment,
     damage::below_data,
-    index::{self, BLOCK_LEVEL, Index, Reader, Section, Span, key_of_session, key_of_stream},
+    index::{
+        self, BLOCK_LEVEL, IndexReader, IndexSection, PositionRange, SegmentIndex, key_of_session,
+        key_of_stream,
+    },
 };
-use crate::{LogError, RecordHash, StoredCommit, Tree};
-use tenure_core::{Position, SessionId, Stream};
+use crate::{LogError, RecordHash, StoredCommit, TreeEdge};
+use tenure_core::{Position, SessionId, StreamId};
 
 /// What the index of a segment finds by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Indexed {
+pub enum IndexedKind {
     /// What ended sessions, or suspended a subject.
     Revocations,
     /// What ended sessions of any subjects at once.
@@ -26,13 +29,13 @@ pub enum Indexed {
     Erasures,
 }
 
-impl Indexed {
-    const fn section(self) -> Section {
+impl IndexedKind {
+    const fn section(self) -> IndexSection {
         match self {
-            Self::Revocations => Section::Revocations,
-            Self::Bulks => Section::Bulks,
-            Self::Creations => Section::Creations,
-            Self::Erasures => Section::Erasures,
+            Self::Revocations => IndexSection::Revocations,
+            Self::Bulks => IndexSection::Bulks,
+            Self::Creations => IndexSection::Creations,
+            Self::Erasures => IndexSection::Erasures,
         }
     }
 }
@@ -79,25 +82,30 @@ impl IndexedHistory {
     }
 
     /// The tree over all records in it.
-    pub fn tree(&self) -> &Tree {
-        static EMPTY: LazyLock<Tree> = LazyLock::new(Tree::new);
+    pub fn tree(&self) -> &TreeEdge {
+        static EMPTY: LazyLock<TreeEdge> = LazyLock::new(TreeEdge::new);
         self.all().last().map_or(&EMPTY, |last| last.header.end.tree())
     }
 
     /// Where commits of a subject's stream begin, up to `most`.
-    pub fn commits(&self, stream: &Stream, span: Span, most: usize) -> Result<Vec<Position>, LogError> {
+    pub fn commits(
+        &self,
+        stream: &StreamId,
+        span: PositionRange,
+        most: usize,
+    ) -> Result<Vec<Position>, LogError> {
         let key = key_of_stream(stream);
-        self.gather(span, most, |reader, most| reader.with_key(Section::Streams, key, span, most))
+        self.gather(span, most, |reader, most| reader.with_key(IndexSection::Streams, key, span, most))
     }
 
     /// Where commits of the authority itself begin that name one of these sessions, in order.
-    pub fn naming(&self, sessions: &[SessionId], span: Span) -> Result<Vec<Position>, LogError> {
+    pub fn naming(&self, sessions: &[SessionId], span: PositionRange) -> Result<Vec<Position>, LogError> {
         let mut keys: Vec<_> = sessions.iter().map(|id| key_of_session(*id)).collect();
         keys.sort_unstable();
         self.gather(span, usize::MAX, |reader, most| {
             let mut found = Vec::new();
             for key in &keys {
-                found.extend(reader.with_key(Section::Named, *key, span, most)?);
+                found.extend(reader.with_key(IndexSection::Named, *key, span, most)?);
             }
             found.sort_unstable();
             found.dedup();
@@ -109,16 +117,21 @@ impl IndexedHistory {
     pub fn beginning(&self, session: SessionId) -> Result<Vec<Position>, LogError> {
         let span = (Position::ZERO, self.end());
         let key = key_of_session(session);
-        self.gather(span, usize::MAX, |reader, most| reader.with_key(Section::Created, key, span, most))
+        self.gather(span, usize::MAX, |reader, most| reader.with_key(IndexSection::Created, key, span, most))
     }
 
     /// Where events of a kind stand, up to `most`.
-    pub fn listed(&self, kind: Indexed, span: Span, most: usize) -> Result<Vec<Position>, LogError> {
+    pub fn listed(
+        &self,
+        kind: IndexedKind,
+        span: PositionRange,
+        most: usize,
+    ) -> Result<Vec<Position>, LogError> {
         self.gather(span, most, |reader, most| reader.listed(kind.section(), span, most))
     }
 
     /// Where the last events of a kind stand, up to `most`, ascending.
-    pub fn latest(&self, kind: Indexed, most: usize) -> Result<Vec<Position>, LogError> {
+    pub fn latest(&self, kind: IndexedKind, most: usize) -> Result<Vec<Position>, LogError> {
         let mut found: Vec<Position> = Vec::new();
         for segment in self.all().iter().rev() {
             if found.len() >= most {
@@ -183,9 +196,9 @@ impl IndexedHistory {
     /// Asks each segment that the span touches.
     fn gather(
         &self,
-        (after, until): Span,
+        (after, until): PositionRange,
         most: usize,
-        ask: impl Fn(&mut Reader<'_>, usize) -> Result<Vec<Position>, super::Trouble>,
+        ask: impl Fn(&mut IndexReader<'_>, usize) -> Result<Vec<Position>, super::SegmentError>,
     ) -> Result<Vec<Position>, LogError> {
         if until > self.end() && until > after {
             return Err(self.missing(until));
@@ -210,14 +223,14 @@ impl IndexedHistory {
 
 impl Segment {
     /// Its index, once there is one.
-    pub(crate) fn index(&self) -> Option<&Arc<Index>> {
+    pub(crate) fn index(&self) -> Option<&Arc<SegmentIndex>> {
         self.index.get()
     }
 
     /// Finds the index beside it, if there is one that can be believed.
     pub(crate) fn attach_index(&self) {
         let path = index::path_of(&self.path);
-        match Index::open(path.clone(), &self.header) {
+        match SegmentIndex::open(path.clone(), &self.header) {
             Ok(index) => drop(self.index.set(Arc::new(index))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -227,7 +240,7 @@ impl Segment {
     }
 
     /// Its index was made.
-    pub(crate) fn has_index(&self, made: Index) {
+    pub(crate) fn has_index(&self, made: SegmentIndex) {
         match self.index() {
             Some(index) => index.is_sound(),
             None => drop(self.index.set(Arc::new(made))),
@@ -235,7 +248,7 @@ impl Segment {
     }
 
     /// Opens its index for questions.
-    fn asked(&self) -> Result<Reader<'_>, LogError> {
+    fn asked(&self) -> Result<IndexReader<'_>, LogError> {
         let index = self.index().expect("only segments with an index are counted");
         Ok(index.reader()?)
     }

@@ -24,13 +24,13 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
     checking::in_words,
-    header::Header,
-    reader::{Blocks, Seen, Segment, Trouble},
-    writer::Writer,
+    header::SegmentHeader,
+    reader::{FileStamp, Segment, SegmentBlocks, SegmentError},
+    writer::SegmentWriter,
 };
 pub use self::{
     checking::{CheckedSegment, check_segments},
-    indexed::{Indexed, IndexedHistory},
+    indexed::{IndexedHistory, IndexedKind},
     sealed::{SealedFile, SegmentStream},
 };
 use crate::record::first_half;
@@ -43,7 +43,7 @@ const MOST_BLOCK_BYTES: u32 = 2 * 64 * 1024;
 
 /// What the index says of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct BlockEntry {
     /// The position of its first event.
     pub(crate) first: Position,
     /// When its first commit was recorded.
@@ -53,7 +53,7 @@ pub(crate) struct Block {
     check: [u8; 16],
 }
 
-impl Block {
+impl BlockEntry {
     const BYTES: usize = 8 + 8 + 8 + 4 + 16;
 
     fn put(&self, out: &mut Vec<u8>) {

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    Block, MOST_BLOCK_BYTES, check_of_block,
-    damage::{Damage, Positions, forget, read_at, second_time},
-    header::{HEADER_BYTES, Header},
-    index::Index,
+    BlockEntry, MOST_BLOCK_BYTES, check_of_block,
+    damage::{DamageFlag, PositionSpan, forget, read_at, second_time},
+    header::{HEADER_BYTES, SegmentHeader},
+    index::SegmentIndex,
 };
 use crate::{LogError, codec};
 use tenure_core::{Position, Timestamp};
@@ -21,20 +21,20 @@ use tenure_core::{Position, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
-    pub(crate) header: Header,
+    pub(crate) header: SegmentHeader,
     /// What was wrong with it when it was last read.
-    damage: Damage,
+    damage: DamageFlag,
     /// Its index, once there is one.
-    pub(super) index: OnceLock<Arc<Index>>,
+    pub(super) index: OnceLock<Arc<SegmentIndex>>,
 }
 
 /// What tells a file from another one in its place, and from itself once it was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen([i64; 5]);
+pub(crate) struct FileStamp([i64; 5]);
 
 /// Why a segment, or a part of it, cannot be read.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum SegmentError {
     /// Descriptors or memory were wanting, which others may give back.
     Wanting(String),
     /// These positions are not as they were written.
@@ -50,11 +50,11 @@ pub(crate) enum Trouble {
     },
 }
 
-impl From<Trouble> for LogError {
-    fn from(trouble: Trouble) -> Self {
+impl From<SegmentError> for LogError {
+    fn from(trouble: SegmentError) -> Self {
         match trouble {
-            Trouble::Wanting(why) => Self::Exhausted { why },
-            Trouble::Damaged { first, last, why, index } => Self::Damaged { first, last, why, index },
+            SegmentError::Wanting(why) => Self::Exhausted { why },
+            SegmentError::Damaged { first, last, why, index } => Self::Damaged { first, last, why, index },
         }
     }
 }
@@ -73,16 +73,16 @@ impl Segment {
         };
         file.read_exact_at(&mut bytes, 0).map_err(cut)?;
         let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
-        let header =
-            Header::read(&bytes).ok_or_else(|| damaged("the header's check does not match its bytes"))?;
-        if file.metadata()?.len() != header.index_at + header.blocks * Block::BYTES as u64 {
+        let header = SegmentHeader::read(&bytes)
+            .ok_or_else(|| damaged("the header's check does not match its bytes"))?;
+        if file.metadata()?.len() != header.index_at + header.blocks * BlockEntry::BYTES as u64 {
             return Err(damaged("has another length than it was written with"));
         }
-        Ok(Self { path, header, damage: Damage::default(), index: OnceLock::new() })
+        Ok(Self { path, header, damage: DamageFlag::default(), index: OnceLock::new() })
     }
 
     /// Looks at the file as it is now, which must have the same header.
-    pub(crate) fn again(&self) -> Result<(), Trouble> {
+    pub(crate) fn again(&self) -> Result<(), SegmentError> {
         let all = (self.header.first(), self.header.last());
         let again = second_time(|_| Self::open(self.path.clone()));
         let again = again.map_err(|error| self.trouble(all, &error))?;
@@ -90,7 +90,7 @@ impl Segment {
     }
 
     /// It is not the segment that it was when it was opened.
-    pub(crate) fn untrue(&self) -> Trouble {
+    pub(crate) fn untrue(&self) -> SegmentError {
         self.damaged((self.header.first(), self.header.last()), "is not the segment that it was")
     }
 
@@ -107,10 +107,10 @@ impl Segment {
     }
 
     /// What its file looks like from outside; none where there is none. Another one is not the same.
-    pub(crate) fn seen(&self) -> Option<Seen> {
+    pub(crate) fn seen(&self) -> Option<FileStamp> {
         use std::os::unix::fs::MetadataExt;
         let found = fs::metadata(&self.path).ok()?;
-        Some(Seen([
+        Some(FileStamp([
             found.ino().cast_signed(),
             found.mtime(),
             found.mtime_nsec(),
@@ -122,52 +122,53 @@ impl Segment {
     /// How many bytes it has on disk, with its index.
     pub(crate) fn bytes(&self) -> u64 {
         let index = self.index().map_or(0, |index| index.bytes());
-        self.header.index_at + self.header.blocks * Block::BYTES as u64 + index
+        self.header.index_at + self.header.blocks * BlockEntry::BYTES as u64 + index
     }
 
     /// Opens it to read blocks.
-    pub(crate) fn blocks(&self) -> Result<Blocks<'_>, Trouble> {
+    pub(crate) fn blocks(&self) -> Result<SegmentBlocks<'_>, SegmentError> {
         let all = (self.header.first(), self.header.last());
         let file = second_time(|_| File::open(&self.path)).map_err(|error| self.trouble(all, &error))?;
-        let length = usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(Block::BYTES);
+        let length =
+            usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(BlockEntry::BYTES);
         let digest = &self.header.index_digest;
         let is_good = |index: &[u8]| blake3::hash(index).as_bytes() == digest;
         let index =
             self.twice(all, |time| read_at(&file, self.header.index_at, length, time), is_good, "the index")?;
-        let blocks = index.chunks_exact(Block::BYTES).filter_map(Block::read).collect();
-        Ok(Blocks { segment: self, file, all: blocks })
+        let blocks = index.chunks_exact(BlockEntry::BYTES).filter_map(BlockEntry::read).collect();
+        Ok(SegmentBlocks { segment: self, file, all: blocks })
     }
 
     fn twice(
         &self,
-        positions: Positions,
+        positions: PositionSpan,
         read: impl Fn(usize) -> io::Result<Vec<u8>>,
         is_good: impl Fn(&[u8]) -> bool,
         what: &str,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, SegmentError> {
         self.damage.twice((&self.path, positions), read, is_good, what)
     }
 
-    fn trouble(&self, positions: Positions, error: &io::Error) -> Trouble {
+    fn trouble(&self, positions: PositionSpan, error: &io::Error) -> SegmentError {
         self.damage.trouble((&self.path, positions), error)
     }
 
-    fn damaged(&self, positions: Positions, why: &str) -> Trouble {
+    fn damaged(&self, positions: PositionSpan, why: &str) -> SegmentError {
         self.damage.note((&self.path, positions), why)
     }
 }
 
 /// The blocks of a segment.
-pub(crate) struct Blocks<'s> {
+pub(crate) struct SegmentBlocks<'s> {
     segment: &'s Segment,
     file: File,
-    all: Vec<Block>,
+    all: Vec<BlockEntry>,
 }
 
 /// A commit: its first position, the position after it, its bytes.
-pub(crate) type Commit<'b> = (Position, Position, &'b [u8]);
+pub(crate) type RawCommit<'b> = (Position, Position, &'b [u8]);
 
-impl Blocks<'_> {
+impl SegmentBlocks<'_> {
     /// How many there are.
     pub(crate) const fn len(&self) -> usize {
         self.all.len()
@@ -184,7 +185,7 @@ impl Blocks<'_> {
     }
 
     /// The bytes of a block, checked.
-    pub(crate) fn read(&self, number: usize) -> Result<Vec<u8>, Trouble> {
+    pub(crate) fn read(&self, number: usize) -> Result<Vec<u8>, SegmentError> {
         let block = &self.all[number];
         let is_good = |bytes: &[u8]| check_of_block(bytes) == block.check;
         let length = block.length.min(MOST_BLOCK_BYTES) as usize;
@@ -193,7 +194,11 @@ impl Blocks<'_> {
     }
 
     /// The commits in the bytes of a block.
-    pub(crate) fn commits<'b>(&self, number: usize, bytes: &'b [u8]) -> Result<Vec<Commit<'b>>, Trouble> {
+    pub(crate) fn commits<'b>(
+        &self,
+        number: usize,
+        bytes: &'b [u8],
+    ) -> Result<Vec<RawCommit<'b>>, SegmentError> {
         let positions = self.positions(number);
         let damaged = |why: &str| self.segment.damaged(positions, why);
         let mut next = positions.0;

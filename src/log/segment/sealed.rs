@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Segment,
-    header::{HEADER_BYTES, Header},
+    header::{HEADER_BYTES, SegmentHeader},
 };
 use crate::{LogError, codec};
 use tenure_core::Position;
@@ -71,8 +71,8 @@ impl<R: Read> SegmentStream<R> {
     pub fn open(mut input: R) -> io::Result<Self> {
         let mut bytes = vec![0; HEADER_BYTES];
         input.read_exact(&mut bytes)?;
-        let header =
-            Header::read(&bytes).ok_or_else(|| invalid("the header's check does not match its bytes"))?;
+        let header = SegmentHeader::read(&bytes)
+            .ok_or_else(|| invalid("the header's check does not match its bytes"))?;
         Ok(Self { input, next: header.first(), last: header.last() })
     }
 

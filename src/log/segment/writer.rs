@@ -7,27 +7,27 @@ use std::{
 };
 
 use super::{
-    BLOCK_BYTES, Block, check_of_block,
-    header::{HEADER_BYTES, Header},
+    BLOCK_BYTES, BlockEntry, check_of_block,
+    header::{HEADER_BYTES, SegmentHeader},
 };
-use crate::{record::RecordHash, tail::Tail};
+use crate::{record::RecordHash, tail::LogTail};
 use tenure_core::{Position, Timestamp};
 
 /// Takes commits, one after the other.
-pub(crate) struct Writer {
+pub(crate) struct SegmentWriter {
     file: BufWriter<File>,
-    base: Tail,
+    base: LogTail,
     offset: u64,
-    blocks: Vec<Block>,
+    blocks: Vec<BlockEntry>,
     block: Vec<u8>,
     /// Of the block that is being filled.
     begin: (Position, Timestamp),
     commits: u64,
 }
 
-impl Writer {
+impl SegmentWriter {
     /// Begins the segment behind this end of the log, in this file.
-    pub(crate) fn begin(path: &Path, base: Tail) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path, base: LogTail) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&[0; HEADER_BYTES])?;
         let begin = (base.position().next(), base.recorded_at());
@@ -55,21 +55,21 @@ impl Writer {
         let (first, recorded_at) = self.begin;
         let length = u32::try_from(self.block.len()).map_err(io::Error::other)?;
         let check = check_of_block(&self.block);
-        self.blocks.push(Block { first, recorded_at, offset: self.offset, length, check });
+        self.blocks.push(BlockEntry { first, recorded_at, offset: self.offset, length, check });
         self.offset += u64::from(length);
         self.block.clear();
         Ok(())
     }
 
     /// Ends it at this end of the log, and brings it to disk.
-    pub(crate) fn end(mut self, log_id: RecordHash, end: Tail) -> io::Result<Header> {
+    pub(crate) fn end(mut self, log_id: RecordHash, end: LogTail) -> io::Result<SegmentHeader> {
         self.end_block()?;
-        let mut index = Vec::with_capacity(self.blocks.len() * Block::BYTES);
+        let mut index = Vec::with_capacity(self.blocks.len() * BlockEntry::BYTES);
         for block in &self.blocks {
             block.put(&mut index);
         }
         self.file.write_all(&index)?;
-        let header = Header {
+        let header = SegmentHeader {
             log_id,
             base: self.base,
             end,

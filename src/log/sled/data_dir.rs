@@ -17,7 +17,7 @@ use super::{
     open_error::{damaged, io_at},
     store_files::{StoreFiles, names_in},
 };
-use crate::{Head, segment::Segment, tail::Tail};
+use crate::{LogHead, segment::Segment, tail::LogTail};
 use tenure_core::Position;
 
 /// How the name of a store begins that is on its way out.
@@ -25,14 +25,14 @@ const GONE: &str = "gone-";
 
 /// What `FORMAT` says of the whole data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum DirectoryFormat {
     /// One store for all of the history: `log` itself.
     One,
     /// A store for each range of it: `log/1` and so on.
     Two,
 }
 
-impl Format {
+impl DirectoryFormat {
     const ALL: [Self; 2] = [Self::One, Self::Two];
 
     const fn text(self) -> &'static str {
@@ -99,10 +99,10 @@ impl DataDir {
     }
 
     /// A directory without `FORMAT` becomes ours only if no log is in it.
-    pub(super) fn check_format(&self) -> Result<Format, OpenError> {
+    pub(super) fn check_format(&self) -> Result<DirectoryFormat, OpenError> {
         match fs::read(&self.format) {
             Ok(bytes) => {
-                let known = Format::ALL.into_iter().find(|format| bytes == format.text().as_bytes());
+                let known = DirectoryFormat::ALL.into_iter().find(|format| bytes == format.text().as_bytes());
                 known.ok_or_else(|| self.foreign_format(&bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -110,7 +110,7 @@ impl DataDir {
                     return Err(damaged(&self.format, None, "is missing, and there is a log beside it"));
                 }
                 self.write_format()?;
-                Ok(Format::Two)
+                Ok(DirectoryFormat::Two)
             }
             Err(error) => Err(io_at(&self.format)(error)),
         }
@@ -118,7 +118,7 @@ impl DataDir {
 
     /// From here on no program that knows format 1 only opens the directory.
     fn write_format(&self) -> Result<(), OpenError> {
-        write_new(&self.format, Format::Two.text().as_bytes())?;
+        write_new(&self.format, DirectoryFormat::Two.text().as_bytes())?;
         sync_dir(&self.dir)
     }
 
@@ -176,8 +176,8 @@ impl DataDir {
         if self.log.exists() {
             return Err(damaged(&self.head, None, "is missing or empty, and there is a log beside it"));
         }
-        let Head { position, recorded_at, root } = Tail::new().head();
-        let store = StoreRecord::new(1, Tail::new(), NO_FRAME);
+        let LogHead { position, recorded_at, root } = LogTail::new().head();
+        let store = StoreRecord::new(1, LogTail::new(), NO_FRAME);
         let (check, term, sequence, segment_events) = (Some(NO_FRAME), 0, 0, 0);
         let record = HeadRecord { position, recorded_at, root, check, term, sequence, segment_events, store };
         self.write_head(head_file, record.clone())?;
@@ -192,17 +192,17 @@ impl DataDir {
     /// The stores that there are, in the order in which they were filled. The first one of an empty log is made.
     pub(super) fn stores(
         &self,
-        format: Format,
+        format: DirectoryFormat,
         record: &mut HeadRecord,
     ) -> Result<Vec<StoreFiles>, OpenError> {
         if record.position == Position::ZERO && !self.log.exists() {
-            if format == Format::One {
+            if format == DirectoryFormat::One {
                 self.write_format()?;
             }
             self.make_log_dir()?;
         }
         tighten(&self.head, 0o600)?;
-        if format == Format::One && record.position > Position::ZERO {
+        if format == DirectoryFormat::One && record.position > Position::ZERO {
             expect_dir(&self.log, record)?;
             return Ok(vec![StoreFiles::of(1, self.log.clone())]);
         }

@@ -24,25 +24,25 @@ use tenure_core::Position;
 pub(crate) const MAX_FRAME_BYTES: usize = 100 * 1024 - 1;
 
 /// Stands for a frame and, through `previous`, for all in front of it.
-pub(crate) type Check = [u8; 16];
+pub(crate) type FrameCheck = [u8; 16];
 
 /// What the first frame of a log has as its previous one.
-pub(crate) const NO_FRAME: Check = [0; 16];
+pub(crate) const NO_FRAME: FrameCheck = [0; 16];
 
 /// Where the parts of a version are.
-struct Layout {
+struct FrameLayout {
     version: u8,
     context: &'static str,
     check_at: usize,
     commits_at: usize,
 }
 
-const V1: Layout = Layout { version: 1, context: "tenure v1 frame", check_at: 13, commits_at: 29 };
-const V2: Layout = Layout { version: 2, context: "tenure v2 frame", check_at: 37, commits_at: 53 };
+const V1: FrameLayout = FrameLayout { version: 1, context: "tenure v1 frame", check_at: 13, commits_at: 29 };
+const V2: FrameLayout = FrameLayout { version: 2, context: "tenure v2 frame", check_at: 37, commits_at: 53 };
 const TERM_AT: usize = 13;
 const PREVIOUS_AT: usize = 21;
 
-impl Layout {
+impl FrameLayout {
     fn of(bytes: &[u8]) -> Result<&'static Self, String> {
         match bytes.first().ok_or("the frame is cut short")? {
             1 => Ok(&V1),
@@ -52,7 +52,7 @@ impl Layout {
     }
 
     /// Over everything but the check itself.
-    fn check(&self, bytes: &[u8]) -> Check {
+    fn check(&self, bytes: &[u8]) -> FrameCheck {
         let mut hasher = blake3::Hasher::new_derive_key(self.context);
         hasher.update(&bytes[..self.check_at]).update(&bytes[self.commits_at..]);
         first_half(&hasher.finalize())
@@ -106,7 +106,7 @@ impl Frame {
     }
 
     /// Its bytes, header filled in, and its check.
-    pub(crate) fn seal(mut self, term: u64, previous: Check) -> (Vec<u8>, Check) {
+    pub(crate) fn seal(mut self, term: u64, previous: FrameCheck) -> (Vec<u8>, FrameCheck) {
         self.bytes[0] = V2.version;
         self.bytes[1..9].copy_from_slice(&self.first.0.to_be_bytes());
         self.bytes[9..TERM_AT].copy_from_slice(&self.events.to_be_bytes());
@@ -153,21 +153,21 @@ pub(crate) fn pack(commits: &[(Position, EncodedCommit)]) -> Vec<Frame> {
 }
 
 /// A frame as it was read back, its own statements checked.
-pub(crate) struct Opened<'b> {
+pub(crate) struct DecodedFrame<'b> {
     /// The position after its last event.
     pub(crate) next: Position,
     /// Each commit's first position and bytes.
     pub(crate) commits: Vec<(Position, &'b [u8])>,
     /// What the next frame has as its previous one.
-    pub(crate) check: Check,
+    pub(crate) check: FrameCheck,
     /// The check of the frame before; none in version 1.
-    pub(crate) previous: Option<Check>,
+    pub(crate) previous: Option<FrameCheck>,
     /// The leadership in which it was written.
     #[cfg(any(test, feature = "jetstream"))]
     pub(crate) term: u64,
 }
 
-impl<'b> Opened<'b> {
+impl<'b> DecodedFrame<'b> {
     /// Each commit: its first position, the position after it, its bytes.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (Position, Position, &'b [u8])> + use<'_, 'b> {
         let ends = self.commits.iter().skip(1).map(|(first, _)| *first).chain([self.next]);
@@ -176,8 +176,8 @@ impl<'b> Opened<'b> {
 }
 
 /// Reads a stored value as the frame that must begin at `first`.
-pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> {
-    let layout = Layout::of(bytes)?;
+pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<DecodedFrame<'_>, String> {
+    let layout = FrameLayout::of(bytes)?;
     let header = bytes.get(..layout.commits_at).ok_or("the frame is cut short")?;
     let check = layout.check(bytes);
     if header[layout.check_at..] != check {
@@ -194,7 +194,7 @@ pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> 
     }
     let chain = header.get(TERM_AT..V2.check_at).filter(|_| layout.version == V2.version);
     let previous = chain.and_then(|chain| chain[8..].first_chunk().copied());
-    Ok(Opened {
+    Ok(DecodedFrame {
         next,
         commits,
         check,
@@ -206,8 +206,8 @@ pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> 
 
 /// The check of these bytes, if they are a frame.
 #[cfg(feature = "jetstream")]
-pub(crate) fn check_of(bytes: &[u8]) -> Result<Check, String> {
-    let layout = Layout::of(bytes)?;
+pub(crate) fn check_of(bytes: &[u8]) -> Result<FrameCheck, String> {
+    let layout = FrameLayout::of(bytes)?;
     let header = bytes.get(..layout.commits_at).ok_or("the frame is cut short")?;
     let check = layout.check(bytes);
     if header[layout.check_at..] == check {
@@ -217,9 +217,9 @@ pub(crate) fn check_of(bytes: &[u8]) -> Result<Check, String> {
     }
 }
 
-type Commits<'b> = (Vec<(Position, &'b [u8])>, Position);
+type FrameCommits<'b> = (Vec<(Position, &'b [u8])>, Position);
 
-fn commits(first: Position, mut rest: &[u8]) -> Result<Commits<'_>, String> {
+fn commits(first: Position, mut rest: &[u8]) -> Result<FrameCommits<'_>, String> {
     let mut commits = Vec::new();
     let mut next = first;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {

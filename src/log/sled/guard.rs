@@ -11,14 +11,14 @@ use tenure_threads::panics::caught;
 
 /// What a call into sled came to, if not to a result.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum StoreFailure {
     /// It returned an error.
     Error(::sled::Error),
     /// It panicked, and said this.
     Panic(String),
 }
 
-impl Failure {
+impl StoreFailure {
     /// Whether only descriptors or memory were wanting, which others may give back.
     pub(crate) fn passes(&self) -> bool {
         match self {
@@ -31,7 +31,7 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for StoreFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Error(error) => write!(f, "the store says: {error}"),
@@ -43,12 +43,12 @@ impl std::fmt::Display for Failure {
 /// Runs `work`, which calls sled and nothing of ours that may panic.
 ///
 /// Whatever `work` touched of sled may be broken after a panic: the log never writes through it again.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, Failure> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, StoreFailure> {
     static QUIET: Once = Once::new();
     QUIET.call_once(quieten_threads);
     match caught(work) {
-        Ok(result) => result.map_err(Failure::Error),
-        Err(message) => Err(Failure::Panic(message)),
+        Ok(result) => result.map_err(StoreFailure::Error),
+        Err(message) => Err(StoreFailure::Panic(message)),
     }
 }
 

@@ -10,11 +10,11 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-use super::frame::{Check, NO_FRAME};
+use super::frame::{FrameCheck, NO_FRAME};
 use crate::{
     record::{RootHash, first_half},
-    tail::Tail,
-    tree::Tree,
+    tail::LogTail,
+    tree::TreeEdge,
 };
 use tenure_core::{Position, Timestamp};
 
@@ -44,7 +44,7 @@ pub(super) struct HeadRecord {
     pub(super) recorded_at: Timestamp,
     pub(super) root: RootHash,
     /// The check of the last frame; none where a program of the first version wrote the record.
-    pub(super) check: Option<Check>,
+    pub(super) check: Option<FrameCheck>,
     /// In which leadership it was written; 0 where one machine writes.
     pub(super) term: u64,
     /// The number of its last frame in a log of several machines; 0 where one machine writes.
@@ -59,9 +59,9 @@ pub(super) struct HeadRecord {
 pub(super) struct StoreRecord {
     pub(super) number: u64,
     /// The log up to its first event: with this the store can be checked without anything in front of it.
-    pub(super) base: Tail,
+    pub(super) base: LogTail,
     /// The check of the frame before its first one.
-    pub(super) base_check: Check,
+    pub(super) base_check: FrameCheck,
     /// The sum of its frames: its file cannot be shorter, whatever the store rearranges.
     pub(super) frame_bytes: u64,
     /// How long its file was.
@@ -70,7 +70,7 @@ pub(super) struct StoreRecord {
 
 impl StoreRecord {
     /// A store without a frame, behind this end of the log.
-    pub(super) const fn new(number: u64, base: Tail, base_check: Check) -> Self {
+    pub(super) const fn new(number: u64, base: LogTail, base_check: FrameCheck) -> Self {
         Self { number, base, base_check, frame_bytes: 0, file_bytes: 0 }
     }
 }
@@ -193,7 +193,7 @@ fn read_slot(file: &File, slot: usize) -> io::Result<Option<(u64, HeadRecord)>> 
 }
 
 fn decode(bytes: &[u8]) -> Option<(u64, HeadRecord)> {
-    let mut parts = Parts { slot: bytes, at: 8 };
+    let mut parts = SlotReader { slot: bytes, at: 8 };
     match bytes.first_chunk::<8>()? {
         MAGIC => parts.record(),
         MAGIC_1 => parts.record_of_version_1(),
@@ -202,12 +202,12 @@ fn decode(bytes: &[u8]) -> Option<(u64, HeadRecord)> {
 }
 
 /// A slot that is read from its begin to its check.
-struct Parts<'b> {
+struct SlotReader<'b> {
     slot: &'b [u8],
     at: usize,
 }
 
-impl Parts<'_> {
+impl SlotReader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let part = *self.slot.get(self.at..)?.first_chunk()?;
         self.at += N;
@@ -246,7 +246,7 @@ impl Parts<'_> {
         let base_check = self.take()?;
         let (size, recorded_at) = (self.number()?, self.moment()?);
         let peaks = (0..size.count_ones()).map(|_| self.take()).collect::<Option<_>>()?;
-        let base = Tail::of(recorded_at, Tree::from_peaks(size, peaks)?);
+        let base = LogTail::of(recorded_at, TreeEdge::from_peaks(size, peaks)?);
         Some(StoreRecord { number, base, base_check, frame_bytes, file_bytes })
     }
 
@@ -256,7 +256,7 @@ impl Parts<'_> {
         let (frame_bytes, file_bytes) = (self.number()?, self.number()?);
         debug_assert_eq!(self.at, BODY_1);
         self.expect_check(CONTEXT_1)?;
-        let store = StoreRecord { frame_bytes, file_bytes, ..StoreRecord::new(1, Tail::new(), NO_FRAME) };
+        let store = StoreRecord { frame_bytes, file_bytes, ..StoreRecord::new(1, LogTail::new(), NO_FRAME) };
         let root = RootHash::from_bytes(root);
         let (term, sequence, segment_events) = (0, 0, 0);
         let record =
@@ -291,7 +291,7 @@ mod tests {
     use crate::RecordHash;
 
     fn record(n: u64) -> HeadRecord {
-        let mut base = Tail::new();
+        let mut base = LogTail::new();
         base.follow(Timestamp::from_millis(5), &vec![RecordHash::from_bytes([3; 32]); 1_023]).unwrap();
         let store = StoreRecord::new(n / 100, base, [4; 16]);
         HeadRecord {

@@ -14,7 +14,7 @@ const MOST_THREADS: usize = 4;
 const AHEAD: usize = 2;
 
 /// What there is to do, and where is said who will give the next result.
-struct Source<N, R> {
+struct WorkSource<N, R> {
     next: N,
     /// None once there is nothing more to do, or nobody wants it.
     promise: Option<SyncSender<Receiver<R>>>,
@@ -41,7 +41,7 @@ fn by_threads<T: Send, R: Send, E>(
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
     let (promise, promised) = mpsc::sync_channel(AHEAD * threads);
-    let source = Mutex::new(Source { next, promise: Some(promise) });
+    let source = Mutex::new(WorkSource { next, promise: Some(promise) });
     thread::scope(|scope| {
         let begin =
             || Builder::new().name("tenure-start".into()).spawn_scoped(scope, || source_out(&source, &work));
@@ -56,7 +56,7 @@ fn by_threads<T: Send, R: Send, E>(
 }
 
 /// Works until there is nothing more to do.
-fn source_out<T, R, N: FnMut() -> Option<T>>(source: &Mutex<Source<N, R>>, work: &impl Fn(T) -> R) {
+fn source_out<T, R, N: FnMut() -> Option<T>>(source: &Mutex<WorkSource<N, R>>, work: &impl Fn(T) -> R) {
     while let Some((it, result)) = take_on(&mut source.lock()) {
         // Nobody waits for it if the taking has ended.
         drop(result.send(work(it)));
@@ -65,7 +65,7 @@ fn source_out<T, R, N: FnMut() -> Option<T>>(source: &Mutex<Source<N, R>>, work:
 
 /// The next piece of work, and whereto its result is promised. Whoever waits here for room holds nothing that is waited
 /// for: what was promised before is being worked on.
-fn take_on<T, R, N: FnMut() -> Option<T>>(source: &mut Source<N, R>) -> Option<(T, SyncSender<R>)> {
+fn take_on<T, R, N: FnMut() -> Option<T>>(source: &mut WorkSource<N, R>) -> Option<(T, SyncSender<R>)> {
     let promise = source.promise.as_ref()?;
     let (result, promised) = mpsc::sync_channel(1);
     let it = (source.next)().filter(|_| promise.send(promised).is_ok());

@@ -10,7 +10,7 @@ use crate::{
     IndexedHistory, LogError,
     segment::{
         Segment,
-        index::{self, Builder, Index},
+        index::{self, IndexBuilder, SegmentIndex},
     },
 };
 
@@ -40,20 +40,20 @@ impl SledLog {
         let unfinished = path.with_extension("index.new");
         let data = self.data_dir();
         data.make_indexes()?;
-        let mut builder = Builder::new(&segment.header);
+        let mut builder = IndexBuilder::new(&segment.header);
         let is_read = segment.read_each(&mut |stored| builder.add(stored), &mut |_| go_on());
         if !is_read.map_err(LogError::from)? {
             return Err(SealError::Stopped);
         }
         builder.write(&unfinished).map_err(io_at(&unfinished))?;
         self.step("index written");
-        let made = Index::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
+        let made = SegmentIndex::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
         made.read_whole(&mut |_| true).map_err(LogError::from)?;
         self.step("index checked");
         fs::rename(&unfinished, &path).map_err(io_at(&path))?;
         self.step("index renamed");
         sync_dir(&data.indexes)?;
-        segment.has_index(Index::open(path.clone(), &segment.header).map_err(io_at(&path))?);
+        segment.has_index(SegmentIndex::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }
 }

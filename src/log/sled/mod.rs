@@ -38,28 +38,28 @@ use parking_lot::{Mutex, RwLock};
 
 use self::{
     data_dir::DataDir,
-    frame::Check,
-    guard::{Failure, guarded},
+    frame::FrameCheck,
+    guard::{StoreFailure, guarded},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     opening::record_at,
-    sealing::Sealing,
-    store::{Store, barrier},
+    sealing::SealQueue,
+    store::{SledStore, barrier},
 };
 use crate::{
-    EncodedCommit, EventLog, Head, IndexedHistory, LogError, Outcome, SealedFile, SegmentEvents, StoredBytes,
-    StoredCommit, codec,
-    ranges::Ranges,
+    AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
+    StoredBytes, StoredCommit, codec,
+    ranges::SegmentRanges,
     segment::Segment,
-    tail::{Staged, Tail},
+    tail::{LogTail, StagedBatch},
 };
 use tenure_core::Position;
 
 pub use self::{
     open_error::OpenError,
-    repair::{Damage, HistoryCopy, RepairError, SegmentsOf, TakeCommit, find_damage, repair},
-    scrubbing::{DamagedSegment, Pace, Scrubbed},
-    sealed_history::{Folding, SealedHistory, SegmentEnd, Verify},
-    sealing::{Figures, SealError},
+    repair::{DamagedPart, DirectoryCopy, HistoryCopy, RepairError, RepairVisitor, find_damage, repair},
+    scrubbing::{DamagedSegment, ScrubPace, ScrubResult},
+    sealed_history::{SealedHistory, SegmentEnd, StartupFold, VerifyScope},
+    sealing::{SealError, StorageFigures},
 };
 
 /// Makes a data directory that is its owner's alone, or looks whether it is.
@@ -74,50 +74,50 @@ pub(crate) fn make_data_dir(dir: &Path) -> Result<(), OpenError> {
 #[derive(Debug)]
 pub struct SledLog {
     /// In order; the last one is written to.
-    stores: RwLock<Vec<Arc<Range>>>,
+    stores: RwLock<Vec<Arc<StoreRange>>>,
     /// What is in files that never change, in order: all of the history up to some position.
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
-    sealing: Mutex<Sealing>,
-    writer: Mutex<Writer>,
-    head: RwLock<Head>,
+    sealing: Mutex<SealQueue>,
+    writer: Mutex<SledWriter>,
+    head: RwLock<LogHead>,
     stopped: OnceLock<String>,
 }
 
 /// A store, with where it begins.
 #[derive(Debug)]
-struct Range {
+struct StoreRange {
     number: u64,
     first: Position,
-    store: Store,
+    store: SledStore,
 }
 
 #[derive(Debug)]
-struct Writer {
+struct SledWriter {
     data: DataDir,
     /// The one that is written to.
-    range: Arc<Range>,
-    tail: Tail,
+    range: Arc<StoreRange>,
+    tail: LogTail,
     /// The check of the last frame.
-    check: Check,
+    check: FrameCheck,
     head_file: HeadFile,
     /// What the head record says of the store.
     store: StoreRecord,
-    ranges: Ranges,
+    ranges: SegmentRanges,
     /// Whether the segment ends where the log does, so that what follows begins a store.
     is_full: bool,
     /// The log at the end of each segment that the batch which is being written fills.
-    filled: Vec<Tail>,
+    filled: Vec<LogTail>,
 }
 
 /// Why a batch is not durable.
-enum Fault {
+enum AppendFault {
     /// Nothing of it was written, and the next one may be.
     Passing(String),
     /// What the disk holds of it is unknown.
     Lasting(String),
 }
 
-impl Fault {
+impl AppendFault {
     /// What passes is no matter only as long as nothing of the batch was written.
     fn after(self, is_first: bool) -> Self {
         match self {
@@ -128,39 +128,49 @@ impl Fault {
 }
 
 /// A store that could not be made or opened: nothing was written to it yet, so the next batch may try again.
-fn passing(error: &OpenError) -> Fault {
-    Fault::Passing(format!("the next store cannot be made: {error}"))
+fn passing(error: &OpenError) -> AppendFault {
+    AppendFault::Passing(format!("the next store cannot be made: {error}"))
 }
 
-impl From<String> for Fault {
+impl From<String> for AppendFault {
     fn from(why: String) -> Self {
         Self::Lasting(why)
     }
 }
 
 /// What an insertion changes of the writer.
-type Mark = (Check, u64, Ranges, bool);
+type WriterMark = (FrameCheck, u64, SegmentRanges, bool);
 
 /// A commit that was judged, at its first position.
-type Accepted = (Position, EncodedCommit);
+type AcceptedCommit = (Position, EncodedCommit);
 
 /// Takes the bytes of the commit at a position, and says how many events it has.
-type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
+type CommitVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
 
 impl SledLog {
     /// As [`SledLog::open`], for a start that may have what some segments lead to: of those only the headers are read.
     pub(crate) fn open_for(
         data_dir: &Path,
         cut: SegmentEvents,
-        folding: &mut dyn Folding,
+        folding: &mut dyn StartupFold,
     ) -> Result<Self, OpenError> {
-        let opening::Opened { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full } =
-            opening::open(data_dir, cut, folding)?;
+        let opening::OpenedDirectory {
+            data,
+            stores,
+            tail,
+            check,
+            head_file,
+            store,
+            ranges,
+            segments,
+            ends,
+            is_full,
+        } = opening::open(data_dir, cut, folding)?;
         let range = Arc::clone(stores.last().expect("there is a store to write to"));
         let head = tail.head();
-        let sealing = Sealing::new(ends);
+        let sealing = SealQueue::new(ends);
         let filled = Vec::new();
-        let writer = Writer { data, range, tail, check, head_file, store, ranges, is_full, filled };
+        let writer = SledWriter { data, range, tail, check, head_file, store, ranges, is_full, filled };
         Ok(Self {
             stores: RwLock::new(stores),
             segments: RwLock::new(Arc::new(segments)),
@@ -187,7 +197,7 @@ impl SledLog {
         self.try_settle(&mut writer).map_err(|why| self.stop(why))
     }
 
-    fn try_settle(&self, writer: &mut Writer) -> Result<(), String> {
+    fn try_settle(&self, writer: &mut SledWriter) -> Result<(), String> {
         let store = StoreRecord { file_bytes: barrier(&writer.range.store)?, ..writer.store.clone() };
         let record = writer.record_at(&self.head.read(), writer.check, store);
         let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
@@ -207,7 +217,12 @@ impl SledLog {
     /// Brings what was staged to disk and writes the head record. Shows nothing to readers.
     ///
     /// A frame never crosses the end of a segment: what is behind it begins the next store.
-    fn make_durable(&self, writer: &mut Writer, staged: &Staged, head: &Head) -> Result<(), Fault> {
+    fn make_durable(
+        &self,
+        writer: &mut SledWriter,
+        staged: &StagedBatch,
+        head: &LogHead,
+    ) -> Result<(), AppendFault> {
         let mut rest = staged.accepted.as_slice();
         let mut is_first = true;
         while !rest.is_empty() {
@@ -235,7 +250,7 @@ impl SledLog {
 
     /// Begins the store of the next segment, behind this end of the log: when the head record names it durably, and
     /// not before, it may be written to.
-    fn begin_store(&self, writer: &mut Writer, end: &Tail) -> Result<(), Fault> {
+    fn begin_store(&self, writer: &mut SledWriter, end: &LogTail) -> Result<(), AppendFault> {
         let files = writer.data.store(writer.store.number + 1);
         let provided = writer.data.provide(&files).and_then(|()| files.open());
         let store = provided.map_err(|error| passing(&error))?;
@@ -246,7 +261,7 @@ impl SledLog {
         let record = HeadRecord { segment_events: writer.ranges.events(), ..record };
         let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
         written.map_err(|error| format!("log.head cannot be written: {error}"))?;
-        writer.range = Arc::new(Range { number: fresh.number, first: end.position().next(), store });
+        writer.range = Arc::new(StoreRange { number: fresh.number, first: end.position().next(), store });
         (writer.store, writer.is_full) = (fresh, false);
         self.stores.write().push(Arc::clone(&writer.range));
         Ok(())
@@ -258,12 +273,17 @@ impl SledLog {
     }
 
     /// Hands over the bytes of each commit that [`EventLog::read`] promises, which gives back how many events it has.
-    fn try_read(&self, after: Position, max_events: usize, take: &mut Take<'_>) -> Result<(), LogError> {
+    fn try_read(
+        &self,
+        after: Position,
+        max_events: usize,
+        take: &mut CommitVisitor<'_>,
+    ) -> Result<(), LogError> {
         let last = self.head().position;
         if after >= last {
             return Ok(());
         }
-        let mut reading = Reading { next: after.next(), last, wanted: max_events };
+        let mut reading = ReadCursor { next: after.next(), last, wanted: max_events };
         // In this order: a store goes only when its segment is there.
         let stores = self.stores.read().clone();
         let segments = Arc::clone(&self.segments.read());
@@ -280,7 +300,7 @@ impl SledLog {
     }
 
     /// Hands over the bytes of the commits that hold these positions; each frame is read and checked once.
-    fn try_read_commits(&self, positions: &[Position], take: &mut Take<'_>) -> Result<(), LogError> {
+    fn try_read_commits(&self, positions: &[Position], take: &mut CommitVisitor<'_>) -> Result<(), LogError> {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
         let stores = self.stores.read().clone();
@@ -301,10 +321,10 @@ impl SledLog {
 
 /// Hands over what is wanted of the frame that holds this position.
 fn read_frame_of(
-    range: &Range,
+    range: &StoreRange,
     position: Position,
     wanted: &mut Peekable<impl Iterator<Item = Position>>,
-    take: &mut Take<'_>,
+    take: &mut CommitVisitor<'_>,
 ) -> Result<(), LogError> {
     let (first, bytes) = range.store.frames_from(position)?.next(position)?;
     let frame = frame::open(first, &bytes);
@@ -320,7 +340,7 @@ fn read_frame_of(
 fn read_from(
     segment: &Segment,
     wanted: &mut Peekable<impl Iterator<Item = Position>>,
-    take: &mut Take<'_>,
+    take: &mut CommitVisitor<'_>,
 ) -> Result<(), LogError> {
     let blocks = segment.blocks()?;
     while let Some(position) = wanted.peek().copied().filter(|position| *position <= segment.header.last()) {
@@ -337,7 +357,7 @@ fn read_from(
 fn hand_over<'b>(
     commits: impl Iterator<Item = (Position, Position, &'b [u8])>,
     wanted: &mut Peekable<impl Iterator<Item = Position>>,
-    take: &mut Take<'_>,
+    take: &mut CommitVisitor<'_>,
 ) -> Result<(), LogError> {
     for (first, end, bytes) in commits {
         if wanted.next_if(|position| *position >= first && *position < end).is_some() {
@@ -348,33 +368,33 @@ fn hand_over<'b>(
     Ok(())
 }
 
-impl Writer {
+impl SledWriter {
     /// The head record of a log that ends like this.
-    fn record_at(&self, head: &Head, check: Check, store: StoreRecord) -> HeadRecord {
+    fn record_at(&self, head: &LogHead, check: FrameCheck, store: StoreRecord) -> HeadRecord {
         let before = self.head_file.record().expect("a start writes one");
         record_at(head, check, before, store)
     }
 
     /// What the next insertion changes.
-    fn mark(&self) -> Mark {
+    fn mark(&self) -> WriterMark {
         (self.check, self.store.frame_bytes, self.ranges.clone(), self.is_full)
     }
 
     /// As it was before an insertion that was taken back.
-    fn return_to(&mut self, mark: Mark) {
+    fn return_to(&mut self, mark: WriterMark) {
         (self.check, self.store.frame_bytes, self.ranges, self.is_full) = mark;
         self.filled.clear();
     }
 
     /// The commits up to the end of the segment, and those behind it. Notes that it is full.
-    fn part<'c>(&mut self, commits: &'c [Accepted]) -> (&'c [Accepted], &'c [Accepted]) {
-        let last = |(first, commit): &Accepted| Position(first.0 + commit.count() - 1);
+    fn part<'c>(&mut self, commits: &'c [AcceptedCommit]) -> (&'c [AcceptedCommit], &'c [AcceptedCommit]) {
+        let last = |(first, commit): &AcceptedCommit| Position(first.0 + commit.count() - 1);
         let ends = commits.iter().position(|it| self.ranges.take(last(it), it.1.bytes.len()));
         self.is_full = ends.is_some();
         commits.split_at(ends.map_or(commits.len(), |index| index + 1))
     }
 
-    fn insert(&mut self, commits: &[Accepted]) -> Result<(), Fault> {
+    fn insert(&mut self, commits: &[AcceptedCommit]) -> Result<(), AppendFault> {
         let mut keys = Vec::new();
         for frame in frame::pack(commits) {
             self.note_shrinking()?;
@@ -408,23 +428,32 @@ impl Writer {
 
 /// Removes the frames of a batch that met a want that passes: then nothing of it was written. What the store
 /// does not let go of may be written with the next batch, so then the log stops.
-fn take_back<K: AsRef<[u8]>>(store: &Store, keys: &[K], failure: &Failure) -> Fault {
+fn take_back<K: AsRef<[u8]>>(store: &SledStore, keys: &[K], failure: &StoreFailure) -> AppendFault {
     let why = failure.to_string();
     let remove = || keys.iter().try_for_each(|key| store.db().remove(key).map(drop));
-    if failure.passes() && guarded(remove).is_ok() { Fault::Passing(why) } else { Fault::Lasting(why) }
+    if failure.passes() && guarded(remove).is_ok() {
+        AppendFault::Passing(why)
+    } else {
+        AppendFault::Lasting(why)
+    }
 }
 
 /// A reading, from one store to the next.
-struct Reading {
+struct ReadCursor {
     next: Position,
     last: Position,
     /// So many events are still wanted.
     wanted: usize,
 }
 
-impl Reading {
+impl ReadCursor {
     /// Goes on through the part of a store that ends before `end`.
-    fn read(&mut self, range: &Range, end: Position, take: &mut Take<'_>) -> Result<(), LogError> {
+    fn read(
+        &mut self,
+        range: &StoreRange,
+        end: Position,
+        take: &mut CommitVisitor<'_>,
+    ) -> Result<(), LogError> {
         if self.wanted == 0 || self.next > self.last {
             return Ok(());
         }
@@ -445,7 +474,7 @@ impl Reading {
     }
 
     /// Goes on through a segment.
-    fn read_segment(&mut self, segment: &Segment, take: &mut Take<'_>) -> Result<(), LogError> {
+    fn read_segment(&mut self, segment: &Segment, take: &mut CommitVisitor<'_>) -> Result<(), LogError> {
         if self.wanted == 0 || self.next > self.last {
             return Ok(());
         }
@@ -467,7 +496,7 @@ impl Reading {
         first: Position,
         end: Position,
         bytes: &[u8],
-        take: &mut Take<'_>,
+        take: &mut CommitVisitor<'_>,
     ) -> Result<(), LogError> {
         if end > self.next && self.wanted > 0 {
             self.wanted = self.wanted.saturating_sub(take(first, bytes)?);
@@ -483,12 +512,12 @@ fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, LogError> {
 }
 
 impl EventLog for SledLog {
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         let mut writer = self.writer.lock();
         self.refuse_if_stopped()?;
         let staged = writer.tail.stage(after, batch)?;
         if staged.is_empty() {
-            return Ok(Outcome::Appended);
+            return Ok(AppendOutcome::Appended);
         }
         let head = staged.head();
         match self.make_durable(&mut writer, &staged, &head) {
@@ -496,17 +525,17 @@ impl EventLog for SledLog {
                 *self.head.write() = head;
                 writer.tail.admit(staged);
                 self.sealing.lock().ends.extend(writer.filled.drain(..));
-                Ok(Outcome::Appended)
+                Ok(AppendOutcome::Appended)
             }
-            Err(Fault::Passing(why)) => Err(LogError::Exhausted { why }),
-            Err(Fault::Lasting(why)) => {
+            Err(AppendFault::Passing(why)) => Err(LogError::Exhausted { why }),
+            Err(AppendFault::Lasting(why)) => {
                 self.stop(why);
-                Ok(Outcome::Unknown)
+                Ok(AppendOutcome::Unknown)
             }
         }
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         *self.head.read()
     }
 

@@ -8,17 +8,17 @@
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
-    OpenError, Range,
+    OpenError, StoreRange,
     data_dir::DataDir,
-    frame::{Check, NO_FRAME},
+    frame::{FrameCheck, NO_FRAME},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     open_error::{damaged, io_at},
-    scan::Scan,
-    sealed_history::{Folding, SealedHistory},
-    store::Store,
+    scan::StoreScan,
+    sealed_history::{SealedHistory, StartupFold},
+    store::SledStore,
     store_files::StoreFiles,
 };
-use crate::{Head, SegmentEvents, ranges::Ranges, segment::Segment, tail::Tail};
+use crate::{LogHead, SegmentEvents, ranges::SegmentRanges, segment::Segment, tail::LogTail};
 use tenure_core::Position;
 
 /// So many stores, the last ones, keep the pages that were read of them: what is there is what is asked for most. One
@@ -26,27 +26,27 @@ use tenure_core::Position;
 const KEPT_PAGES: usize = 2;
 
 /// What a start has found.
-pub(super) struct Opened {
+pub(super) struct OpenedDirectory {
     pub(super) data: DataDir,
     /// In order; the last one is written to.
-    pub(super) stores: Vec<Arc<Range>>,
-    pub(super) tail: Tail,
-    pub(super) check: Check,
+    pub(super) stores: Vec<Arc<StoreRange>>,
+    pub(super) tail: LogTail,
+    pub(super) check: FrameCheck,
     pub(super) head_file: HeadFile,
     /// What the head record says of the last store.
     pub(super) store: StoreRecord,
-    pub(super) ranges: Ranges,
+    pub(super) ranges: SegmentRanges,
     pub(super) segments: Vec<Arc<Segment>>,
     /// The log at the end of each range that is in no segment yet.
-    pub(super) ends: VecDeque<Tail>,
+    pub(super) ends: VecDeque<LogTail>,
     /// Whether a range ends where the log does.
     pub(super) is_full: bool,
 }
 
 /// One store of those that were read.
-struct Read {
+struct ScannedStore {
     files: StoreFiles,
-    store: Store,
+    store: SledStore,
     record: StoreRecord,
     /// Its last position.
     end: Position,
@@ -56,8 +56,8 @@ struct Read {
 pub(super) fn open(
     data_dir: &Path,
     cut: SegmentEvents,
-    folding: &mut dyn Folding,
-) -> Result<Opened, OpenError> {
+    folding: &mut dyn StartupFold,
+) -> Result<OpenedDirectory, OpenError> {
     let data = DataDir::of(data_dir);
     data.make()?;
     let format = data.check_format()?;
@@ -66,7 +66,7 @@ pub(super) fn open(
         Some(record) => record.clone(),
         None => data.first_record(&mut head_file)?,
     };
-    let ranges = Ranges::new(cut.by(record.segment_events)?, Position::ZERO);
+    let ranges = SegmentRanges::new(cut.by(record.segment_events)?, Position::ZERO);
     data.remove_spare()?;
     let stores = data.stores(format, &mut record)?;
     for files in &stores {
@@ -76,7 +76,7 @@ pub(super) fn open(
     let known = segments.iter().take_while(|segment| segment.header.last() <= record.position).count();
     let skipped = folding.begin(&SealedHistory::of(&segments, known))?.min(known);
     let mut fold = |stored, leaves: &[[u8; 32]]| folding.add(stored, leaves);
-    let mut scan = Scan::new(&record, ranges, &mut fold);
+    let mut scan = StoreScan::new(&record, ranges, &mut fold);
     for segment in &segments[..skipped] {
         scan.pass_by(segment)?;
     }
@@ -97,18 +97,18 @@ pub(super) fn open(
     let mut store = last.record.clone();
     settle(&read, &mut store)?;
     data.write_head(&mut head_file, record_at(&tail.head(), check, &record, store.clone()))?;
-    let first = |read: Read| {
-        Arc::new(Range {
+    let first = |read: ScannedStore| {
+        Arc::new(StoreRange {
             number: read.record.number,
             first: read.record.base.position().next(),
             store: read.store,
         })
     };
     let stores = read.into_iter().map(first).collect();
-    Ok(Opened { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full })
+    Ok(OpenedDirectory { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full })
 }
 
-fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, OpenError> {
+fn read_all(scan: &mut StoreScan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<ScannedStore>, OpenError> {
     let count = stores.len();
     let read = (0..count).zip(stores).map(|(place, files)| {
         let is_cut_here = files.number == 1 || scan.is_at_an_end();
@@ -128,7 +128,7 @@ fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, O
         }
         let record = StoreRecord { frame_bytes, ..StoreRecord::new(files.number, base, base_check) };
         let end = scan.tail.position();
-        Ok(Read { files, store, record, end })
+        Ok(ScannedStore { files, store, record, end })
     });
     read.collect()
 }
@@ -136,13 +136,13 @@ fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, O
 /// Without the stores that were left behind when all that they hold was sealed. They go now.
 fn remove_sealed(
     data: &DataDir,
-    read: Vec<Read>,
+    read: Vec<ScannedStore>,
     record: &HeadRecord,
     sealed: Position,
-) -> Result<Vec<Read>, OpenError> {
+) -> Result<Vec<ScannedStore>, OpenError> {
     let (gone, left): (Vec<_>, Vec<_>) =
         read.into_iter().partition(|read| read.end <= sealed && read.record.number < record.store.number);
-    for Read { files, store, .. } in gone {
+    for ScannedStore { files, store, .. } in gone {
         drop(store);
         data.remove_store(&files)?;
         tracing::info!(path = %files.dir.display(), "a store whose history is in segments was left: removed");
@@ -152,7 +152,7 @@ fn remove_sealed(
 }
 
 /// Without a store that stood ready to be filled next: it is empty, and nothing was ever in it.
-fn in_use(mut read: Vec<Read>, record: &HeadRecord) -> Result<Vec<Read>, OpenError> {
+fn in_use(mut read: Vec<ScannedStore>, record: &HeadRecord) -> Result<Vec<ScannedStore>, OpenError> {
     while let Some(spare) =
         read.pop_if(|read| read.record.frame_bytes == 0 && read.record.number > record.store.number)
     {
@@ -170,21 +170,21 @@ fn in_use(mut read: Vec<Read>, record: &HeadRecord) -> Result<Vec<Read>, OpenErr
     Ok(read)
 }
 
-fn move_to_format_2(data: &DataDir, read: Vec<Read>) -> Result<Vec<Read>, OpenError> {
+fn move_to_format_2(data: &DataDir, read: Vec<ScannedStore>) -> Result<Vec<ScannedStore>, OpenError> {
     // A store that is open writes by its path.
     let closed: Vec<_> = read.into_iter().map(|read| (read.record, read.end)).collect();
     data.move_to_format_2()?;
     let reopened = closed.into_iter().map(|(record, end)| {
         let files = data.store(record.number);
-        Ok(Read { store: files.open()?, files, record, end })
+        Ok(ScannedStore { store: files.open()?, files, record, end })
     });
     reopened.collect()
 }
 
 /// What was scanned may be in the kernel's memory only, if the process before this one was killed. It
 /// is about to be shown, so it must be durable first.
-fn settle(read: &[Read], last: &mut StoreRecord) -> Result<(), OpenError> {
-    for Read { files, store, .. } in read {
+fn settle(read: &[ScannedStore], last: &mut StoreRecord) -> Result<(), OpenError> {
+    for ScannedStore { files, store, .. } in read {
         files.tidy()?;
         last.file_bytes = store.len().map_err(io_at(&files.db))?;
         store.sync().map_err(io_at(&files.db))?;
@@ -193,8 +193,13 @@ fn settle(read: &[Read], last: &mut StoreRecord) -> Result<(), OpenError> {
 }
 
 /// The head record of a log that ends like this, and is otherwise as another record says.
-pub(super) fn record_at(head: &Head, check: Check, before: &HeadRecord, store: StoreRecord) -> HeadRecord {
-    let Head { position, recorded_at, root } = *head;
+pub(super) fn record_at(
+    head: &LogHead,
+    check: FrameCheck,
+    before: &HeadRecord,
+    store: StoreRecord,
+) -> HeadRecord {
+    let LogHead { position, recorded_at, root } = *head;
     let HeadRecord { term, sequence, segment_events, .. } = *before;
     HeadRecord { position, recorded_at, root, check: Some(check), term, sequence, segment_events, store }
 }

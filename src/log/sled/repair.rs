@@ -21,15 +21,15 @@ use super::{
 };
 use crate::{
     LogError, RecordHash, StoredCommit,
-    ranges::Ranges,
-    segment::{self, Header, Segment, Writer, in_words},
-    tail::Tail,
+    ranges::SegmentRanges,
+    segment::{self, Segment, SegmentHeader, SegmentWriter, in_words},
+    tail::LogTail,
 };
 use tenure_core::Position;
 
 /// A part of the history that is in no sound segment of its directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct DamagedPart {
     /// The file that is damaged, or the first one that is missing.
     pub name: String,
     /// The position with which it begins.
@@ -38,10 +38,10 @@ pub struct Damage {
     pub last: Option<Position>,
     /// What is wrong.
     pub why: String,
-    base: Tail,
-    end: Option<Tail>,
+    base: LogTail,
+    end: Option<LogTail>,
     /// Of a file whose header can be read.
-    header: Option<Header>,
+    header: Option<SegmentHeader>,
     log_id: Option<RecordHash>,
     /// By how many events the history is cut.
     cut: u64,
@@ -73,7 +73,7 @@ pub enum RepairError {
 }
 
 /// Takes a commit at its first position, by its bytes; whether it wants another one.
-pub type TakeCommit<'t> = dyn FnMut(Position, &[u8]) -> Result<bool, RepairError> + 't;
+pub type RepairVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<bool, RepairError> + 't;
 
 /// Another copy of a history.
 pub trait HistoryCopy {
@@ -84,7 +84,7 @@ pub trait HistoryCopy {
     ///
     /// # Errors
     /// [`RepairError::Unreadable`], and what `take` says.
-    fn commits(&self, after: Position, take: &mut TakeCommit<'_>) -> Result<(), RepairError>;
+    fn commits(&self, after: Position, take: &mut RepairVisitor<'_>) -> Result<(), RepairError>;
 }
 
 /// Reads every segment of this data directory, and says what is damaged or missing. Changes nothing, and does not mind
@@ -92,25 +92,26 @@ pub trait HistoryCopy {
 ///
 /// # Errors
 /// The directory cannot be listed.
-pub fn find_damage(data_dir: &Path) -> Result<Vec<Damage>, OpenError> {
+pub fn find_damage(data_dir: &Path) -> Result<Vec<DamagedPart>, OpenError> {
     // First of all: a segment that is sealed meanwhile is found then, not missed.
-    let closed = Closed::of(data_dir);
+    let closed = ClosedEnd::of(data_dir);
     let found = segments_of(&data_dir.join("segments"))?;
     let log_id = found.iter().find_map(|found| found.header()).map(|header| header.log_id);
-    let damage = |base: &Tail, end: Option<&Tail>, header: Option<&Header>, why: String| Damage {
-        name: name_of(base.position().next()),
-        first: base.position().next(),
-        last: end.map(Tail::position),
-        why,
-        base: base.clone(),
-        end: end.cloned(),
-        header: header.cloned(),
-        log_id,
-        cut: closed.cut,
-    };
+    let damage =
+        |base: &LogTail, end: Option<&LogTail>, header: Option<&SegmentHeader>, why: String| DamagedPart {
+            name: name_of(base.position().next()),
+            first: base.position().next(),
+            last: end.map(LogTail::position),
+            why,
+            base: base.clone(),
+            end: end.cloned(),
+            header: header.cloned(),
+            log_id,
+            cut: closed.cut,
+        };
     let mut all = Vec::new();
-    let mut base = Tail::new();
-    let mut unread: Vec<&Found> = Vec::new();
+    let mut base = LogTail::new();
+    let mut unread: Vec<&FoundSegment> = Vec::new();
     for one in &found {
         let Some(header) = one.header() else {
             unread.push(one);
@@ -135,7 +136,7 @@ pub fn find_damage(data_dir: &Path) -> Result<Vec<Damage>, OpenError> {
     Ok(all)
 }
 
-fn missing(unread: &[&Found]) -> String {
+fn missing(unread: &[&FoundSegment]) -> String {
     let words = unread.iter().filter_map(|found| found.fault.clone());
     words.reduce(|all, why| format!("{all}; {why}")).unwrap_or_else(|| "it is missing".to_owned())
 }
@@ -144,21 +145,25 @@ fn missing(unread: &[&Found]) -> String {
 ///
 /// # Errors
 /// See [`RepairError`]: then everything is as it was.
-pub fn repair(data_dir: &Path, damage: &Damage, copy: &dyn HistoryCopy) -> Result<Vec<String>, RepairError> {
+pub fn repair(
+    data_dir: &Path,
+    damage: &DamagedPart,
+    copy: &dyn HistoryCopy,
+) -> Result<Vec<String>, RepairError> {
     let end = damage.end.as_ref().ok_or(RepairError::EndUnknown)?;
     DataDir::of(data_dir).make_segments()?;
-    let mut making = Making { dir: data_dir.join("segments"), damage, end, copy, made: Vec::new() };
+    let mut making = ReplacementFiles { dir: data_dir.join("segments"), damage, end, copy, made: Vec::new() };
     let done = making.make().and_then(|()| making.put_in_place());
     done.inspect_err(|_| making.remove_unfinished())
 }
 
 /// The end of what must be in segments, as the head record says it, and how it is cut.
-struct Closed {
-    end: Option<Tail>,
+struct ClosedEnd {
+    end: Option<LogTail>,
     cut: u64,
 }
 
-impl Closed {
+impl ClosedEnd {
     /// Without the lock: a server may be writing. What it does meanwhile makes the record and the stores disagree, and
     /// then nothing is said.
     fn of(data_dir: &Path) -> Self {
@@ -173,33 +178,33 @@ impl Closed {
 }
 
 /// A file that is called a segment.
-struct Found {
+struct FoundSegment {
     segment: Option<Segment>,
     fault: Option<String>,
 }
 
-impl Found {
-    fn header(&self) -> Option<&Header> {
+impl FoundSegment {
+    fn header(&self) -> Option<&SegmentHeader> {
         self.segment.as_ref().map(|segment| &segment.header)
     }
 }
 
-fn segments_of(dir: &Path) -> Result<Vec<Found>, OpenError> {
+fn segments_of(dir: &Path) -> Result<Vec<FoundSegment>, OpenError> {
     let mut names = if dir.is_dir() { names_in(dir)? } else { Vec::new() };
     names.retain(|name| name.ends_with(".segment"));
     names.sort_unstable();
     Ok(names.iter().map(|name| found(dir, name)).collect())
 }
 
-fn found(dir: &Path, name: &str) -> Found {
-    let unread = |why: String| Found { segment: None, fault: Some(why) };
+fn found(dir: &Path, name: &str) -> FoundSegment {
+    let unread = |why: String| FoundSegment { segment: None, fault: Some(why) };
     match Segment::open(dir.join(name)) {
         Err(error) => unread(error.to_string()),
         Ok(segment) if name_of(segment.header.first()) != name => unread("is another one".to_owned()),
         Ok(segment) => {
             let fault = segment.read_whole(&mut |_| true).err();
             let fault = fault.map(|trouble| in_words(trouble, &segment));
-            Found { segment: Some(segment), fault }
+            FoundSegment { segment: Some(segment), fault }
         }
     }
 }
@@ -210,16 +215,16 @@ fn name_of(first: Position) -> String {
 }
 
 /// The files that take the place of what is damaged.
-struct Making<'r> {
+struct ReplacementFiles<'r> {
     dir: PathBuf,
-    damage: &'r Damage,
-    end: &'r Tail,
+    damage: &'r DamagedPart,
+    end: &'r LogTail,
     copy: &'r dyn HistoryCopy,
     /// Each under the name that it is to have.
     made: Vec<PathBuf>,
 }
 
-impl Making<'_> {
+impl ReplacementFiles<'_> {
     fn make(&mut self) -> Result<(), RepairError> {
         let mut tail = self.damage.base.clone();
         while tail.position() < self.end.position() {
@@ -234,7 +239,7 @@ impl Making<'_> {
     }
 
     /// Takes the file of this name as it is, if the copy has one that begins here.
-    fn copied(&self, path: &Path, base: &Tail) -> Result<bool, RepairError> {
+    fn copied(&self, path: &Path, base: &LogTail) -> Result<bool, RepairError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let theirs = self.copy.segment(&name).and_then(|path| Segment::open(path).ok());
         let Some(theirs) = theirs.filter(|theirs| self.may_be(&theirs.header, base)) else {
@@ -254,18 +259,18 @@ impl Making<'_> {
         Ok(true)
     }
 
-    fn may_be(&self, header: &Header, base: &Tail) -> bool {
+    fn may_be(&self, header: &SegmentHeader, base: &LogTail) -> bool {
         let fits = header.base == *base && header.last() <= self.end.position();
         fits && self.damage.header.as_ref().is_none_or(|ours| ours == header)
     }
 
     /// Makes the file of the commits that the copy has: the same commits make the same bytes.
-    fn rebuilt(&self, path: &Path, base: &Tail) -> Result<(), RepairError> {
+    fn rebuilt(&self, path: &Path, base: &LogTail) -> Result<(), RepairError> {
         let to = unfinished(path);
-        let mut writer = Writer::begin(&to, base.clone()).map_err(io_at(&to))?;
+        let mut writer = SegmentWriter::begin(&to, base.clone()).map_err(io_at(&to))?;
         let mut tail = base.clone();
         let mut log_id = self.damage.log_id;
-        let mut ranges = Ranges::new(self.damage.cut, base.position());
+        let mut ranges = SegmentRanges::new(self.damage.cut, base.position());
         let mut is_done = false;
         self.copy.commits(base.position(), &mut |first, bytes| {
             if first != tail.position().next() {
@@ -289,7 +294,7 @@ impl Making<'_> {
     }
 
     /// What was written reads as it must.
-    fn judged(&self, path: &Path, base: &Tail) -> Result<Header, RepairError> {
+    fn judged(&self, path: &Path, base: &LogTail) -> Result<SegmentHeader, RepairError> {
         let new = unfinished(path);
         let segment = Segment::open(new.clone()).map_err(io_at(&new))?;
         segment.read_whole(&mut |_| true).map_err(|trouble| unfit(&LogError::from(trouble).to_string()))?;
@@ -337,9 +342,9 @@ fn unfit(why: &str) -> RepairError {
 
 /// The segments of another data directory.
 #[derive(Clone, Debug)]
-pub struct SegmentsOf(PathBuf);
+pub struct DirectoryCopy(PathBuf);
 
-impl SegmentsOf {
+impl DirectoryCopy {
     /// Of this one; what is in its stores is not looked at.
     pub fn data_dir(data_dir: &Path) -> Self {
         Self(data_dir.join("segments"))
@@ -351,12 +356,12 @@ impl SegmentsOf {
     }
 }
 
-impl HistoryCopy for SegmentsOf {
+impl HistoryCopy for DirectoryCopy {
     fn segment(&self, name: &str) -> Option<PathBuf> {
         Some(self.0.join(name)).filter(|path| path.is_file())
     }
 
-    fn commits(&self, after: Position, take: &mut TakeCommit<'_>) -> Result<(), RepairError> {
+    fn commits(&self, after: Position, take: &mut RepairVisitor<'_>) -> Result<(), RepairError> {
         let mut names = if self.0.is_dir() { names_in(&self.0)? } else { Vec::new() };
         names.retain(|name| name.ends_with(".segment"));
         names.sort_unstable();
@@ -371,7 +376,7 @@ impl HistoryCopy for SegmentsOf {
 }
 
 /// Whether more is wanted.
-fn commits_of(segment: &Segment, after: Position, take: &mut TakeCommit<'_>) -> Result<bool, RepairError> {
+fn commits_of(segment: &Segment, after: Position, take: &mut RepairVisitor<'_>) -> Result<bool, RepairError> {
     let unreadable = |trouble| RepairError::Unreadable(in_words(trouble, segment));
     let blocks = segment.blocks().map_err(unreadable)?;
     for number in blocks.at(after.next())..blocks.len() {

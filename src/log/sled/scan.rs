@@ -5,18 +5,18 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use super::{
     OpenError,
-    frame::{self, Check},
+    frame::{self, FrameCheck},
     head_file::HeadRecord,
     in_order::in_order,
     open_error::damaged,
-    store::Store,
+    store::SledStore,
     store_files::StoreFiles,
 };
 use crate::{
-    Head, RecordHash, StoredCommit,
-    ranges::Ranges,
-    segment::{Blocks, Segment, Trouble},
-    tail::Tail,
+    LogHead, RecordHash, StoredCommit,
+    ranges::SegmentRanges,
+    segment::{Segment, SegmentBlocks, SegmentError},
+    tail::LogTail,
     tree::leaf,
 };
 use tenure_core::Position;
@@ -27,19 +27,19 @@ use tenure_core::Position;
 const REOPEN_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What is done with each commit and the leaves of its records.
-pub(super) type Fold<'f> = dyn FnMut(StoredCommit, &[[u8; 32]]) -> Result<(), String> + 'f;
+pub(super) type CommitFold<'f> = dyn FnMut(StoredCommit, &[[u8; 32]]) -> Result<(), String> + 'f;
 
 /// The reading, store after store.
-pub(super) struct Scan<'s> {
+pub(super) struct StoreScan<'s> {
     pub(super) record: &'s HeadRecord,
-    fold: &'s mut Fold<'s>,
+    fold: &'s mut CommitFold<'s>,
     /// How far it has come.
-    pub(super) tail: Tail,
+    pub(super) tail: LogTail,
     /// The check of the last frame, where it is known.
-    pub(super) check: Option<Check>,
-    pub(super) ranges: Ranges,
+    pub(super) check: Option<FrameCheck>,
+    pub(super) ranges: SegmentRanges,
     /// The log at the end of each range that is in no segment yet, in order.
-    pub(super) ends: VecDeque<Tail>,
+    pub(super) ends: VecDeque<LogTail>,
     /// Where the last range ends.
     last_end: Position,
     /// Which log it is: the hash of its first record.
@@ -49,14 +49,14 @@ pub(super) struct Scan<'s> {
 }
 
 /// What a start says of a segment that does not read as it was written.
-pub(super) fn troubled(segment: &Segment, trouble: Trouble) -> OpenError {
+pub(super) fn troubled(segment: &Segment, trouble: SegmentError) -> OpenError {
     match trouble {
-        Trouble::Damaged { first, last, why, .. } => OpenError::Damaged {
+        SegmentError::Damaged { first, last, why, .. } => OpenError::Damaged {
             path: segment.path.clone(),
             position: Some(first),
             why: format!("positions {first} to {last}: {why}"),
         },
-        Trouble::Wanting(why) => {
+        SegmentError::Wanting(why) => {
             OpenError::Io { path: segment.path.clone(), source: std::io::Error::other(why) }
         }
     }
@@ -81,7 +81,7 @@ impl ReadCommit {
         Self { first, bytes: bytes.len(), decoded }
     }
 
-    fn all_of(blocks: &Blocks<'_>, number: usize) -> Result<Vec<Self>, Trouble> {
+    fn all_of(blocks: &SegmentBlocks<'_>, number: usize) -> Result<Vec<Self>, SegmentError> {
         let bytes = blocks.read(number)?;
         let commits = blocks.commits(number, &bytes)?.into_iter();
         Ok(commits.map(|(first, _, bytes)| Self::of(first, bytes)).collect())
@@ -97,8 +97,8 @@ struct ReadFrame {
 
 /// What a frame says, and those of its commits that are in no segment.
 struct OpenedFrame {
-    previous: Option<Check>,
-    check: Check,
+    previous: Option<FrameCheck>,
+    check: FrameCheck,
     commits: Vec<ReadCommit>,
 }
 
@@ -119,19 +119,19 @@ impl OpenedFrame {
 }
 
 /// How far one store was read.
-struct Part {
+struct ScannedPart {
     /// Where its last frame begins that was read.
     last_frame: Option<Position>,
     frame_bytes: u64,
     is_all: bool,
 }
 
-impl<'s> Scan<'s> {
-    pub(super) fn new(record: &'s HeadRecord, ranges: Ranges, fold: &'s mut Fold<'s>) -> Self {
+impl<'s> StoreScan<'s> {
+    pub(super) fn new(record: &'s HeadRecord, ranges: SegmentRanges, fold: &'s mut CommitFold<'s>) -> Self {
         Self {
             record,
             fold,
-            tail: Tail::new(),
+            tail: LogTail::new(),
             check: Some(frame::NO_FRAME),
             ranges,
             ends: VecDeque::new(),
@@ -157,7 +157,7 @@ impl<'s> Scan<'s> {
         (self.log_id, self.check) = (Some(header.log_id), None);
         self.tail = header.end.clone();
         self.last_end = header.last();
-        self.ranges = Ranges::new(self.ranges.events(), header.last());
+        self.ranges = SegmentRanges::new(self.ranges.events(), header.last());
         Ok(())
     }
 
@@ -210,14 +210,14 @@ impl<'s> Scan<'s> {
     }
 
     /// Reads everything that this store holds; gives it back with the sum of its frames.
-    pub(super) fn store(&mut self, files: &StoreFiles) -> Result<(Store, u64), OpenError> {
+    pub(super) fn store(&mut self, files: &StoreFiles) -> Result<(SledStore, u64), OpenError> {
         self.db.clone_from(&files.db);
         if files.number == self.record.store.number && self.tail == self.record.store.base {
             self.check = self.check.or(Some(self.record.store.base_check));
         }
         self.compare_with_record()?;
         let mut store = files.open()?;
-        let mut part = Part { last_frame: None, frame_bytes: 0, is_all: false };
+        let mut part = ScannedPart { last_frame: None, frame_bytes: 0, is_all: false };
         self.part(&store, &mut part)?;
         while !part.is_all {
             store = files.reopen(store)?;
@@ -227,7 +227,7 @@ impl<'s> Scan<'s> {
     }
 
     /// Goes on where the part before has stopped.
-    fn part(&mut self, store: &Store, part: &mut Part) -> Result<(), OpenError> {
+    fn part(&mut self, store: &SledStore, part: &mut ScannedPart) -> Result<(), OpenError> {
         let mut frames = match part.last_frame {
             None => store.frames_from(self.next()).map_err(|error| self.damaged(error.to_string()))?,
             last => store.frames_after(last),
@@ -299,7 +299,7 @@ impl<'s> Scan<'s> {
         if self.tail.position() != self.record.position {
             return Ok(());
         }
-        let Head { position, recorded_at, root } = self.tail.head();
+        let LogHead { position, recorded_at, root } = self.tail.head();
         if root != self.record.root || recorded_at != self.record.recorded_at {
             let why = format!(
                 "the log up to here is not the one that log.head was written of: root {root}, there {}",

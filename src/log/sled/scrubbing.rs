@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::SledLog;
-use crate::{LogError, segment::Seen};
+use crate::{LogError, segment::FileStamp};
 
 /// Says, after so many bytes, whether to go on.
-pub type Pace<'p> = dyn FnMut(u64) -> bool + 'p;
+pub type ScrubPace<'p> = dyn FnMut(u64) -> bool + 'p;
 
 /// What the reading of a segment showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scrubbed {
+pub enum ScrubResult {
     /// All of it is as it was written.
     Sound,
     /// It was told to stop.
@@ -24,7 +24,7 @@ pub enum Scrubbed {
 pub struct DamagedSegment {
     /// Its number, from 0 on.
     pub number: usize,
-    file: Option<Seen>,
+    file: Option<FileStamp>,
 }
 
 impl SledLog {
@@ -33,17 +33,17 @@ impl SledLog {
     ///
     /// # Errors
     /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
-    pub fn scrub(&self, number: usize, pace: &mut Pace<'_>) -> Result<Scrubbed, LogError> {
+    pub fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
         let segments = Arc::clone(&self.segments.read());
-        let Some(segment) = segments.get(number) else { return Ok(Scrubbed::AtTheEnd) };
+        let Some(segment) = segments.get(number) else { return Ok(ScrubResult::AtTheEnd) };
         // Its header is in memory, so that a flipped byte of it would go unnoticed until the next start.
         segment.again()?;
         if !segment.read_whole(pace)? {
-            return Ok(Scrubbed::Stopped);
+            return Ok(ScrubResult::Stopped);
         }
         segment.is_sound();
         let is_whole = segment.index().map_or(Ok(true), |index| index.read_whole(pace))?;
-        Ok(if is_whole { Scrubbed::Sound } else { Scrubbed::Stopped })
+        Ok(if is_whole { ScrubResult::Sound } else { ScrubResult::Stopped })
     }
 
     /// The segments that did not read as they were written, and have not since.

@@ -8,7 +8,7 @@ use crate::{
     codec::{self, IdempotentCommit},
     record::RecordHash,
     segment::Segment,
-    tree::Tree,
+    tree::TreeEdge,
 };
 use tenure_core::{Position, Timestamp};
 
@@ -22,7 +22,7 @@ pub struct SegmentEnd {
     /// When its last commit was recorded.
     pub recorded_at: Timestamp,
     /// The tree over all records up to there.
-    pub tree: Tree,
+    pub tree: TreeEdge,
 }
 
 impl SegmentEnd {
@@ -35,20 +35,20 @@ impl SegmentEnd {
 
 /// How much of the history a start reads again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
+pub enum VerifyScope {
     /// All of it.
     All,
     /// What is behind the newest checkpoint. Of the segments before it only the headers are read.
     Hot,
 }
 
-impl Verify {
+impl VerifyScope {
     /// The words for it in settings.
     pub const NAMES: [(&'static str, Self); 2] = [("hot", Self::Hot), ("all", Self::All)];
 }
 
 /// What a start makes of the log.
-pub trait Folding {
+pub trait StartupFold {
     /// Behind how many of these segments it goes on, because it has what they lead to. They are not read.
     ///
     /// # Errors
@@ -63,9 +63,9 @@ pub trait Folding {
 }
 
 /// A start that takes everything from the first event on.
-struct Whole<'f>(&'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
+struct WholeFold<'f>(&'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
 
-impl Folding for Whole<'_> {
+impl StartupFold for WholeFold<'_> {
     fn begin(&mut self, _: &SealedHistory<'_>) -> Result<usize, OpenError> {
         Ok(0)
     }
@@ -152,7 +152,7 @@ impl SledLog {
         cut: SegmentEvents,
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
-        Self::open_for(data_dir, cut, &mut Whole(fold))
+        Self::open_for(data_dir, cut, &mut WholeFold(fold))
     }
 
     /// Where each of its segments ends, in order.

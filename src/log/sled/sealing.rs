@@ -8,15 +8,15 @@
 use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 use super::{
-    OpenError, Range, SledLog,
+    OpenError, SledLog, StoreRange,
     data_dir::{DataDir, sync_dir},
     head_file::HeadRecord,
     open_error::io_at,
 };
 use crate::{
     LogError, RecordHash, StoredCommit,
-    segment::{self, Segment, Writer},
-    tail::Tail,
+    segment::{self, Segment, SegmentWriter},
+    tail::LogTail,
 };
 use tenure_core::{Position, Timestamp};
 
@@ -25,11 +25,11 @@ const AT_A_TIME: usize = 2_000;
 
 /// What waits to be sealed, and to go.
 #[derive(Debug)]
-pub(super) struct Sealing {
+pub(super) struct SealQueue {
     /// The log at the end of each range that is full and in no segment yet.
-    pub(super) ends: VecDeque<Tail>,
+    pub(super) ends: VecDeque<LogTail>,
     /// Stores that go when nobody reads them any more.
-    leaving: Vec<Arc<Range>>,
+    leaving: Vec<Arc<StoreRange>>,
     #[cfg(test)]
     pub(super) on_step: Option<fn(&Path, &str)>,
 }
@@ -58,7 +58,7 @@ pub enum SealError {
 
 /// How large a log is on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct StorageFigures {
     /// How many segments there are.
     pub segments: u64,
     /// The last position in them.
@@ -73,8 +73,8 @@ pub struct Figures {
     pub needs: u64,
 }
 
-impl Sealing {
-    pub(super) const fn new(ends: VecDeque<Tail>) -> Self {
+impl SealQueue {
+    pub(super) const fn new(ends: VecDeque<LogTail>) -> Self {
         Self {
             ends,
             leaving: Vec::new(),
@@ -121,7 +121,7 @@ impl SledLog {
     ///
     /// # Errors
     /// The system does not say how long a file is.
-    pub fn figures(&self) -> std::io::Result<Figures> {
+    pub fn figures(&self) -> std::io::Result<StorageFigures> {
         let segments = Arc::clone(&self.segments.read());
         let stores = self.stores.read().clone();
         let mut bytes = segments.iter().map(|segment| segment.bytes()).sum();
@@ -132,15 +132,15 @@ impl SledLog {
         let (unsealed, oldest, full) = {
             let ends = &self.sealing.lock().ends;
             let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
-            (ends.len() as u64, oldest, ends.iter().map(Tail::position).collect::<Vec<_>>())
+            (ends.len() as u64, oldest, ends.iter().map(LogTail::position).collect::<Vec<_>>())
         };
         let needs = self.needs(&stores, sealed, &full)?;
-        Ok(Figures { segments: segments.len() as u64, sealed, unsealed, oldest, bytes, needs })
+        Ok(StorageFigures { segments: segments.len() as u64, sealed, unsealed, oldest, bytes, needs })
     }
 
     /// About how many bytes the ranges take as segments that the oldest store holds and that are full. They are copied
     /// while it stays.
-    fn needs(&self, stores: &[Arc<Range>], sealed: Position, full: &[Position]) -> std::io::Result<u64> {
+    fn needs(&self, stores: &[Arc<StoreRange>], sealed: Position, full: &[Position]) -> std::io::Result<u64> {
         let Some(oldest) = stores.first() else { return Ok(0) };
         let end = stores.get(1).map_or(self.head.read().position, |next| Position(next.first.0 - 1));
         let full = full.iter().rev().find(|position| **position <= end).map_or(0, |position| position.0);
@@ -150,12 +150,12 @@ impl SledLog {
         Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
-    fn seal_up_to(&self, end: &Tail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+    fn seal_up_to(&self, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
         let data = self.data_dir();
         self.record_size()?;
         data.make_segments()?;
         let last = self.segments.read().last().cloned();
-        let base = last.as_ref().map_or_else(Tail::new, |last| last.header.end.clone());
+        let base = last.as_ref().map_or_else(LogTail::new, |last| last.header.end.clone());
         let path = segment::path(&data.segments, base.position().next());
         let unfinished = path.with_extension("new");
         let log_id = last.map(|last| last.header.log_id);
@@ -186,12 +186,12 @@ impl SledLog {
     fn write(
         &self,
         path: &Path,
-        base: &Tail,
-        end: &Tail,
+        base: &LogTail,
+        end: &LogTail,
         mut log_id: Option<RecordHash>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), SealError> {
-        let mut writer = Writer::begin(path, base.clone()).map_err(io_at(path))?;
+        let mut writer = SegmentWriter::begin(path, base.clone()).map_err(io_at(path))?;
         let mut tail = base.clone();
         while tail.position() < end.position() {
             if !go_on() {
@@ -225,8 +225,8 @@ impl SledLog {
         let end = writer.tail.clone();
         match self.begin_store(&mut writer, &end) {
             Ok(()) => {}
-            Err(super::Fault::Passing(why)) => tracing::warn!(%why, "the next store is not there yet"),
-            Err(super::Fault::Lasting(why)) => drop(self.stop(why)),
+            Err(super::AppendFault::Passing(why)) => tracing::warn!(%why, "the next store is not there yet"),
+            Err(super::AppendFault::Lasting(why)) => drop(self.stop(why)),
         }
         drop(writer);
         self.step("switched");
@@ -284,7 +284,7 @@ impl SledLog {
 }
 
 /// That what is on disk reads as it was written, and is what the tree was made of.
-fn check(path: &Path, end: &Tail) -> Result<(), SealError> {
+fn check(path: &Path, end: &LogTail) -> Result<(), SealError> {
     let segment = Segment::open(path.to_owned()).map_err(io_at(path))?;
     let mut tail = segment.header.base.clone();
     let blocks = segment.blocks().map_err(LogError::from)?;

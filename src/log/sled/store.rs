@@ -11,7 +11,7 @@ use tenure_core::Position;
 
 /// The store and its file.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct SledStore {
     /// Taken only when the store is dropped.
     db: Option<::sled::Db>,
     /// The store's file, opened by ourselves: to sync it is to sync what sled wrote through its own handle.
@@ -20,10 +20,10 @@ pub(super) struct Store {
     blobs: Mutex<Dir>,
     pub(super) dir: PathBuf,
     #[cfg(test)]
-    pub(super) faults: faults::Faults,
+    pub(super) faults: faults::InjectedFaults,
 }
 
-impl Store {
+impl SledStore {
     pub(super) fn new(db: ::sled::Db, dir: PathBuf) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(dir.join("db"))?;
         let blobs = Mutex::new(Dir::new(File::open(dir.join("blobs"))?)?);
@@ -33,7 +33,7 @@ impl Store {
             blobs,
             dir,
             #[cfg(test)]
-            faults: faults::Faults::default(),
+            faults: faults::InjectedFaults::default(),
         })
     }
 
@@ -89,24 +89,24 @@ impl Store {
     }
 
     /// Every frame behind the one that begins at `last`, in order; every frame at all if there is none.
-    pub(super) fn frames_after(&self, last: Option<Position>) -> Frames {
-        Frames(match last {
+    pub(super) fn frames_after(&self, last: Option<Position>) -> FrameIter {
+        FrameIter(match last {
             Some(last) => self.db().range((Bound::Excluded(frame::key(last)), Bound::Unbounded)),
             None => self.db().iter(),
         })
     }
 
     /// Frames in order, from the one that holds `position`.
-    pub(super) fn frames_from(&self, position: Position) -> Result<Frames, LogError> {
+    pub(super) fn frames_from(&self, position: Position) -> Result<FrameIter, LogError> {
         let start = guarded(|| self.db().range(..=frame::key(position)).next_back().transpose());
         let start = start.map_err(|failure| LogError::Corrupt { position, why: failure.to_string() })?;
         // Without such a frame the first one there is begins too late, and the caller sees that.
         let from = start.map_or(frame::key(position).to_vec(), |(key, _)| key.to_vec());
-        Ok(Frames(self.db().range(from..)))
+        Ok(FrameIter(self.db().range(from..)))
     }
 }
 
-impl Drop for Store {
+impl Drop for SledStore {
     fn drop(&mut self) {
         // sled flushes and panics in its own drop too.
         let closed = guarded(|| {
@@ -120,7 +120,7 @@ impl Drop for Store {
 }
 
 /// When this has returned, everything inserted so far survives a power cut; gives the length of the store's file.
-pub(super) fn barrier(store: &Store) -> Result<u64, String> {
+pub(super) fn barrier(store: &SledStore) -> Result<u64, String> {
     let db_error = |error: io::Error| format!("{}: {error}", store.dir.join("db").display());
     guarded(|| store.db().flush()).map_err(|failure| failure.to_string())?;
     // Before the sync, which makes this length durable too.
@@ -131,9 +131,9 @@ pub(super) fn barrier(store: &Store) -> Result<u64, String> {
 }
 
 /// The frames of a store, in order.
-pub(super) struct Frames(::sled::Iter);
+pub(super) struct FrameIter(::sled::Iter);
 
-impl Frames {
+impl FrameIter {
     /// The next frame's first position and bytes. `wanted` is the position that is looked for, for the error.
     pub(super) fn next(&mut self, wanted: Position) -> Result<(Position, ::sled::IVec), LogError> {
         let missing = || "the store ends before it".to_owned();
@@ -159,9 +159,9 @@ pub(super) mod faults {
 
     /// A disk that fails when told to: the only way to meet the barrier's failure on a healthy machine.
     #[derive(Debug, Default)]
-    pub(in crate::sled) struct Faults(AtomicBool, AtomicBool);
+    pub(in crate::sled) struct InjectedFaults(AtomicBool, AtomicBool);
 
-    impl Faults {
+    impl InjectedFaults {
         pub(in crate::sled) fn next_sync_fails(&self) {
             self.0.store(true, Ordering::SeqCst);
         }

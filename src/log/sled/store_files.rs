@@ -14,10 +14,10 @@ use std::{
 use super::{
     OpenError,
     data_dir::{sync_dir, tighten},
-    guard::{Failure, guarded},
+    guard::{StoreFailure, guarded},
     head_file::HeadRecord,
     open_error::{damaged, io_at, missing_or_io},
-    store::Store,
+    store::SledStore,
 };
 use tenure_core::Position;
 
@@ -113,7 +113,7 @@ impl StoreFiles {
     /// Opens the store; once more without sled's index if that is what it stumbles over.
     ///
     /// `snap.*` only saves sled a scan of its file, and a kill can leave it torn.
-    pub(super) fn open(&self) -> Result<Store, OpenError> {
+    pub(super) fn open(&self) -> Result<SledStore, OpenError> {
         remove_matching(&self.dir, |name| name.starts_with("snap.") && name.ends_with(".generating"))?;
         let db = match open_sled(&self.dir) {
             Ok(db) => db,
@@ -125,7 +125,7 @@ impl StoreFiles {
                 open_sled(&self.dir).map_err(|failure| self.refused(&failure))?
             }
         };
-        Store::new(db, self.dir.clone()).map_err(io_at(&self.db))
+        SledStore::new(db, self.dir.clone()).map_err(io_at(&self.db))
     }
 
     fn set_snapshots_aside(&self) -> Result<usize, OpenError> {
@@ -146,13 +146,13 @@ impl StoreFiles {
     }
 
     /// Gives back the memory that a scan took.
-    pub(super) fn reopen(&self, store: Store) -> Result<Store, OpenError> {
+    pub(super) fn reopen(&self, store: SledStore) -> Result<SledStore, OpenError> {
         drop(store);
         let db = open_sled(&self.dir).map_err(|failure| self.refused(&failure))?;
-        Store::new(db, self.dir.clone()).map_err(io_at(&self.db))
+        SledStore::new(db, self.dir.clone()).map_err(io_at(&self.db))
     }
 
-    fn refused(&self, failure: &Failure) -> OpenError {
+    fn refused(&self, failure: &StoreFailure) -> OpenError {
         if is_locked(failure) {
             return OpenError::InUse { path: self.db.clone() };
         }
@@ -161,7 +161,7 @@ impl StoreFiles {
 }
 
 /// Opens a store, waiting a moment for one that was just dropped: sled's own threads may still hold its lock.
-fn open_sled(dir: &Path) -> Result<::sled::Db, Failure> {
+fn open_sled(dir: &Path) -> Result<::sled::Db, StoreFailure> {
     let config = ::sled::Config::new()
         .path(dir)
         .segment_size(SEGMENT_BYTES)
@@ -181,10 +181,10 @@ fn open_sled(dir: &Path) -> Result<::sled::Db, Failure> {
     }
 }
 
-fn is_locked(failure: &Failure) -> bool {
+fn is_locked(failure: &StoreFailure) -> bool {
     match failure {
-        Failure::Error(::sled::Error::Io(error)) => error.to_string().contains("could not acquire lock"),
-        Failure::Error(_) | Failure::Panic(_) => false,
+        StoreFailure::Error(::sled::Error::Io(error)) => error.to_string().contains("could not acquire lock"),
+        StoreFailure::Error(_) | StoreFailure::Panic(_) => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
-use super::Word;
+use super::OpenWord;
 use crate::{OwnerId, Position, Secret, SessionId, SubjectId, Timestamp};
 
 /// The tokens to judge: one, or a batch.
@@ -48,8 +48,8 @@ fn all_exposed<S: serde::Serializer>(tokens: &Option<Vec<Secret>>, serializer: S
 /// What a token is.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
-pub enum Judgement {
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = Judgement))]
+pub enum TokenStatus {
     /// It is good now.
     Live(Box<LiveToken>),
     /// It is not; nothing more is told.
@@ -99,7 +99,7 @@ pub struct DeadToken {
     pub active: bool,
     /// `INVALID_TOKEN`, `SESSION_REVOKED`, `TOKEN_SUPERSEDED`, `TOKEN_EXPIRED` or `SESSION_IDLE`.
     #[cfg_attr(feature = "utoipa", schema(value_type = String))]
-    pub code: Word,
+    pub code: OpenWord,
 }
 
 /// The judgement of one token, or those of a batch.
@@ -108,23 +108,23 @@ pub struct DeadToken {
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum IntrospectReply {
     /// Of `token`.
-    One(Judgement),
+    One(TokenStatus),
     /// Of `tokens`.
-    Many(Judgements),
+    Many(TokenStatuses),
 }
 
 /// The judgements of a batch, in its order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
-pub struct Judgements {
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = Judgements))]
+pub struct TokenStatuses {
     /// One of each token.
-    pub results: Vec<Judgement>,
+    pub results: Vec<TokenStatus>,
 }
 
 /// A judgement as it comes: `active` says which members there are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AnyToken {
+struct RawToken {
     active: bool,
     code: Option<String>,
     session_id: Option<SessionId>,
@@ -141,9 +141,9 @@ struct AnyToken {
     metadata: Option<Box<RawValue>>,
 }
 
-impl<'de> Deserialize<'de> for Judgement {
+impl<'de> Deserialize<'de> for TokenStatus {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let token = AnyToken::deserialize(deserializer)?;
+        let token = RawToken::deserialize(deserializer)?;
         if !token.active {
             return Ok(Self::Dead(DeadToken { active: false, code: token.code.unwrap_or_default().into() }));
         }
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for Judgement {
     }
 }
 
-impl AnyToken {
+impl RawToken {
     fn live(self) -> Option<LiveToken> {
         Some(LiveToken {
             active: true,
@@ -185,8 +185,8 @@ mod tests {
         let live = json!({ "active": true, "sessionId": session, "subjectId": "a", "ownerId": null, "device": null,
             "scopes": [], "expiresAt": time, "absoluteExpiresAt": time, "renewalCount": 0, "renewAt": null,
             "shouldRenew": false, "asOfPosition": 7 });
-        let read = |document: &serde_json::Value| serde_json::from_str::<Judgement>(&document.to_string());
-        assert!(matches!(read(&live), Ok(Judgement::Live(_))));
+        let read = |document: &serde_json::Value| serde_json::from_str::<TokenStatus>(&document.to_string());
+        assert!(matches!(read(&live), Ok(TokenStatus::Live(_))));
         for name in ["active", "sessionId", "subjectId", "scopes", "expiresAt"] {
             let mut less = live.clone();
             less.as_object_mut().unwrap().remove(name);
@@ -196,7 +196,7 @@ mod tests {
         not_live["active"] = false.into();
         not_live["code"] = "SESSION_REVOKED".into();
         for dead in [not_live, json!({ "active": false, "code": "SESSION_REVOKED" })] {
-            let Ok(Judgement::Dead(token)) = read(&dead) else { panic!("{dead}") };
+            let Ok(TokenStatus::Dead(token)) = read(&dead) else { panic!("{dead}") };
             assert_eq!(token, DeadToken { active: false, code: "SESSION_REVOKED".into() });
         }
     }

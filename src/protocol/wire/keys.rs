@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenWord;
 use crate::{KeyId, Timestamp};
 
 /// The keys with which access tokens are judged.
@@ -24,7 +24,7 @@ pub struct KeyView {
     pub paserk: String,
     /// Whether it signs.
     #[cfg_attr(feature = "utoipa", schema(value_type = KeyState))]
-    pub state: Word,
+    pub state: OpenWord,
     /// When it was admitted.
     pub created_at: Timestamp,
     /// From when on no token of it works; null while it signs.

@@ -2,7 +2,7 @@
 //! verifier and command line deserialize.
 //!
 //! A reader ignores members that it does not know, and takes words from lists that may grow (`mode`, `trigger`, `state`)
-//! as text ([`Word`]), so that an older client understands a newer authority.
+//! as text ([`OpenWord`]), so that an older client understands a newer authority.
 
 pub mod access;
 pub mod introspection;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::{AccessTokenView, NewAccessToken},
-    introspection::{DeadToken, IntrospectReply, IntrospectRequest, Judgement, Judgements, LiveToken},
+    introspection::{DeadToken, IntrospectReply, IntrospectRequest, LiveToken, TokenStatus, TokenStatuses},
     keys::{KeyView, KeysView},
     revocations::{EndedSelection, EndedSession, FeedHead, FeedItem, FeedPage, SelectorView},
     sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionNews, SessionView},
@@ -25,7 +25,7 @@ pub use self::{
 };
 
 /// A word of a list that may grow in a later version.
-pub type Word = Cow<'static, str>;
+pub type OpenWord = Cow<'static, str>;
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]

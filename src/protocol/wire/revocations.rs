@@ -85,7 +85,7 @@ pub struct SelectorView {
 /// An item as it comes. A reader that does not understand what was ended takes it to be everything.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AnyItem {
+struct RawFeedItem {
     position: Position,
     at: Timestamp,
     session_id: Option<SessionId>,
@@ -95,7 +95,8 @@ struct AnyItem {
 
 impl<'de> Deserialize<'de> for FeedItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let AnyItem { position, at, session_id, session_ids, selector } = AnyItem::deserialize(deserializer)?;
+        let RawFeedItem { position, at, session_id, session_ids, selector } =
+            RawFeedItem::deserialize(deserializer)?;
         Ok(match (session_id, session_ids, selector) {
             (Some(session_id), None, None) => Self::Session(EndedSession { position, at, session_id }),
             (None, session_ids, Some(selector)) => {

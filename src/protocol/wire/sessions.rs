@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Word,
+    OpenWord,
     usage::{ConstraintsView, UsageView},
 };
-use crate::{OnReuse, OwnerId, Position, Seconds, Secret, SessionId, SubjectId, Timestamp, session::Status};
+use crate::{
+    OnReuse, OwnerId, Position, Seconds, Secret, SessionId, SubjectId, Timestamp, session::SessionStatus,
+};
 #[cfg(feature = "utoipa")]
 use crate::{
-    session::{Mode, Trigger},
+    session::{EndTrigger, SessionMode},
     wire::NewConstraints,
 };
 
@@ -37,8 +39,8 @@ pub struct NewSession {
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<u32>))]
     pub idle_timeout: Option<Seconds>,
     /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Option<Mode>))]
-    pub mode: Option<Word>,
+    #[cfg_attr(feature = "utoipa", schema(value_type = Option<SessionMode>))]
+    pub mode: Option<OpenWord>,
     /// What happens when a token of it comes back that a renewal had replaced: `reject` refuses it, `revoke` also ends
     /// the session once the newer token is shown, in either order. By default `renewal.on_reuse`.
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<String>))]
@@ -107,7 +109,7 @@ pub struct CreatedSession {
     // An authority that is older than this field does not say.
     #[serde(default)]
     #[cfg_attr(feature = "utoipa", schema(value_type = String, required = true))]
-    pub on_reuse: Word,
+    pub on_reuse: OpenWord,
 }
 
 /// A session that was renewed, and its new token. The token is shown here and nowhere else.
@@ -133,7 +135,7 @@ pub struct RenewedSession {
     pub absolute_expires_at: Timestamp,
     /// `absoluteLifetime` when the period was cut at the session's absolute end.
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<String>))]
-    pub clamped_by: Option<Word>,
+    pub clamped_by: Option<OpenWord>,
 }
 
 /// A session, as of the moment that it says.
@@ -152,10 +154,10 @@ pub struct SessionView {
     /// The name of the device that it belongs to.
     pub device: Option<String>,
     /// `sliding` is refreshed by use behind a proxy.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Mode))]
-    pub mode: Word,
+    #[cfg_attr(feature = "utoipa", schema(value_type = SessionMode))]
+    pub mode: OpenWord,
     /// Whether its token works.
-    pub status: Status,
+    pub status: SessionStatus,
     /// How often it was renewed.
     pub renewal_count: u32,
     /// How often it may be renewed.
@@ -183,8 +185,8 @@ pub struct SessionView {
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
     /// What ended it.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Option<Trigger>))]
-    pub revoked_trigger: Option<Word>,
+    #[cfg_attr(feature = "utoipa", schema(value_type = Option<EndTrigger>))]
+    pub revoked_trigger: Option<OpenWord>,
     /// Why, in the words of the caller who ended it.
     pub revoked_reason: Option<String>,
     /// What it is good for.
@@ -199,7 +201,7 @@ pub struct SessionView {
     /// What happens when a token of it comes back that a renewal had replaced: `reject` or `revoke`. A session that
     /// began before it could ask for one of them follows the setting.
     #[cfg_attr(feature = "utoipa", schema(value_type = String))]
-    pub on_reuse: Word,
+    pub on_reuse: OpenWord,
     /// The position that this reflects.
     pub as_of_position: Position,
     /// The time at which it was judged.
@@ -215,12 +217,12 @@ pub struct RevokedSession {
     pub session_id: SessionId,
     /// Always `REVOKED`.
     #[cfg_attr(feature = "utoipa", schema(value_type = String))]
-    pub status: Status,
+    pub status: SessionStatus,
     /// When it ended.
     pub revoked_at: Timestamp,
     /// What ended it.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Trigger))]
-    pub trigger: Word,
+    #[cfg_attr(feature = "utoipa", schema(value_type = EndTrigger))]
+    pub trigger: OpenWord,
     /// Whether there is a reason in the record of its end, or of the suspension that came with the request; null when
     /// the request gave none. False where there was no room to keep it: the session has ended all the same.
     pub reason_recorded: Option<bool>,
@@ -237,7 +239,7 @@ pub struct SessionNews {
     /// The session.
     pub session_id: SessionId,
     /// What ended it; null when it ended by itself, and of a suspension.
-    pub trigger: Option<Word>,
+    pub trigger: Option<OpenWord>,
     /// When a suspension ends by itself.
     pub until: Option<Timestamp>,
 }

@@ -20,27 +20,27 @@ const fn shard_of(hash: u64) -> usize {
 }
 
 /// The buckets of all keys.
-pub(super) struct Buckets<K> {
+pub(super) struct RateBuckets<K> {
     /// How long one token takes to come back, in nanoseconds.
     interval: u64,
     /// How long an empty bucket takes to be full.
     depth: u64,
     hasher: DefaultHashBuilder,
-    shards: [Mutex<Shard<K>>; SHARDS],
+    shards: [Mutex<BucketShard<K>>; SHARDS],
 }
 
-struct Shard<K> {
+struct BucketShard<K> {
     /// When each bucket with room will be full.
     full_at: HashMap<K, u64>,
     /// From this number of buckets on, the full ones are searched and forgotten.
     looked_through_at: usize,
 }
 
-impl<K: Copy + Eq + Hash> Buckets<K> {
+impl<K: Copy + Eq + Hash> RateBuckets<K> {
     /// Buckets of `burst` tokens, into which `per_second` come back.
     pub(super) fn new(per_second: u32, burst: u32) -> Self {
         let interval = SECOND / u64::from(per_second.max(1));
-        let shard = || Mutex::new(Shard { full_at: HashMap::new(), looked_through_at: FEW });
+        let shard = || Mutex::new(BucketShard { full_at: HashMap::new(), looked_through_at: FEW });
         Self {
             interval,
             depth: interval * u64::from(burst.max(1)),
@@ -69,7 +69,7 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
     }
 }
 
-impl<K: Copy + Eq + Hash> Shard<K> {
+impl<K: Copy + Eq + Hash> BucketShard<K> {
     /// Forgets full buckets, each time that there are twice as many as were left.
     fn forget_full(&mut self, now: u64) {
         if self.full_at.len() >= self.looked_through_at {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_in_and_then_the_rate() {
-        let buckets = Buckets::new(20, 100);
+        let buckets = RateBuckets::new(20, 100);
         assert_eq!((0..150).filter(|_| buckets.take(1, 0).is_ok()).count(), 100);
         assert_eq!(buckets.take(1, 0), Err(SECOND / 20));
         assert_eq!(buckets.take(1, SECOND / 20), Ok(()));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn one_key_takes_nothing_from_another() {
-        let buckets = Buckets::new(1, 1);
+        let buckets = RateBuckets::new(1, 1);
         assert!(buckets.take(1, 0).is_ok() && buckets.take(1, 0).is_err());
         assert!(buckets.take(2, 0).is_ok());
     }
@@ -105,7 +105,7 @@ mod tests {
     /// A million sessions, each used once, must not leave a million buckets forever.
     #[test]
     fn full_buckets_are_forgotten() {
-        let buckets = Buckets::new(20, 100);
+        let buckets = RateBuckets::new(20, 100);
         let mut most = 0;
         for key in 0..1_000_000_u64 {
             buckets.take(key, key * 100_000).unwrap();

@@ -2,7 +2,7 @@
 
 /// The classes of requests. A route says its own in the table of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum RequestClass {
     /// Judges tokens, serves keys and revocations to those who judge them, or shows how things stand.
     Check,
     /// Ends something: a session, a key, a subject's being served.
@@ -13,7 +13,7 @@ pub(crate) enum Class {
     Read,
 }
 
-impl Class {
+impl RequestClass {
     /// Every class, with its name in metrics.
     pub(crate) const ALL: [(&str, Self); 4] =
         [("check", Self::Check), ("end", Self::End), ("change", Self::Change), ("read", Self::Read)];

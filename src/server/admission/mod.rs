@@ -18,16 +18,16 @@ use std::{
     time::Instant,
 };
 
-use crate::config::{Networks, Shares, UsageRate};
+use crate::config::{Networks, SharesConfig, UsageRate};
 use tenure_core::{CredentialId, SessionId};
 use tenure_protocol::clock::stopwatch;
 
-use self::bucket::Buckets;
+use self::bucket::RateBuckets;
 pub(crate) use self::{
-    class::Class,
-    flights::{Flight, Flights},
+    class::RequestClass,
+    flights::{FlightPermit, RequestsInFlight},
     places::{ConnectionPlaces, ConnectionSeat, ConnectionState, network},
-    streams::{Stream, Streams},
+    streams::{OpenStreams, StreamPermit},
 };
 
 /// Whose share something is of.
@@ -41,16 +41,16 @@ pub(crate) enum ShareOwner {
 
 /// What is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum LimitReached {
     /// The caller's share: it must ask less.
-    Share(Share),
+    Share(CallerShare),
     /// The whole: all must come back later.
-    Whole(Whole),
+    Whole(SharedTotal),
 }
 
 /// A share, and what its setting is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum CallerShare {
     /// Connections of one address that have shown no good credential.
     Connections,
     /// Streams of one credential.
@@ -63,7 +63,7 @@ pub(crate) enum Share {
     Usage,
 }
 
-impl Share {
+impl CallerShare {
     /// Every share, with the name of its setting.
     pub(crate) const ALL: [(&str, Self); 5] = [
         ("shares.connections_per_address", Self::Connections),
@@ -81,7 +81,7 @@ impl Share {
 
 /// What all callers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whole {
+pub(crate) enum SharedTotal {
     /// Streams.
     Streams,
     /// Requests in flight.
@@ -90,11 +90,11 @@ pub(crate) enum Whole {
 
 /// The bounds.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// How many connections there may be at once.
     pub places: usize,
     /// `shares.*`
-    pub shares: Shares,
+    pub shares: SharesConfig,
     /// `usage.*`
     pub usage: UsageRate,
     /// `server.trusted_proxies` and `forward_auth.trusted`: their connections are of many clients.
@@ -106,24 +106,24 @@ pub struct Limits {
 /// The one layer before the routes.
 pub(crate) struct Admission {
     pub(crate) places: Arc<ConnectionPlaces>,
-    pub(crate) flights: Flights,
-    pub(crate) streams: Arc<Streams>,
-    appends: Buckets<ShareOwner>,
-    usage: Buckets<SessionId>,
+    pub(crate) flights: RequestsInFlight,
+    pub(crate) streams: Arc<OpenStreams>,
+    appends: RateBuckets<ShareOwner>,
+    usage: RateBuckets<SessionId>,
     begun: Instant,
     refused_appends: AtomicU64,
     refused_usage: AtomicU64,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: Limits) -> Self {
-        let Limits { places, shares, usage, .. } = limits.clone();
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+        let AdmissionLimits { places, shares, usage, .. } = limits.clone();
         Self {
             places: ConnectionPlaces::new(limits),
-            flights: Flights::new(places, shares.in_flight_per_credential),
-            streams: Streams::new(shares.streams.of(places), shares.streams_per_credential),
-            appends: Buckets::new(shares.appends_per_second, shares.appends_per_second),
-            usage: Buckets::new(usage.per_second, usage.burst),
+            flights: RequestsInFlight::new(places, shares.in_flight_per_credential),
+            streams: OpenStreams::new(shares.streams.of(places), shares.streams_per_credential),
+            appends: RateBuckets::new(shares.appends_per_second, shares.appends_per_second),
+            usage: RateBuckets::new(usage.per_second, usage.burst),
             begun: stopwatch(),
             refused_appends: AtomicU64::new(0),
             refused_usage: AtomicU64::new(0),
@@ -150,21 +150,21 @@ impl Admission {
     }
 
     /// How often a share has refused since the start.
-    pub(crate) fn refused_by(&self, share: Share) -> u64 {
+    pub(crate) fn refused_by(&self, share: CallerShare) -> u64 {
         match share {
-            Share::Connections => self.places.refused(),
-            Share::Streams => self.streams.refused_by_share(),
-            Share::InFlight => self.flights.refused_by_share(),
-            Share::Appends => self.refused_appends.load(Ordering::Relaxed),
-            Share::Usage => self.refused_usage.load(Ordering::Relaxed),
+            CallerShare::Connections => self.places.refused(),
+            CallerShare::Streams => self.streams.refused_by_share(),
+            CallerShare::InFlight => self.flights.refused_by_share(),
+            CallerShare::Appends => self.refused_appends.load(Ordering::Relaxed),
+            CallerShare::Usage => self.refused_usage.load(Ordering::Relaxed),
         }
     }
 
     /// How often there was no more of a whole since the start.
-    pub(crate) fn refused_beyond(&self, whole: Whole) -> u64 {
+    pub(crate) fn refused_beyond(&self, whole: SharedTotal) -> u64 {
         match whole {
-            Whole::Streams => self.streams.refused_beyond(),
-            Whole::InFlight => self.flights.refused_beyond(),
+            SharedTotal::Streams => self.streams.refused_beyond(),
+            SharedTotal::InFlight => self.flights.refused_beyond(),
         }
     }
 }

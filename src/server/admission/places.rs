@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use tenure_protocol::clock::stopwatch;
 
-use super::Limits;
+use super::AdmissionLimits;
 
 /// How long the head of a request may take when places run out.
 const HURRIED_MILLIS: u64 = 2_000;
@@ -35,11 +35,11 @@ const RECHECK: Duration = Duration::from_millis(50);
 
 /// All places.
 pub(crate) struct ConnectionPlaces {
-    limits: Limits,
+    limits: AdmissionLimits,
     share: usize,
     begun: Instant,
     taken: AtomicUsize,
-    occupied: Mutex<Seats>,
+    occupied: Mutex<SeatTable>,
     freed: Notify,
     searched: AtomicU64,
     refused: AtomicU64,
@@ -47,7 +47,7 @@ pub(crate) struct ConnectionPlaces {
 }
 
 #[derive(Default)]
-struct Seats {
+struct SeatTable {
     next: u64,
     by_number: HashMap<u64, Arc<ConnectionSeat>>,
     /// Connections without a good credential, by address.
@@ -86,7 +86,7 @@ pub(crate) struct OccupiedPlace {
 }
 
 impl ConnectionPlaces {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: AdmissionLimits) -> Arc<Self> {
         Arc::new(Self {
             share: limits.shares.connections_per_address.of(limits.places),
             limits,
@@ -216,7 +216,7 @@ impl ConnectionPlaces {
     }
 }
 
-impl Seats {
+impl SeatTable {
     fn uncount(&mut self, address: IpAddr) {
         if let Some(own) = self.unproven.get_mut(&address) {
             *own -= 1;
@@ -238,7 +238,7 @@ impl ConnectionSeat {
         self.prove_in(&mut self.places.occupied.lock());
     }
 
-    fn prove_in(&self, seats: &mut Seats) {
+    fn prove_in(&self, seats: &mut SeatTable) {
         if self.is_unproven.swap(false, Relaxed)
             && let Some(address) = self.counted
         {

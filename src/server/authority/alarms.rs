@@ -1,13 +1,13 @@
 //! What an operator must look into, though the authority serves.
 
 use super::Authority;
-use tenure_files::key_files::Writes;
+use tenure_files::key_files::WriteHealth;
 
 impl Authority {
     /// The alarms in words; empty if all is well.
     pub fn alarms(&self) -> Vec<String> {
         let dead = [self.feed.alarm(), self.health.jobs().alarm()].into_iter().flatten().map(str::to_owned);
-        let keys = self.key_writes().into_iter().filter_map(Writes::alarm);
+        let keys = self.key_writes().into_iter().filter_map(WriteHealth::alarm);
         keys.chain(dead)
             .chain(self.room.alarm())
             .chain(self.storage.alarms())
@@ -16,7 +16,7 @@ impl Authority {
     }
 
     /// How the writing of each kind of key files has been going.
-    pub fn key_writes(&self) -> [&Writes; 3] {
+    pub fn key_writes(&self) -> [&WriteHealth; 3] {
         let [session, access] = self.secrets.tokens.keyring().writes();
         [self.secrets.texts.writes(), session, access]
     }

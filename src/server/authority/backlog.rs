@@ -1,22 +1,22 @@
 //! Full ranges of the log that no segment holds: a few wait for a signed head, and many wait for somebody to look.
 
 use tenure_core::Position;
-use tenure_log::Figures;
+use tenure_log::StorageFigures;
 
 /// So many may wait before somebody must look.
 const MOST: u64 = 4;
 
 /// What waits.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(super) struct StorageBacklog {
     /// How large the log was at the first look.
     pub(super) bytes_at_start: Option<u64>,
     waiting: Option<String>,
 }
 
-impl Backlog {
+impl StorageBacklog {
     /// Takes a look; a head is signed up to this position.
-    pub(super) fn observe(&mut self, figures: &Figures, signed: Position) {
+    pub(super) fn observe(&mut self, figures: &StorageFigures, signed: Position) {
         self.bytes_at_start.get_or_insert(figures.bytes);
         let waiting = figures.oldest.filter(|_| figures.unsealed > MOST).map(|(oldest, _)| {
             let why = if oldest > signed { ": no signed head covers the first of them" } else { "" };
@@ -42,9 +42,9 @@ mod tests {
     use tenure_core::Timestamp;
 
     fn alarm(unsealed: u64, signed: u64) -> Option<String> {
-        let mut backlog = Backlog::default();
+        let mut backlog = StorageBacklog::default();
         let oldest = Some((Position(1_000), Timestamp::ZERO));
-        backlog.observe(&Figures { unsealed, oldest, ..Figures::default() }, Position(signed));
+        backlog.observe(&StorageFigures { unsealed, oldest, ..StorageFigures::default() }, Position(signed));
         backlog.alarm()
     }
 

@@ -31,59 +31,59 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 pub use self::{
     commands::{
-        bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
+        bulk::{BulkRequest as AskedBulk, BulkResult, SessionSelection},
         console::{console_subject, is_console_subject},
         credentials::{IssuedCredential, NewCredential},
         epoch::{BegunEpoch, NewEpoch},
-        erase::Erased,
-        keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
-        recall::Asker,
+        erase::SubjectErasure,
+        keys::{AccessKey, MintedToken, NoticeLinks, RotatedKey, TokenIssuance},
+        recall::RecallCaller,
         sessions::{
-            AuthenticatedSession, Granted, InactiveToken, NewSession, NewUse, Revocation, RevocationOfMany,
-            Revoked, RevokedMany, Used, UsesUnrecorded,
+            AuthenticatedSession, GrantedSession, InactiveToken, NewSession, NewUse, RecordedUse,
+            RevocationRequest, SessionEnd, SessionsEnd, SubjectRevocationRequest, UnrecordedUses,
         },
-        subjects::{NewProfile, Registered, SubjectChanges},
+        subjects::{NewProfile, RegisteredSubject, SubjectChanges},
         suspend::NewSuspension,
-        sweep::Swept,
+        sweep::SweepResult,
         webhooks::CreatedWebhook,
     },
     pipeline::{
-        doubt::Doubt,
-        eviction::{OnLeaving, Retention},
-        health::Health,
-        request::{Context, Done, Failure},
-        room::{FreeSpace, Room},
-        sequencer::Observer,
+        disk_room::{DiskRoom, FreeSpace},
+        eviction::{MemoryRetention, OnLeaving},
+        health::SequencerHealth,
+        log_damage::LogDamage,
+        request::{CommandEffect, CommandError, RequestContext},
+        sequencer::BatchObserver,
     },
     state::{
-        idempotency::Table as IdempotencyTable,
-        published::{Live, SystemView},
+        idempotency::IdempotencyTable,
+        published::{PublishedState, SystemView},
     },
-    storage::{Checkpoints, Storage},
+    storage::{CheckpointStatus, StorageStatus},
 };
 
 use self::{
-    commands::{recall::Recalls, repeats::Repeats},
+    commands::{recall::SessionRecalls, repeats::RepeatedRequests},
     pipeline::{
-        carrying::Carried,
-        command_queue::{CommandQueue, Rejected},
-        eviction::Eviction,
-        following::{Control, Turn},
-        passage::Passage,
-        relay::Relay,
-        request::{CommandOutcome, CommandRequest, Request},
+        carrying::RecalledSessions,
+        command_queue::{CommandQueue, QueueRejection},
+        eviction::EvictionWalk,
+        following::{ControlAction, ControlMessage},
+        passage::CommandTimings,
+        relay::ReplyRelay,
+        request::{CommandOutcome, CommandRequest, QueuedRequest},
         sequencer::Sequencer,
     },
     state::{key_uses::KeyUses, presented_tokens::PresentedTokens},
 };
-use crate::gate::Gate;
-use crate::notify::{Cursor, Feed, Followed, Notice, NoticeContext, Watcher};
+use crate::gate::WorkGate;
+use crate::notify::{EndWatcher, EventCursor, EventFeed, Notice, NoticeContext, WatchTarget};
 use crate::personal_data::SubjectKeys;
-use crate::tokens::{Digests, Tokens};
+use crate::tokens::{KeyedDigests, TokenSealer};
 use crate::traces::stage;
 use tenure_core::{
-    Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
-    command::SystemCommand, event::Terms, state::State, subject::Subject,
+    Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, StreamId, SubjectId, Timestamp,
+    command::SystemCommand, event::SessionTerms, state::AuthorityState, subject::Subject,
 };
 use tenure_log::{EventLog, StoredCommit};
 use tenure_protocol::clock::Clock;
@@ -92,24 +92,24 @@ use tenure_protocol::entropy::Entropy;
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
     intake: Arc<CommandQueue>,
-    live: Arc<Live>,
-    feed: Arc<Feed>,
+    live: Arc<PublishedState>,
+    feed: Arc<EventFeed>,
     log: Arc<dyn EventLog>,
     presence: Arc<PresentedTokens>,
-    health: Arc<Health>,
-    room: Arc<Room>,
-    doubt: Arc<Doubt>,
-    storage: Storage,
+    health: Arc<SequencerHealth>,
+    room: Arc<DiskRoom>,
+    doubt: Arc<LogDamage>,
+    storage: StorageStatus,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    secrets: Secrets,
-    issuing: Issuing,
-    past: Past,
-    repeats: Repeats,
-    recalls: Recalls,
-    sweep: commands::sweep::Sweep,
+    secrets: AuthorityKeys,
+    issuing: TokenIssuance,
+    past: SubjectHistory,
+    repeats: RepeatedRequests,
+    recalls: SessionRecalls,
+    sweep: commands::sweep::ExpirySweep,
     key_uses: KeyUses,
-    relay: Arc<Relay>,
+    relay: Arc<ReplyRelay>,
     policy: Policy,
     leads: Arc<AtomicBool>,
     sequencer: Mutex<Option<JoinHandle<()>>>,
@@ -120,58 +120,58 @@ pub struct Dependencies {
     /// Where the facts go.
     pub log: Arc<dyn EventLog>,
     /// What the facts in it say.
-    pub state: State,
+    pub state: AuthorityState,
     /// Which requests had their effect.
     pub idempotency: IdempotencyTable,
     /// The limits that apply from now on.
     pub policy: Policy,
     /// The disk of the log.
-    pub room: Room,
+    pub room: DiskRoom,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub entropy: Arc<dyn Entropy>,
     /// The keys.
-    pub secrets: Secrets,
+    pub secrets: AuthorityKeys,
     /// What its tokens obey.
-    pub issuing: Issuing,
+    pub issuing: TokenIssuance,
     /// Who hears of every batch.
-    pub observers: Vec<Observer>,
+    pub observers: Vec<BatchObserver>,
     /// What subjects were.
-    pub past: Past,
+    pub past: SubjectHistory,
     /// How ended sessions leave memory. Those behind the horizon of the state do so at once.
-    pub retention: Retention,
+    pub retention: MemoryRetention,
     /// Before this moment sessions may have been used without a record: those of the last process that did not end in
     /// order. `None` if all uses are recorded.
     pub uses_forgotten_before: Option<Timestamp>,
 }
 
 /// The keys of an authority, which never leave it.
-pub struct Secrets {
+pub struct AuthorityKeys {
     /// Seals and opens session tokens, and signs access tokens.
-    pub tokens: Arc<Tokens>,
+    pub tokens: Arc<TokenSealer>,
     /// Digests what callers say, so that it can be compared and not read.
-    pub digests: Digests,
+    pub digests: KeyedDigests,
     /// Seals and opens text about people.
     pub texts: Arc<SubjectKeys>,
 }
 
 /// The state of a subject as of a position, so that a repeated request gets the answer of the first; an error says
 /// why the log cannot give it.
-pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
+pub type SubjectHistory = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
 
 /// How often the sessions that a command needs are read back, if something happens to their subject meanwhile.
 const READINGS: usize = 8;
 
 /// What a request will be answered.
-type Waiting = oneshot::Receiver<Result<CommandOutcome, Failure>>;
+type PendingOutcome = oneshot::Receiver<Result<CommandOutcome, CommandError>>;
 
 impl Authority {
     /// Starts to serve, and records the limits in force and the keys that seal, if not recorded yet.
     ///
     /// # Errors
     /// The failure of such a commit.
-    pub fn start(parts: Dependencies) -> Result<Self, Failure> {
+    pub fn start(parts: Dependencies) -> Result<Self, CommandError> {
         let authority = Self::begin(parts, true)?;
         authority.record_start()?;
         Ok(authority)
@@ -182,7 +182,7 @@ impl Authority {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn follow(parts: Dependencies) -> Result<Self, Failure> {
+    pub fn follow(parts: Dependencies) -> Result<Self, CommandError> {
         let authority = Self::begin(parts, false)?;
         // They may be used at the node that leads, now and later.
         authority.live.uses().are_forgotten_before(Timestamp::MAX);
@@ -193,18 +193,18 @@ impl Authority {
     ///
     /// # Errors
     /// The failure of such a commit.
-    pub fn lead(&self) -> Result<(), Failure> {
-        self.control(Turn::Lead).map_err(|why| Failure::StorageUnavailable { why })?;
+    pub fn lead(&self) -> Result<(), CommandError> {
+        self.control(ControlAction::Lead).map_err(|why| CommandError::StorageUnavailable { why })?;
         self.record_start()
     }
 
-    /// Decides nothing more: what waits is refused with [`Failure::NotLeading`]. If the log still takes it, what is due
+    /// Decides nothing more: what waits is refused with [`CommandError::NotLeading`]. If the log still takes it, what is due
     /// is recorded first.
     ///
     /// # Errors
     /// The sequencer has ended.
     pub fn retire(&self) -> Result<(), String> {
-        self.control(Turn::Retire)
+        self.control(ControlAction::Retire)
     }
 
     /// Publishes what another machine has recorded. The log must hold it already.
@@ -212,7 +212,7 @@ impl Authority {
     /// # Errors
     /// It does not follow from what is published.
     pub fn publish(&self, commits: Vec<Arc<StoredCommit>>) -> Result<(), String> {
-        self.control(Turn::Follow(commits))
+        self.control(ControlAction::Follow(commits))
     }
 
     /// Whether it decides, or follows another one that does.
@@ -220,34 +220,34 @@ impl Authority {
         self.leads.load(Ordering::Acquire)
     }
 
-    fn control(&self, turn: Turn) -> Result<(), String> {
+    fn control(&self, turn: ControlAction) -> Result<(), String> {
         let ended = || "the sequencer has ended".to_owned();
-        let (control, told) = Control::new(turn);
+        let (control, told) = ControlMessage::new(turn);
         self.intake.control(control).map_err(|_| ended())?;
         told.recv().unwrap_or_else(|_| Err(ended()))
     }
 
-    fn record_start(&self) -> Result<(), Failure> {
+    fn record_start(&self) -> Result<(), CommandError> {
         self.submit_blocking(
             CommandRequest::System(SystemCommand::SetPolicy(self.policy.clone())),
-            Context::of(Actor::AUTHORITY),
+            RequestContext::of(Actor::AUTHORITY),
         )?;
         self.admit_keys()
     }
 
-    fn begin(parts: Dependencies, leads: bool) -> Result<Self, Failure> {
+    fn begin(parts: Dependencies, leads: bool) -> Result<Self, CommandError> {
         let leads = Arc::new(AtomicBool::new(leads));
         let (horizon, retention) = (parts.state.horizon, parts.retention);
-        let live = Live::trimmed(parts.state, parts.uses_forgotten_before, &*retention.leaving);
+        let live = PublishedState::trimmed(parts.state, parts.uses_forgotten_before, &*retention.leaving);
         let live = Arc::new(live);
-        let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
-        let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
+        let unavailable = |error: std::io::Error| CommandError::StorageUnavailable { why: error.to_string() };
+        let feed = Arc::new(EventFeed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
         let intake = Arc::new(CommandQueue::new());
         let presence = Arc::new(PresentedTokens::default());
-        let health = Arc::new(Health::default());
+        let health = Arc::new(SequencerHealth::default());
         let room = Arc::new(parts.room);
-        let doubt = Arc::new(Doubt::default());
-        let relay = Arc::new(Relay::default());
+        let doubt = Arc::new(LogDamage::default());
+        let relay = Arc::new(ReplyRelay::default());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
             log: Arc::clone(&parts.log),
@@ -264,7 +264,7 @@ impl Authority {
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
             settling: pipeline::bulk_application::BulkApplication::default(),
-            eviction: Eviction::new(retention, horizon),
+            eviction: EvictionWalk::new(retention, horizon),
             relay: Arc::clone(&relay),
             leads: Arc::clone(&leads),
         };
@@ -281,15 +281,15 @@ impl Authority {
             health,
             room,
             doubt,
-            storage: Storage::default(),
+            storage: StorageStatus::default(),
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
             issuing: parts.issuing,
             past: parts.past,
-            repeats: Repeats::new(),
-            recalls: Recalls::new(),
-            sweep: commands::sweep::Sweep::default(),
+            repeats: RepeatedRequests::new(),
+            recalls: SessionRecalls::new(),
+            sweep: commands::sweep::ExpirySweep::default(),
             key_uses: KeyUses::default(),
             relay,
             policy: parts.policy,
@@ -316,22 +316,22 @@ impl Authority {
     }
 
     /// The published state.
-    pub fn live(&self) -> &Live {
+    pub fn live(&self) -> &PublishedState {
         &self.live
     }
 
     /// The events after a position: the past first, then each commit as it happens.
-    pub fn subscribe(&self, after: Position) -> Cursor {
+    pub fn subscribe(&self, after: Position) -> EventCursor {
         self.feed.subscribe(after)
     }
 
     /// Wakes a reader when what it follows has happened.
-    pub fn watch(&self, followed: Followed) -> Watcher {
+    pub fn watch(&self, followed: WatchTarget) -> EndWatcher {
         self.feed.watch(followed)
     }
 
     /// The feed of events, for those who pass them on.
-    pub fn feed(&self) -> &Feed {
+    pub fn feed(&self) -> &EventFeed {
         &self.feed
     }
 
@@ -341,12 +341,12 @@ impl Authority {
     }
 
     /// Whether it can write, and how it has been doing.
-    pub fn health(&self) -> &Health {
+    pub fn health(&self) -> &SequencerHealth {
         &self.health
     }
 
     /// How the log lies on disk.
-    pub fn storage(&self) -> &Storage {
+    pub fn storage(&self) -> &StorageStatus {
         &self.storage
     }
 
@@ -355,31 +355,31 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded.
-    pub(crate) fn fix_segment_events(&self, events: u64) -> Result<u64, Failure> {
+    pub(crate) fn fix_segment_events(&self, events: u64) -> Result<u64, CommandError> {
         let fixed = || self.live.system().system.segment_events;
         if fixed().is_none() {
             let ask = CommandRequest::System(SystemCommand::SegmentLog(events));
-            self.submit_blocking(ask, Context::of(Actor::AUTHORITY))?;
+            self.submit_blocking(ask, RequestContext::of(Actor::AUTHORITY))?;
         }
         Ok(fixed().unwrap_or(events))
     }
 
     /// The disk of the log, and what it has room for.
-    pub fn room(&self) -> &Room {
+    pub fn room(&self) -> &DiskRoom {
         &self.room
     }
 
     /// The damage that was found in the history; while there is any, nothing is granted.
-    pub fn doubt(&self) -> &Doubt {
+    pub fn doubt(&self) -> &LogDamage {
         &self.doubt
     }
 
     /// That something may be granted at present.
     ///
     /// # Errors
-    /// [`Failure::StorageUnavailable`] while a part of the history is damaged.
-    pub fn may_grant(&self) -> Result<(), Failure> {
-        self.doubt.fault().map_or(Ok(()), |why| Err(Failure::StorageUnavailable { why }))
+    /// [`CommandError::StorageUnavailable`] while a part of the history is damaged.
+    pub fn may_grant(&self) -> Result<(), CommandError> {
+        self.doubt.fault().map_or(Ok(()), |why| Err(CommandError::StorageUnavailable { why }))
     }
 
     /// How many requests wait for a decision.
@@ -393,7 +393,7 @@ impl Authority {
     }
 
     /// The keyed digests of what callers say.
-    pub fn digests(&self) -> &Digests {
+    pub fn digests(&self) -> &KeyedDigests {
         &self.secrets.digests
     }
 
@@ -414,41 +414,45 @@ impl Authority {
     }
 
     /// Opens a text of a stream; `None` if it was erased.
-    pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+    pub fn open_text(&self, stream: &StreamId, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)
     }
 
     fn put(
         &self,
         ask: CommandRequest,
-        context: Context,
-        carried: Option<Carried>,
-        passage: Passage,
-    ) -> Result<Waiting, Failure> {
-        let (request, answer) = Request::of(ask, context, carried, passage);
+        context: RequestContext,
+        carried: Option<RecalledSessions>,
+        passage: CommandTimings,
+    ) -> Result<PendingOutcome, CommandError> {
+        let (request, answer) = QueuedRequest::of(ask, context, carried, passage);
         match self.intake.put(request) {
             Ok(()) => Ok(answer),
-            Err(Rejected::Full) => Err(Failure::Overloaded),
-            Err(Rejected::Closed) => {
+            Err(QueueRejection::Full) => Err(CommandError::Overloaded),
+            Err(QueueRejection::Closed) => {
                 let why = self.health.stopped().unwrap_or_else(|| "the authority is stopping".into());
-                Err(Failure::StorageUnavailable { why })
+                Err(CommandError::StorageUnavailable { why })
             }
         }
     }
 
     /// Reads the first answers of repeated requests.
-    pub(crate) fn repeats(&self) -> &Gate {
+    pub(crate) fn repeats(&self) -> &WorkGate {
         self.repeats.gate()
     }
 
     /// Reads sessions back that left memory.
-    pub(crate) fn recalls(&self) -> &Gate {
+    pub(crate) fn recalls(&self) -> &WorkGate {
         self.recalls.gate()
     }
 
     /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
     /// first request was, which had the effect.
-    async fn submit(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
+    async fn submit(
+        &self,
+        ask: CommandRequest,
+        context: RequestContext,
+    ) -> Result<CommandEffect, CommandError> {
         let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
         let mut outcome = self.outcome(ask, context, None).await?;
         for _ in 0..READINGS {
@@ -465,7 +469,7 @@ impl Authority {
                 self.repeats.answer(history, repeater, first).await
             }
             // Its subject is never at rest.
-            CommandOutcome::Unread(_) => Err(Failure::Overloaded),
+            CommandOutcome::Unread(_) => Err(CommandError::Overloaded),
         }
     }
 
@@ -473,25 +477,33 @@ impl Authority {
     async fn outcome(
         &self,
         ask: CommandRequest,
-        context: Context,
-        carried: Option<Carried>,
-    ) -> Result<CommandOutcome, Failure> {
-        let passage = Passage::begin();
+        context: RequestContext,
+        carried: Option<RecalledSessions>,
+    ) -> Result<CommandOutcome, CommandError> {
+        let passage = CommandTimings::begin();
         let answer = self.put(ask, context, carried, passage.clone())?.await;
         passage.tell();
-        answer.unwrap_or(Err(Failure::OutcomeUnknown))
+        answer.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 
     /// The same for callers outside of async. It may be called on a thread of a runtime too, as when a
     /// program opens its authority there; `blocking_recv` would panic.
-    fn submit_blocking(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
+    fn submit_blocking(
+        &self,
+        ask: CommandRequest,
+        context: RequestContext,
+    ) -> Result<CommandEffect, CommandError> {
         pollster::block_on(self.submit(ask, context))
     }
 
     /// Asks for what has its own rule for repeats, or none: the mark of an idempotent request is neither looked up nor
     /// recorded.
-    async fn submit_unmarked(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
-        self.submit(ask, Context { idempotency: None, ..context }).await
+    async fn submit_unmarked(
+        &self,
+        ask: CommandRequest,
+        context: RequestContext,
+    ) -> Result<CommandEffect, CommandError> {
+        self.submit(ask, RequestContext { idempotency: None, ..context }).await
     }
 }
 
@@ -504,11 +516,11 @@ impl NoticeContext for Authority {
         self.subject_in_full_now(id).ok()?
     }
 
-    fn terms_of_left(&self, session: SessionId) -> Option<(Terms, Timestamp)> {
+    fn terms_of_left(&self, session: SessionId) -> Option<(SessionTerms, Timestamp)> {
         Self::terms_of_left(self, session)
     }
 
-    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+    fn open_text(&self, stream: &StreamId, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)
     }
 
@@ -520,7 +532,7 @@ impl NoticeContext for Authority {
             if found.is_none() && owned_by == owner {
                 let of_device = subject.sessions.iter().find(|known| known.device_digest() == Some(digest));
                 let name = of_device.and_then(|session| session.device_name());
-                let stream = Stream::Subject(subject.id.clone());
+                let stream = StreamId::Subject(subject.id.clone());
                 found = name.and_then(|name| self.open_text(&stream, "device", name));
             }
         });

@@ -7,15 +7,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::backlog::Backlog;
+use super::backlog::StorageBacklog;
 use tenure_core::Position;
-use tenure_log::Figures;
+use tenure_log::StorageFigures;
 use tenure_protocol::clock::stopwatch;
-use tenure_threads::panics::Watch;
+use tenure_threads::panics::PanicWatch;
 
 /// How far the checkpoints are: what the history leads to at the ends of segments, in files.
 #[derive(Clone, Debug)]
-pub struct Checkpoints {
+pub struct CheckpointStatus {
     /// Where the newest one stands; at 0 if there is none.
     pub position: Position,
     /// When one was made, or the start.
@@ -28,33 +28,33 @@ pub struct Checkpoints {
 
 /// Segments, the size of it all, and what keeps ranges from being sealed.
 #[derive(Debug)]
-pub struct Storage {
-    figures: Mutex<Figures>,
+pub struct StorageStatus {
+    figures: Mutex<StorageFigures>,
     /// What keeps many ranges from being sealed, and how large the log was at the first look.
-    backlog: Mutex<Backlog>,
+    backlog: Mutex<StorageBacklog>,
     failures: AtomicU64,
     /// Why a range is not sealed; none while all is well.
     failure: Mutex<Option<String>>,
-    sealer: Watch,
-    scrubber: Watch,
+    sealer: PanicWatch,
+    scrubber: PanicWatch,
     /// When all segments had been read again, or the start.
     scrubbed: Mutex<Instant>,
-    checkpoints: Mutex<Checkpoints>,
+    checkpoints: Mutex<CheckpointStatus>,
     /// How many the present round has read.
     scrubbed_segments: AtomicU64,
 }
 
-impl Default for Storage {
+impl Default for StorageStatus {
     fn default() -> Self {
         Self {
             figures: Mutex::default(),
             backlog: Mutex::default(),
             failures: AtomicU64::default(),
             failure: Mutex::default(),
-            sealer: Watch::over("the sealing of the log"),
-            scrubber: Watch::over("the scrub of the segments"),
+            sealer: PanicWatch::over("the sealing of the log"),
+            scrubber: PanicWatch::over("the scrub of the segments"),
             scrubbed: Mutex::new(stopwatch()),
-            checkpoints: Mutex::new(Checkpoints {
+            checkpoints: Mutex::new(CheckpointStatus {
                 position: Position::ZERO,
                 made: stopwatch(),
                 failures: 0,
@@ -65,14 +65,14 @@ impl Default for Storage {
     }
 }
 
-impl Storage {
+impl StorageStatus {
     /// Over the thread that seals.
-    pub(crate) fn sealer(&self) -> &Watch {
+    pub(crate) fn sealer(&self) -> &PanicWatch {
         &self.sealer
     }
 
     /// Over the thread that reads segments again.
-    pub(crate) fn scrubber(&self) -> &Watch {
+    pub(crate) fn scrubber(&self) -> &PanicWatch {
         &self.scrubber
     }
 
@@ -92,11 +92,11 @@ impl Storage {
     }
 
     /// How far the checkpoints are, as of the last look.
-    pub fn checkpoints(&self) -> Checkpoints {
+    pub fn checkpoints(&self) -> CheckpointStatus {
         self.checkpoints.lock().clone()
     }
 
-    pub(crate) fn observe_checkpoints(&self, checkpoints: Checkpoints) {
+    pub(crate) fn observe_checkpoints(&self, checkpoints: CheckpointStatus) {
         *self.checkpoints.lock() = checkpoints;
     }
 
@@ -106,7 +106,7 @@ impl Storage {
     }
 
     /// The size of the log, as of the last look.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> StorageFigures {
         *self.figures.lock()
     }
 
@@ -120,7 +120,7 @@ impl Storage {
         self.backlog.lock().bytes_at_start.unwrap_or_default()
     }
 
-    pub(crate) fn observe(&self, figures: Figures, signed: Position) {
+    pub(crate) fn observe(&self, figures: StorageFigures, signed: Position) {
         *self.figures.lock() = figures;
         self.backlog.lock().observe(&figures, signed);
     }
@@ -144,7 +144,8 @@ impl Storage {
     pub(super) fn alarms(&self) -> Vec<String> {
         let failure =
             self.failure.lock().as_ref().map(|why| format!("a range of the log is not sealed: {why}"));
-        let dead = [&self.sealer, &self.scrubber].into_iter().filter_map(Watch::alarm).map(str::to_owned);
+        let dead =
+            [&self.sealer, &self.scrubber].into_iter().filter_map(PanicWatch::alarm).map(str::to_owned);
         let waiting = self.backlog.lock().alarm();
         failure.into_iter().chain(waiting).chain(dead).chain(self.checkpoints().alarms).collect()
     }

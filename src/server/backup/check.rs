@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use super::{
     BackupError,
-    destination::Destination,
-    manifest::{self, Manifest},
+    destination::BackupDestination,
+    manifest::{self, BackupManifest},
     part,
 };
 use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::LogCheck};
 
 /// A checked backup.
 #[derive(Clone, Debug)]
-pub struct Checked {
+pub struct CheckedBackup {
     /// What it holds.
-    pub manifest: Manifest,
+    pub manifest: BackupManifest,
     /// The key that judged its heads.
     pub key: VerifierKey,
     /// The head over all of it.
@@ -33,11 +33,11 @@ pub struct Checked {
 /// # Errors
 /// See [`BackupError`]; above all [`BackupError::Damaged`] with the file.
 pub fn check(
-    from: &dyn Destination,
+    from: &dyn BackupDestination,
     trusted: Option<&VerifierKey>,
     known: &[SignedHead],
-) -> Result<Checked, BackupError> {
-    let manifest = Manifest::read(from)?.ok_or(BackupError::Unfinished)?;
+) -> Result<CheckedBackup, BackupError> {
+    let manifest = BackupManifest::read(from)?.ok_or(BackupError::Unfinished)?;
     let key = key_of(&manifest)?;
     if trusted.is_some_and(|trusted| *trusted != key) {
         let why = "the heads of the backup are signed by another key than the one that is trusted".to_owned();
@@ -58,11 +58,11 @@ pub fn check(
     heads.dedup_by_key(|head| (head.size, head.root));
     let commits = check_history(from, &manifest, &heads)?;
     let heads = heads.iter().map(|head| head.size).collect::<BTreeSet<_>>().len() as u64;
-    Ok(Checked { manifest, key, head, commits, heads, trail })
+    Ok(CheckedBackup { manifest, key, head, commits, heads, trail })
 }
 
 /// The key that a manifest names.
-pub(super) fn key_of(manifest: &Manifest) -> Result<VerifierKey, BackupError> {
+pub(super) fn key_of(manifest: &BackupManifest) -> Result<VerifierKey, BackupError> {
     manifest.verifier_key.parse().map_err(|error| at_manifest(format!("its key: {error}")))
 }
 
@@ -71,8 +71,8 @@ fn at_manifest(why: String) -> BackupError {
 }
 
 fn check_history(
-    from: &dyn Destination,
-    manifest: &Manifest,
+    from: &dyn BackupDestination,
+    manifest: &BackupManifest,
     heads: &[SignedHead],
 ) -> Result<u64, BackupError> {
     let mut history = LogCheck::new(heads);

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A place for the files of a backup.
-pub trait Destination {
+pub trait BackupDestination {
     /// The names of the existing files.
     fn list(&self) -> io::Result<Vec<String>>;
 
@@ -33,9 +33,9 @@ const UNFINISHED: &str = "tmp";
 
 /// A folder.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct BackupFolder(PathBuf);
 
-impl Folder {
+impl BackupFolder {
     /// An existing one.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
@@ -59,7 +59,7 @@ impl Folder {
     }
 }
 
-impl Destination for Folder {
+impl BackupDestination for BackupFolder {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {

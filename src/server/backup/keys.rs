@@ -20,7 +20,7 @@ use tenure_files::key_files::KeyFileError;
 
 /// How the keys of a backup are kept from its readers.
 #[derive(Clone, Debug)]
-pub enum Protection {
+pub enum KeyProtection {
     /// Encrypted to an age recipient, `age1…`: who makes the backup cannot read it.
     Recipient(String),
     /// Encrypted under a passphrase.
@@ -31,7 +31,7 @@ pub enum Protection {
 
 /// What opens the keys of a backup.
 #[derive(Clone, Debug)]
-pub enum Opener {
+pub enum KeyOpener {
     /// Identities, `AGE-SECRET-KEY-1…`, a line each.
     Identities(SecretString),
     /// A passphrase.
@@ -69,7 +69,7 @@ pub(super) fn read_all(keys: &Path) -> Result<KeyFiles, BackupError> {
     Ok(files)
 }
 
-impl Protection {
+impl KeyProtection {
     /// The keys, encrypted; none where they are left out.
     pub(super) fn encrypt(&self, files: &KeyFiles) -> Result<Option<Vec<u8>>, BackupError> {
         let encryptor = match self {
@@ -105,7 +105,7 @@ impl Protection {
     }
 }
 
-impl Opener {
+impl KeyOpener {
     /// The files of keys.
     pub(super) fn open(&self, file: &str, sealed: &[u8]) -> Result<KeyFiles, BackupError> {
         let refused = |error: DecryptError| BackupError::NotOpened { why: told(&error) };
@@ -194,19 +194,19 @@ mod tests {
     fn keys_open_with_the_identity_of_their_recipient_alone() {
         let identity = age::x25519::Identity::generate();
         let sealed =
-            Protection::Recipient(identity.to_public().to_string()).encrypt(&files()).unwrap().unwrap();
+            KeyProtection::Recipient(identity.to_public().to_string()).encrypt(&files()).unwrap().unwrap();
         assert!(!sealed.windows(3).any(|bytes| bytes == b"two"));
-        let opener = |identity: &age::x25519::Identity| Opener::Identities(identity.to_string());
+        let opener = |identity: &age::x25519::Identity| KeyOpener::Identities(identity.to_string());
         assert_eq!(opener(&identity).open("keys", &sealed).unwrap(), files());
         let other = opener(&age::x25519::Identity::generate()).open("keys", &sealed);
         assert!(matches!(other, Err(BackupError::NotOpened { .. })), "{other:?}");
-        assert!(Opener::Passphrase(passphrase("x")).open("keys", &sealed).is_err());
+        assert!(KeyOpener::Passphrase(passphrase("x")).open("keys", &sealed).is_err());
     }
 
     #[test]
     fn what_is_no_recipient_is_refused() {
         for wrong in ["", "age1", "AGE-SECRET-KEY-1QQ", "ssh-ed25519 AAAA"] {
-            let refused = Protection::Recipient(wrong.to_owned()).check();
+            let refused = KeyProtection::Recipient(wrong.to_owned()).check();
             assert!(matches!(refused, Err(BackupError::NoRecipient)), "{wrong}");
         }
     }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, destination::Destination};
+use super::{BackupError, destination::BackupDestination};
 
 /// The file.
 pub(super) const FILE: &str = "manifest";
@@ -20,7 +20,7 @@ const LONGEST: u64 = 64 << 20;
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Manifest {
+pub struct BackupManifest {
     /// Name and version of the format.
     pub format: String,
     /// The epoch of the history.
@@ -36,31 +36,31 @@ pub struct Manifest {
     /// The key that judges the head.
     pub verifier_key: String,
     /// The history, in order and without a gap.
-    pub parts: Vec<Part>,
+    pub parts: Vec<BackupPart>,
     /// Some of the heads that were signed before.
-    pub heads: Entry,
+    pub heads: FileEntry,
     /// The account of webhook deliveries.
-    pub webhooks: Entry,
+    pub webhooks: FileEntry,
     /// The keys, encrypted; none where they were left out.
-    pub keys: Option<Entry>,
+    pub keys: Option<FileEntry>,
 }
 
 /// A file of consecutive commits, which never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Part {
+pub struct BackupPart {
     /// The first position.
     pub from: u64,
     /// The last position.
     pub to: u64,
     /// Its file.
-    pub entry: Entry,
+    pub entry: FileEntry,
 }
 
 /// A file, and what it must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Entry {
+pub struct FileEntry {
     /// Its name.
     pub file: String,
     /// How long it is.
@@ -69,14 +69,14 @@ pub struct Entry {
     pub blake3: String,
 }
 
-impl Manifest {
+impl BackupManifest {
     /// What the format is called that this program writes.
     pub(super) fn format() -> String {
         FORMAT.to_owned()
     }
 
     /// Reads the manifest; none where the backup was never finished.
-    pub(super) fn read(from: &dyn Destination) -> Result<Option<Self>, BackupError> {
+    pub(super) fn read(from: &dyn BackupDestination) -> Result<Option<Self>, BackupError> {
         let file = match from.open(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(BackupError::io(FILE))?,
@@ -98,14 +98,14 @@ impl Manifest {
     }
 
     /// Writes the manifest: from then on the backup is whole.
-    pub(super) fn write(&self, to: &dyn Destination) -> Result<(), BackupError> {
+    pub(super) fn write(&self, to: &dyn BackupDestination) -> Result<(), BackupError> {
         let body = serde_json::to_string_pretty(self).expect("our own documents are always JSON");
         let text = format!("{body}{CHECK}{}\n", blake3::hash(body.as_bytes()).to_hex());
         to.put(FILE, &mut |out| out.write_all(text.as_bytes())).map_err(BackupError::io(FILE))
     }
 
     /// Every file that it names.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &FileEntry> {
         let others = [&self.heads, &self.webhooks].into_iter().chain(&self.keys);
         self.parts.iter().map(|part| &part.entry).chain(others)
     }

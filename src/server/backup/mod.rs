@@ -7,32 +7,32 @@
 //!
 //! The history is read as the log gives it, by position, and not as the store keeps it.
 
+mod backup_record;
 mod check;
 mod destination;
 mod keys;
-mod last;
+mod maker;
 mod manifest;
-mod mending;
 mod part;
+mod repair_source;
 mod restore;
-mod take;
 
 use std::io;
 
-use tenure_audit::{HeadError, verify::Fault};
+use tenure_audit::{HeadError, verify::VerifyError};
 use tenure_core::Position;
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{LogError, OpenError};
 
 pub use self::{
-    check::{Checked, check},
-    destination::{Destination, Folder},
-    keys::{Opener, Protection},
-    last::LastBackup,
-    manifest::{Entry, Manifest, Part},
-    mending::BackupCopy,
-    restore::{KeySource, Restore, Restored, restore},
-    take::{Backups, Taken, Way},
+    backup_record::LastBackup,
+    check::{CheckedBackup, check},
+    destination::{BackupDestination, BackupFolder},
+    keys::{KeyOpener, KeyProtection},
+    maker::{BackupMaker, BackupMode, BackupSummary},
+    manifest::{BackupManifest, BackupPart, FileEntry},
+    repair_source::BackupCopy,
+    restore::{KeySource, RestoreRequest, RestoreSummary, restore},
 };
 pub use age::secrecy::SecretString;
 
@@ -126,7 +126,7 @@ pub enum BackupError {
     Unusable(String),
     /// The history is not what was signed.
     #[error(transparent)]
-    Untrue(#[from] Fault),
+    Untrue(#[from] VerifyError),
     /// The log cannot be read or written.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     BackupError,
-    destination::Destination,
-    manifest::{Entry, Part},
+    destination::BackupDestination,
+    manifest::{BackupPart, FileEntry},
 };
 use tenure_core::Position;
 use tenure_log::{EventLog, SealedFile, SegmentStream, StoredCommit, codec::MAX_COMMIT_BYTES};
@@ -24,13 +24,13 @@ const LONG: u64 = 64 << 20;
 const PAGE: usize = 1_000;
 
 /// Counts and digests what passes.
-struct Digesting<W> {
+struct DigestingWriter<W> {
     inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
-impl<W> Digesting<W> {
+impl<W> DigestingWriter<W> {
     fn new(inner: W) -> Self {
         Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
     }
@@ -40,13 +40,13 @@ impl<W> Digesting<W> {
         self.bytes += bytes.len() as u64;
     }
 
-    fn entry(&self, file: &str) -> Entry {
+    fn entry(&self, file: &str) -> FileEntry {
         let blake3 = self.hasher.finalize().to_hex().to_string();
-        Entry { file: file.to_owned(), bytes: self.bytes, blake3 }
+        FileEntry { file: file.to_owned(), bytes: self.bytes, blake3 }
     }
 }
 
-impl<W: Write> Write for Digesting<W> {
+impl<W: Write> Write for DigestingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.note(&bytes[..written]);
@@ -58,7 +58,7 @@ impl<W: Write> Write for Digesting<W> {
     }
 }
 
-impl<R: Read> Read for Digesting<R> {
+impl<R: Read> Read for DigestingWriter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.note(&buffer[..read]);
@@ -67,15 +67,15 @@ impl<R: Read> Read for Digesting<R> {
 }
 
 /// Writes a file of these bytes.
-pub(super) fn write(to: &dyn Destination, file: &str, bytes: &[u8]) -> Result<Entry, BackupError> {
-    let mut entry = Digesting::new(io::sink());
+pub(super) fn write(to: &dyn BackupDestination, file: &str, bytes: &[u8]) -> Result<FileEntry, BackupError> {
+    let mut entry = DigestingWriter::new(io::sink());
     entry.note(bytes);
     to.put(file, &mut |out| out.write_all(bytes)).map_err(BackupError::io(file))?;
     Ok(entry.entry(file))
 }
 
 /// Reads a file whole, as it was written.
-pub(super) fn read(from: &dyn Destination, entry: &Entry) -> Result<Vec<u8>, BackupError> {
+pub(super) fn read(from: &dyn BackupDestination, entry: &FileEntry) -> Result<Vec<u8>, BackupError> {
     let mut bytes = Vec::new();
     let mut file = opened(from, entry)?;
     file.read_to_end(&mut bytes).map_err(BackupError::io(&entry.file))?;
@@ -84,22 +84,25 @@ pub(super) fn read(from: &dyn Destination, entry: &Entry) -> Result<Vec<u8>, Bac
 }
 
 /// Reads a file to its end, for nothing but its digest.
-pub(super) fn read_through(from: &dyn Destination, entry: &Entry) -> Result<(), BackupError> {
+pub(super) fn read_through(from: &dyn BackupDestination, entry: &FileEntry) -> Result<(), BackupError> {
     let mut file = opened(from, entry)?;
     io::copy(&mut file, &mut io::sink()).map_err(BackupError::io(&entry.file))?;
     check(&file, entry)
 }
 
 /// No more than a byte beyond what it must hold.
-fn opened(from: &dyn Destination, entry: &Entry) -> Result<Digesting<impl Read>, BackupError> {
+fn opened(
+    from: &dyn BackupDestination,
+    entry: &FileEntry,
+) -> Result<DigestingWriter<impl Read>, BackupError> {
     let file = from.open(&entry.file).map_err(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         if is_missing { damaged(&entry.file, "it is missing") } else { BackupError::io(&entry.file)(error) }
     })?;
-    Ok(Digesting::new(file.take(entry.bytes + 1)))
+    Ok(DigestingWriter::new(file.take(entry.bytes + 1)))
 }
 
-fn check<R>(file: &Digesting<R>, entry: &Entry) -> Result<(), BackupError> {
+fn check<R>(file: &DigestingWriter<R>, entry: &FileEntry) -> Result<(), BackupError> {
     if file.entry(&entry.file) == *entry {
         Ok(())
     } else {
@@ -111,7 +114,7 @@ fn damaged(file: &str, why: &str) -> BackupError {
     BackupError::Damaged { file: file.to_owned(), why: why.to_owned() }
 }
 
-impl Part {
+impl BackupPart {
     /// How the name of a file begins that is a segment of the log.
     pub(super) const SEGMENT: &str = "segment-";
 
@@ -124,29 +127,29 @@ impl Part {
 /// Takes a segment of the log as it is, once it was found to be sound: a copy of it, or a second name where that is
 /// wanted and the place can.
 pub(super) fn take_segment(
-    to: &dyn Destination,
+    to: &dyn BackupDestination,
     sealed: &SealedFile,
     is_linked: bool,
-) -> Result<Part, BackupError> {
+) -> Result<BackupPart, BackupError> {
     sealed.check()?;
-    let file = format!("{}{:020}", Part::SEGMENT, sealed.first().0);
+    let file = format!("{}{:020}", BackupPart::SEGMENT, sealed.first().0);
     let open = || File::open(sealed.path()).map_err(BackupError::io(&file));
-    let mut entry = Digesting::new(io::sink());
+    let mut entry = DigestingWriter::new(io::sink());
     if is_linked && to.link(&file, sealed.path()).map_err(BackupError::io(&file))? {
         io::copy(&mut open()?, &mut entry).map_err(BackupError::io(&file))?;
-        return Ok(Part { from: sealed.first().0, to: sealed.last().0, entry: entry.entry(&file) });
+        return Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry: entry.entry(&file) });
     }
     let mut from = open()?;
     let mut copied = None;
     let put = to.put(&file, &mut |out| {
-        let mut out = Digesting::new(out);
+        let mut out = DigestingWriter::new(out);
         io::copy(&mut from, &mut out)?;
         copied = Some(out.entry(&file));
         Ok(())
     });
     put.map_err(BackupError::io(&file))?;
     let entry = copied.ok_or_else(|| damaged(&file, "nothing was written"))?;
-    Ok(Part { from: sealed.first().0, to: sealed.last().0, entry })
+    Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry })
 }
 
 /// Writes the commits after a position, up to another, as parts.
@@ -154,8 +157,8 @@ pub(super) fn write_parts(
     log: &dyn EventLog,
     mut after: Position,
     to: Position,
-    destination: &dyn Destination,
-) -> Result<Vec<Part>, BackupError> {
+    destination: &dyn BackupDestination,
+) -> Result<Vec<BackupPart>, BackupError> {
     let mut parts = Vec::new();
     while after < to {
         let part = write_part(log, after, to, destination)?;
@@ -169,16 +172,16 @@ fn write_part(
     log: &dyn EventLog,
     after: Position,
     to: Position,
-    destination: &dyn Destination,
-) -> Result<Part, BackupError> {
+    destination: &dyn BackupDestination,
+) -> Result<BackupPart, BackupError> {
     let from = after.next();
     let file = format!("part-{:020}", from.0);
     let mut done = None;
     let mut failed = None;
     let written = destination.put(&file, &mut |out| {
-        let mut out = Digesting::new(out);
+        let mut out = DigestingWriter::new(out);
         match fill(log, after, to, &mut out) {
-            Ok(last) => done = Some(Part { from: from.0, to: last.0, entry: out.entry(&file) }),
+            Ok(last) => done = Some(BackupPart { from: from.0, to: last.0, entry: out.entry(&file) }),
             Err(error) => {
                 let told = io::Error::other(error.to_string());
                 failed = Some(error);
@@ -200,7 +203,7 @@ fn fill(
     log: &dyn EventLog,
     mut after: Position,
     to: Position,
-    out: &mut Digesting<&mut dyn Write>,
+    out: &mut DigestingWriter<&mut dyn Write>,
 ) -> Result<Position, BackupError> {
     let failed = |error: io::Error| BackupError::io("a part")(error);
     out.write_all(MAGIC).map_err(failed)?;
@@ -224,8 +227,8 @@ fn fill(
 /// Reads the commits of a part, each with its bytes. The digest is judged at its end: who acts on a commit before has
 /// not checked it.
 pub(super) fn read_part(
-    from: &dyn Destination,
-    part: &Part,
+    from: &dyn BackupDestination,
+    part: &BackupPart,
     take: &mut dyn FnMut(StoredCommit, Vec<u8>) -> Result<(), BackupError>,
 ) -> Result<(), BackupError> {
     let file = &part.entry.file;
@@ -257,8 +260,8 @@ pub(super) fn read_part(
 }
 
 fn read_segment<R: Read>(
-    input: BufReader<Digesting<R>>,
-    part: &Part,
+    input: BufReader<DigestingWriter<R>>,
+    part: &BackupPart,
     take: &mut dyn FnMut(StoredCommit, Vec<u8>) -> Result<(), BackupError>,
 ) -> Result<(), BackupError> {
     let file = &part.entry.file;
@@ -283,7 +286,10 @@ fn read_segment<R: Read>(
     if end.0 == part.to + 1 { Ok(()) } else { Err(damaged(file, "it ends elsewhere")) }
 }
 
-fn check_rest<R: Read>(mut input: BufReader<Digesting<R>>, entry: &Entry) -> Result<(), BackupError> {
+fn check_rest<R: Read>(
+    mut input: BufReader<DigestingWriter<R>>,
+    entry: &FileEntry,
+) -> Result<(), BackupError> {
     io::copy(&mut input, &mut io::sink()).map_err(BackupError::io(&entry.file))?;
     check(input.get_ref(), entry)
 }

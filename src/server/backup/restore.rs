@@ -13,13 +13,13 @@ use std::{
 
 use super::{
     BackupError,
-    check::{self, Checked, check},
-    destination::Destination,
-    keys::{self, KeyFiles, Opener},
+    check::{self, CheckedBackup, check},
+    destination::BackupDestination,
+    keys::{self, KeyFiles, KeyOpener},
     part,
 };
 use crate::authority::BegunEpoch;
-use crate::node::{AskedEpoch, Node, Options, StartError, UNFINISHED};
+use crate::node::{EpochRequest, Node, NodeOptions, StartError, UNFINISHED};
 use crate::notify::webhooks::Webhooks;
 use crate::personal_data::SubjectKeys;
 use tenure_audit::{
@@ -28,7 +28,7 @@ use tenure_audit::{
     verify::LogCheck,
 };
 use tenure_core::Position;
-use tenure_log::{EncodedCommit, EventLog, LogError, Outcome, SegmentEvents, codec::adopt};
+use tenure_log::{AppendOutcome, EncodedCommit, EventLog, LogError, SegmentEvents, codec::adopt};
 use zeroize::Zeroizing;
 
 /// So many commits are made durable together.
@@ -38,7 +38,7 @@ const BATCH: usize = 1_000;
 #[derive(Clone, Debug)]
 pub enum KeySource {
     /// The backup, opened with this.
-    Sealed(Opener),
+    Sealed(KeyOpener),
     /// A directory of keys: that of the authority that was backed up.
     Directory(PathBuf),
     /// Nothing was given.
@@ -47,7 +47,7 @@ pub enum KeySource {
 
 /// A restore, asked for.
 #[derive(Clone, Debug)]
-pub struct Restore {
+pub struct RestoreRequest {
     /// The new data directory.
     pub data: PathBuf,
     /// The keys.
@@ -66,7 +66,7 @@ pub struct Restore {
 
 /// A data directory that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoreSummary {
     /// The last position of the backup.
     pub backup_position: u64,
     /// When that was recorded: what came later is missing, if another epoch began.
@@ -86,8 +86,8 @@ pub struct Restored {
 }
 
 /// What a restore found out before it wrote anything.
-struct Plan {
-    checked: Checked,
+struct RestorePlan {
+    checked: CheckedBackup,
     keys: KeyFiles,
     /// The commits after the backup, of the old data directory.
     tail: Vec<EncodedCommit>,
@@ -101,7 +101,7 @@ struct Plan {
 ///
 /// # Errors
 /// See [`BackupError`]. What was made of the data directory is removed again.
-pub fn restore(from: &dyn Destination, asked: &Restore) -> Result<Restored, BackupError> {
+pub fn restore(from: &dyn BackupDestination, asked: &RestoreRequest) -> Result<RestoreSummary, BackupError> {
     let was_there = expect_empty(&asked.data)?;
     let plan = plan(from, asked)?;
     let restored = build(from, asked, &plan);
@@ -129,8 +129,8 @@ fn clear(data: &Path, was_there: bool) -> io::Result<()> {
     if was_there { DirBuilder::new().mode(0o700).create(data) } else { Ok(()) }
 }
 
-fn plan(from: &dyn Destination, asked: &Restore) -> Result<Plan, BackupError> {
-    let manifest = super::manifest::Manifest::read(from)?.ok_or(BackupError::Unfinished)?;
+fn plan(from: &dyn BackupDestination, asked: &RestoreRequest) -> Result<RestorePlan, BackupError> {
+    let manifest = super::manifest::BackupManifest::read(from)?.ok_or(BackupError::Unfinished)?;
     let key = check::key_of(&manifest)?;
     let newest = asked.head.as_ref().map(|notes| newest(notes, &key)).transpose()?;
     let shared: Vec<_> = asked.head.iter().flat_map(|notes| heads_in(notes, &key)).collect();
@@ -153,7 +153,7 @@ fn plan(from: &dyn Destination, asked: &Restore) -> Result<Plan, BackupError> {
         Some(why) if !asked.accept_loss => {
             Err(BackupError::EndNotProved { position: checked.manifest.position, why: why.clone() })
         }
-        Some(_) | None => Ok(Plan { checked, keys, tail, head, lost }),
+        Some(_) | None => Ok(RestorePlan { checked, keys, tail, head, lost }),
     }
 }
 
@@ -163,7 +163,7 @@ fn newest(notes: &str, key: &VerifierKey) -> Result<SignedHead, BackupError> {
 }
 
 /// Why nothing shows that the backup reaches the end of the history.
-fn not_proved(newest: Option<&SignedHead>, checked: &Checked) -> Option<String> {
+fn not_proved(newest: Option<&SignedHead>, checked: &CheckedBackup) -> Option<String> {
     let position = checked.manifest.position;
     match newest {
         None => Some(format!("nothing shows that the history ends with the backup, at position {position}")),
@@ -182,7 +182,11 @@ fn not_proved(newest: Option<&SignedHead>, checked: &Checked) -> Option<String> 
     }
 }
 
-fn key_files(from: &dyn Destination, asked: &Restore, checked: &Checked) -> Result<KeyFiles, BackupError> {
+fn key_files(
+    from: &dyn BackupDestination,
+    asked: &RestoreRequest,
+    checked: &CheckedBackup,
+) -> Result<KeyFiles, BackupError> {
     match (&asked.keys, &checked.manifest.keys) {
         (KeySource::Directory(path), _) => directory_of_keys(path),
         (KeySource::Sealed(opener), Some(entry)) => opener.open(&entry.file, &part::read(from, entry)?),
@@ -200,7 +204,7 @@ fn directory_of_keys(path: &Path) -> Result<KeyFiles, BackupError> {
 }
 
 /// The commits of the old log behind the backup; the old log must begin with the history that the backup has.
-fn tail_of(old: &Path, checked: &Checked) -> Result<Vec<EncodedCommit>, BackupError> {
+fn tail_of(old: &Path, checked: &CheckedBackup) -> Result<Vec<EncodedCommit>, BackupError> {
     let heads = [checked.head.clone()];
     let mut history = LogCheck::new(&heads);
     let mut fault = None;
@@ -223,7 +227,11 @@ fn tail_of(old: &Path, checked: &Checked) -> Result<Vec<EncodedCommit>, BackupEr
     Ok(tail)
 }
 
-fn build(from: &dyn Destination, asked: &Restore, plan: &Plan) -> Result<Restored, BackupError> {
+fn build(
+    from: &dyn BackupDestination,
+    asked: &RestoreRequest,
+    plan: &RestorePlan,
+) -> Result<RestoreSummary, BackupError> {
     let data = &asked.data;
     if !data.exists() {
         DirBuilder::new()
@@ -252,7 +260,7 @@ fn build(from: &dyn Destination, asked: &Restore, plan: &Plan) -> Result<Restore
     Ok(restored)
 }
 
-fn fill_log(from: &dyn Destination, data: &Path, plan: &Plan) -> Result<Position, BackupError> {
+fn fill_log(from: &dyn BackupDestination, data: &Path, plan: &RestorePlan) -> Result<Position, BackupError> {
     // The authority that serves it will cut it, by its own setting.
     let log = tenure_log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(()))?;
     let mut batch = Vec::new();
@@ -275,8 +283,8 @@ fn fill_log(from: &dyn Destination, data: &Path, plan: &Plan) -> Result<Position
 
 fn append(log: &impl EventLog, batch: Vec<EncodedCommit>) -> Result<(), BackupError> {
     match log.append(log.head().position, batch)? {
-        Outcome::Appended => Ok(()),
-        Outcome::Unknown => Err(LogError::Stopped { why: log.stopped().unwrap_or_default() }.into()),
+        AppendOutcome::Appended => Ok(()),
+        AppendOutcome::Unknown => Err(LogError::Stopped { why: log.stopped().unwrap_or_default() }.into()),
     }
 }
 
@@ -314,22 +322,27 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
 }
 
 /// Starts the restored authority once: the last check, and where another epoch begins.
-fn start(asked: &Restore, plan: &Plan) -> Result<Restored, BackupError> {
-    let begin_epoch = plan.lost.as_ref().map(|why| AskedEpoch {
+fn start(asked: &RestoreRequest, plan: &RestorePlan) -> Result<RestoreSummary, BackupError> {
+    let begin_epoch = plan.lost.as_ref().map(|why| EpochRequest {
         reason: format!("a restore: {why}"),
         above: plan.checked.manifest.epoch,
         hold_credentials: !asked.keep_credentials,
     });
     let head_file = asked.head_file.clone();
     let segment_events = SegmentEvents::Uncut;
-    let options =
-        Options { begin_epoch, head_file, segment_events, restoring: true, ..Options::new(&asked.data) };
+    let options = NodeOptions {
+        begin_epoch,
+        head_file,
+        segment_events,
+        restoring: true,
+        ..NodeOptions::new(&asked.data)
+    };
     let node = Node::open(options).map_err(|error: StartError| BackupError::Start(Box::new(error)))?;
     let live = node.authority.live();
     let now = node.authority.now();
     let mut suspended = 0;
     live.for_each_subject(|subject| suspended += u64::from(subject.suspension_at(now).is_some()));
-    let restored = Restored {
+    let restored = RestoreSummary {
         backup_position: plan.checked.manifest.position,
         backup_recorded_at: plan.checked.manifest.recorded_at.clone(),
         position: live.position().0,

@@ -3,7 +3,8 @@
 use std::{io, path::Path};
 
 use super::{
-    Checkpoint, CheckpointError, Folder, fold::fold_from_the_first_event, folder::unfit, reader::name_of,
+    Checkpoint, CheckpointError, CheckpointFolder, fold::fold_from_the_first_event, folder::unfit,
+    reader::name_of,
 };
 use tenure_core::Position;
 use tenure_log::SledLog;
@@ -25,7 +26,7 @@ pub struct CheckedCheckpoint {
 /// # Errors
 /// The directory cannot be listed.
 pub fn check_checkpoints(data: &Path, log: &SledLog, work: &Path) -> io::Result<Vec<CheckedCheckpoint>> {
-    let mut files = Folder::of(data).files()?;
+    let mut files = CheckpointFolder::of(data).files()?;
     files.reverse();
     let checked = files.into_iter().map(|(position, path)| {
         let name = name_of(&path);
@@ -53,7 +54,7 @@ pub fn difference_to_a_fold(
     checkpoint: &Checkpoint,
     log: &SledLog,
     work: &Path,
-    pace: &mut super::Pace<'_>,
+    pace: &mut super::FoldPace<'_>,
 ) -> Result<Option<String>, CheckpointError> {
     let mut ends = log.segment_ends();
     ends.retain(|end| end.position <= checkpoint.end().position);

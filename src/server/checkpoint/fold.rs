@@ -11,19 +11,19 @@ use std::{
 
 use super::{
     CheckpointError,
-    format::{Kind, Section},
+    format::{SectionEntry, SectionKind},
     reader::{Checkpoint, add_to, name_of},
-    writer::Writer,
+    writer::CheckpointWriter,
 };
-use crate::projections::pulse::Pulse;
+use crate::projections::pulse::DayPulse;
 use tenure_core::{
-    Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-    bulk::{self, Bulk},
-    record::EventMeta,
-    state::State,
+    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent,
+    bulk::{self, BulkRevocation},
+    commit::EventMeta,
+    state::AuthorityState,
     subject::Subject,
 };
-use tenure_log::{EventLog, SegmentEnd, StoredCommit, Tree};
+use tenure_log::{EventLog, SegmentEnd, StoredCommit, TreeEdge};
 
 /// So many events are read at a time.
 const PAGE: usize = 2_000;
@@ -31,7 +31,7 @@ const PAGE: usize = 2_000;
 const SEGMENTS_AT_ONCE: usize = 8;
 
 /// Says, after so many events, whether to go on.
-pub type Pace<'p> = dyn FnMut(u64) -> bool + 'p;
+pub type FoldPace<'p> = dyn FnMut(u64) -> bool + 'p;
 
 /// Makes the checkpoint of this end of a segment in this file, from the one before and the log, and reads it back.
 ///
@@ -42,9 +42,10 @@ pub fn make(
     before: Option<&Checkpoint>,
     end: &SegmentEnd,
     path: &Path,
-    pace: &mut Pace<'_>,
+    pace: &mut FoldPace<'_>,
 ) -> Result<Checkpoint, CheckpointError> {
-    let mut folding = Folding { log, before, end, pace, touched: Touched::default(), bulks: Vec::new() };
+    let mut folding =
+        CheckpointFold { log, before, end, pace, touched: TouchedIds::default(), bulks: Vec::new() };
     folding.survey()?;
     let gathered = folding.gather()?;
     let folded = folding.fold(gathered)?;
@@ -62,7 +63,7 @@ pub fn fold_from_the_first_event(
     log: &dyn EventLog,
     ends: &[SegmentEnd],
     path: &Path,
-    pace: &mut Pace<'_>,
+    pace: &mut FoldPace<'_>,
 ) -> Result<Option<Checkpoint>, CheckpointError> {
     let mut before: Option<Checkpoint> = None;
     let unfinished = path.with_extension("next");
@@ -107,15 +108,15 @@ fn check(made: &Checkpoint, end: &SegmentEnd) -> Result<(), CheckpointError> {
 
 /// What the segments since the checkpoint before are about.
 #[derive(Debug, Default)]
-struct Touched {
+struct TouchedIds {
     subjects: HashSet<SubjectId>,
     /// Whose subject is not said.
     sessions: HashSet<SessionId>,
 }
 
-impl Touched {
+impl TouchedIds {
     fn note(&mut self, stored: &StoredCommit) {
-        if let Stream::Subject(id) = &stored.commit.stream
+        if let StreamId::Subject(id) = &stored.commit.stream
             && !self.subjects.contains(id)
         {
             self.subjects.insert(id.clone());
@@ -139,21 +140,21 @@ impl Touched {
 }
 
 /// What is in memory of a checkpoint that is made.
-struct Gathered {
+struct GatheredState {
     /// The authority, and the subjects that are touched.
-    state: State,
+    state: AuthorityState,
     erased: BTreeMap<SubjectId, Position>,
-    pulse: Pulse,
+    pulse: DayPulse,
 }
 
-impl Gathered {
+impl GatheredState {
     fn add(&mut self, stored: &StoredCommit) -> Result<(), CheckpointError> {
         self.state.apply_at(stored.first, &stored.commit)?;
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if Pulse::is_one(event) {
+            if DayPulse::is_one(event) {
                 self.pulse.add(&stored.commit.stream, stored.commit.recorded_at, event);
             }
-            if let (Event::Subject(SubjectEvent::SubjectErased(_)), Stream::Subject(id)) =
+            if let (Event::Subject(SubjectEvent::SubjectErased(_)), StreamId::Subject(id)) =
                 (event, &stored.commit.stream)
             {
                 self.erased.insert(id.clone(), position);
@@ -163,16 +164,16 @@ impl Gathered {
     }
 }
 
-struct Folding<'f, 'p> {
+struct CheckpointFold<'f, 'p> {
     log: &'f dyn EventLog,
     before: Option<&'f Checkpoint>,
     end: &'f SegmentEnd,
-    pace: &'f mut Pace<'p>,
-    touched: Touched,
-    bulks: Vec<Bulk>,
+    pace: &'f mut FoldPace<'p>,
+    touched: TouchedIds,
+    bulks: Vec<BulkRevocation>,
 }
 
-impl<'f> Folding<'f, '_> {
+impl<'f> CheckpointFold<'f, '_> {
     fn base(&self) -> Position {
         self.before.map_or(Position::ZERO, |before| before.end().position)
     }
@@ -203,17 +204,17 @@ impl<'f> Folding<'f, '_> {
             for (position, event) in stored.positions().zip(&stored.commit.events) {
                 if let Event::System(SystemEvent::SelectionRevoked(event)) = event {
                     let recorded = EventMeta { position, at: stored.commit.recorded_at };
-                    folding.bulks.push(Bulk::of(event, recorded));
+                    folding.bulks.push(BulkRevocation::of(event, recorded));
                 }
             }
             Ok(())
         })
     }
 
-    fn gather(&self) -> Result<Gathered, CheckpointError> {
-        let mut state = State::default();
+    fn gather(&self) -> Result<GatheredState, CheckpointError> {
+        let mut state = AuthorityState::default();
         let Some(before) = self.before else {
-            return Ok(Gathered { state, erased: BTreeMap::new(), pulse: Pulse::default() });
+            return Ok(GatheredState { state, erased: BTreeMap::new(), pulse: DayPulse::default() });
         };
         state.system = before.system()?;
         (state.position, state.recorded_at) = (before.end().position, before.end().recorded_at);
@@ -222,11 +223,11 @@ impl<'f> Folding<'f, '_> {
             subjects.filter(|subject| self.touched.has(subject)).for_each(|it| add_to(&mut state, it));
         }
         let erased = before.erased()?.into_iter().collect();
-        Ok(Gathered { state, erased, pulse: before.pulse()? })
+        Ok(GatheredState { state, erased, pulse: before.pulse()? })
     }
 
-    fn fold(&mut self, mut gathered: Gathered) -> Result<Gathered, CheckpointError> {
-        let mut tree = self.before.map_or_else(Tree::new, |before| before.end().tree.clone());
+    fn fold(&mut self, mut gathered: GatheredState) -> Result<GatheredState, CheckpointError> {
+        let mut tree = self.before.map_or_else(TreeEdge::new, |before| before.end().tree.clone());
         self.read(&mut |_, stored| {
             stored.record_hashes.iter().for_each(|record| tree.append(record));
             gathered.add(stored)
@@ -239,14 +240,14 @@ impl<'f> Folding<'f, '_> {
         CheckpointError::Untrue { first: self.base().next(), last: self.end.position }
     }
 
-    fn write(&mut self, path: &Path, folded: &Gathered) -> Result<(), CheckpointError> {
+    fn write(&mut self, path: &Path, folded: &GatheredState) -> Result<(), CheckpointError> {
         let at = |source| io_at(path, source);
-        let mut writer = Writer::begin(path).map_err(at)?;
-        writer.value(Kind::System, &folded.state.system).map_err(at)?;
+        let mut writer = CheckpointWriter::begin(path).map_err(at)?;
+        writer.value(SectionKind::System, &folded.state.system).map_err(at)?;
         self.write_subjects(path, &mut writer, &folded.state)?;
         let erased: Vec<_> = folded.erased.iter().collect();
-        writer.value(Kind::Erased, &erased).map_err(at)?;
-        writer.value(Kind::Pulse, &folded.pulse).map_err(at)?;
+        writer.value(SectionKind::Erased, &erased).map_err(at)?;
+        writer.value(SectionKind::Pulse, &folded.pulse).map_err(at)?;
         writer.end(self.end.clone()).map_err(at)
     }
 
@@ -254,8 +255,8 @@ impl<'f> Folding<'f, '_> {
     fn write_subjects(
         &mut self,
         path: &Path,
-        writer: &mut Writer,
-        state: &State,
+        writer: &mut CheckpointWriter,
+        state: &AuthorityState,
     ) -> Result<(), CheckpointError> {
         let at = |source| io_at(path, source);
         let folded: BTreeSet<_> = state.subjects.keys().collect();
@@ -275,7 +276,7 @@ impl<'f> Folding<'f, '_> {
         writer.end_subjects().map_err(at)
     }
 
-    fn sections_before(&self) -> Vec<(&'f Checkpoint, &'f Section)> {
+    fn sections_before(&self) -> Vec<(&'f Checkpoint, &'f SectionEntry)> {
         let Some(before) = self.before else { return Vec::new() };
         before.sections_of_subjects().into_iter().map(|section| (before, section)).collect()
     }
@@ -284,8 +285,8 @@ impl<'f> Folding<'f, '_> {
     fn untouched_of(
         &self,
         before: &Checkpoint,
-        section: &Section,
-        state: &State,
+        section: &SectionEntry,
+        state: &AuthorityState,
     ) -> Result<Vec<Subject>, CheckpointError> {
         let mut subjects = before.subjects_of(section)?;
         subjects.retain(|subject| !state.subjects.contains_key(&subject.id));

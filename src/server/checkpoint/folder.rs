@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Checkpoint, CheckpointError, Pace,
+    Checkpoint, CheckpointError, FoldPace,
     fold::{io_at, make, next_of},
 };
 use tenure_core::Position;
@@ -20,7 +20,7 @@ const KEPT: usize = 2;
 
 /// `DATA/checkpoints/`.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct CheckpointFolder {
     dir: PathBuf,
     #[cfg(test)]
     pub(super) on_step: Option<fn(&Path, &str)>,
@@ -36,7 +36,7 @@ pub(super) fn unfit(checkpoint: &Checkpoint, ends: &[SegmentEnd]) -> String {
     }
 }
 
-impl Folder {
+impl CheckpointFolder {
     /// That of this data directory.
     pub fn of(data: &Path) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Folder {
         log: &dyn EventLog,
         before: Option<&Checkpoint>,
         ends: &[SegmentEnd],
-        pace: &mut Pace<'_>,
+        pace: &mut FoldPace<'_>,
     ) -> Result<Option<Checkpoint>, CheckpointError> {
         let known = before.map_or(Position::ZERO, |before| before.end().position);
         let new = &ends[ends.partition_point(|end| end.position <= known)..];

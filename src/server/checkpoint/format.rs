@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use tenure_core::{Position, SubjectId, Timestamp};
-use tenure_log::{RecordHash, SegmentEnd, Tree};
+use tenure_log::{RecordHash, SegmentEnd, TreeEdge};
 
 /// The bytes of the header, with its check at the end.
 pub(super) const HEADER_BYTES: usize = 4096;
@@ -13,7 +13,7 @@ const CONTEXT: &str = "tenure v1 checkpoint header";
 
 /// What a checkpoint says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct CheckpointHeader {
     /// The end of the segment at which it stands.
     pub(super) end: SegmentEnd,
     pub(super) table_at: u64,
@@ -24,7 +24,7 @@ pub(super) struct Header {
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
-pub(super) enum Kind {
+pub(super) enum SectionKind {
     /// The authority's own state.
     #[n(0)]
     System,
@@ -39,7 +39,7 @@ pub(super) enum Kind {
     Pulse,
 }
 
-impl Kind {
+impl SectionKind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -53,9 +53,9 @@ impl Kind {
 /// Where a section is.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub(super) struct Section {
+pub(super) struct SectionEntry {
     #[n(0)]
-    pub(super) kind: Kind,
+    pub(super) kind: SectionKind,
     #[n(1)]
     pub(super) offset: u64,
     #[n(2)]
@@ -68,7 +68,7 @@ pub(super) struct Section {
     pub(super) first: Option<SubjectId>,
 }
 
-impl Header {
+impl CheckpointHeader {
     /// Its bytes; none if they do not fit, which takes more positions than there are.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         let SegmentEnd { log_id, position, recorded_at, tree } = &self.end;
@@ -114,7 +114,7 @@ impl Header {
         let (table_at, table_bytes) = (number(&mut rest)?, number(&mut rest)?);
         let table_digest = take(&mut rest)?;
         let peaks = (0..size.count_ones()).map(|_| take(&mut rest)).collect::<Option<_>>()?;
-        let tree = Tree::from_peaks(size, peaks)?;
+        let tree = TreeEdge::from_peaks(size, peaks)?;
         let end = SegmentEnd { log_id, position: Position(size), recorded_at, tree };
         Some(Self { end, table_at, table_bytes, table_digest })
     }

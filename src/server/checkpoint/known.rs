@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Checkpoint, CheckpointError};
-use tenure_core::{Position, state::State};
+use tenure_core::{Position, state::AuthorityState};
 use tenure_protocol::clock::stopwatch;
 
 /// So many can be read: as many as are kept.
@@ -19,7 +19,7 @@ const KEPT: usize = 2;
 
 /// The last ones, newest first.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownCheckpoints {
     believed: Mutex<Vec<Arc<Checkpoint>>>,
     /// Files that are not to be believed, each with what is wrong with it.
     damaged: Mutex<Vec<(String, String)>>,
@@ -36,7 +36,7 @@ pub struct Known {
     made: Mutex<Instant>,
 }
 
-impl Default for Known {
+impl Default for KnownCheckpoints {
     fn default() -> Self {
         Self {
             believed: Mutex::default(),
@@ -51,7 +51,7 @@ impl Default for Known {
     }
 }
 
-impl Known {
+impl KnownCheckpoints {
     /// The newest one.
     pub fn newest(&self) -> Option<Arc<Checkpoint>> {
         self.believed.lock().first().cloned()
@@ -69,7 +69,7 @@ impl Known {
 
     /// The state of everything at the newest one that stands at this position or before it, and behind another one. One
     /// that does not read as it was written is a finding, and there is none then.
-    pub fn state_between(&self, after: Position, until: Position) -> Option<State> {
+    pub fn state_between(&self, after: Position, until: Position) -> Option<AuthorityState> {
         let found = self.at_or_before(until).filter(|found| found.end().position > after)?;
         match found.read() {
             Ok(read) => Some(read.state),

@@ -27,10 +27,10 @@ use tenure_log::LogError;
 
 pub use self::{
     checking::{CheckedCheckpoint, check_checkpoints, difference_to_a_fold},
-    fold::{Pace, fold_from_the_first_event, make},
-    folder::Folder,
-    known::Known,
-    reader::{Checkpoint, Folded},
+    fold::{FoldPace, fold_from_the_first_event, make},
+    folder::CheckpointFolder,
+    known::KnownCheckpoints,
+    reader::{Checkpoint, CheckpointState},
 };
 
 /// Why a checkpoint cannot be made or read.

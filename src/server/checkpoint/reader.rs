@@ -14,11 +14,11 @@ use minicbor::{Decode, Encode};
 
 use super::{
     CheckpointError,
-    format::{HEADER_BYTES, Header, Kind, Section},
-    writer::Erased,
+    format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind},
+    writer::ErasedSubjects,
 };
-use crate::projections::pulse::Pulse;
-use tenure_core::{Position, SubjectId, state::State, subject::Subject, system::System};
+use crate::projections::pulse::DayPulse;
+use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject, system::SystemState};
 use tenure_log::SegmentEnd;
 
 /// So many threads read subjects at a start.
@@ -30,19 +30,19 @@ pub struct Checkpoint {
     /// Below the data directory.
     name: String,
     file: File,
-    header: Header,
-    table: Vec<Section>,
+    header: CheckpointHeader,
+    table: Vec<SectionEntry>,
 }
 
 /// All that a checkpoint holds.
 #[derive(Debug)]
-pub struct Folded {
+pub struct CheckpointState {
     /// The state of every stream.
-    pub state: State,
+    pub state: AuthorityState,
     /// The subjects that were erased, and the last event that says so.
     pub erased: HashMap<SubjectId, Position>,
     /// What happened in the last day.
-    pub pulse: Pulse,
+    pub pulse: DayPulse,
 }
 
 impl Checkpoint {
@@ -61,12 +61,12 @@ impl Checkpoint {
         }
         let mut bytes = vec![0; HEADER_BYTES];
         file.read_exact_at(&mut bytes, 0).map_err(io)?;
-        let header = Header::read(&bytes).map_err(damaged)?;
+        let header = CheckpointHeader::read(&bytes).map_err(damaged)?;
         if header.table_at.checked_add(header.table_bytes) != Some(length) {
             return Err(damaged("has another length than it was written with"));
         }
         let mut checkpoint = Self { name, file, header, table: Vec::new() };
-        let Header { table_at, table_bytes, table_digest, .. } = checkpoint.header;
+        let CheckpointHeader { table_at, table_bytes, table_digest, .. } = checkpoint.header;
         let table = checkpoint.bytes(table_at, table_bytes, &table_digest, "the table")?;
         checkpoint.table = checkpoint.exact(&table, "the table")?;
         Ok(checkpoint)
@@ -91,9 +91,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A section is not as it was written.
-    pub fn read(&self) -> Result<Folded, CheckpointError> {
+    pub fn read(&self) -> Result<CheckpointState, CheckpointError> {
         let end = self.end();
-        let mut state = State { position: end.position, recorded_at: end.recorded_at, ..State::default() };
+        let mut state = AuthorityState {
+            position: end.position,
+            recorded_at: end.recorded_at,
+            ..AuthorityState::default()
+        };
         state.system = self.system()?;
         let read = self.all_subjects()?;
         let sessions = read.iter().flatten().map(|subject| subject.sessions.len()).sum();
@@ -103,7 +107,7 @@ impl Checkpoint {
             add_to(&mut state, subject);
         }
         let erased = self.erased()?.into_iter().collect();
-        Ok(Folded { state, erased, pulse: self.pulse()? })
+        Ok(CheckpointState { state, erased, pulse: self.pulse()? })
     }
 
     /// Reads all of it against its digests, and gives it up when it is told to.
@@ -114,10 +118,10 @@ impl Checkpoint {
         let mut header = vec![0; HEADER_BYTES];
         let read = self.file.read_exact_at(&mut header, 0);
         read.map_err(|source| CheckpointError::Io { name: self.name.clone(), source })?;
-        if Header::read(&header).as_ref() != Ok(&self.header) {
+        if CheckpointHeader::read(&header).as_ref() != Ok(&self.header) {
             return Err(self.damaged("the header's check does not match its bytes"));
         }
-        let Header { table_at, table_bytes, table_digest, .. } = self.header;
+        let CheckpointHeader { table_at, table_bytes, table_digest, .. } = self.header;
         self.bytes(table_at, table_bytes, &table_digest, "the table")?;
         for section in &self.table {
             self.section(section)?;
@@ -146,38 +150,41 @@ impl Checkpoint {
             return None;
         }
         let digests = |checkpoint: &Self| {
-            let mut digests: BTreeMap<Kind, Vec<[u8; 32]>> = BTreeMap::new();
+            let mut digests: BTreeMap<SectionKind, Vec<[u8; 32]>> = BTreeMap::new();
             for section in &checkpoint.table {
                 digests.entry(section.kind).or_default().push(section.digest);
             }
             digests
         };
         let (own, others) = (digests(self), digests(other));
-        let kinds = [Kind::System, Kind::Subjects, Kind::Erased, Kind::Pulse];
-        let differing: Vec<_> =
-            kinds.into_iter().filter(|kind| own.get(kind) != others.get(kind)).map(Kind::name).collect();
+        let kinds = [SectionKind::System, SectionKind::Subjects, SectionKind::Erased, SectionKind::Pulse];
+        let differing: Vec<_> = kinds
+            .into_iter()
+            .filter(|kind| own.get(kind) != others.get(kind))
+            .map(SectionKind::name)
+            .collect();
         Some(if differing.is_empty() { "header".to_owned() } else { differing.join(", ") })
     }
 
-    pub(super) fn system(&self) -> Result<System, CheckpointError> {
-        self.value(Kind::System)
+    pub(super) fn system(&self) -> Result<SystemState, CheckpointError> {
+        self.value(SectionKind::System)
     }
 
-    pub(super) fn erased(&self) -> Result<Erased, CheckpointError> {
-        self.value(Kind::Erased)
+    pub(super) fn erased(&self) -> Result<ErasedSubjects, CheckpointError> {
+        self.value(SectionKind::Erased)
     }
 
-    pub(super) fn pulse(&self) -> Result<Pulse, CheckpointError> {
-        self.value(Kind::Pulse)
+    pub(super) fn pulse(&self) -> Result<DayPulse, CheckpointError> {
+        self.value(SectionKind::Pulse)
     }
 
     /// Where the subjects are, in the order of their ids.
-    pub(super) fn sections_of_subjects(&self) -> Vec<&Section> {
-        self.table.iter().filter(|section| section.kind == Kind::Subjects).collect()
+    pub(super) fn sections_of_subjects(&self) -> Vec<&SectionEntry> {
+        self.table.iter().filter(|section| section.kind == SectionKind::Subjects).collect()
     }
 
     /// The subjects of a section.
-    pub(super) fn subjects_of(&self, section: &Section) -> Result<Vec<Subject>, CheckpointError> {
+    pub(super) fn subjects_of(&self, section: &SectionEntry) -> Result<Vec<Subject>, CheckpointError> {
         let bytes = self.section(section)?;
         let mut decoder = minicbor::Decoder::new(&bytes);
         let (mut subjects, mut again) = (Vec::new(), Vec::with_capacity(bytes.len()));
@@ -212,7 +219,7 @@ impl Checkpoint {
         parts.into_iter().collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect())
     }
 
-    fn value<T>(&self, kind: Kind) -> Result<T, CheckpointError>
+    fn value<T>(&self, kind: SectionKind) -> Result<T, CheckpointError>
     where
         T: for<'b> Decode<'b, ()> + Encode<()>,
     {
@@ -235,7 +242,7 @@ impl Checkpoint {
         }
     }
 
-    fn section(&self, section: &Section) -> Result<Vec<u8>, CheckpointError> {
+    fn section(&self, section: &SectionEntry) -> Result<Vec<u8>, CheckpointError> {
         self.bytes(section.offset, section.length, &section.digest, section.kind.name())
     }
 
@@ -263,11 +270,11 @@ impl Checkpoint {
         Err(self.damaged(&format!("the digest of {what} does not match its bytes")))
     }
 
-    fn unreadable(&self, section: &Section, error: &minicbor::decode::Error) -> CheckpointError {
+    fn unreadable(&self, section: &SectionEntry, error: &minicbor::decode::Error) -> CheckpointError {
         self.damaged(&format!("{}: {error}", section.kind.name()))
     }
 
-    fn foreign(&self, section: &Section) -> CheckpointError {
+    fn foreign(&self, section: &SectionEntry) -> CheckpointError {
         self.damaged(&format!("{} is not as this program writes it", section.kind.name()))
     }
 
@@ -281,7 +288,7 @@ impl Checkpoint {
 }
 
 /// Adds a subject as it was read.
-pub(super) fn add_to(state: &mut State, subject: Subject) {
+pub(super) fn add_to(state: &mut AuthorityState, subject: Subject) {
     for session in &subject.sessions {
         state.holders.insert(session.id, subject.id.clone());
     }

@@ -9,15 +9,16 @@ use std::{
 
 use super::*;
 use tenure_core::{
-    Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
-    SubjectId, SystemEvent, Timestamp,
-    bulk::Selector,
+    Actor, Commit, CommitId, Event, Generation, Position, Seconds, SessionId, SessionMode, StreamId,
+    SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    bulk::SessionSelector,
     event::{
-        Presented, Profile, SelectionRevoked, SessionCreated, SubjectRegistered, Terms, TokensPresented,
+        PresentedToken, SelectionRevoked, SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered,
+        TokensPresented,
     },
-    state::State,
+    state::AuthorityState,
 };
-use tenure_log::{EventLog, MemoryLog, SegmentEnd, Tree, encode};
+use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
 
 /// So many commits are before the end of a segment.
 const SEGMENT: u64 = 10;
@@ -34,12 +35,12 @@ fn session(number: u64) -> SessionId {
 /// presented, and a bulk revocation reaches them all.
 struct Story {
     log: MemoryLog,
-    state: State,
+    state: AuthorityState,
 }
 
 impl Story {
     fn new(commits: u64) -> Self {
-        let mut story = Self { log: MemoryLog::new(), state: State::default() };
+        let mut story = Self { log: MemoryLog::new(), state: AuthorityState::default() };
         story.goes_on(0..commits);
         story
     }
@@ -47,18 +48,20 @@ impl Story {
     fn goes_on(&mut self, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let (stream, events) = match number % 10 {
-                7 => (Stream::System, vec![Event::System(presented(number / 20 * 10))]),
-                9 if number > 30 => (Stream::System, vec![Event::System(all_revoked())]),
-                _ => (Stream::Subject(subject(number)), vec![registered(), created(number)]),
+                7 => (StreamId::System, vec![Event::System(presented(number / 20 * 10))]),
+                9 if number > 30 => (StreamId::System, vec![Event::System(all_revoked())]),
+                _ => (StreamId::Subject(subject(number)), vec![registered(), created(number)]),
             };
             self.append(number, stream, events);
         }
     }
 
-    fn append(&mut self, number: u64, stream: Stream, events: Vec<Event>) {
+    fn append(&mut self, number: u64, stream: StreamId, events: Vec<Event>) {
         let expected = match &stream {
-            Stream::System => self.state.system.version,
-            Stream::Subject(id) => self.state.subjects.get(id).map_or(Position::ZERO, |known| known.version),
+            StreamId::System => self.state.system.version,
+            StreamId::Subject(id) => {
+                self.state.subjects.get(id).map_or(Position::ZERO, |known| known.version)
+            }
         };
         let commit = Commit {
             id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
@@ -77,7 +80,7 @@ impl Story {
     /// The ends of segments, as their headers would say them.
     fn ends(&self) -> Vec<SegmentEnd> {
         let all = self.log.read(Position::ZERO, usize::MAX).unwrap();
-        let (mut tree, mut ends) = (Tree::new(), vec![]);
+        let (mut tree, mut ends) = (TreeEdge::new(), vec![]);
         for (stored, number) in all.iter().zip(1..) {
             stored.record_hashes.iter().for_each(|hash| tree.append(hash));
             if number % SEGMENT == 0 {
@@ -91,11 +94,11 @@ impl Story {
 }
 
 fn registered() -> Event {
-    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }))
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }))
 }
 
 fn created(number: u64) -> Event {
-    let terms = Terms {
+    let terms = SessionTerms {
         ttl: Seconds(1_000),
         max_renewals: 3,
         absolute_lifetime: Seconds(10_000),
@@ -103,7 +106,7 @@ fn created(number: u64) -> Event {
         idle_timeout: None,
         on_reuse: None,
         purpose: None,
-        mode: Mode::Fixed,
+        mode: SessionMode::Fixed,
     };
     Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id: session(number),
@@ -118,12 +121,12 @@ fn created(number: u64) -> Event {
 }
 
 fn presented(number: u64) -> SystemEvent {
-    let presented = vec![Presented { session_id: session(number), generation: Generation::FIRST }];
+    let presented = vec![PresentedToken { session_id: session(number), generation: Generation::FIRST }];
     SystemEvent::TokensPresented(TokensPresented { presented })
 }
 
 fn all_revoked() -> SystemEvent {
-    let selector = Box::new(Selector::default());
+    let selector = Box::new(SessionSelector::default());
     SystemEvent::SelectionRevoked(SelectionRevoked {
         selector,
         matched: 1,
@@ -145,12 +148,12 @@ fn name(end: &SegmentEnd) -> String {
 }
 
 /// The newest that can be read whole, as a start would find it.
-fn newest(folder: &Folder, ends: &[SegmentEnd]) -> Option<(Checkpoint, Folded)> {
+fn newest(folder: &CheckpointFolder, ends: &[SegmentEnd]) -> Option<(Checkpoint, CheckpointState)> {
     let mut found = folder.find(ends, &mut |_, _| ()).into_iter();
     found.find_map(|found| found.read().ok().map(|read| (found, read)))
 }
 
-fn advance(folder: &Folder, story: &Story, ends: &[SegmentEnd]) -> Checkpoint {
+fn advance(folder: &CheckpointFolder, story: &Story, ends: &[SegmentEnd]) -> Checkpoint {
     let before = newest(folder, ends).map(|(checkpoint, _)| checkpoint);
     folder.advance(&story.log, before.as_ref(), ends, &mut |_| true).unwrap().unwrap()
 }
@@ -159,7 +162,7 @@ fn advance(folder: &Folder, story: &Story, ends: &[SegmentEnd]) -> Checkpoint {
 fn the_last_two_are_kept_and_the_same_bytes_come_out_in_one_step_or_in_many() {
     let dir = tempfile::tempdir().unwrap();
     let story = Story::new(105);
-    let (folder, ends) = (Folder::of(dir.path()), story.ends());
+    let (folder, ends) = (CheckpointFolder::of(dir.path()), story.ends());
     for known in 1..=ends.len() {
         let made = advance(&folder, &story, &ends[..known]);
         let place = dir.path().join("again.new");
@@ -178,7 +181,7 @@ fn the_last_two_are_kept_and_the_same_bytes_come_out_in_one_step_or_in_many() {
 fn what_a_checkpoint_holds_is_what_a_fold_gives() {
     let dir = tempfile::tempdir().unwrap();
     let mut story = Story::new(70);
-    let folder = Folder::of(dir.path());
+    let folder = CheckpointFolder::of(dir.path());
     let ends = story.ends();
     let (_, made) = (advance(&folder, &story, &ends[..3]), advance(&folder, &story, &ends));
     assert_eq!(made.end(), &ends[6]);
@@ -196,16 +199,16 @@ fn what_a_checkpoint_holds_is_what_a_fold_gives() {
 #[test]
 fn a_contradiction_in_what_follows_is_no_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::of(dir.path());
+    let folder = CheckpointFolder::of(dir.path());
     let mut story = Story::new(10);
     advance(&folder, &story, &story.ends());
     story.goes_on(10..19);
     // The session is agent-002's. The log takes it: it knows no sessions.
     let expected = story.state.clone();
-    let twice = Story { log: story.log, state: State::default() };
+    let twice = Story { log: story.log, state: AuthorityState::default() };
     let commit = Commit {
         id: CommitId::from_bytes((0x7000_u128 << 64 | 99_u128 << 16).to_be_bytes()),
-        stream: Stream::Subject("other".parse().unwrap()),
+        stream: StreamId::Subject("other".parse().unwrap()),
         expected: Position::ZERO,
         recorded_at: expected.recorded_at,
         actor: Actor::AUTHORITY,
@@ -224,7 +227,7 @@ fn a_contradiction_in_what_follows_is_no_checkpoint() {
 #[test]
 fn what_does_not_lead_to_the_segments_header_is_no_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::of(dir.path());
+    let folder = CheckpointFolder::of(dir.path());
     let story = Story::new(20);
     let mut ends = story.ends();
     ends[1].tree = ends[0].tree.clone();
@@ -236,7 +239,7 @@ fn what_does_not_lead_to_the_segments_header_is_no_checkpoint() {
 #[test]
 fn a_checkpoint_with_one_flipped_byte_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
-    let (folder, story) = (Folder::of(dir.path()), Story::new(20));
+    let (folder, story) = (CheckpointFolder::of(dir.path()), Story::new(20));
     let ends = story.ends();
     let made = advance(&folder, &story, &ends);
     let path = dir.path().join(made.name());
@@ -262,7 +265,7 @@ fn a_checkpoint_with_one_flipped_byte_is_not_believed() {
 #[test]
 fn a_checkpoint_that_does_not_fit_the_header_of_its_segment_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let (folder, story) = (Folder::of(dir.path()), Story::new(20));
+    let (folder, story) = (CheckpointFolder::of(dir.path()), Story::new(20));
     let ends = story.ends();
     let made = advance(&folder, &story, &ends);
     let said = |ends: &[SegmentEnd]| {
@@ -283,7 +286,7 @@ fn a_checkpoint_that_does_not_fit_the_header_of_its_segment_is_named() {
     };
     let another = format!("{name}: is not of the history that the segment up to position {position} ends");
     assert_eq!(said(&other(&|end| end.recorded_at = end.recorded_at.plus_millis(1))), another);
-    assert_eq!(said(&other(&|end| end.tree = Tree::new())), another);
+    assert_eq!(said(&other(&|end| end.tree = TreeEdge::new())), another);
     let id = |end: &mut SegmentEnd| end.log_id = tenure_log::RecordHash::from_bytes([7; 32]);
     assert_eq!(said(&other(&id)), format!("{name}: is of another log"));
 }
@@ -308,7 +311,7 @@ fn a_making_that_is_cut_short_at_any_step_is_made_up_for() {
     let dir = tempfile::tempdir().unwrap();
     let story = Story::new(40);
     let ends = story.ends();
-    let mut folder = Folder::of(dir.path());
+    let mut folder = CheckpointFolder::of(dir.path());
     advance(&folder, &story, &ends[..1]);
     advance(&folder, &story, &ends[..2]);
     folder.on_step = Some(keep);
@@ -317,7 +320,7 @@ fn a_making_that_is_cut_short_at_any_step_is_made_up_for() {
         fs::read_dir(dir.path().join("steps")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(steps.len(), 4, "{steps:?}");
     for left in steps {
-        let folder = Folder::of(&left);
+        let folder = CheckpointFolder::of(&left);
         // The beginning of one that is half written is no checkpoint either.
         let half = left.join("checkpoints/00000000000000000099.new");
         fs::write(&half, [7; 5_000]).unwrap();
@@ -334,7 +337,7 @@ fn a_making_that_is_cut_short_at_any_step_is_made_up_for() {
 #[test]
 fn a_making_that_is_told_to_stop_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (folder, story) = (Folder::of(dir.path()), Story::new(20));
+    let (folder, story) = (CheckpointFolder::of(dir.path()), Story::new(20));
     for most in 0..2 {
         let mut asked = 0;
         let stopped = folder.advance(&story.log, None, &story.ends(), &mut |_| {

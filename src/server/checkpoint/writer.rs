@@ -8,7 +8,7 @@ use std::{
 
 use minicbor::Encode;
 
-use super::format::{HEADER_BYTES, Header, Kind, Section};
+use super::format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind};
 use tenure_core::{Position, SubjectId, subject::Subject};
 use tenure_log::SegmentEnd;
 
@@ -19,18 +19,18 @@ const SECTION_BYTES: usize = 256 * 1024;
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Takes the sections in their order.
-pub(super) struct Writer {
+pub(super) struct CheckpointWriter {
     file: File,
     offset: u64,
     /// Not synced yet.
     unsynced: usize,
-    table: Vec<Section>,
+    table: Vec<SectionEntry>,
     /// The section of subjects that is being filled.
     subjects: Vec<u8>,
     first: Option<SubjectId>,
 }
 
-impl Writer {
+impl CheckpointWriter {
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         let mut file = File::create(path)?;
         file.write_all(&[0; HEADER_BYTES])?;
@@ -39,7 +39,7 @@ impl Writer {
     }
 
     /// Adds the section of this value.
-    pub(super) fn value<T: Encode<()>>(&mut self, kind: Kind, value: &T) -> io::Result<()> {
+    pub(super) fn value<T: Encode<()>>(&mut self, kind: SectionKind, value: &T) -> io::Result<()> {
         let bytes = minicbor::to_vec(value).map_err(io::Error::other)?;
         self.section(kind, &bytes, None)
     }
@@ -64,14 +64,14 @@ impl Writer {
         }
         let bytes = std::mem::take(&mut self.subjects);
         let first = self.first.take();
-        self.section(Kind::Subjects, &bytes, first)
+        self.section(SectionKind::Subjects, &bytes, first)
     }
 
-    fn section(&mut self, kind: Kind, bytes: &[u8], first: Option<SubjectId>) -> io::Result<()> {
+    fn section(&mut self, kind: SectionKind, bytes: &[u8], first: Option<SubjectId>) -> io::Result<()> {
         let (offset, length) = (self.offset, bytes.len() as u64);
         let digest = blake3::hash(bytes).into();
         self.put(bytes)?;
-        self.table.push(Section { kind, offset, length, digest, first });
+        self.table.push(SectionEntry { kind, offset, length, digest, first });
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Writer {
         self.put(&table)?;
         self.file.sync_data()?;
         let table_digest = blake3::hash(&table).into();
-        let header = Header { end, table_at, table_bytes, table_digest };
+        let header = CheckpointHeader { end, table_at, table_bytes, table_digest };
         let bytes = header.bytes().ok_or_else(|| io::Error::other("the header does not fit"))?;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&bytes)?;
@@ -104,4 +104,4 @@ impl Writer {
 }
 
 /// Subjects that were erased, each with the position that says so last.
-pub(super) type Erased = Vec<(SubjectId, Position)>;
+pub(super) type ErasedSubjects = Vec<(SubjectId, Position)>;

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueSource {
     /// It is unset.
     Default,
     /// A line of the settings file; `None` for the whole file.
@@ -15,7 +15,7 @@ pub enum Source {
     Flag(String),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -29,7 +29,7 @@ impl fmt::Display for Source {
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// The setting, as it was written; empty when the whole source is wrong.
     pub name: String,
     /// The value, as it was written.
@@ -37,10 +37,10 @@ pub struct Fault {
     /// What would be right.
     pub remedy: String,
     /// Where it is from.
-    pub source: Source,
+    pub source: ValueSource,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.is_empty() {
             return write!(f, "{}: {}", self.source, self.remedy);
@@ -52,12 +52,12 @@ impl fmt::Display for Fault {
 
 /// All faults, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct ConfigFaults(pub Vec<ConfigFault>);
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}
 
 /// One fault a line.
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.0.iter().enumerate() {
             let before = if index == 0 { "" } else { "\n" };

@@ -28,15 +28,15 @@ impl Fraction {
 /// The text is not a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number from 0.001 to 1")]
-pub struct NoFraction;
+pub struct InvalidFraction;
 
 impl FromStr for Fraction {
-    type Err = NoFraction;
+    type Err = InvalidFraction;
 
-    fn from_str(text: &str) -> Result<Self, NoFraction> {
-        let part: f64 = text.parse().map_err(|_| NoFraction)?;
+    fn from_str(text: &str) -> Result<Self, InvalidFraction> {
+        let part: f64 = text.parse().map_err(|_| InvalidFraction)?;
         if !(0.001..=1.0).contains(&part) {
-            return Err(NoFraction);
+            return Err(InvalidFraction);
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -64,7 +64,7 @@ mod tests {
             assert_eq!(text.parse::<Fraction>().unwrap().to_string(), text);
         }
         for wrong in ["0", "0.0009", "1.1", "-0.5", "NaN", "inf", "", "a half"] {
-            assert_eq!(wrong.parse::<Fraction>(), Err(NoFraction), "{wrong}");
+            assert_eq!(wrong.parse::<Fraction>(), Err(InvalidFraction), "{wrong}");
         }
         assert_eq!("0.125".parse::<Fraction>().unwrap().of(65_536), 8_192);
         assert_eq!("0.001".parse::<Fraction>().unwrap().of(10), 1);

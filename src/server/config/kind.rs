@@ -13,37 +13,37 @@ use tenure_core::{
     Seconds,
     policy::{OnLimit, OnReuse},
 };
-use tenure_log::Verify;
+use tenure_log::VerifyScope;
 
 /// Where in the [`Config`] a setting is kept.
-type Place<T> = fn(&mut Config) -> &mut T;
+type ConfigField<T> = fn(&mut Config) -> &mut T;
 
 /// What a setting holds.
-pub(super) enum Kind {
+pub(super) enum SettingKind {
     /// Whole seconds, from the one to the other.
-    Seconds(u32, u32, Place<Seconds>),
+    Seconds(u32, u32, ConfigField<Seconds>),
     /// The same, or none.
-    SecondsOrNone(u32, u32, Place<Option<Seconds>>),
+    SecondsOrNone(u32, u32, ConfigField<Option<Seconds>>),
     /// A whole number, from the one to the other.
-    Count(u32, u32, Place<u32>),
+    Count(u32, u32, ConfigField<u32>),
     /// A part of a whole.
-    Fraction(Place<Fraction>),
-    Flag(Place<bool>),
-    OnLimit(Place<OnLimit>),
-    OnReuse(Place<OnReuse>),
-    Verify(Place<Verify>),
-    Address(Place<SocketAddr>),
-    Url(Place<Option<String>>),
-    Broker(Place<Option<String>>),
-    Directory(Place<PathBuf>),
-    File(Place<Option<PathBuf>>),
-    Networks(Place<Networks>),
-    CookieName(Place<String>),
+    Fraction(ConfigField<Fraction>),
+    Flag(ConfigField<bool>),
+    OnLimit(ConfigField<OnLimit>),
+    OnReuse(ConfigField<OnReuse>),
+    Verify(ConfigField<VerifyScope>),
+    Address(ConfigField<SocketAddr>),
+    Url(ConfigField<Option<String>>),
+    Broker(ConfigField<Option<String>>),
+    Directory(ConfigField<PathBuf>),
+    File(ConfigField<Option<PathBuf>>),
+    Networks(ConfigField<Networks>),
+    CookieName(ConfigField<String>),
 }
 
 /// A value as its source gives it. TOML has types and they must fit; the environment and flags have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum RawValue {
     Untyped(String),
     Text(String),
     Number(String),
@@ -54,12 +54,12 @@ pub(super) enum Value {
 }
 
 /// The value is not of the kind, or out of its range.
-pub(super) struct Unfit;
+pub(super) struct UnfitValue;
 
-impl Kind {
+impl SettingKind {
     /// Puts the value in its place.
-    pub(super) fn set(&self, config: &mut Config, value: &Value) -> Result<(), Unfit> {
-        let text = self.text(value).ok_or(Unfit)?;
+    pub(super) fn set(&self, config: &mut Config, value: &RawValue) -> Result<(), UnfitValue> {
+        let text = self.text(value).ok_or(UnfitValue)?;
         match self {
             Self::Seconds(least, most, place) => put(place(config), seconds(&text, *least, *most)),
             Self::SecondsOrNone(least, most, place) => {
@@ -70,7 +70,7 @@ impl Kind {
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
-            Self::Verify(place) => put(place(config), choose(&Verify::NAMES, &text)),
+            Self::Verify(place) => put(place(config), choose(&VerifyScope::NAMES, &text)),
             Self::Address(place) => put(place(config), address(&text)),
             Self::Url(place) => put(place(config), url(&text)),
             Self::Broker(place) => put(place(config), broker(&text)),
@@ -93,7 +93,7 @@ impl Kind {
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
-            Self::Verify(place) => word(&Verify::NAMES, place(config)),
+            Self::Verify(place) => word(&VerifyScope::NAMES, place(config)),
             Self::Address(place) => place(config).to_string(),
             Self::Url(place) | Self::Broker(place) => place(config).clone().unwrap_or_default(),
             Self::Directory(place) => place(config).display().to_string(),
@@ -115,7 +115,7 @@ impl Kind {
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&OnReuse::NAMES),
-            Self::Verify(_) => words(&Verify::NAMES),
+            Self::Verify(_) => words(&VerifyScope::NAMES),
             Self::Address(_) => {
                 "an IP address and a port, such as 127.0.0.1:7300, localhost:7300, or :7300 for all interfaces"
                     .to_owned()
@@ -153,12 +153,12 @@ impl Kind {
     }
 
     /// The value as text, when its type is right for this kind.
-    fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
+    fn text<'a>(&self, value: &'a RawValue) -> Option<Cow<'a, str>> {
         match (self, value) {
-            (_, Value::Untyped(text))
+            (_, RawValue::Untyped(text))
             | (
                 Self::Seconds(..) | Self::SecondsOrNone(..) | Self::Count(..) | Self::Fraction(_),
-                Value::Number(text),
+                RawValue::Number(text),
             )
             | (
                 Self::OnLimit(_)
@@ -170,17 +170,24 @@ impl Kind {
                 | Self::Directory(_)
                 | Self::File(_)
                 | Self::CookieName(_),
-                Value::Text(text),
+                RawValue::Text(text),
             ) => Some(Cow::Borrowed(text)),
             // A number is not text in TOML; a duration with its unit is.
-            (Self::Seconds(..) | Self::SecondsOrNone(..), Value::Text(text))
+            (Self::Seconds(..) | Self::SecondsOrNone(..), RawValue::Text(text))
                 if text.ends_with(|c: char| c.is_ascii_alphabetic()) =>
             {
                 Some(Cow::Borrowed(text))
             }
-            (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
-            (Self::Networks(_), Value::List(items)) => Some(Cow::Owned(items.join(","))),
-            (_, Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other) => None,
+            (Self::Flag(_), RawValue::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
+            (Self::Networks(_), RawValue::List(items)) => Some(Cow::Owned(items.join(","))),
+            (
+                _,
+                RawValue::Text(_)
+                | RawValue::Number(_)
+                | RawValue::Flag(_)
+                | RawValue::List(_)
+                | RawValue::Other,
+            ) => None,
         }
     }
 }
@@ -201,8 +208,8 @@ fn words<T>(choices: &[(&str, T)]) -> String {
     choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ")
 }
 
-fn put<T>(place: &mut T, value: Option<T>) -> Result<(), Unfit> {
-    *place = value.ok_or(Unfit)?;
+fn put<T>(place: &mut T, value: Option<T>) -> Result<(), UnfitValue> {
+    *place = value.ok_or(UnfitValue)?;
     Ok(())
 }
 

@@ -18,21 +18,21 @@ use std::{
     path::PathBuf,
 };
 
-pub use fault::{Fault, Faults, Source};
-pub use fraction::{Fraction, NoFraction};
+pub use fault::{ConfigFault, ConfigFaults, ValueSource};
+pub use fraction::{Fraction, InvalidFraction};
 pub use network::{Network, Networks};
-pub use raw::{Flag, Raw, environment};
+pub use raw::{ConfigFlag, RawConfig, environment};
 pub use settings::{SETTINGS, Setting, settings_markdown};
-pub use telemetry::Telemetry;
+pub use telemetry::TelemetryConfig;
 
 use tenure_core::{Policy, Seconds};
-use tenure_log::{Verify, jetstream::Access};
+use tenure_log::{VerifyScope, jetstream::BrokerAccess};
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `server.*`
-    pub server: Server,
+    pub server: ServerConfig,
     /// `data.dir`
     pub data_dir: PathBuf,
     /// `data.reserve`, in bytes; 0 is off.
@@ -40,19 +40,19 @@ pub struct Config {
     /// `log.segment_events`
     pub segment_events: u32,
     /// `log.verify`
-    pub verify: Verify,
+    pub verify: VerifyScope,
     /// `log.scrub_rate`
     pub scrub_rate: u32,
     /// `retention.memory`
     pub retention: Seconds,
     /// `log.url`, `log.nkey_file` and `cluster.*`
-    pub cluster: Cluster,
+    pub cluster: ClusterConfig,
     /// `backup.dir`
     pub backup_dir: Option<PathBuf>,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
     pub policy: Policy,
     /// `idempotency.*`
-    pub idempotency: Idempotency,
+    pub idempotency: IdempotencyConfig,
     /// `keys.overlap`; `None`: as long as tokens of the old key live.
     pub keys_overlap: Option<Seconds>,
     /// `access.clock_skew`
@@ -64,7 +64,7 @@ pub struct Config {
     /// `console.enabled`
     pub console_enabled: bool,
     /// `audit.*`
-    pub audit: Audit,
+    pub audit: AuditConfig,
     /// `metrics.allow`
     pub metrics_allow: Networks,
     /// `forward_auth.trusted`
@@ -72,19 +72,19 @@ pub struct Config {
     /// `forward_auth.cookie_name`
     pub forward_auth_cookie: String,
     /// `security.*`
-    pub security: Security,
+    pub security: SecurityConfig,
     /// `shares.*`
-    pub shares: Shares,
+    pub shares: SharesConfig,
     /// `usage.*`
     pub usage: UsageRate,
     /// `telemetry.*`
-    pub telemetry: Telemetry,
-    sources: BTreeMap<&'static str, Source>,
+    pub telemetry: TelemetryConfig,
+    sources: BTreeMap<&'static str, ValueSource>,
 }
 
 /// `server.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerConfig {
     /// `server.listen`
     pub listen: SocketAddr,
     /// `server.public_url`, without a slash at its end.
@@ -105,7 +105,7 @@ pub struct Server {
 
 /// `log.url`, `log.nkey_file` and `cluster.*`: a log on several machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
+pub struct ClusterConfig {
     /// `log.url`; `None` for a log on this machine alone.
     pub url: Option<String>,
     /// `log.nkey_file`
@@ -126,10 +126,10 @@ pub struct Cluster {
     pub forward: bool,
 }
 
-impl Cluster {
+impl ClusterConfig {
     /// How the broker is reached; `None` for a log on this machine alone.
-    pub fn access(&self) -> Option<Access> {
-        Some(Access {
+    pub fn access(&self) -> Option<BrokerAccess> {
+        Some(BrokerAccess {
             url: self.url.clone()?,
             nkey_file: self.nkey_file.clone(),
             tls_ca: self.tls_ca.clone(),
@@ -139,7 +139,7 @@ impl Cluster {
     }
 }
 
-impl Default for Cluster {
+impl Default for ClusterConfig {
     fn default() -> Self {
         Self {
             url: None,
@@ -157,7 +157,7 @@ impl Default for Cluster {
 
 /// `idempotency.*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idempotency {
+pub struct IdempotencyConfig {
     /// `idempotency.window`
     pub window: Seconds,
     /// `idempotency.max`
@@ -166,7 +166,7 @@ pub struct Idempotency {
 
 /// `audit.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
+pub struct AuditConfig {
     /// `audit.head_interval`
     pub head_interval: Seconds,
     /// `audit.head_file`
@@ -175,7 +175,7 @@ pub struct Audit {
 
 /// `security.*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Security {
+pub struct SecurityConfig {
     /// `security.wrong_credentials_per_minute`; 0 is off.
     pub wrong_credentials_per_minute: u32,
     /// `security.limit_loopback`
@@ -184,7 +184,7 @@ pub struct Security {
 
 /// `shares.*`: what one caller may have of what all have, while more than half of it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub struct SharesConfig {
     /// `shares.connections_per_address`
     pub connections_per_address: Fraction,
     /// `shares.streams`
@@ -197,7 +197,7 @@ pub struct Shares {
     pub appends_per_second: u32,
 }
 
-impl Default for Shares {
+impl Default for SharesConfig {
     fn default() -> Self {
         Self {
             connections_per_address: Fraction::millionths(125_000),
@@ -228,7 +228,7 @@ impl Default for UsageRate {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            server: Server {
+            server: ServerConfig {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7300)),
                 public_url: None,
                 max_body: 65_536,
@@ -241,26 +241,26 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,
             segment_events: 250_000,
-            verify: Verify::Hot,
+            verify: VerifyScope::Hot,
             scrub_rate: 16_777_216,
             retention: Seconds(86_400),
-            cluster: Cluster::default(),
+            cluster: ClusterConfig::default(),
             backup_dir: None,
             policy: Policy::default(),
-            idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            idempotency: IdempotencyConfig { window: Seconds(600), max: 1_000_000 },
             keys_overlap: None,
             access_clock_skew: Seconds(5),
             webhooks_allow_private: false,
             veto_links: true,
             console_enabled: true,
-            audit: Audit { head_interval: Seconds(1), head_file: None },
+            audit: AuditConfig { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             forward_auth_trusted: Networks::default(),
             forward_auth_cookie: "__Host-tenure_session".to_owned(),
-            security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
-            shares: Shares::default(),
+            security: SecurityConfig { wrong_credentials_per_minute: 10, limit_loopback: false },
+            shares: SharesConfig::default(),
             usage: UsageRate::default(),
-            telemetry: Telemetry::default(),
+            telemetry: TelemetryConfig::default(),
             sources: BTreeMap::new(),
         }
     }
@@ -268,13 +268,13 @@ impl Default for Config {
 
 /// A setting as it applies, for `tenure doctor --config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
+pub struct EffectiveSetting {
     /// Its name.
     pub name: &'static str,
     /// Its value, as a flag would give it; empty for none.
     pub value: String,
     /// Where the value is from.
-    pub source: Source,
+    pub source: ValueSource,
 }
 
 impl Config {
@@ -284,8 +284,8 @@ impl Config {
     }
 
     /// Every setting with its value and source, in the order of the table.
-    pub fn effective(&self) -> Vec<Effective> {
-        let of = |setting: &Setting| Effective {
+    pub fn effective(&self) -> Vec<EffectiveSetting> {
+        let of = |setting: &Setting| EffectiveSetting {
             name: setting.name(),
             value: setting.value_in(self),
             source: self.source(setting.name()),
@@ -293,8 +293,8 @@ impl Config {
         SETTINGS.iter().map(of).collect()
     }
 
-    fn source(&self, name: &str) -> Source {
-        self.sources.get(name).cloned().unwrap_or(Source::Default)
+    fn source(&self, name: &str) -> ValueSource {
+        self.sources.get(name).cloned().unwrap_or(ValueSource::Default)
     }
 }
 

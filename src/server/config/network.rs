@@ -44,18 +44,18 @@ fn same_start(ours: u128, theirs: u128, prefix: u8) -> bool {
 /// The text is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an IP address, or a network such as 10.0.0.0/8")]
-pub struct NoNetwork;
+pub struct InvalidNetwork;
 
 impl FromStr for Network {
-    type Err = NoNetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| NoNetwork)?;
+        let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
         let width = Self::width(address);
-        let prefix = prefix.map_or(Ok(width), |prefix| prefix.parse().map_err(|_| NoNetwork))?;
+        let prefix = prefix.map_or(Ok(width), |prefix| prefix.parse().map_err(|_| InvalidNetwork))?;
         let network = Self { address, prefix };
-        if prefix <= width && network.is_exact() { Ok(network) } else { Err(NoNetwork) }
+        if prefix <= width && network.is_exact() { Ok(network) } else { Err(InvalidNetwork) }
     }
 }
 
@@ -80,9 +80,9 @@ impl Networks {
 }
 
 impl FromStr for Networks {
-    type Err = NoNetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -134,7 +134,7 @@ mod tests {
         for wrong in
             ["10.0.0.0/33", "::/129", "10.0.0.7/8", "10.0.0.0/", "localhost", "10.0.0.1,", "/8", "1::/-1"]
         {
-            assert_eq!(wrong.parse::<Networks>(), Err(NoNetwork), "{wrong}");
+            assert_eq!(wrong.parse::<Networks>(), Err(InvalidNetwork), "{wrong}");
         }
     }
 

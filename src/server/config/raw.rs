@@ -10,30 +10,30 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Config, SETTINGS, Setting,
-    fault::{Fault, Faults, Source},
-    kind::{Unfit, Value},
+    fault::{ConfigFault, ConfigFaults, ValueSource},
+    kind::{RawValue, UnfitValue},
 };
 
 /// What was written, unchecked.
 #[derive(Clone, Debug, Default)]
-pub struct Raw {
+pub struct RawConfig {
     /// The settings file's name and text.
     pub file: Option<(PathBuf, String)>,
     /// Variables; those without a setting are left alone.
     pub environment: Vec<(String, String)>,
     /// Flags, in the order in which they were typed.
-    pub flags: Vec<Flag>,
+    pub flags: Vec<ConfigFlag>,
 }
 
 /// A flag of the command line that sets a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
+pub struct ConfigFlag {
     typed: String,
     name: String,
     value: Option<String>,
 }
 
-impl Flag {
+impl ConfigFlag {
     /// `--set name=value`.
     pub fn set(text: &str) -> Self {
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
@@ -56,56 +56,57 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(ours).collect()
 }
 
-impl Raw {
+impl RawConfig {
     /// Reads the settings file, when there is one.
     pub fn read(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-        flags: Vec<Flag>,
-    ) -> Result<Self, Faults> {
+        flags: Vec<ConfigFlag>,
+    ) -> Result<Self, ConfigFaults> {
         let read = |path: &Path| match fs::read_to_string(path) {
             Ok(text) => Ok((path.to_owned(), text)),
-            Err(error) => {
-                Err(Faults(vec![of_source(Source::File(path.to_owned(), None), &error.to_string())]))
-            }
+            Err(error) => Err(ConfigFaults(vec![of_source(
+                ValueSource::File(path.to_owned(), None),
+                &error.to_string(),
+            )])),
         };
         let file = file.map(read).transpose()?;
         Ok(Self { file, environment: environment.into_iter().collect(), flags })
     }
 
     /// Checks everything and completes it with the defaults; returns all faults at once.
-    pub fn check(&self) -> Result<Config, Faults> {
-        let mut checked = Checked::default();
+    pub fn check(&self) -> Result<Config, ConfigFaults> {
+        let mut checked = CheckedConfig::default();
         if let Some((path, text)) = &self.file {
             checked.take_file(path, text);
         }
         checked.take_environment(&self.environment);
         checked.take_flags(&self.flags);
         checked.compare();
-        if checked.faults.is_empty() { Ok(checked.config) } else { Err(Faults(checked.faults)) }
+        if checked.faults.is_empty() { Ok(checked.config) } else { Err(ConfigFaults(checked.faults)) }
     }
 }
 
 /// What was found right and wrong so far.
 #[derive(Default)]
-struct Checked {
+struct CheckedConfig {
     config: Config,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     /// The settings among the faults: what their values mean together is not judged.
     wrong: BTreeSet<String>,
 }
 
-impl Checked {
+impl CheckedConfig {
     fn take_file(&mut self, path: &Path, text: &str) {
         let line = |start: usize| Some(1 + text[..start].matches('\n').count());
         match DeTable::parse(text) {
             Err(error) => {
                 let line = error.span().and_then(|span| line(span.start));
-                self.faults.push(of_source(Source::File(path.to_owned(), line), error.message()));
+                self.faults.push(of_source(ValueSource::File(path.to_owned(), line), error.message()));
             }
             Ok(table) => {
                 for entry in flatten("", table.get_ref()) {
-                    let source = Source::File(path.to_owned(), line(entry.span.start));
+                    let source = ValueSource::File(path.to_owned(), line(entry.span.start));
                     self.take(&entry.name, &entry.value, &text[entry.span], source);
                 }
             }
@@ -117,10 +118,10 @@ impl Checked {
     fn take_environment(&mut self, variables: &[(String, String)]) {
         for (variable, value) in variables {
             let meant = |setting: &&Setting| setting.variable().replace("__", "_") == *variable;
-            let source = Source::Environment(variable.clone());
+            let source = ValueSource::Environment(variable.clone());
             let Some(rest) = variable.strip_prefix("TENURE_") else { continue };
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *variable) {
-                self.take(setting.name(), &Value::Untyped(value.clone()), value, source);
+                self.take(setting.name(), &RawValue::Untyped(value.clone()), value, source);
             } else if rest.contains("__") {
                 let name = rest.replacen("__", ".", 1).to_lowercase();
                 self.blame(&name, value, unknown(&name), source);
@@ -130,29 +131,29 @@ impl Checked {
         }
     }
 
-    fn take_flags(&mut self, flags: &[Flag]) {
+    fn take_flags(&mut self, flags: &[ConfigFlag]) {
         for flag in flags {
-            let source = Source::Flag(flag.typed.clone());
+            let source = ValueSource::Flag(flag.typed.clone());
             match &flag.value {
-                Some(value) => self.take(&flag.name, &Value::Untyped(value.clone()), value, source),
+                Some(value) => self.take(&flag.name, &RawValue::Untyped(value.clone()), value, source),
                 None => self.faults.push(of_source(source, "must be --set name=value")),
             }
         }
     }
 
-    fn take(&mut self, name: &str, value: &Value, written: &str, source: Source) {
+    fn take(&mut self, name: &str, value: &RawValue, written: &str, source: ValueSource) {
         let Some(setting) = Setting::named(name) else {
             return self.blame(name, written, unknown(name), source);
         };
         match setting.kind.set(&mut self.config, value) {
             Ok(()) => _ = self.config.sources.insert(setting.name(), source),
-            Err(Unfit) => self.blame(name, written, format!("must be {}", setting.range()), source),
+            Err(UnfitValue) => self.blame(name, written, format!("must be {}", setting.range()), source),
         }
     }
 
-    fn blame(&mut self, name: &str, value: &str, remedy: String, source: Source) {
+    fn blame(&mut self, name: &str, value: &str, remedy: String, source: ValueSource) {
         self.wrong.insert(name.to_owned());
-        self.faults.push(Fault { name: name.to_owned(), value: value.to_owned(), remedy, source });
+        self.faults.push(ConfigFault { name: name.to_owned(), value: value.to_owned(), remedy, source });
     }
 
     /// The rules between two settings: the first is at most the second.
@@ -169,7 +170,7 @@ impl Checked {
             let (value, most) = (self.number(name), self.number(bound));
             if value > most {
                 let remedy = format!("must be at most {bound}, {most} (from {})", self.config.source(bound));
-                let fault = Fault {
+                let fault = ConfigFault {
                     name: name.to_owned(),
                     value: value.to_string(),
                     remedy,
@@ -189,7 +190,7 @@ impl Checked {
         let (value, source) = (value(name), self.config.source(name));
         if !value.is_empty() && is_missing {
             let remedy = format!("needs {other} too: certificate and key go together");
-            self.faults.push(Fault { name: name.to_owned(), value, remedy, source });
+            self.faults.push(ConfigFault { name: name.to_owned(), value, remedy, source });
         }
     }
 
@@ -199,8 +200,8 @@ impl Checked {
     }
 }
 
-fn of_source(source: Source, problem: &str) -> Fault {
-    Fault { name: String::new(), value: String::new(), remedy: problem.to_owned(), source }
+fn of_source(source: ValueSource, problem: &str) -> ConfigFault {
+    ConfigFault { name: String::new(), value: String::new(), remedy: problem.to_owned(), source }
 }
 
 fn unknown(name: &str) -> String {
@@ -215,21 +216,23 @@ fn unknown(name: &str) -> String {
 }
 
 /// One value of the settings file.
-struct Entry {
+struct SettingEntry {
     name: String,
-    value: Value,
+    value: RawValue,
     span: std::ops::Range<usize>,
 }
 
 /// The values of a table and the tables in it, by their dotted names.
-fn flatten(prefix: &str, table: &DeTable<'_>) -> Vec<Entry> {
+fn flatten(prefix: &str, table: &DeTable<'_>) -> Vec<SettingEntry> {
     let mut entries = Vec::new();
     for (key, value) in table {
         let name =
             if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
         match value.get_ref().as_table() {
             Some(inner) if !inner.is_empty() || is_section(&name) => entries.extend(flatten(&name, inner)),
-            Some(_) | None => entries.push(Entry { name, value: read(value.get_ref()), span: value.span() }),
+            Some(_) | None => {
+                entries.push(SettingEntry { name, value: read(value.get_ref()), span: value.span() });
+            }
         }
     }
     entries.sort_by_key(|entry| entry.span.start);
@@ -240,17 +243,17 @@ fn is_section(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.section() == name)
 }
 
-fn read(value: &DeValue<'_>) -> Value {
+fn read(value: &DeValue<'_>) -> RawValue {
     match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::String(text) => RawValue::Text(text.to_string()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other, |number| Value::Number(number.to_string())),
-        DeValue::Boolean(flag) => Value::Flag(*flag),
+            .map_or(RawValue::Other, |number| RawValue::Number(number.to_string())),
+        DeValue::Boolean(flag) => RawValue::Flag(*flag),
         DeValue::Array(items) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
-            texts.collect::<Option<_>>().map_or(Value::Other, Value::List)
+            texts.collect::<Option<_>>().map_or(RawValue::Other, RawValue::List)
         }
-        DeValue::Float(number) => Value::Number(number.as_str().to_owned()),
-        DeValue::Datetime(_) | DeValue::Table(_) => Value::Other,
+        DeValue::Float(number) => RawValue::Number(number.as_str().to_owned()),
+        DeValue::Datetime(_) | DeValue::Table(_) => RawValue::Other,
     }
 }

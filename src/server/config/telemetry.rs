@@ -4,14 +4,14 @@ use super::Fraction;
 
 /// `telemetry.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// `telemetry.otlp_endpoint`, without a slash at its end.
     pub otlp_endpoint: Option<String>,
     /// `telemetry.sample`
     pub sample: Fraction,
 }
 
-impl Default for Telemetry {
+impl Default for TelemetryConfig {
     fn default() -> Self {
         Self { otlp_endpoint: None, sample: Fraction::millionths(1_000_000) }
     }

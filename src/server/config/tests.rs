@@ -5,30 +5,30 @@ use std::{collections::BTreeMap, path::Path};
 use super::*;
 use tenure_core::policy::{OnLimit, OnReuse};
 
-fn sets(flags: &[&str]) -> Result<Config, Faults> {
-    Raw { flags: flags.iter().copied().map(Flag::set).collect(), ..Raw::default() }.check()
+fn sets(flags: &[&str]) -> Result<Config, ConfigFaults> {
+    RawConfig { flags: flags.iter().copied().map(ConfigFlag::set).collect(), ..RawConfig::default() }.check()
 }
 
-fn file(text: &str) -> Result<Config, Faults> {
-    Raw { file: Some(("tenure.toml".into(), text.into())), ..Raw::default() }.check()
+fn file(text: &str) -> Result<Config, ConfigFaults> {
+    RawConfig { file: Some(("tenure.toml".into(), text.into())), ..RawConfig::default() }.check()
 }
 
-fn variables(variables: &[(&str, &str)]) -> Result<Config, Faults> {
+fn variables(variables: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
     let environment = variables.iter().map(|&(name, value)| (name.into(), value.into())).collect();
-    Raw { environment, ..Raw::default() }.check()
+    RawConfig { environment, ..RawConfig::default() }.check()
 }
 
 /// The faults, one per line.
-fn said(result: Result<Config, Faults>) -> String {
+fn said(result: Result<Config, ConfigFaults>) -> String {
     result.unwrap_err().to_string()
 }
 
 #[test]
 fn without_any_source_the_defaults_apply() {
-    let config = Raw::default().check().unwrap();
+    let config = RawConfig::default().check().unwrap();
     assert_eq!(config, Config::default());
     assert_eq!(config.policy(), Policy::default());
-    assert!(config.effective().iter().all(|effective| effective.source == Source::Default));
+    assert!(config.effective().iter().all(|effective| effective.source == ValueSource::Default));
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn the_types_of_toml_must_fit() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let missing = Raw::read(Some(Path::new("/nowhere/tenure.toml")), [], vec![]).unwrap_err();
+    let missing = RawConfig::read(Some(Path::new("/nowhere/tenure.toml")), [], vec![]).unwrap_err();
     assert!(missing.to_string().starts_with("/nowhere/tenure.toml: "), "{missing}");
 }
 
@@ -312,7 +312,7 @@ fn a_flag_without_a_value_is_refused() {
 
 #[test]
 fn the_later_source_wins_and_is_named() {
-    let raw = Raw {
+    let raw = RawConfig {
         file: Some((
             "tenure.toml".into(),
             "[session]\nttl = 1000\nmax_renewals = 1\nrenewal_reject_window = 301".into(),
@@ -322,9 +322,9 @@ fn the_later_source_wins_and_is_named() {
             ("TENURE_SESSION__MAX_RENEWALS".into(), "2".into()),
         ],
         flags: vec![
-            Flag::set("session.ttl=3000"),
-            Flag::set("session.ttl = 4000"),
-            Flag::of_its_own("--listen", "server.listen", "127.0.0.1:1"),
+            ConfigFlag::set("session.ttl=3000"),
+            ConfigFlag::set("session.ttl = 4000"),
+            ConfigFlag::of_its_own("--listen", "server.listen", "127.0.0.1:1"),
         ],
     };
     let shown: Vec<_> = raw
@@ -332,7 +332,7 @@ fn the_later_source_wins_and_is_named() {
         .unwrap()
         .effective()
         .into_iter()
-        .filter(|effective| effective.source != Source::Default)
+        .filter(|effective| effective.source != ValueSource::Default)
         .map(|effective| format!("{} = {} (from {})", effective.name, effective.value, effective.source))
         .collect();
     assert_eq!(
@@ -370,14 +370,14 @@ fn settings_must_fit_one_another() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let raw = Raw {
+    let raw = RawConfig {
         file: Some(("tenure.toml".into(), "[limits]\nper_device = 0\nper_subject = 0\n".into())),
         environment: vec![("TENURE_A__B".into(), "1".into())],
         flags: vec![
-            Flag::set("session.ttl=1"),
-            Flag::set("session.ttl_max=400"),
-            Flag::set("session.max_renewals=99"),
-            Flag::set("session.max_renewals_max=98"),
+            ConfigFlag::set("session.ttl=1"),
+            ConfigFlag::set("session.ttl_max=400"),
+            ConfigFlag::set("session.max_renewals=99"),
+            ConfigFlag::set("session.max_renewals_max=98"),
         ],
     };
     let names: Vec<_> = raw.check().unwrap_err().0.into_iter().map(|fault| fault.name).collect();

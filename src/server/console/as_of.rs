@@ -4,17 +4,17 @@ use axum::http::StatusCode;
 use tenure_audit::replay::ReplayEnd;
 use tenure_core::{EpochPosition, Position, Timestamp};
 
-use super::words::When;
-use crate::console::{request::SignedInRequest, response::Failure};
+use super::words::PageTime;
+use crate::console::{request::SignedInRequest, response::PageFailure};
 
 /// Which moment a page is about.
 pub(super) struct AsOf {
     /// As the address has it.
     pub(super) given: String,
-    asked: Option<Asked>,
+    asked: Option<AsOfInput>,
     /// The API's parameter for the moment: a time, or a position.
     parameter: (Option<String>, Option<String>),
-    pub(super) at: When,
+    pub(super) at: PageTime,
     pub(super) position: u64,
     /// The last position that there is.
     pub(super) head: u64,
@@ -26,12 +26,12 @@ pub(super) struct AsOf {
 
 /// A moment, as people name one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Asked {
+enum AsOfInput {
     Time(Timestamp),
     Position(Position),
 }
 
-impl Asked {
+impl AsOfInput {
     /// `4711`, `#4711`, `2026-11-21 01:35`, or a time of RFC 3339.
     fn parse(text: &str) -> Option<Self> {
         if let Ok(position) = text.trim_start_matches('#').parse() {
@@ -45,12 +45,12 @@ impl Asked {
 
 impl AsOf {
     /// Of the page that was asked for.
-    pub(super) async fn of(visit: &SignedInRequest, others: &[&'static str]) -> Result<Self, Failure> {
+    pub(super) async fn of(visit: &SignedInRequest, others: &[&'static str]) -> Result<Self, PageFailure> {
         let given = visit.query().get("asOf").unwrap_or_default();
-        let asked = if given.is_empty() { None } else { Some(Asked::parse(given).ok_or_else(wrong)?) };
+        let asked = if given.is_empty() { None } else { Some(AsOfInput::parse(given).ok_or_else(wrong)?) };
         let (time, position) = match asked.clone() {
-            Some(Asked::Time(time)) => (Some(time), None),
-            Some(Asked::Position(position)) => (None, Some(named(visit, position))),
+            Some(AsOfInput::Time(time)) => (Some(time), None),
+            Some(AsOfInput::Position(position)) => (None, Some(named(visit, position))),
             None => (None, None),
         };
         let moment = visit.console().api.moment(&visit.credential, time, position).await?;
@@ -59,7 +59,7 @@ impl AsOf {
             given: given.to_owned(),
             parameter: (time.map(|time| time.to_string()), position.map(|position| position.to_string())),
             asked,
-            at: When(moment.at),
+            at: PageTime(moment.at),
             position: moment.position.0,
             head: visit.authority().live().position().0,
             path: visit.path().to_owned(),
@@ -80,8 +80,8 @@ impl AsOf {
     /// Where a history of that moment ends.
     pub(super) const fn end(&self) -> (ReplayEnd, Position) {
         let end = match &self.asked {
-            Some(Asked::Position(position)) => ReplayEnd::Position(*position),
-            Some(Asked::Time(_)) | None => ReplayEnd::Time(self.at.0),
+            Some(AsOfInput::Position(position)) => ReplayEnd::Position(*position),
+            Some(AsOfInput::Time(_)) | None => ReplayEnd::Time(self.at.0),
         };
         (end, Position(self.position))
     }
@@ -99,9 +99,9 @@ fn named(visit: &SignedInRequest, position: Position) -> EpochPosition {
     EpochPosition { epoch, position }
 }
 
-fn wrong() -> Failure {
+fn wrong() -> PageFailure {
     let why = "As of: a time in UTC such as 2026-11-21 01:35, or a position such as 4711.";
-    Failure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why)
+    PageFailure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why)
 }
 
 #[cfg(test)]
@@ -110,16 +110,16 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_time_or_a_position() {
-        let time = |text: &str| Some(Asked::Time(Timestamp::parse(text).unwrap()));
+        let time = |text: &str| Some(AsOfInput::Time(Timestamp::parse(text).unwrap()));
         for text in ["2026-11-21 01:35", "2026-11-21T01:35:00Z", "2026-11-21 01:35:00 UTC"] {
-            assert_eq!(Asked::parse(text), time("2026-11-21T01:35:00Z"), "{text}");
+            assert_eq!(AsOfInput::parse(text), time("2026-11-21T01:35:00Z"), "{text}");
         }
-        assert_eq!(Asked::parse("2026-11-21"), time("2026-11-21T00:00:00Z"));
+        assert_eq!(AsOfInput::parse("2026-11-21"), time("2026-11-21T00:00:00Z"));
         for text in ["4711", "#4711"] {
-            assert_eq!(Asked::parse(text), Some(Asked::Position(Position(4_711))), "{text}");
+            assert_eq!(AsOfInput::parse(text), Some(AsOfInput::Position(Position(4_711))), "{text}");
         }
         for text in ["yesterday", "2026-13-01", "01:35", "-1", "<script>"] {
-            assert_eq!(Asked::parse(text), None, "{text}");
+            assert_eq!(AsOfInput::parse(text), None, "{text}");
         }
     }
 }

@@ -13,14 +13,14 @@ use tower::ServiceExt;
 use crate::http::SignedIn;
 
 use super::words::plain;
-use crate::console::{request::SignedInRequest, response::Failure};
+use crate::console::{request::SignedInRequest, response::PageFailure};
 
 impl SignedInRequest {
     /// What the API says, as whatever it should be. Texts that people chose come with their control and direction
     /// characters made visible.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
         let value = self.ask(Method::GET, path, None).await?;
-        serde_json::from_value(value).map_err(|error| Failure::of_ours(&error.to_string()))
+        serde_json::from_value(value).map_err(|error| PageFailure::of_ours(&error.to_string()))
     }
 
     /// Asks for a change, or for JSON.
@@ -29,7 +29,7 @@ impl SignedInRequest {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, PageFailure> {
         let mut asked = self.request(method, path);
         if let Some(body) = body {
             asked = asked.header(header::CONTENT_TYPE, "application/json");
@@ -57,23 +57,23 @@ impl SignedInRequest {
     pub(super) async fn reply(
         &self,
         request: axum::http::Result<Request<Body>>,
-    ) -> Result<Response, Failure> {
-        let request = request.map_err(|_| Failure::not_found("There is nothing by that name."))?;
+    ) -> Result<Response, PageFailure> {
+        let request = request.map_err(|_| PageFailure::not_found("There is nothing by that name."))?;
         Ok(self.console().routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}))
     }
 
-    async fn answered(&self, request: axum::http::Result<Request<Body>>) -> Result<Value, Failure> {
+    async fn answered(&self, request: axum::http::Result<Request<Body>>) -> Result<Value, PageFailure> {
         let response = self.reply(request).await?;
         let status = response.status();
         let wait =
             response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         let body =
-            response.into_body().collect().await.map_err(|error| Failure::of_ours(&error.to_string()))?;
+            response.into_body().collect().await.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
         let bytes = body.to_bytes();
         let value =
             if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
         let value = cleaned(value);
-        if status.is_success() { Ok(value) } else { Err(Failure::of_problem(status, &value, wait)) }
+        if status.is_success() { Ok(value) } else { Err(PageFailure::of_problem(status, &value, wait)) }
     }
 }
 

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header, request::Parts};
 
-use crate::http::Peer;
+use crate::http::PeerAddress;
 
 use super::Console;
 
 /// A connection that cannot be overheard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Channel {
+pub(super) enum SecureChannel {
     /// HTTPS, to this server or to a proxy in front.
     Secure {
         /// The origins that its pages may have.
@@ -30,13 +30,13 @@ pub(super) const WHY_NOT: &str = "This connection is plain HTTP and leaves the m
     server a certificate by server.tls_cert and server.tls_key. \
     On the machine itself, open it at http://localhost.";
 
-impl Channel {
+impl SecureChannel {
     /// The channel of this request; `None` if others may listen.
     pub(super) fn of(console: &Console, parts: &Parts) -> Option<Self> {
         let host = host(&parts.headers)?;
-        let peer = parts.extensions.get::<Peer>();
-        let is_encrypted = peer.is_some_and(Peer::is_encrypted);
-        let peer = peer.map(Peer::address);
+        let peer = parts.extensions.get::<PeerAddress>();
+        let is_encrypted = peer.is_some_and(PeerAddress::is_encrypted);
+        let peer = peer.map(PeerAddress::address);
         let public =
             console.public_url.as_deref().filter(|url| url.starts_with("https://")).and_then(origin_of);
         let own = format!("https://{host}");
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_form_counts_only_with_its_own_origin() {
-        let local = Channel::Local { origin: "http://localhost:7300".into() };
+        let local = SecureChannel::Local { origin: "http://localhost:7300".into() };
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
             pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
         };

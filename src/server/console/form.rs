@@ -8,9 +8,9 @@ const LONGEST: usize = 16 * 1024;
 
 /// The fields of a form or of a query, as they were sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Form(Vec<(String, String)>);
+pub(super) struct FormFields(Vec<(String, String)>);
 
-impl Form {
+impl FormFields {
     /// Of a query or of a body in the same spelling.
     pub(super) fn parse(text: &[u8]) -> Self {
         Self(form_urlencoded::parse(text).into_owned().collect())

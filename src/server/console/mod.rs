@@ -30,9 +30,9 @@ use axum::{
 use tenure_protocol::clock::stopwatch;
 use tower::ServiceExt;
 
-use crate::config::{Config, Effective};
-use crate::http::Api;
-use crate::traces::Traced;
+use crate::config::{Config, EffectiveSetting};
+use crate::http::ApiContext;
+use crate::traces::TracedRequest;
 
 use self::{
     pages::{sign_in, veto},
@@ -41,16 +41,16 @@ use self::{
 
 /// The console, and the API that it asks.
 pub(crate) struct Console {
-    api: Arc<Api>,
+    api: Arc<ApiContext>,
     routes: Router,
     /// `server.public_url`.
     public_url: Option<String>,
     /// What is in force, and where it came from.
-    settings: Vec<Effective>,
+    settings: Vec<EffectiveSetting>,
 }
 
 /// The API with the console beside it.
-pub(crate) fn router(api: &Arc<Api>, config: &Config) -> Router {
+pub(crate) fn router(api: &Arc<ApiContext>, config: &Config) -> Router {
     let console = Arc::new(Console {
         api: Arc::clone(api),
         routes: api.router(),
@@ -87,7 +87,7 @@ async fn serve(console: Arc<Console>, request: Request<Body>) -> Response {
         return response::secured(assets::serve(name));
     }
     let route = route::of(path);
-    let traced = Traced::begin(console.api.traces(), &request, &route);
+    let traced = TracedRequest::begin(console.api.traces(), &request, &route);
     let mut response = match traced.current() {
         None => arrived(console, request, path).await,
         Some(current) => Box::pin(current.around(arrived(console, request, path))).await,

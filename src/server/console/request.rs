@@ -7,16 +7,16 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts},
     response::Response,
 };
-use tenure_core::{Actor, Timestamp, event::Role, record::ActorKind, system::Credential};
+use tenure_core::{Actor, Timestamp, commit::ActorKind, event::Role, system::Credential};
 use tenure_protocol::entropy::session_id;
 
-use crate::authority::{AuthenticatedSession, Authority, Context};
-use crate::http::Peer;
+use crate::authority::{AuthenticatedSession, Authority, RequestContext};
+use crate::http::PeerAddress;
 
-use super::{Console, channel::Channel, form::Form};
+use super::{Console, channel::SecureChannel, form::FormFields};
 use crate::console::{
     pages::sign_in,
-    response::{Failure, PageResult, Visitor},
+    response::{PageFailure, PageResult, SignedInVisitor},
 };
 
 /// The pages in the navigation, and who is led to them.
@@ -35,23 +35,23 @@ const PAGES: [(&str, &str, &[Role]); 8] = [
 pub(super) struct BrowserRequest {
     pub(super) console: Arc<Console>,
     pub(super) parts: Parts,
-    pub(super) query: Form,
+    pub(super) query: FormFields,
     /// What a POST carries.
-    pub(super) form: Form,
+    pub(super) form: FormFields,
     /// `None` if others may listen.
-    pub(super) channel: Option<Channel>,
+    pub(super) channel: Option<SecureChannel>,
 }
 
 impl BrowserRequest {
-    pub(super) async fn of(console: Arc<Console>, request: Request<Body>) -> Result<Self, Failure> {
+    pub(super) async fn of(console: Arc<Console>, request: Request<Body>) -> Result<Self, PageFailure> {
         let (parts, body) = request.into_parts();
-        let channel = Channel::of(&console, &parts);
-        let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let channel = SecureChannel::of(&console, &parts);
+        let query = FormFields::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let form = match parts.method.as_str() {
-            "POST" => Form::read(body).await.ok_or_else(too_large)?,
-            "GET" | "HEAD" => Form::default(),
+            "POST" => FormFields::read(body).await.ok_or_else(too_large)?,
+            "GET" | "HEAD" => FormFields::default(),
             _ => {
-                return Err(Failure::of(
+                return Err(PageFailure::of(
                     StatusCode::METHOD_NOT_ALLOWED,
                     "METHOD_NOT_ALLOWED",
                     "Pages take GET and POST.",
@@ -114,8 +114,8 @@ impl BrowserRequest {
     }
 }
 
-fn too_large() -> Failure {
-    Failure::of(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The form is longer than it may be.")
+fn too_large() -> PageFailure {
+    PageFailure::of(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The form is longer than it may be.")
 }
 
 /// A request with a valid sign-in.
@@ -149,15 +149,15 @@ impl SignedInRequest {
         &self.arrival.parts.headers
     }
 
-    pub(super) fn peer(&self) -> Option<&Peer> {
+    pub(super) fn peer(&self) -> Option<&PeerAddress> {
         self.arrival.parts.extensions.get()
     }
 
-    pub(super) const fn query(&self) -> &Form {
+    pub(super) const fn query(&self) -> &FormFields {
         &self.arrival.query
     }
 
-    pub(super) const fn form(&self) -> &Form {
+    pub(super) const fn form(&self) -> &FormFields {
         &self.arrival.form
     }
 
@@ -183,12 +183,12 @@ impl SignedInRequest {
         self.authority().form_mark(self.holder.session.id).to_string()
     }
 
-    pub(super) fn visitor(&self) -> Visitor {
-        let own = |field| self.authority().open_text(&tenure_core::Stream::System, "name", field);
+    pub(super) fn visitor(&self) -> SignedInVisitor {
+        let own = |field| self.authority().open_text(&tenure_core::StreamId::System, "name", field);
         let name = self.credential.name.as_ref().and_then(own).map(super::words::plain);
         let name = name.or_else(|| self.credential.owner_id.as_ref().map(ToString::to_string));
         let links = PAGES.iter().filter(|(_, _, roles)| self.has_role(roles));
-        Visitor {
+        SignedInVisitor {
             name: name.unwrap_or_else(|| self.credential.id.to_string()),
             role: role_name(self.role()),
             mark: self.mark(),
@@ -196,13 +196,13 @@ impl SignedInRequest {
         }
     }
 
-    fn check_form(&self) -> Result<(), Failure> {
+    fn check_form(&self) -> Result<(), PageFailure> {
         let is_marked = self.form().get("mark") == Some(&self.mark());
         if self.arrival.is_own_form() && is_marked {
             return Ok(());
         }
         let why = "This was not sent by a page of this console. Nothing was changed; go back, load the page again and repeat it.";
-        Err(Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why))
+        Err(PageFailure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why))
     }
 
     /// A page that keeps itself up to date does not use the sign-in: its reader may be away.
@@ -217,7 +217,7 @@ impl SignedInRequest {
         authority.keep_uses(&[self.holder.session.id]).await;
         let actor = Actor { kind: ActorKind::Session, id: Some(self.holder.session.id.to_string()) };
         let context =
-            Context { actor, correlation_id: Some(self.arrival.correlation_id()), idempotency: None };
+            RequestContext { actor, correlation_id: Some(self.arrival.correlation_id()), idempotency: None };
         let is_due = self.holder.session.refresh_at().is_some_and(|due| authority.now() >= due);
         if is_due && let Ok(Some(granted)) = authority.refresh(context, &self.holder).await {
             let channel = self.arrival.channel.as_ref();

@@ -11,7 +11,7 @@ use axum::{
 use serde_json::Value;
 use tenure_core::Timestamp;
 
-use crate::http::Refused;
+use crate::http::RefusedReply;
 
 use super::assets;
 use crate::console::request::SignedInRequest;
@@ -21,11 +21,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What a page comes to.
-pub(super) type PageResult = Result<Response, Failure>;
+pub(super) type PageResult = Result<Response, PageFailure>;
 
 /// Why there is no such page, or why something was not done.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct PageFailure {
     pub(super) status: StatusCode,
     pub(super) code: String,
     pub(super) detail: String,
@@ -33,7 +33,7 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<u32>,
 }
 
-impl Failure {
+impl PageFailure {
     pub(super) fn of(status: StatusCode, code: &str, detail: &str) -> Self {
         Self { status, code: code.to_owned(), detail: detail.to_owned(), errors: vec![], retry_after: None }
     }
@@ -68,7 +68,7 @@ impl Failure {
     /// As a page, in the frame of a sign-in if there is one.
     pub(super) fn into_response(self, visit: Option<&SignedInRequest>) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Not possible").to_owned();
-        let frame = Frame::of(visit, &title, "");
+        let frame = PageFrame::of(visit, &title, "");
         let mut response = html(self.status, &ProblemPage { frame, failure: &self });
         if self.status == StatusCode::UNAUTHORIZED {
             challenge(response.headers_mut());
@@ -80,8 +80,8 @@ impl Failure {
     }
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
+impl From<RefusedReply> for PageFailure {
+    fn from(refused: RefusedReply) -> Self {
         Self::of_problem(refused.status, &refused.problem, refused.retry_after)
     }
 }
@@ -94,17 +94,17 @@ pub(super) fn challenge(headers: &mut HeaderMap) {
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemPage<'a> {
-    frame: Frame,
-    failure: &'a Failure,
+    frame: PageFrame,
+    failure: &'a PageFailure,
 }
 
 /// What is around every page.
-pub(super) struct Frame {
+pub(super) struct PageFrame {
     pub(super) title: String,
     /// The page in the navigation that this one belongs to.
     pub(super) here: &'static str,
     pub(super) version: &'static str,
-    pub(super) visitor: Option<Visitor>,
+    pub(super) visitor: Option<SignedInVisitor>,
     /// The time here, by which countdowns run; a browser's own clock may be another.
     pub(super) now: String,
     /// Scripts of this page alone.
@@ -112,14 +112,14 @@ pub(super) struct Frame {
 }
 
 /// Who is signed in.
-pub(super) struct Visitor {
+pub(super) struct SignedInVisitor {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) mark: String,
     pub(super) links: Vec<(&'static str, &'static str)>,
 }
 
-impl Frame {
+impl PageFrame {
     pub(super) fn of(visit: Option<&SignedInRequest>, title: &str, here: &'static str) -> Self {
         let visitor = visit.map(SignedInRequest::visitor);
         let now = visit.map(|visit| visit.now().to_string()).unwrap_or_default();

@@ -5,11 +5,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::form::{query, segment};
 use crate::console::{
     pages::{
-        agents::{Items, SubjectItem},
+        agents::{ItemPage, SubjectItem},
         session::SessionItem,
     },
     request::SignedInRequest,
-    response::Failure,
+    response::PageFailure,
 };
 
 /// Subjects per page.
@@ -24,7 +24,7 @@ const SESSION_STRIDES: usize = 5;
 const SHORTEST: usize = 4;
 
 /// What is looked for.
-pub(super) struct Search {
+pub(super) struct SessionSearch {
     /// A subject or a session, or the beginning of one; where there are few subjects, also a part of a name.
     pub(super) sought: String,
     pub(super) owner: String,
@@ -34,7 +34,7 @@ pub(super) struct Search {
 }
 
 /// What was found.
-pub(super) enum Found {
+pub(super) enum SearchResult {
     Subjects {
         subjects: Vec<SubjectItem>,
         /// Where the search goes on.
@@ -44,7 +44,7 @@ pub(super) enum Found {
     Session(String),
 }
 
-impl Search {
+impl SessionSearch {
     /// What can be asked about how a subject stands.
     pub(super) const STATUSES: [(&str, &str); 4] = [
         ("", "any"),
@@ -90,14 +90,14 @@ impl Search {
         query(&pairs)
     }
 
-    pub(super) async fn find(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
+    pub(super) async fn find(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         if !self.device.is_empty() {
             return self.on_device(visit).await;
         }
         if self.sought.is_empty() && self.status.is_empty() {
             let asked = self.of_api(self.cursor.as_deref(), "50");
-            let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
-            return Ok(Found::Subjects { subjects: found.items, next: found.next_cursor });
+            let found: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            return Ok(SearchResult::Subjects { subjects: found.items, next: found.next_cursor });
         }
         let (mut subjects, next) = self.walk(visit).await?;
         if self.cursor.is_none() && !self.sought.is_empty() {
@@ -110,12 +110,12 @@ impl Search {
         if subjects.is_empty() && next.is_none() && self.may_be_a_session() {
             return self.session(visit).await;
         }
-        Ok(Found::Subjects { subjects, next })
+        Ok(SearchResult::Subjects { subjects, next })
     }
 
     /// Looks through the subjects by name. Of all subjects only those come into question whose ids begin so; of an
     /// owner's also those whose names or ids have it anywhere.
-    async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectItem>, Option<String>), Failure> {
+    async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectItem>, Option<String>), PageFailure> {
         let is_of_few = !self.owner.is_empty() || visit.credential.owner_id.is_some();
         let begins = !is_of_few && !self.sought.is_empty();
         let first = begins.then(|| URL_SAFE_NO_PAD.encode(&self.sought));
@@ -123,7 +123,7 @@ impl Search {
         let mut found: Vec<SubjectItem> = Vec::new();
         for _ in 0..STRIDES {
             let asked = self.of_api(cursor.as_deref(), STRIDE);
-            let page: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            let page: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
             cursor = page.next_cursor;
             for subject in page.items {
                 if begins && !subject.subject_id.starts_with(&self.sought) {
@@ -164,7 +164,7 @@ impl Search {
     }
 
     /// Those with a live session on the device.
-    async fn on_device(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
+    async fn on_device(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
         let cursor = self.cursor.as_deref();
         let asked = query(&[
@@ -173,10 +173,10 @@ impl Search {
             ("limit", Some("50")),
             ("cursor", cursor),
         ]);
-        let sessions: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let sessions: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
         let mut subjects = subjects_of(visit, &sessions.items).await?;
         subjects.retain(|subject| self.has_status(subject) && self.is_in(subject));
-        Ok(Found::Subjects { subjects, next: sessions.next_cursor })
+        Ok(SearchResult::Subjects { subjects, next: sessions.next_cursor })
     }
 
     fn may_be_a_session(&self) -> bool {
@@ -186,18 +186,18 @@ impl Search {
     }
 
     /// A session by its id, or by the beginning or the end of it among the newest.
-    async fn session(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
+    async fn session(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let sought = self.sought.to_lowercase();
         let exact: Option<SessionItem> =
             known(visit.get(&format!("/v1/sessions/{}", segment(&sought))).await)?;
         if let Some(session) = exact {
-            return Ok(Found::Session(session.session_id));
+            return Ok(SearchResult::Session(session.session_id));
         }
         let (mut met, mut cursor): (Vec<SessionItem>, Option<String>) = (Vec::new(), None);
         for _ in 0..SESSION_STRIDES {
             let asked =
                 query(&[("status", Some("all")), ("limit", Some(STRIDE)), ("cursor", cursor.as_deref())]);
-            let page: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+            let page: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
             let fits =
                 |it: &SessionItem| it.session_id.starts_with(&sought) || it.session_id.ends_with(&sought);
             met.extend(page.items.into_iter().filter(fits));
@@ -207,15 +207,18 @@ impl Search {
             }
         }
         if let [only] = &met[..] {
-            return Ok(Found::Session(only.session_id.clone()));
+            return Ok(SearchResult::Session(only.session_id.clone()));
         }
         met.truncate(PER_PAGE);
-        Ok(Found::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
+        Ok(SearchResult::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
     }
 }
 
 /// The subjects of these sessions, each once.
-async fn subjects_of(visit: &SignedInRequest, sessions: &[SessionItem]) -> Result<Vec<SubjectItem>, Failure> {
+async fn subjects_of(
+    visit: &SignedInRequest,
+    sessions: &[SessionItem],
+) -> Result<Vec<SubjectItem>, PageFailure> {
     let mut subjects: Vec<SubjectItem> = Vec::new();
     for session in sessions {
         let id = &session.subject_id;
@@ -227,7 +230,7 @@ async fn subjects_of(visit: &SignedInRequest, sessions: &[SessionItem]) -> Resul
 }
 
 /// What exists; `None` for what does not exist for this reader.
-pub(super) fn known<T>(asked: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub(super) fn known<T>(asked: Result<T, PageFailure>) -> Result<Option<T>, PageFailure> {
     match asked {
         Ok(it) => Ok(Some(it)),
         Err(failure) if failure.status == axum::http::StatusCode::NOT_FOUND => Ok(None),

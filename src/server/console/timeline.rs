@@ -1,9 +1,9 @@
 //! The life of a session as a picture, drawn here: periods as bars, marks for what happened, what can still come.
 
-use tenure_audit::story::Story;
+use tenure_audit::story::SessionStory;
 use tenure_core::{EventKind, Timestamp};
 
-use super::words::When;
+use super::words::PageTime;
 use crate::console::pages::session::SessionItem;
 
 /// The picture's width and margins, in its own units.
@@ -17,7 +17,7 @@ const WINDOW_TOP: f64 = 26.0;
 const WINDOW_HEIGHT: f64 = 6.0;
 
 /// A bar: a period, or the window of a veto.
-pub(super) struct Bar {
+pub(super) struct TimelineBar {
     pub(super) x: f64,
     pub(super) y: f64,
     pub(super) width: f64,
@@ -27,7 +27,7 @@ pub(super) struct Bar {
 }
 
 /// A mark: an event that can be looked up.
-pub(super) struct Mark {
+pub(super) struct TimelineMark {
     pub(super) x: f64,
     pub(super) class: &'static str,
     pub(super) title: String,
@@ -35,48 +35,48 @@ pub(super) struct Mark {
 }
 
 /// The picture.
-pub(super) struct Timeline {
-    pub(super) bars: Vec<Bar>,
-    pub(super) marks: Vec<Mark>,
+pub(super) struct TimelineView {
+    pub(super) bars: Vec<TimelineBar>,
+    pub(super) marks: Vec<TimelineMark>,
     pub(super) now: f64,
-    pub(super) start: When,
-    pub(super) end: When,
+    pub(super) start: PageTime,
+    pub(super) end: PageTime,
 }
 
 /// Maps moments to places.
-struct Scale {
+struct TimeScale {
     start: i64,
     length: f64,
 }
 
-impl Scale {
+impl TimeScale {
     fn place(&self, at: Timestamp) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
         let part = (at.as_millis() - self.start) as f64 / self.length;
         (MARGIN + part.clamp(0.0, 1.0) * (WIDTH - 2.0 * MARGIN)).round()
     }
 
-    fn bar(&self, from: Timestamp, to: Timestamp, class: &'static str, title: String) -> Bar {
+    fn bar(&self, from: Timestamp, to: Timestamp, class: &'static str, title: String) -> TimelineBar {
         let x = self.place(from);
         let width = (self.place(to) - x).max(2.0);
-        Bar { x, y: BAR_TOP, width, height: BAR_HEIGHT, class, title }
+        TimelineBar { x, y: BAR_TOP, width, height: BAR_HEIGHT, class, title }
     }
 }
 
-impl Timeline {
+impl TimelineView {
     /// Of a session, at this moment.
-    pub(super) fn of(story: &Story, session: &SessionItem, now: Timestamp) -> Self {
+    pub(super) fn of(story: &SessionStory, session: &SessionItem, now: Timestamp) -> Self {
         let start = session.created_at.0;
         let end = last_moment(session, now);
         #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
         let length = (end.as_millis() - start.as_millis()).max(1) as f64;
-        let scale = Scale { start: start.as_millis(), length };
+        let scale = TimeScale { start: start.as_millis(), length };
         Self {
             bars: bars(story, session, &scale),
             marks: marks(story, &scale),
             now: scale.place(now),
-            start: When(start),
-            end: When(end),
+            start: PageTime(start),
+            end: PageTime(end),
         }
     }
 }
@@ -90,7 +90,7 @@ fn last_moment(session: &SessionItem, now: Timestamp) -> Timestamp {
 }
 
 /// Each period from its grant to the next one or its end, and the window in which the last can be vetoed.
-fn bars(story: &Story, session: &SessionItem, scale: &Scale) -> Vec<Bar> {
+fn bars(story: &SessionStory, session: &SessionItem, scale: &TimeScale) -> Vec<TimelineBar> {
     let is_grant = |kind: EventKind| matches!(kind, EventKind::SessionCreated | EventKind::SessionRenewed);
     let grants: Vec<_> = story
         .chapters
@@ -107,23 +107,23 @@ fn bars(story: &Story, session: &SessionItem, scale: &Scale) -> Vec<Bar> {
                 *from,
                 *to,
                 class,
-                format!("Period {number}: {} to {}", When(*from).utc(), When(*to).utc()),
+                format!("Period {number}: {} to {}", PageTime(*from).utc(), PageTime(*to).utc()),
             )
         })
         .collect();
     if let (Some(renewed), Some(until)) = (session.renewed_at, session.veto_until) {
         let title = format!("Veto expected until {}", until.utc());
         let bar = scale.bar(renewed.0, until.0, "window", title);
-        bars.push(Bar { y: WINDOW_TOP, height: WINDOW_HEIGHT, ..bar });
+        bars.push(TimelineBar { y: WINDOW_TOP, height: WINDOW_HEIGHT, ..bar });
     }
     bars
 }
 
-fn marks(story: &Story, scale: &Scale) -> Vec<Mark> {
-    let mark = |chapter: &tenure_audit::story::Chapter| Mark {
+fn marks(story: &SessionStory, scale: &TimeScale) -> Vec<TimelineMark> {
+    let mark = |chapter: &tenure_audit::story::StoryEntry| TimelineMark {
         x: scale.place(chapter.recorded_at),
         class: class_of(chapter.kind),
-        title: format!("{}: {}", When(chapter.recorded_at).utc(), chapter.words),
+        title: format!("{}: {}", PageTime(chapter.recorded_at).utc(), chapter.words),
         position: chapter.position.0,
     };
     story.chapters.iter().map(mark).collect()

@@ -25,9 +25,9 @@ fn is_hidden(c: char) -> bool {
 
 /// A moment on a page: UTC in the markup, in the reader's zone where a script may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct When(pub(super) Timestamp);
+pub(super) struct PageTime(pub(super) Timestamp);
 
-impl When {
+impl PageTime {
     /// For `datetime`.
     pub(super) fn iso(self) -> String {
         self.0.to_string()
@@ -40,7 +40,7 @@ impl When {
     }
 }
 
-impl<'de> Deserialize<'de> for When {
+impl<'de> Deserialize<'de> for PageTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Timestamp::parse(&text).map(Self).ok_or_else(|| serde::de::Error::custom("not a time"))
@@ -57,12 +57,12 @@ pub(super) fn length(seconds: impl Borrow<u64>) -> String {
 }
 
 /// How long it is until a moment, in words.
-pub(super) fn within(moment: impl Borrow<When>, now: impl Borrow<Timestamp>) -> String {
+pub(super) fn within(moment: impl Borrow<PageTime>, now: impl Borrow<Timestamp>) -> String {
     length(moment.borrow().0.seconds_since(*now.borrow()))
 }
 
 /// How far ahead a moment is, in words.
-pub(super) fn ahead(moment: impl Borrow<When>, now: impl Borrow<Timestamp>) -> String {
+pub(super) fn ahead(moment: impl Borrow<PageTime>, now: impl Borrow<Timestamp>) -> String {
     let (moment, now) = (moment.borrow(), now.borrow());
     if moment.0 <= *now { "now".to_owned() } else { format!("in {}", within(moment, now)) }
 }

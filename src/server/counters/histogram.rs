@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::Counters;
+use super::ShardedCounters;
 
 /// The upper bounds of the buckets, in microseconds. With the bucket above them and the sum they fill a line of counters.
 const BOUNDS: [u64; 14] = [
@@ -18,11 +18,11 @@ const SUM: usize = BOUNDS.len() + 1;
 
 /// How long something took, each time. A clone is the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Histogram(Arc<Counters>);
+pub(crate) struct Histogram(Arc<ShardedCounters>);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self(Arc::new(Counters::new(SUM + 1)))
+        Self(Arc::new(ShardedCounters::new(SUM + 1)))
     }
 }
 

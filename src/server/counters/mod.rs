@@ -6,4 +6,4 @@
 mod histogram;
 mod sharded;
 
-pub(crate) use self::{histogram::Histogram, sharded::Counters};
+pub(crate) use self::{histogram::Histogram, sharded::ShardedCounters};

@@ -15,20 +15,20 @@ thread_local! {
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line([AtomicU64; PER_LINE]);
+struct CacheLine([AtomicU64; PER_LINE]);
 
 /// A row of counters.
 #[derive(Debug)]
-pub(crate) struct Counters {
-    lines: Box<[Line]>,
+pub(crate) struct ShardedCounters {
+    lines: Box<[CacheLine]>,
     lines_per_shard: usize,
 }
 
-impl Counters {
+impl ShardedCounters {
     /// Starts this number of counters at zero.
     pub(crate) fn new(count: usize) -> Self {
         let lines_per_shard = count.div_ceil(PER_LINE);
-        let lines = (0..lines_per_shard * SHARDS).map(|_| Line::default()).collect();
+        let lines = (0..lines_per_shard * SHARDS).map(|_| CacheLine::default()).collect();
         Self { lines, lines_per_shard }
     }
 
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_many_threads_count_is_added_up_and_each_counter_is_its_own() {
-        let counters = Counters::new(40);
+        let counters = ShardedCounters::new(40);
         std::thread::scope(|scope| {
             for _ in 0..2 * SHARDS {
                 scope.spawn(|| {
@@ -68,6 +68,6 @@ mod tests {
 
     #[test]
     fn shards_share_no_cache_line() {
-        assert!(align_of::<Line>() == 128 && size_of::<Line>() == 128);
+        assert!(align_of::<CacheLine>() == 128 && size_of::<CacheLine>() == 128);
     }
 }

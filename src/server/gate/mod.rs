@@ -1,6 +1,6 @@
 //! Costly work on threads of its own: a few jobs at once, a few more in a queue, and the rest refused.
 //!
-//! A job whose callers have all gone is given up: if it is queued it never begins, and if it runs, [`StillWanted`]
+//! A job whose callers have all gone is given up: if it is queued it never begins, and if it runs, [`CancelCheck`]
 //! says so. Equal questions share one job, and each of its callers reads the result in the job's thread, so that a
 //! large result exists once and is gone before the next job begins.
 
@@ -19,7 +19,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub(crate) use self::shares::{Share, Shares};
+pub(crate) use self::shares::{CallerShares, ShareGuard};
 
 /// How far costly work stands behind what answers checks (`nice`): it takes the time that they leave.
 #[cfg(target_os = "linux")]
@@ -37,9 +37,9 @@ pub(crate) enum GateRefusal {
 }
 
 /// Whether any caller still waits for a job.
-pub(crate) struct StillWanted<'a>(&'a (dyn Fn() -> bool + Sync));
+pub(crate) struct CancelCheck<'a>(&'a (dyn Fn() -> bool + Sync));
 
-impl StillWanted<'_> {
+impl CancelCheck<'_> {
     /// Whether to go on.
     pub(crate) fn is_wanted(&self) -> bool {
         (self.0)()
@@ -48,13 +48,13 @@ impl StillWanted<'_> {
 
 /// A gate: a fixed number of jobs at once behind it, and a fixed number of waiting ones.
 #[derive(Clone)]
-pub(crate) struct Gate(Arc<Inside>);
+pub(crate) struct WorkGate(Arc<GateInner>);
 
-struct Inside {
+struct GateInner {
     name: &'static str,
     threads: usize,
     places: usize,
-    work: Mutex<Work>,
+    work: Mutex<WorkQueue>,
     refused: AtomicU64,
     done: AtomicU64,
     abandoned: AtomicU64,
@@ -62,14 +62,14 @@ struct Inside {
 }
 
 #[derive(Default)]
-struct Work {
+struct WorkQueue {
     running: usize,
-    waiting: VecDeque<Box<dyn Job>>,
+    waiting: VecDeque<Box<dyn GateJob>>,
 }
 
 /// What a gate is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Load {
+pub(crate) struct GateLoad {
     /// Jobs that run.
     pub(crate) running: usize,
     /// Waiting jobs that still have a caller.
@@ -84,18 +84,18 @@ pub(crate) struct Load {
     pub(crate) shared: u64,
 }
 
-trait Job: Send {
+trait GateJob: Send {
     fn is_wanted(&self) -> bool;
     /// Does it; returns whether a caller still waited at the end.
     fn run(self: Box<Self>) -> bool;
 }
 
-impl Gate {
+impl WorkGate {
     /// `threads` jobs run at once and `places` wait. Threads exist only while there is work.
     pub(crate) fn new(name: &'static str, threads: usize, places: usize) -> Self {
         let (work, refused, done) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
         let (abandoned, shared) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Inside { name, threads, places, work, refused, done, abandoned, shared }))
+        Self(Arc::new(GateInner { name, threads, places, work, refused, done, abandoned, shared }))
     }
 
     /// What the metrics call it.
@@ -109,10 +109,10 @@ impl Gate {
     }
 
     /// What it is doing.
-    pub(crate) fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> GateLoad {
         let work = self.0.work.lock();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Load {
+        GateLoad {
             running: work.running,
             waiting: work.waiting.iter().filter(|job| job.is_wanted()).count(),
             refused: count(&self.0.refused),
@@ -128,10 +128,10 @@ impl Gate {
     /// There is no place, or the work panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, GateRefusal> {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(One { work, reply }))?;
+        self.put(Box::new(SingleJob { work, reply }))?;
         answer.await.map_err(|_| GateRefusal::Lost)
     }
 
@@ -140,10 +140,10 @@ impl Gate {
     /// # Errors
     /// There is no place.
     pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), GateRefusal> {
-        self.put(Box::new(Unattended(work)))
+        self.put(Box::new(DetachedJob(work)))
     }
 
-    fn put(&self, job: Box<dyn Job>) -> Result<(), GateRefusal> {
+    fn put(&self, job: Box<dyn GateJob>) -> Result<(), GateRefusal> {
         let mut work = self.0.work.lock();
         if work.running < self.0.threads {
             // A system that gives no thread now gives none to those that wait either.
@@ -168,15 +168,15 @@ impl Gate {
         GateRefusal::Away
     }
 
-    fn begin(&self, job: Box<dyn Job>) -> std::io::Result<()> {
+    fn begin(&self, job: Box<dyn GateJob>) -> std::io::Result<()> {
         let gate = self.clone();
         let name = format!("tenure-{}", self.0.name);
         thread::Builder::new().name(name).spawn(move || gate.work_on(job)).map(drop)
     }
 
-    fn work_on(&self, first: Box<dyn Job>) {
+    fn work_on(&self, first: Box<dyn GateJob>) {
         stand_back();
-        let _running = Running(self);
+        let _running = RunningThread(self);
         let mut next = Some(first);
         while let Some(job) = next {
             let is_done = job.is_wanted() && job.run();
@@ -188,9 +188,9 @@ impl Gate {
 }
 
 /// A thread at work. If its job panics, another thread takes its place if a caller waits.
-struct Running<'g>(&'g Gate);
+struct RunningThread<'g>(&'g WorkGate);
 
-impl Drop for Running<'_> {
+impl Drop for RunningThread<'_> {
     fn drop(&mut self) {
         let mut work = self.0.0.work.lock();
         work.running -= 1;
@@ -213,26 +213,26 @@ fn stand_back() {
 #[cfg(not(target_os = "linux"))]
 fn stand_back() {}
 
-struct One<W, T> {
+struct SingleJob<W, T> {
     work: W,
     reply: oneshot::Sender<T>,
 }
 
-impl<T: Send, W: FnOnce(&StillWanted<'_>) -> T + Send> Job for One<W, T> {
+impl<T: Send, W: FnOnce(&CancelCheck<'_>) -> T + Send> GateJob for SingleJob<W, T> {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
     fn run(self: Box<Self>) -> bool {
         let Self { work, reply } = *self;
-        let result = work(&StillWanted(&|| !reply.is_closed()));
+        let result = work(&CancelCheck(&|| !reply.is_closed()));
         reply.send(result).is_ok()
     }
 }
 
-struct Unattended<W>(W);
+struct DetachedJob<W>(W);
 
-impl<W: FnOnce() + Send> Job for Unattended<W> {
+impl<W: FnOnce() + Send> GateJob for DetachedJob<W> {
     fn is_wanted(&self) -> bool {
         true
     }
@@ -244,26 +244,26 @@ impl<W: FnOnce() + Send> Job for Unattended<W> {
 }
 
 /// Questions behind a gate: equal ones are answered together.
-pub(crate) struct Questions<K, T> {
-    gate: Gate,
-    open: Arc<Open<K, T>>,
+pub(crate) struct SharedQuestions<K, T> {
+    gate: WorkGate,
+    open: Arc<OpenQuestions<K, T>>,
 }
 
-type Open<K, T> = Mutex<HashMap<K, Arc<Callers<T>>>>;
-type Callers<T> = Mutex<Vec<Box<dyn Caller<T>>>>;
+type OpenQuestions<K, T> = Mutex<HashMap<K, Arc<WaitingCallers<T>>>>;
+type WaitingCallers<T> = Mutex<Vec<Box<dyn WaitingCaller<T>>>>;
 
 /// A caller who waits for an answer, and what it makes of that answer.
-trait Caller<T>: Send {
+trait WaitingCaller<T>: Send {
     fn is_there(&self) -> bool;
     fn answer(self: Box<Self>, result: &T) -> bool;
 }
 
-struct Reader<R, A> {
+struct AnswerReader<R, A> {
     read: R,
     reply: oneshot::Sender<A>,
 }
 
-impl<T, A: Send, R: FnOnce(&T) -> A + Send> Caller<T> for Reader<R, A> {
+impl<T, A: Send, R: FnOnce(&T) -> A + Send> WaitingCaller<T> for AnswerReader<R, A> {
     fn is_there(&self) -> bool {
         !self.reply.is_closed()
     }
@@ -273,9 +273,9 @@ impl<T, A: Send, R: FnOnce(&T) -> A + Send> Caller<T> for Reader<R, A> {
     }
 }
 
-impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
+impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> SharedQuestions<K, T> {
     /// That pass through this gate.
-    pub(crate) fn at(gate: Gate) -> Self {
+    pub(crate) fn at(gate: WorkGate) -> Self {
         Self { gate, open: Arc::default() }
     }
 
@@ -287,11 +287,11 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
     pub(crate) async fn ask<A: Send + 'static>(
         &self,
         key: K,
-        find: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+        find: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
         read: impl FnOnce(&T) -> A + Send + 'static,
     ) -> Result<A, GateRefusal> {
         let (reply, answer) = oneshot::channel();
-        let otherwise = self.put(key, find, Box::new(Reader { read, reply }))?;
+        let otherwise = self.put(key, find, Box::new(AnswerReader { read, reply }))?;
         answer.await.map_err(|_| otherwise)
     }
 
@@ -299,8 +299,8 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
     fn put(
         &self,
         key: K,
-        find: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
-        caller: Box<dyn Caller<T>>,
+        find: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
+        caller: Box<dyn WaitingCaller<T>>,
     ) -> Result<GateRefusal, GateRefusal> {
         let callers = {
             let mut open = self.open.lock();
@@ -314,25 +314,25 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
             callers
         };
         // Refused, it is dropped, and with it those who have joined it meanwhile.
-        let question = Question { key, find: Some(find), callers, open: Arc::clone(&self.open) };
+        let question = QuestionJob { key, find: Some(find), callers, open: Arc::clone(&self.open) };
         self.gate.put(Box::new(question)).map(|()| GateRefusal::Lost)
     }
 }
 
-fn is_anybody_there<T>(callers: &Callers<T>) -> bool {
+fn is_anybody_there<T>(callers: &WaitingCallers<T>) -> bool {
     callers.lock().iter().any(|caller| caller.is_there())
 }
 
-struct Question<K: Hash + Eq, F, T> {
+struct QuestionJob<K: Hash + Eq, F, T> {
     key: K,
     find: Option<F>,
-    callers: Arc<Callers<T>>,
-    open: Arc<Open<K, T>>,
+    callers: Arc<WaitingCallers<T>>,
+    open: Arc<OpenQuestions<K, T>>,
 }
 
-impl<K: Hash + Eq, F, T> Question<K, F, T> {
+impl<K: Hash + Eq, F, T> QuestionJob<K, F, T> {
     /// From now on no caller joins it.
-    fn close(&self) -> Vec<Box<dyn Caller<T>>> {
+    fn close(&self) -> Vec<Box<dyn WaitingCaller<T>>> {
         let mut open = self.open.lock();
         if open.get(&self.key).is_some_and(|callers| Arc::ptr_eq(callers, &self.callers)) {
             open.remove(&self.key);
@@ -341,7 +341,7 @@ impl<K: Hash + Eq, F, T> Question<K, F, T> {
     }
 }
 
-impl<K: Hash + Eq + Send, F: FnOnce(&StillWanted<'_>) -> T + Send, T> Job for Question<K, F, T> {
+impl<K: Hash + Eq + Send, F: FnOnce(&CancelCheck<'_>) -> T + Send, T> GateJob for QuestionJob<K, F, T> {
     fn is_wanted(&self) -> bool {
         is_anybody_there(&self.callers)
     }
@@ -349,13 +349,13 @@ impl<K: Hash + Eq + Send, F: FnOnce(&StillWanted<'_>) -> T + Send, T> Job for Qu
     fn run(mut self: Box<Self>) -> bool {
         let Some(find) = self.find.take() else { return false };
         let callers = &*self.callers;
-        let result = find(&StillWanted(&|| is_anybody_there(callers)));
+        let result = find(&CancelCheck(&|| is_anybody_there(callers)));
         let answered = self.close().into_iter().filter(|caller| caller.is_there());
         answered.map(|caller| caller.answer(&result)).fold(false, |any, one| any | one)
     }
 }
 
-impl<K: Hash + Eq, F, T> Drop for Question<K, F, T> {
+impl<K: Hash + Eq, F, T> Drop for QuestionJob<K, F, T> {
     fn drop(&mut self) {
         drop(self.close());
     }

@@ -5,31 +5,31 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::Gate;
+use super::WorkGate;
 
 /// How many requests each caller has behind a gate, running or waiting.
-pub(crate) struct Shares<K> {
+pub(crate) struct CallerShares<K> {
     each: usize,
     whole: usize,
-    taken: Mutex<Taken<K>>,
+    taken: Mutex<ShareCounts<K>>,
 }
 
-struct Taken<K> {
+struct ShareCounts<K> {
     all: usize,
     of_callers: HashMap<K, usize>,
     refused: u64,
 }
 
 /// A request in flight, counted until this is dropped.
-pub(crate) struct Share<K: Hash + Eq> {
-    shares: Arc<Shares<K>>,
+pub(crate) struct ShareGuard<K: Hash + Eq> {
+    shares: Arc<CallerShares<K>>,
     caller: K,
 }
 
-impl<K: Hash + Eq + Clone> Shares<K> {
+impl<K: Hash + Eq + Clone> CallerShares<K> {
     /// Shares of this gate's room; `each` is a caller's share when it runs short.
-    pub(crate) fn of(gate: &Gate, each: usize) -> Arc<Self> {
-        let taken = Taken { all: 0, of_callers: HashMap::new(), refused: 0 };
+    pub(crate) fn of(gate: &WorkGate, each: usize) -> Arc<Self> {
+        let taken = ShareCounts { all: 0, of_callers: HashMap::new(), refused: 0 };
         Arc::new(Self { each, whole: gate.room(), taken: Mutex::new(taken) })
     }
 
@@ -44,7 +44,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     }
 
     /// Lets a request of this caller in; `None` if the caller has its share, and more than half would be taken.
-    pub(crate) fn take(self: &Arc<Self>, caller: K) -> Option<Share<K>> {
+    pub(crate) fn take(self: &Arc<Self>, caller: K) -> Option<ShareGuard<K>> {
         let mut taken = self.taken.lock();
         let is_short = 2 * (taken.all + 1) > self.whole;
         if is_short && taken.of_callers.get(&caller).is_some_and(|own| *own >= self.each) {
@@ -54,11 +54,11 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         taken.all += 1;
         *taken.of_callers.entry(caller.clone()).or_default() += 1;
         drop(taken);
-        Some(Share { shares: Arc::clone(self), caller })
+        Some(ShareGuard { shares: Arc::clone(self), caller })
     }
 }
 
-impl<K: Hash + Eq> Drop for Share<K> {
+impl<K: Hash + Eq> Drop for ShareGuard<K> {
     fn drop(&mut self) {
         let mut taken = self.shares.taken.lock();
         taken.all -= 1;
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_share_bites_only_while_more_than_half_is_taken() {
-        let shares = Shares::of(&Gate::new("tested", 2, 8), 2);
+        let shares = CallerShares::of(&WorkGate::new("tested", 2, 8), 2);
         let mut own: Vec<_> = (0..10).map_while(|_| shares.take("one")).collect();
         assert_eq!(own.len(), 5, "half of all are anybody's");
         let others: Vec<_> = (0..10).map_while(|_| shares.take("another")).collect();

@@ -17,7 +17,7 @@ struct Held {
 }
 
 /// A task that waits for work that does not end before it is let.
-fn hold(gate: &Gate) -> (Held, tokio::task::JoinHandle<Result<(), GateRefusal>>) {
+fn hold(gate: &WorkGate) -> (Held, tokio::task::JoinHandle<Result<(), GateRefusal>>) {
     let ((say, begun), (end, wait)) = (mpsc::channel(), mpsc::channel::<()>());
     let gate = gate.clone();
     let task = tokio::spawn(async move {
@@ -41,7 +41,7 @@ async fn until(what: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn so_many_jobs_run_so_many_wait_and_the_next_is_turned_away() {
-    let gate = Gate::new("tested", 2, 3);
+    let gate = WorkGate::new("tested", 2, 3);
     let held: Vec<_> = (0..5).map(|_| hold(&gate)).collect();
     until(|| gate.load().running == 2 && gate.load().waiting == 3).await;
     assert_eq!(gate.run(|_| ()).await, Err(GateRefusal::Away));
@@ -59,7 +59,7 @@ async fn so_many_jobs_run_so_many_wait_and_the_next_is_turned_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_is_told_when_its_caller_has_gone() {
-    let gate = Gate::new("tested", 1, 1);
+    let gate = WorkGate::new("tested", 1, 1);
     let (say_begun, begun) = mpsc::channel();
     let (say, ended) = mpsc::channel();
     let caller = {
@@ -86,7 +86,7 @@ async fn work_is_told_when_its_caller_has_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queued_job_whose_caller_has_gone_is_not_begun_and_gives_its_place_away() {
-    let gate = Gate::new("tested", 1, 1);
+    let gate = WorkGate::new("tested", 1, 1);
     let (first, running) = hold(&gate);
     first.begun.recv_timeout(PATIENCE).unwrap();
     let (queued, gone) = hold(&gate);
@@ -103,15 +103,15 @@ async fn a_queued_job_whose_caller_has_gone_is_not_begun_and_gives_its_place_awa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_questions_share_one_answer_and_each_caller_reads_it_for_itself() {
-    let gate = Gate::new("tested", 1, 4);
-    let questions: Arc<Questions<u32, String>> = Arc::new(Questions::at(gate.clone()));
+    let gate = WorkGate::new("tested", 1, 4);
+    let questions: Arc<SharedQuestions<u32, String>> = Arc::new(SharedQuestions::at(gate.clone()));
     let found = Arc::new(AtomicU64::new(0));
     let (first, running) = hold(&gate);
     first.begun.recv_timeout(PATIENCE).unwrap();
     let ask = |key: u32, least: usize| {
         let (questions, found) = (Arc::clone(&questions), Arc::clone(&found));
         tokio::spawn(async move {
-            let find = move |_: &StillWanted<'_>| {
+            let find = move |_: &CancelCheck<'_>| {
                 found.fetch_add(1, Ordering::SeqCst);
                 format!("{key}{key}")
             };
@@ -132,12 +132,12 @@ async fn equal_questions_share_one_answer_and_each_caller_reads_it_for_itself() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_given_up_only_when_the_last_of_its_callers_has_gone() {
-    let gate = Gate::new("tested", 1, 4);
-    let questions: Arc<Questions<u32, bool>> = Arc::new(Questions::at(gate.clone()));
+    let gate = WorkGate::new("tested", 1, 4);
+    let questions: Arc<SharedQuestions<u32, bool>> = Arc::new(SharedQuestions::at(gate.clone()));
     let ask = || {
         let questions = Arc::clone(&questions);
         tokio::spawn(async move {
-            let find = |wanted: &StillWanted<'_>| {
+            let find = |wanted: &CancelCheck<'_>| {
                 while wanted.is_wanted() {
                     clock::pause(Duration::from_millis(1));
                 }
@@ -159,7 +159,7 @@ async fn a_question_is_given_up_only_when_the_last_of_its_callers_has_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_panics_takes_nobody_else_with_it() {
-    let gate = Gate::new("tested", 1, 4);
+    let gate = WorkGate::new("tested", 1, 4);
     let barrier = Arc::new(Barrier::new(2));
     let panicking = {
         let (gate, barrier) = (gate.clone(), Arc::clone(&barrier));

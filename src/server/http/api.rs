@@ -9,50 +9,50 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    nodes::Nodes,
-    operations::metrics::Metrics,
-    reply::problem::Code,
+    nodes::ClusterNodes,
+    operations::metrics::ApiMetrics,
+    reply::problem::ProblemCode,
     request::{
-        costly::Costly,
-        refusal_log::{RefusalLog, Refused},
-        throttle::Throttle,
+        costly::CostlyReads,
+        refusal_log::{RefusalKey, RefusalLog},
+        throttle::CredentialThrottle,
     },
-    revocations::remembered::EndedSessions,
+    revocations::ended_sessions::EndedSessions,
 };
-use crate::admission::{Admission, ConnectionPlaces, Limits};
+use crate::admission::{Admission, AdmissionLimits, ConnectionPlaces};
 use crate::authority::Authority;
-use crate::backup::Backups;
+use crate::backup::BackupMaker;
 use crate::config::Networks;
 use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
-use crate::traces::Traces;
+use crate::traces::TraceExporter;
 use tenure_audit::Evidence;
-use tenure_core::{Position, state::State};
+use tenure_core::{Position, state::AuthorityState};
 use tenure_protocol::clock::TestClock;
 
 /// What every handler works with.
-pub struct Api {
+pub struct ApiContext {
     pub(super) authority: Arc<Authority>,
     pub(super) projections: Arc<Projections>,
     pub(super) evidence: Arc<Evidence>,
     pub(super) webhooks: Arc<Webhooks>,
-    pub(super) backups: Arc<Backups>,
-    pub(super) settings: Settings,
+    pub(super) backups: Arc<BackupMaker>,
+    pub(super) settings: ApiSettings,
     pub(super) test_clock: Option<Arc<TestClock>>,
-    pub(super) throttle: Throttle,
+    pub(super) throttle: CredentialThrottle,
     pub(super) admission: Admission,
     pub(super) ended: EndedSessions,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: ApiMetrics,
     pub(super) refusals: RefusalLog,
-    pub(super) costly: Arc<Costly>,
+    pub(super) costly: Arc<CostlyReads>,
     pub(super) closing: watch::Sender<bool>,
     /// This node among others, where there are some.
-    nodes: OnceLock<Arc<Nodes>>,
+    nodes: OnceLock<Arc<ClusterNodes>>,
 }
 
 /// The settings that the API obeys.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ApiSettings {
     /// `backup.dir`.
     pub backup_dir: Option<PathBuf>,
     /// `server.max_body`, in bytes.
@@ -70,25 +70,25 @@ pub struct Settings {
     /// `security.limit_loopback`.
     pub limit_loopback: bool,
     /// What all callers have together, and the shares of each.
-    pub limits: Limits,
+    pub limits: AdmissionLimits,
     /// Where spans are sent, if they are.
-    pub traces: Option<Traces>,
+    pub traces: Option<TraceExporter>,
 }
 
-impl Api {
+impl ApiContext {
     /// An API for this authority. With a test clock, `/v1/clock` drives it.
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
         evidence: Arc<Evidence>,
         webhooks: Arc<Webhooks>,
-        backups: Arc<Backups>,
-        settings: Settings,
+        backups: Arc<BackupMaker>,
+        settings: ApiSettings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
-        let throttle = Throttle::new(settings.wrong_credentials_per_minute);
+        let throttle = CredentialThrottle::new(settings.wrong_credentials_per_minute);
         let admission = Admission::new(settings.limits.clone());
-        let metrics = Metrics::new(authority.health());
+        let metrics = ApiMetrics::new(authority.health());
         let closing = watch::Sender::new(false);
         Arc::new(Self {
             authority,
@@ -103,7 +103,7 @@ impl Api {
             ended: EndedSessions::default(),
             metrics,
             refusals: RefusalLog::default(),
-            costly: Arc::new(Costly::new()),
+            costly: Arc::new(CostlyReads::new()),
             closing,
             nodes: OnceLock::new(),
         })
@@ -112,18 +112,18 @@ impl Api {
     /// Lists of the past begin where this says, and not always at the first event.
     pub(crate) fn fold_from(
         &self,
-        begun: impl Fn(Position, Position) -> Option<State> + Send + Sync + 'static,
+        begun: impl Fn(Position, Position) -> Option<AuthorityState> + Send + Sync + 'static,
     ) {
         self.costly.fold_from(Box::new(begun));
     }
 
     /// From now on this node is one of several.
-    pub(crate) fn take_part(&self, nodes: &Arc<Nodes>) {
+    pub(crate) fn take_part(&self, nodes: &Arc<ClusterNodes>) {
         self.nodes.get_or_init(|| Arc::clone(nodes));
     }
 
     /// This node among others, where there are some.
-    pub(super) fn nodes(&self) -> Option<&Arc<Nodes>> {
+    pub(super) fn nodes(&self) -> Option<&Arc<ClusterNodes>> {
         self.nodes.get()
     }
 
@@ -134,8 +134,8 @@ impl Api {
 
     /// Notes that a connection from this address was closed, because the address has its share.
     pub(crate) fn closed(&self, address: IpAddr) {
-        let (code, route) = (Code::RateLimited.name(), "(connection)");
-        self.refusals.note(Refused { address: Some(address), code, route, credential: None });
+        let (code, route) = (ProblemCode::RateLimited.name(), "(connection)");
+        self.refusals.note(RefusalKey { address: Some(address), code, route, credential: None });
     }
 
     /// Ends the streams, which would otherwise go on for as long as their readers stay.

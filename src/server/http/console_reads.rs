@@ -4,23 +4,23 @@
 use std::sync::Arc;
 
 use crate::authority::{Authority, is_console_subject};
-use crate::gate::StillWanted;
+use crate::gate::CancelCheck;
 use crate::projections::{
-    history::{HistoryError, Moment},
-    pulse::{Minute, Pulse},
+    history::{AsOfMoment, HistoryError},
+    pulse::{DayPulse, MinuteCounts},
     session_list::SessionList,
 };
-use tenure_audit::what_if::{Overrides, Report, WhatIf};
+use tenure_audit::what_if::{PolicyOverrides, WhatIf, WhatIfReport};
 use tenure_core::{
     EpochPosition, Position, SessionId, SubjectId, Timestamp,
     event::Role,
-    session::{Session, Status},
+    session::{Session, SessionStatus},
     system::Credential,
 };
 
 use super::{
-    Api, Refused,
-    reply::problem::{Code, Problem},
+    ApiContext, RefusedReply,
+    reply::problem::{Problem, ProblemCode},
     request::{
         access::{Caller, check_role},
         as_of::AsOfQuery,
@@ -38,11 +38,11 @@ const PAGE: usize = 2_000;
 const SIGN_INS: usize = 200;
 
 /// The day at a glance.
-pub(crate) struct Overview {
+pub(crate) struct DayOverview {
     /// Sessions that have not ended, those of the console itself left out.
     pub(crate) live: usize,
     /// The minutes of the last day, the present one last.
-    pub(crate) day: Vec<Minute>,
+    pub(crate) day: Vec<MinuteCounts>,
     /// Sessions whose last renewal their owners can veto now, the soonest end first.
     pub(crate) vetoable: Vec<(Timestamp, SessionId)>,
     /// Live sessions with a recently used budget.
@@ -51,23 +51,23 @@ pub(crate) struct Overview {
     pub(crate) suspended: Vec<SubjectId>,
 }
 
-impl Api {
+impl ApiContext {
     /// The day at a glance, for those who may read about all sessions.
-    pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<Overview, Refused> {
+    pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<DayOverview, RefusedReply> {
         Ok(self.seen_at_a_glance(&Caller::Key(Arc::clone(key))).await?)
     }
 
-    async fn seen_at_a_glance(&self, caller: &Caller) -> Result<Overview, Problem> {
+    async fn seen_at_a_glance(&self, caller: &Caller) -> Result<DayOverview, Problem> {
         check_role(caller, READERS)?;
         self.settle_marks(caller).await?;
         let (authority, projections) = (&self.authority, &self.projections);
         let now = authority.now();
         let (day, renewed, used, suspended) = projections
-            .pulse(|pulse: &Pulse| (pulse.day(now), pulse.renewed(), pulse.used(), pulse.suspended()));
+            .pulse(|pulse: &DayPulse| (pulse.day(now), pulse.renewed(), pulse.used(), pulse.suspended()));
         let open = projections.sessions(SessionList::open);
         let is_suspended =
             |id: &SubjectId| authority.live().suspension(id).is_some_and(|it| it.is_in_force(now));
-        Ok(Overview {
+        Ok(DayOverview {
             live: open.saturating_sub(self.sign_ins(now)),
             day,
             vetoable: vetoable(authority, &renewed, now),
@@ -82,7 +82,7 @@ impl Api {
             return Ok(());
         }
         let (authority, projections) = (Arc::clone(&self.authority), Arc::clone(&self.projections));
-        let work = move |wanted: &StillWanted<'_>| mark_bulks(&authority, &projections, wanted);
+        let work = move |wanted: &CancelCheck<'_>| mark_bulks(&authority, &projections, wanted);
         self.costly.part(caller, work).await
     }
 
@@ -100,7 +100,7 @@ impl Api {
         key: &Arc<Credential>,
         at: Option<Timestamp>,
         position: Option<EpochPosition>,
-    ) -> Result<Moment, Refused> {
+    ) -> Result<AsOfMoment, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
         Ok(AsOfQuery::at(at, position).resolve(self, &caller).await?.moment)
     }
@@ -109,37 +109,41 @@ impl Api {
     pub(crate) async fn what_if(
         self: &Arc<Self>,
         key: &Arc<Credential>,
-        overrides: Overrides,
-    ) -> Result<Report, Refused> {
+        overrides: PolicyOverrides,
+    ) -> Result<WhatIfReport, RefusedReply> {
         Ok(self.replayed(&Caller::Key(Arc::clone(key)), overrides).await?)
     }
 
-    async fn replayed(self: &Arc<Self>, caller: &Caller, overrides: Overrides) -> Result<Report, Problem> {
+    async fn replayed(
+        self: &Arc<Self>,
+        caller: &Caller,
+        overrides: PolicyOverrides,
+    ) -> Result<WhatIfReport, Problem> {
         check_role(caller, READERS)?;
         let head = self.authority.live().position();
         if head.0 > LONGEST_REPLAY {
             let why = format!(
                 "the history has {head} events, and pages replay {LONGEST_REPLAY} at most; export it and use tenure audit what-if"
             );
-            return Err(Problem::from(Code::Forbidden).saying(why));
+            return Err(Problem::from(ProblemCode::Forbidden).saying(why));
         }
         let api = Arc::clone(self);
-        let work = move |wanted: &StillWanted<'_>| replay(&api, overrides, head, wanted);
+        let work = move |wanted: &CancelCheck<'_>| replay(&api, overrides, head, wanted);
         self.costly.whole(caller, work).await?.map_err(Problem::from)
     }
 
     /// Whether a key may ask about the history under other limits, or read the settings.
-    pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), Refused> {
+    pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), RefusedReply> {
         Ok(check_role(&Caller::Key(Arc::clone(key)), READERS)?)
     }
 }
 
 fn replay(
-    api: &Api,
-    overrides: Overrides,
+    api: &ApiContext,
+    overrides: PolicyOverrides,
     head: Position,
-    wanted: &StillWanted<'_>,
-) -> Result<Report, HistoryError> {
+    wanted: &CancelCheck<'_>,
+) -> Result<WhatIfReport, HistoryError> {
     let mut what_if = WhatIf::under(overrides);
     let mut after = Position::ZERO;
     while after < head {
@@ -160,8 +164,9 @@ fn replay(
 fn vetoable(authority: &Authority, renewed: &[SessionId], now: Timestamp) -> Vec<(Timestamp, SessionId)> {
     let open = |id: &SessionId| {
         let session = authority.live().session(*id)?;
-        let end =
-            session.veto_window_end().filter(|end| *end >= now && session.status(now) == Status::Active)?;
+        let end = session
+            .veto_window_end()
+            .filter(|end| *end >= now && session.status(now) == SessionStatus::Active)?;
         has_owner(authority, &session).then_some((end, *id))
     };
     let mut found: Vec<_> = renewed.iter().filter_map(open).collect();
@@ -176,5 +181,7 @@ fn has_owner(authority: &Authority, session: &Session) -> bool {
 
 fn has_live_budget(authority: &Authority, id: SessionId, now: Timestamp) -> bool {
     let session = authority.live().session(id);
-    session.is_some_and(|session| session.status(now) == Status::Active && session.constraints().is_some())
+    session.is_some_and(|session| {
+        session.status(now) == SessionStatus::Active && session.constraints().is_some()
+    })
 }

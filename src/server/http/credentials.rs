@@ -6,20 +6,20 @@ use utoipa::ToSchema;
 
 use crate::authority::NewCredential;
 use crate::tokens::ApiKey;
-use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential};
+use tenure_core::{CredentialId, OwnerId, Seconds, StreamId, Timestamp, event::Role, system::Credential};
 use tenure_protocol::wire::Page;
 
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
         text::TextOpener,
     },
     request::{
         access::Caller,
-        call::Call,
-        fields::Fields,
+        call::ApiCall,
+        fields::RequestFields,
         limits,
         page::{PageQuery, page_of},
     },
@@ -69,7 +69,7 @@ pub(super) struct IssuedCredential<'a> {
     key: Option<&'a str>,
 }
 
-fn asked(fields: &mut Fields) -> Option<NewCredential> {
+fn asked(fields: &mut RequestFields) -> Option<NewCredential> {
     let role = fields.one_of("role", &Role::ALL);
     let role = fields.required("role", role);
     let owner_id: Option<OwnerId> = fields.id("ownerId");
@@ -85,8 +85,8 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
     Some(NewCredential { role: role?, owner_id, name, expires_in })
 }
 
-fn view(api: &Api, credential: &Credential) -> CredentialView {
-    let texts = TextOpener::of_stream(&api.authority, Stream::System);
+fn view(api: &ApiContext, credential: &Credential) -> CredentialView {
+    let texts = TextOpener::of_stream(&api.authority, StreamId::System);
     CredentialView {
         credential_id: credential.id,
         role: credential.role,
@@ -100,20 +100,25 @@ fn view(api: &Api, credential: &Credential) -> CredentialView {
     }
 }
 
-fn view_of(api: &Api, id: CredentialId) -> Result<CredentialView, Problem> {
+fn view_of(api: &ApiContext, id: CredentialId) -> Result<CredentialView, Problem> {
     let system = api.authority.live().system();
-    system.system.credentials.get(&id).map(|known| view(api, known)).ok_or_else(|| Code::NotFound.into())
+    system
+        .system
+        .credentials
+        .get(&id)
+        .map(|known| view(api, known))
+        .ok_or_else(|| ProblemCode::NotFound.into())
 }
 
 /// Issue an API key. It is shown once; only its hash is stored.
 #[utoipa::path(post, path = "/v1/credentials", tag = "credentials", operation_id = "issueCredential",
     request_body = NewCredentialBody,
     responses((status = 201, description = "The key.", body = IssuedCredential)))]
-pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn issue(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let new = asked(&mut fields);
     fields.finish()?;
-    let new = new.ok_or(Code::InvalidRequest)?;
+    let new = new.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;
     let authority = &call.api.authority;
     let key = ApiKey::draw(authority.entropy());
@@ -125,17 +130,17 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
     credential.revoked_at = None;
     credential.last_used_at = None;
     let issued = IssuedCredential { credential, key };
-    Ok(Reply::json(StatusCode::CREATED, &issued).at(Some(position)))
+    Ok(HttpReply::json(StatusCode::CREATED, &issued).at(Some(position)))
 }
 
 /// The API key of the caller: its role, name, owner and end.
 #[utoipa::path(get, path = "/v1/credentials/self", tag = "credentials", operation_id = "getOwnCredential",
     responses((status = 200, description = "The key that asks.", body = CredentialView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn own(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn own(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
-    let Caller::Key(key) = &call.caller else { return Err(Code::Forbidden.into()) };
-    Ok(Reply::ok(&view(&call.api, key)))
+    let Caller::Key(key) = &call.caller else { return Err(ProblemCode::Forbidden.into()) };
+    Ok(HttpReply::ok(&view(&call.api, key)))
 }
 
 /// All API keys, oldest first, withdrawn ones included.
@@ -144,7 +149,7 @@ pub(super) async fn own(call: Call) -> Result<Reply, Problem> {
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
     responses((status = 200, description = "One page.", body = Page<CredentialView>)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let page = PageQuery::of(&mut query);
     let after: Option<CredentialId> = page.parsed(&mut query);
@@ -156,7 +161,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|known| known.id);
     let views: Vec<_> = found.into_iter().map(|known| view(&call.api, known)).collect();
-    Ok(Reply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(views, end)))
 }
 
 /// Withdraw an API key. Its next use is refused. Withdrawing it again gives the same answer.
@@ -164,12 +169,12 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     operation_id = "revokeCredential",
     params(("credentialId" = CredentialId, Path, description = "The key's id.")),
     responses((status = 200, description = "It is withdrawn.", body = CredentialView)))]
-pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn revoke(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let context = call.context()?;
-    let id = call.id("credentialId").ok_or(Code::NotFound)?;
+    let id = call.id("credentialId").ok_or(ProblemCode::NotFound)?;
     let position = call.api.authority.revoke_credential(context, id).await?;
-    Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
+    Ok(HttpReply::ok(&view_of(&call.api, id)?).at(position))
 }
 
 /// Confirm an API key held since a restore, so that it works again.
@@ -179,10 +184,10 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     operation_id = "confirmCredential",
     params(("credentialId" = CredentialId, Path, description = "The key's id.")),
     responses((status = 200, description = "It is not held.", body = CredentialView)))]
-pub(super) async fn confirm(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn confirm(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let context = call.context()?;
-    let id = call.id("credentialId").ok_or(Code::NotFound)?;
+    let id = call.id("credentialId").ok_or(ProblemCode::NotFound)?;
     let position = call.api.authority.confirm_credential(context, id).await?;
-    Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
+    Ok(HttpReply::ok(&view_of(&call.api, id)?).at(position))
 }

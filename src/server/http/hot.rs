@@ -9,10 +9,10 @@ use axum::{
 };
 
 use super::{
-    api::Api,
+    api::ApiContext,
     request::{
-        call::Params,
-        peer::Peer,
+        call::RouteParams,
+        peer::PeerAddress,
         route::Route,
         serve::{SentBody, serve_whole},
     },
@@ -31,7 +31,7 @@ fn route(method: &Method, path: &str) -> &'static Route {
 /// A request on one of these routes.
 pub(crate) struct HotRequest {
     route: &'static Route,
-    params: Params,
+    params: RouteParams,
     uri: Uri,
 }
 
@@ -39,23 +39,23 @@ impl HotRequest {
     /// The request with this method and target; none on any other route, or if it is written in an unusual way.
     pub(crate) fn of(method: &str, target: &str) -> Option<Self> {
         if method == "POST" && target == "/v1/introspect" {
-            return Some(Self { route: *INTROSPECT, params: Params::None, uri: INTROSPECT_URI.clone() });
+            return Some(Self { route: *INTROSPECT, params: RouteParams::None, uri: INTROSPECT_URI.clone() });
         }
         let session = target.strip_prefix("/v1/sessions/")?.strip_suffix("/renew")?;
         if method != "PUT" || session.len() != 36 {
             return None;
         }
-        let params = Params::Session(session.parse().ok()?);
+        let params = RouteParams::Session(session.parse().ok()?);
         Some(Self { route: *RENEW, params, uri: Uri::try_from(target).ok()? })
     }
 }
 
-impl Api {
+impl ApiContext {
     /// The answer to a request with these headers and this body. Only headers that change no answer may be left out.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         hot: HotRequest,
-        peer: &Peer,
+        peer: &PeerAddress,
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Response {

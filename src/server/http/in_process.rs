@@ -8,29 +8,29 @@ use std::{net::IpAddr, sync::Arc};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use crate::admission::{Class, Flight};
+use crate::admission::{FlightPermit, RequestClass};
 use crate::authority::Authority;
 use crate::projections::history::{self, HistoryError};
-use crate::traces::Traces;
+use crate::traces::TraceExporter;
 use tenure_audit::{
-    replay::{Replay, ReplayEnd},
-    story::{Live, Narrator, Story},
+    replay::{HistoryReplay, ReplayEnd},
+    story::{LiveDetails, Narrator, SessionStory},
 };
 use tenure_core::{Position, SessionId, system::Credential};
 
 use super::{
-    api::Api,
-    reply::problem::{Code, Problem},
+    api::ApiContext,
+    reply::problem::{Problem, ProblemCode},
     request::{
         access::Caller,
-        peer::{Peer, client_address},
+        peer::{PeerAddress, client_address},
         serve::wrong_credential,
         shares,
     },
 };
 
 /// What the API says to a caller it refuses.
-pub(crate) struct Refused {
+pub(crate) struct RefusedReply {
     pub(crate) status: StatusCode,
     /// The body of the reply.
     pub(crate) problem: Value,
@@ -38,26 +38,26 @@ pub(crate) struct Refused {
     pub(crate) retry_after: Option<u32>,
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for RefusedReply {
     fn from(problem: Problem) -> Self {
         let (status, retry_after) = (problem.code.status(), problem.retry_after);
         Self { status, problem: problem.body(""), retry_after }
     }
 }
 
-impl Api {
+impl ApiContext {
     /// The authority that it serves.
     pub(crate) fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
     /// Where spans are sent, if they are.
-    pub(crate) fn traces(&self) -> Option<&Traces> {
+    pub(crate) fn traces(&self) -> Option<&TraceExporter> {
         self.settings.traces.as_ref()
     }
 
     /// The address of a client, as the API knows it.
-    pub(crate) fn address_of(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+    pub(crate) fn address_of(&self, headers: &HeaderMap, peer: Option<&PeerAddress>) -> Option<IpAddr> {
         client_address(&self.settings.trusted_proxies, headers, peer)
     }
 
@@ -72,9 +72,9 @@ impl Api {
         self: &Arc<Self>,
         key: &Arc<Credential>,
         id: SessionId,
-        live: Live,
+        live: LiveDetails,
         until: (ReplayEnd, Position),
-    ) -> Result<Option<Story>, Refused> {
+    ) -> Result<Option<SessionStory>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
         Ok(self.told(&caller, id, live, until).await?)
     }
@@ -83,32 +83,38 @@ impl Api {
         self: &Arc<Self>,
         caller: &Caller,
         id: SessionId,
-        live: Live,
+        live: LiveDetails,
         (end, last): (ReplayEnd, Position),
-    ) -> Result<Option<Story>, Problem> {
+    ) -> Result<Option<SessionStory>, Problem> {
         self.recall(id, caller).await?;
-        let known = self.authority.live().session(id).ok_or(Code::SessionNotFound)?;
-        let subject = self.authority.live().subject(&known.subject).ok_or(Code::SessionNotFound)?;
+        let known = self.authority.live().session(id).ok_or(ProblemCode::SessionNotFound)?;
+        let subject = self.authority.live().subject(&known.subject).ok_or(ProblemCode::SessionNotFound)?;
         if !caller.may_see(&subject) {
-            return Err(Code::SessionNotFound.into());
+            return Err(ProblemCode::SessionNotFound.into());
         }
         let api = Arc::clone(self);
         let policy = self.authority.live().system().system.policy.clone();
-        let work = move |wanted: &crate::gate::StillWanted<'_>| -> Result<Option<Story>, HistoryError> {
-            let mut replay = Replay::of_subject(known.subject.clone(), policy, end);
-            let mut teller = Narrator::of(id);
-            teller.know(live);
-            let is_wanted = || wanted.is_wanted();
-            let read =
-                history::commits_of(&is_wanted, api.authority.log(), &api.projections, &known.subject, last);
-            for stored in read? {
-                let told = replay.add_telling(&stored, &mut |state, step| teller.hear(state, step));
-                if told?.is_break() {
-                    break;
+        let work =
+            move |wanted: &crate::gate::CancelCheck<'_>| -> Result<Option<SessionStory>, HistoryError> {
+                let mut replay = HistoryReplay::of_subject(known.subject.clone(), policy, end);
+                let mut teller = Narrator::of(id);
+                teller.know(live);
+                let is_wanted = || wanted.is_wanted();
+                let read = history::commits_of(
+                    &is_wanted,
+                    api.authority.log(),
+                    &api.projections,
+                    &known.subject,
+                    last,
+                );
+                for stored in read? {
+                    let told = replay.add_telling(&stored, &mut |state, step| teller.hear(state, step));
+                    if told?.is_break() {
+                        break;
+                    }
                 }
-            }
-            Ok(teller.end(&replay))
-        };
+                Ok(teller.end(&replay))
+            };
         self.costly.part(caller, work).await?.map_err(Problem::from)
     }
 
@@ -118,13 +124,13 @@ impl Api {
         &self,
         key: &Arc<Credential>,
         address: Option<IpAddr>,
-    ) -> Result<Option<Flight<'_>>, Refused> {
+    ) -> Result<Option<FlightPermit<'_>>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
-        Ok(shares::begin(self, Class::Change, &caller, address)?)
+        Ok(shares::begin(self, RequestClass::Change, &caller, address)?)
     }
 
     /// Counts a wrong credential from this address.
-    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) -> Refused {
+    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) -> RefusedReply {
         wrong_credential(self, address).into()
     }
 }

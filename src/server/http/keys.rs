@@ -3,17 +3,17 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::{AccessKey, Rotated};
-use tenure_core::{KeyId, KeyUse, Timestamp, keys::Retire};
+use crate::authority::{AccessKey, RotatedKey};
+use tenure_core::{KeyId, KeyUse, Timestamp, keys::RetireMode};
 use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
 
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::call::Call,
+    request::call::ApiCall,
 };
 
 /// A rotation of a key.
@@ -22,7 +22,7 @@ use super::{
 pub(super) struct RotationBody {
     which: KeyUse,
     /// By default `overlap`.
-    retire: Option<Retire>,
+    retire: Option<RetireMode>,
 }
 
 /// A key that seals now.
@@ -34,7 +34,7 @@ pub(super) struct RotationView {
     key_id: KeyId,
     /// The key that it replaced.
     previous_key_id: Option<KeyId>,
-    retire: Option<Retire>,
+    retire: Option<RetireMode>,
     /// When it was replaced.
     rotated_at: Timestamp,
     /// From when on no token of the replaced key works.
@@ -42,7 +42,7 @@ pub(super) struct RotationView {
 }
 
 /// The keys of access tokens, as they are now.
-pub(super) fn view(api: &Api) -> KeysView {
+pub(super) fn view(api: &ApiContext) -> KeysView {
     KeysView { keys: api.authority.access_keys().into_iter().map(key_view).collect() }
 }
 
@@ -57,8 +57,8 @@ fn key_view(key: AccessKey) -> KeyView {
     }
 }
 
-impl From<Rotated> for RotationView {
-    fn from(rotated: Rotated) -> Self {
+impl From<RotatedKey> for RotationView {
+    fn from(rotated: RotatedKey) -> Self {
         let event = rotated.event;
         Self {
             which: event.which,
@@ -78,9 +78,9 @@ impl From<Rotated> for RotationView {
             ("ETag" = String, description = "Names this list; give it as `If-None-Match` the next time."))),
         (status = 304, description = "The caller has this list already; no body.")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
-    Ok(Reply::revalidated(&view(&call.api), call.header("if-none-match")))
+    Ok(HttpReply::revalidated(&view(&call.api), call.header("if-none-match")))
 }
 
 /// Let a new key seal session tokens, or sign access tokens.
@@ -90,15 +90,15 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
     request_body = RotationBody,
     responses((status = 200, description = "The new key seals.", body = RotationView)))]
-pub(super) async fn rotate(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn rotate(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let which = fields.one_of("which", &KeyUse::ALL);
     let which = fields.required("which", which);
-    let retire = fields.one_of("retire", &Retire::ALL).unwrap_or(Retire::Overlap);
+    let retire = fields.one_of("retire", &RetireMode::ALL).unwrap_or(RetireMode::Overlap);
     fields.finish()?;
-    let which = which.ok_or(Code::InvalidRequest)?;
+    let which = which.ok_or(ProblemCode::InvalidRequest)?;
     let authority = &call.api.authority;
     let rotated = authority.rotate_key(call.context()?, which, retire).await?;
     let position = rotated.position;
-    Ok(Reply::ok(&RotationView::from(rotated)).at(Some(position)))
+    Ok(HttpReply::ok(&RotationView::from(rotated)).at(Some(position)))
 }

@@ -25,12 +25,12 @@ mod subjects;
 mod webhooks;
 
 pub(crate) use self::hot::HotRequest;
-pub(crate) use self::in_process::Refused;
-pub(crate) use self::nodes::{Nodes, door::guarded, noted::hand_over};
+pub(crate) use self::in_process::RefusedReply;
+pub(crate) use self::nodes::{ClusterNodes, node_router::guarded, reported_uses::hand_over};
 pub use self::{
-    api::{Api, Settings},
+    api::{ApiContext, ApiSettings},
     openapi::document as openapi_document,
     reply::problem::error_table,
-    request::{access::SignedIn, peer::Peer},
+    request::{access::SignedIn, peer::PeerAddress},
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };

@@ -17,21 +17,21 @@ use utoipa::{
     openapi::path::HttpMethod,
 };
 
-use crate::admission::Class;
+use crate::admission::RequestClass;
 
 use super::{
-    api::Api,
+    api::ApiContext,
     audit::{self, export as audit_export},
     credentials, forward_auth, keys,
     nodes::handover,
     openapi,
     operations::{self, backup, clock},
     record::{events, notices},
-    reply::problem::{Code, Problem},
+    reply::problem::{Problem, ProblemCode},
     request::{
-        access::{Access, SessionAccess},
-        call::{Call, Params},
-        route::{Handled, Payload, Route},
+        access::{AccessRule, SessionAccess},
+        call::{ApiCall, RouteParams},
+        route::{BodyKind, HandlerFuture, Route},
         serve::{refuse, serve},
     },
     revocations::{bulk, feed as revocation_feed, revoke},
@@ -43,18 +43,23 @@ use super::{
 /// A route from its handler: method, path and documentation come from the handler's `utoipa::path`.
 macro_rules! route {
     ($module:ident :: $handler:ident, $documented:ident, $access:ident, $payload:ident, $class:ident) => {{
-        fn handle(call: Call) -> Handled {
+        fn handle(call: ApiCall) -> HandlerFuture {
             Box::pin($module::$handler(call))
         }
-        described::<$module::$documented>(Access::$access, Payload::$payload, Class::$class, handle)
+        described::<$module::$documented>(
+            AccessRule::$access,
+            BodyKind::$payload,
+            RequestClass::$class,
+            handle,
+        )
     }};
 }
 
 fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
-    access: Access,
-    payload: Payload,
-    class: Class,
-    handler: fn(Call) -> Handled,
+    access: AccessRule,
+    payload: BodyKind,
+    class: RequestClass,
+    handler: fn(ApiCall) -> HandlerFuture,
 ) -> Route {
     let method = match P::methods().as_slice() {
         [HttpMethod::Get] => Method::GET,
@@ -170,15 +175,15 @@ pub fn route_facts() -> Vec<RouteFacts> {
 /// The paths beside the table: they take every method, and have their own way of letting in. See `forward_auth`.
 pub const PROXY_PATHS: [&str; 3] = [forward_auth::PATH, "/v1/forward-auth/", "/v1/forward-auth/{*below}"];
 
-impl Api {
-    /// All routes. The server puts a [`Peer`](super::request::peer::Peer) into every request.
+impl ApiContext {
+    /// All routes. The server puts a [`PeerAddress`](super::request::peer::PeerAddress) into every request.
     pub fn router(self: &Arc<Self>) -> Router {
         router(self)
     }
 }
 
 /// The router of the table.
-fn router(api: &Arc<Api>) -> Router {
+fn router(api: &Arc<ApiContext>) -> Router {
     let counted = ROUTES.iter().map(|route| (route.method.as_str(), route.path.as_str()));
     api.metrics.name(counted, forward_auth::PATH);
     let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
@@ -197,14 +202,14 @@ fn router(api: &Arc<Api>) -> Router {
     let api = Arc::clone(api);
     router.fallback(move |request: Request<Body>| {
         let api = Arc::clone(&api);
-        async move { refuse(&api, &request, Code::NotFound) }
+        async move { refuse(&api, &request, ProblemCode::NotFound) }
     })
 }
 
 /// By itself, axum would refuse a path without valid UTF-8 before a credential is asked for.
 type PathParams = Result<RawPathParams, RawPathParamsRejection>;
 
-fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRouter {
+fn methods(api: &Arc<ApiContext>, routes: &[&'static Route]) -> axum::routing::MethodRouter {
     let allow: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
     let allow = allow.join(", ");
     let refusing = Arc::clone(api);
@@ -215,13 +220,13 @@ fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRo
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
         methods = methods.merge(on(filter, move |params: PathParams, request: Request<Body>| {
-            serve(Arc::clone(&api), route, params.map_or(Params::None, Params::Named), request)
+            serve(Arc::clone(&api), route, params.map_or(RouteParams::None, RouteParams::Named), request)
         }));
     }
     methods.fallback(move |request: Request<Body>| {
         let api = Arc::clone(&refusing);
         let allow = allow.clone();
-        let problem = Problem { allow: Some(allow), ..Code::MethodNotAllowed.into() };
+        let problem = Problem { allow: Some(allow), ..ProblemCode::MethodNotAllowed.into() };
         async move { refuse(&api, &request, problem) }
     })
 }

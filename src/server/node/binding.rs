@@ -18,12 +18,12 @@ const EXPECTED: &str =
     "the marks of the keys, as they were written; without the file a start takes the keys as they are";
 
 /// What is known of the keys that go with this log.
-pub(super) struct Binding {
+pub(super) struct KeyBinding {
     path: PathBuf,
     marks: Vec<(String, String)>,
 }
 
-impl Binding {
+impl KeyBinding {
     /// The file's name in `DATA/keys`.
     pub(super) const FILE: &str = "bound";
 
@@ -99,11 +99,11 @@ mod tests {
 
     const LOG: Option<RecordHash> = Some(RecordHash::from_bytes([7; 32]));
 
-    fn bound(keys: &Path) -> Binding {
-        let binding = Binding::open(keys, LOG).unwrap();
+    fn bound(keys: &Path) -> KeyBinding {
+        let binding = KeyBinding::open(keys, LOG).unwrap();
         assert!(binding.is_new());
         binding.bind(LOG, &[("a.key", "one".into()), ("b.key", "two".into())]).unwrap();
-        Binding::open(keys, LOG).unwrap()
+        KeyBinding::open(keys, LOG).unwrap()
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         bound(dir.path());
         for other in [None, Some(RecordHash::from_bytes([8; 32]))] {
-            let said = Binding::open(dir.path(), other).err().unwrap().to_string();
+            let said = KeyBinding::open(dir.path(), other).err().unwrap().to_string();
             assert!(said.contains("bound does not go with the log beside it"), "{said}");
         }
     }
@@ -131,14 +131,14 @@ mod tests {
     fn marks_with_any_byte_changed_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         bound(dir.path());
-        let path = dir.path().join(Binding::FILE);
+        let path = dir.path().join(KeyBinding::FILE);
         let whole = fs::read(&path).unwrap();
         // The last byte ends the last line, and says nothing.
         for place in 0..whole.len() - 1 {
             let mut changed = whole.clone();
             changed[place] ^= 1;
             fs::write(&path, changed).unwrap();
-            assert!(Binding::open(dir.path(), LOG).is_err(), "byte {place}");
+            assert!(KeyBinding::open(dir.path(), LOG).is_err(), "byte {place}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    authority::{Authority, Checkpoints},
-    checkpoint::{Checkpoint, CheckpointError, Folder, Known},
+    authority::{Authority, CheckpointStatus},
+    checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, KnownCheckpoints},
 };
 use tenure_log::{LogError, SegmentEnd, SledLog};
 use tenure_protocol::clock::stopwatch;
@@ -20,8 +20,8 @@ const SHARE: u32 = 20;
 pub(super) struct Checkpointer {
     log: Arc<SledLog>,
     authority: Arc<Authority>,
-    known: Arc<Known>,
-    folder: Folder,
+    known: Arc<KnownCheckpoints>,
+    folder: CheckpointFolder,
     /// How paths begin that callers are not to read.
     data: String,
     /// How long the last one took, and when it was done.
@@ -29,8 +29,13 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn new(log: Arc<SledLog>, authority: Arc<Authority>, known: Arc<Known>, data: &Path) -> Self {
-        let folder = Folder::of(data);
+    pub(super) fn new(
+        log: Arc<SledLog>,
+        authority: Arc<Authority>,
+        known: Arc<KnownCheckpoints>,
+        data: &Path,
+    ) -> Self {
+        let folder = CheckpointFolder::of(data);
         if let Err(error) = folder.remove_unfinished() {
             tracing::warn!(%error, "what an interrupted making of a checkpoint left cannot be removed");
         }
@@ -48,7 +53,7 @@ impl Checkpointer {
             }
             Err(error) => self.known.failed(Some(error.to_string().replace(&self.data, ""))),
         }
-        self.authority.storage().observe_checkpoints(Checkpoints {
+        self.authority.storage().observe_checkpoints(CheckpointStatus {
             position: self.known.position(),
             made: self.known.last_made(),
             failures: self.known.failures(),

@@ -16,10 +16,11 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tenure_files::key_files::{read_private, write_private};
 use tenure_log::{
-    EncodedCommit, EventLog, Head, JetStreamLog, LogError, Outcome, StoredBytes, StoredCommit,
+    AppendOutcome, EncodedCommit, EventLog, JetStreamLog, LogError, LogHead, StoredBytes, StoredCommit,
     jetstream::{
-        self, Access, BrokerError, Claim, Connection, HeadStream, Leadership, Member, Names, NodeRecord,
-        NodeRegistry, Secrets, Sight, Standing, Step, Told,
+        self, BrokerAccess, BrokerConnection, BrokerError, BrokerSecrets, ClusterMember, ClusterView,
+        HeadStream, Leadership, LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StandbyStatus,
+        StatusListener, StreamNames,
     },
 };
 use tenure_protocol::{
@@ -29,17 +30,17 @@ use tenure_protocol::{
 use tokio::sync::watch;
 
 use super::{
-    Options, StartError,
-    binding::Binding,
+    NodeOptions, StartError,
+    binding::KeyBinding,
     head_exchange::HeadExchange,
     key_mirror::KeyMirror,
     no_keys::NoKeys,
-    node_mac::Mac,
+    node_mac::NodeMac,
     startup_replay::{StartupState, join_log},
 };
 use crate::authority::IdempotencyTable;
 use crate::personal_data::SubjectKeys;
-use crate::tokens::Keyring;
+use crate::tokens::TokenKeyring;
 use tenure_core::Position;
 
 const NODE_FILE: &str = "cluster.node";
@@ -52,16 +53,16 @@ const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
 /// How a node takes part in a log of several machines.
 #[derive(Clone, Debug)]
-pub struct Cluster {
+pub struct ClusterOptions {
     /// How the broker is reached.
-    pub access: Access,
+    pub access: BrokerAccess,
     /// Where this node is reached.
     pub address: String,
     /// The file of the secret that all nodes share.
     pub secret_file: PathBuf,
 }
 
-impl Cluster {
+impl ClusterOptions {
     /// The name of the shared secret's file in a data directory.
     pub const SECRET_FILE: &str = "cluster.secret";
 }
@@ -79,15 +80,15 @@ pub fn make_secret(path: &Path, entropy: &dyn Entropy) -> Result<(), String> {
 }
 
 /// What a start came to.
-pub(super) struct Joined {
-    pub(super) part: Participation,
+pub(super) struct JoinedNode {
+    pub(super) part: ClusterParticipation,
     pub(super) folded: StartupState,
 }
 
 /// A node's part in a log of several machines.
-pub(super) struct Participation {
+pub(super) struct ClusterParticipation {
     pub(super) shared: Arc<SharedLog>,
-    pub(super) member: Member,
+    pub(super) member: ClusterMember,
     /// Whether it leads already.
     pub(super) leads: bool,
     /// The heads of the others.
@@ -100,33 +101,34 @@ pub(super) struct Participation {
 
 /// Takes part: comes back when this node leads, or follows another one and has all that it needs to answer.
 pub(super) fn join(
-    options: &Options,
-    cluster: &Cluster,
+    options: &NodeOptions,
+    cluster: &ClusterOptions,
     table: &dyn Fn() -> IdempotencyTable,
-) -> Result<Joined, StartError> {
-    let names = Names::default();
+) -> Result<JoinedNode, StartError> {
+    let names = StreamNames::default();
     let secret = secret(&cluster.secret_file)?;
     let node = node_name(&options.data, &*options.entropy)?;
-    let claim = Claim {
+    let claim = LeaseClaim {
         node: node.clone(),
         start: hex(&entropy::bytes::<8>(&*options.entropy)),
         address: cluster.address.clone(),
     };
-    let following = jetstream::Options { access: cluster.access.clone(), names: names.clone(), claim };
+    let following =
+        jetstream::JetStreamOptions { access: cluster.access.clone(), names: names.clone(), claim };
     let take_over = || {
-        let secrets = Secrets::open(&cluster.access, &names, &node).map_err(NoKeys::from);
+        let secrets = BrokerSecrets::open(&cluster.access, &names, &node).map_err(NoKeys::from);
         let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
         unless_away(secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy)))
     };
-    let mut is_ready = |member: &Member, step: Step, folded: &StartupState| match step {
-        Step::Leads => take_over(),
+    let mut is_ready = |member: &ClusterMember, step: MemberStep, folded: &StartupState| match step {
+        MemberStep::Leads => take_over(),
         // The first leader may be at its first start.
-        Step::Follows if has_begun(member, folded) => {
-            Ok(take_over()?.filter(|mirror| mirror.has(Binding::FILE)))
+        MemberStep::Follows if has_begun(member, folded) => {
+            Ok(take_over()?.filter(|mirror| mirror.has(KeyBinding::FILE)))
         }
-        Step::Follows => Ok(None),
+        MemberStep::Follows => Ok(None),
     };
-    let told: Told = Arc::new(tell);
+    let told: StatusListener = Arc::new(tell);
     let (member, folded, mut mirror) = join_log(&options.data, &following, &told, table, &mut is_ready)?;
     let term = member.log().term();
     if let Some(term) = term {
@@ -137,8 +139,8 @@ pub(super) fn join(
         tracing::info!(%position, "another node leads; this one follows, and serves what it knows");
     }
     let log = Arc::clone(member.log());
-    let view = watch::Sender::new(View::of(&member));
-    let mac = Mac::of(&secret);
+    let view = watch::Sender::new(MembershipView::of(&member));
+    let mac = NodeMac::of(&secret);
     let shared = SharedLog {
         log,
         mirror: Mutex::new(mirror),
@@ -156,8 +158,8 @@ pub(super) fn join(
     let stream = HeadStream::on(Arc::clone(&connection), names.clone());
     let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
     let registry = NodeRegistry::on(connection, names);
-    let part = Participation { shared, member, leads: term.is_some(), exchange, registry, node };
-    Ok(Joined { part, folded })
+    let part = ClusterParticipation { shared, member, leads: term.is_some(), exchange, registry, node };
+    Ok(JoinedNode { part, folded })
 }
 
 /// A broker that is away for the moment, or for an hour, is no reason to end: it is asked again, after a while.
@@ -165,7 +167,7 @@ fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
     match asked {
         Ok(answered) => Ok(Some(answered)),
         Err(NoKeys::Away(why)) => {
-            tell(&Standing::Away { why });
+            tell(&StandbyStatus::Away { why });
             pause(AWAY);
             Ok(None)
         }
@@ -173,30 +175,30 @@ fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
     }
 }
 
-fn connected(access: &Access, name: &str) -> Result<Connection, StartError> {
+fn connected(access: &BrokerAccess, name: &str) -> Result<BrokerConnection, StartError> {
     loop {
-        if let Some(connection) = unless_away(Connection::open(access, name).map_err(NoKeys::from))? {
+        if let Some(connection) = unless_away(BrokerConnection::open(access, name).map_err(NoKeys::from))? {
             return Ok(connection);
         }
     }
 }
 
 /// Whether a follower has what the leader had a moment ago, and that is an authority at work.
-fn has_begun(member: &Member, folded: &StartupState) -> bool {
+fn has_begun(member: &ClusterMember, folded: &StartupState) -> bool {
     let is_fresh = member.sight().staleness().is_some_and(|stale| stale < FRESH_ENOUGH);
     is_fresh && !folded.state.system.credentials.is_empty()
 }
 
 /// Says what a node waits for.
-fn tell(standing: &Standing) {
+fn tell(standing: &StandbyStatus) {
     match standing {
-        Standing::Away { why } => {
+        StandbyStatus::Away { why } => {
             tracing::warn!(why, "the broker does not serve this node now; it is tried again");
         }
-        Standing::By(claim) => {
+        StandbyStatus::By(claim) => {
             tracing::info!(leader = claim.address, node = claim.node, "another node leads");
         }
-        Standing::Taking => tracing::info!("the lease is this node's; it takes the lead"),
+        StandbyStatus::Taking => tracing::info!("the lease is this node's; it takes the lead"),
     }
 }
 
@@ -243,8 +245,8 @@ fn hex(bytes: &[u8]) -> String {
 pub struct SharedLog {
     log: Arc<JetStreamLog>,
     mirror: Mutex<KeyMirror>,
-    view: watch::Sender<View>,
-    mac: Mac,
+    view: watch::Sender<MembershipView>,
+    mac: NodeMac,
     /// Where this node is reached.
     address: String,
     /// Whether this node is to give the lead away.
@@ -261,16 +263,16 @@ pub struct SharedLog {
 
 /// What this node is, and what it knows of the others.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct MembershipView {
     /// Leader or follower.
-    pub role: Role,
+    pub role: NodeRole,
     /// What a follower knows.
-    pub sight: Sight,
+    pub sight: ClusterView,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum NodeRole {
     /// It leads, as long as that is not lost.
     Leads(Arc<Leadership>),
     /// Another node leads, or none.
@@ -279,45 +281,45 @@ pub enum Role {
     Over(String),
 }
 
-impl View {
-    pub(super) fn of(member: &Member) -> Self {
+impl MembershipView {
+    pub(super) fn of(member: &ClusterMember) -> Self {
         let leadership = member.log().leadership();
-        let role = leadership.map_or(Role::Follows, Role::Leads);
+        let role = leadership.map_or(NodeRole::Follows, NodeRole::Leads);
         Self { role, sight: member.sight().clone() }
     }
 
     /// Whether this node leads.
     pub fn leads(&self) -> bool {
-        matches!(&self.role, Role::Leads(leadership) if leadership.lost().is_none())
+        matches!(&self.role, NodeRole::Leads(leadership) if leadership.lost().is_none())
     }
 
     /// The number of the leadership, as this node knows it.
     pub fn term(&self) -> u64 {
         match &self.role {
-            Role::Leads(leadership) => leadership.term().unwrap_or(0),
-            Role::Follows | Role::Over(_) => self.sight.term,
+            NodeRole::Leads(leadership) => leadership.term().unwrap_or(0),
+            NodeRole::Follows | NodeRole::Over(_) => self.sight.term,
         }
     }
 
     /// How old this node's state may be; none while nothing is known.
     pub fn staleness(&self) -> Option<Duration> {
         match &self.role {
-            Role::Leads(leadership) if leadership.is_held() => Some(Duration::ZERO),
-            Role::Leads(leadership) => Some(leadership.uncertain_for()),
-            Role::Follows => self.sight.staleness(),
-            Role::Over(_) => None,
+            NodeRole::Leads(leadership) if leadership.is_held() => Some(Duration::ZERO),
+            NodeRole::Leads(leadership) => Some(leadership.uncertain_for()),
+            NodeRole::Follows => self.sight.staleness(),
+            NodeRole::Over(_) => None,
         }
     }
 }
 
 impl SharedLog {
     /// What this node is now, and what it knows; tells of each change.
-    pub fn view(&self) -> watch::Receiver<View> {
+    pub fn view(&self) -> watch::Receiver<MembershipView> {
         self.view.subscribe()
     }
 
     /// Proves to other nodes that a node asks.
-    pub(crate) const fn mac(&self) -> &Mac {
+    pub(crate) const fn mac(&self) -> &NodeMac {
         &self.mac
     }
 
@@ -358,7 +360,7 @@ impl SharedLog {
         self.given_away.swap(false, Ordering::AcqRel)
     }
 
-    pub(super) fn show(&self, view: View) {
+    pub(super) fn show(&self, view: MembershipView) {
         let is_settled = view.leads() || view.sight.leader.is_some();
         self.view.send_replace(view);
         if is_settled && !self.given_away.load(Ordering::Acquire) {
@@ -401,7 +403,7 @@ impl SharedLog {
     }
 
     /// The keys of the open node.
-    pub(super) fn attach(&self, texts: Arc<SubjectKeys>, keyring: Keyring) {
+    pub(super) fn attach(&self, texts: Arc<SubjectKeys>, keyring: TokenKeyring) {
         self.mirror.lock().attach(texts, keyring);
     }
 
@@ -440,7 +442,7 @@ impl SharedLog {
 }
 
 impl EventLog for SharedLog {
-    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         if let Some(why) = self.log.stopped() {
             return Err(LogError::Deposed { why });
         }
@@ -454,7 +456,7 @@ impl EventLog for SharedLog {
         }
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         self.log.head()
     }
 

@@ -7,10 +7,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Node, Options, StartError};
-use crate::authority::{Authority, Context, NewCredential};
+use super::{Node, NodeOptions, StartError};
+use crate::authority::{Authority, NewCredential, RequestContext};
 use crate::tokens::ApiKey;
-use tenure_core::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind, system::System};
+use tenure_core::{Actor, CredentialId, Timestamp, commit::ActorKind, event::Role, system::SystemState};
 use tenure_files::replacement::{self, PRIVATE};
 
 /// Writes the key before the event that admits it: a crash between the two leaves a key that opens nothing,
@@ -24,14 +24,14 @@ pub(super) fn issue_first_key(data: &Path, authority: &Authority) -> Result<Path
     let name = Some("first admin key".into());
     let new = NewCredential { role: Role::Admin, owner_id: None, name, expires_in: None };
     authority
-        .issue_credential_blocking(Context::of(Actor::AUTHORITY), &key, new)
+        .issue_credential_blocking(RequestContext::of(Actor::AUTHORITY), &key, new)
         .map_err(StartError::Record)?;
     Ok(path)
 }
 
 /// Looks at the file of the first admin key where it still is. A damaged one opens nothing, which is better known before
 /// it is needed. The server itself never uses it.
-pub(super) fn look_at_first_key(data: &Path, system: &System) {
+pub(super) fn look_at_first_key(data: &Path, system: &SystemState) {
     let path = data.join("admin.key");
     let Ok(bytes) = fs::read(&path) else { return };
     let bytes = Zeroizing::new(bytes);
@@ -61,10 +61,10 @@ pub fn issue_credential(data: &Path, new: NewCredential) -> Result<IssuedKey, St
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(StartError::Io { path: data.join("log").display().to_string(), source });
     }
-    let node = Node::open(Options::new(data))?;
+    let node = Node::open(NodeOptions::new(data))?;
     let key = ApiKey::draw(node.authority.entropy());
     let operator = Actor { kind: ActorKind::Operator, id: None };
-    let issued = node.authority.issue_credential_blocking(Context::of(operator), &key, new);
+    let issued = node.authority.issue_credential_blocking(RequestContext::of(operator), &key, new);
     let (id, created_at) = issued.map_err(StartError::Record)?;
     node.stop();
     Ok(IssuedKey { id, created_at, key })

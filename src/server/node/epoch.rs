@@ -5,9 +5,9 @@
 
 use std::{fs, path::Path};
 
-use super::{Options, StartError};
+use super::{NodeOptions, StartError};
 use crate::authority::{Authority, BegunEpoch, NewEpoch};
-use tenure_audit::{HeadKey, Lineage, Nodes, SignedHead};
+use tenure_audit::{HeadKey, LogLineage, MerkleIndex, SignedHead};
 use tenure_core::{Epochs, Position, SubjectId};
 use tenure_files::key_files::KeyFileError;
 
@@ -16,7 +16,7 @@ pub(crate) const UNFINISHED: &str = "restore.unfinished";
 
 /// Another epoch, asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedEpoch {
+pub struct EpochRequest {
     /// Why it begins.
     pub reason: String,
     /// Its number is above this one, too: that of an epoch which is known to have begun elsewhere.
@@ -26,23 +26,23 @@ pub struct AskedEpoch {
 }
 
 /// The key of the heads from now on, and what the log was called before.
-pub(super) struct Renamed {
+pub(super) struct RenamedLog {
     pub(super) key: HeadKey,
-    pub(super) lineage: Lineage,
+    pub(super) lineage: LogLineage,
     pub(super) new: Option<NewEpoch>,
 }
 
 /// Draws another head key where another epoch begins.
 pub(super) fn renamed(
-    options: &Options,
+    options: &NodeOptions,
     keys: &Path,
     key: HeadKey,
     epochs: &Epochs,
-    nodes: &Nodes,
-) -> Result<Renamed, StartError> {
+    nodes: &MerkleIndex,
+) -> Result<RenamedLog, StartError> {
     let former = epochs.begun().iter().map(|epoch| (epoch.previous_name.clone(), epoch.from));
-    let mut lineage = Lineage { former: former.collect(), begins: None };
-    let Some(asked) = &options.begin_epoch else { return Ok(Renamed { key, lineage, new: None }) };
+    let mut lineage = LogLineage { former: former.collect(), begins: None };
+    let Some(asked) = &options.begin_epoch else { return Ok(RenamedLog { key, lineage, new: None }) };
     let (size, root) = nodes.head();
     let new = NewEpoch {
         epoch: epochs.current().max(asked.above) + 1,
@@ -56,7 +56,7 @@ pub(super) fn renamed(
     let drawn = HeadKey::open(keys, &*options.entropy)?;
     lineage.former.push((new.previous_name.clone(), Position(size)));
     lineage.begins = Some((key, new.epoch));
-    Ok(Renamed { key: drawn, lineage, new: Some(new) })
+    Ok(RenamedLog { key: drawn, lineage, new: Some(new) })
 }
 
 /// Records that the epoch began, and again which text was erased in the history that was lost.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tenure_audit::{Comparison, Heads, Publication, SignedHead, Unproved};
+use tenure_audit::{HeadComparison, HeadPublication, ProofFailure, SignedHead, SignedHeads};
 use tenure_core::Timestamp;
 use tenure_log::{
     LogError,
@@ -20,7 +20,7 @@ use tenure_log::{
 };
 use tenure_protocol::clock::{stopwatch, wall_time};
 
-use super::cluster::{Role, SharedLog, View};
+use super::cluster::{MembershipView, NodeRole, SharedLog};
 
 /// A leader that lacks what a head covers is waited for so long: it may be about to learn that it leads no more.
 const LEADER_PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ pub(super) struct HeadExchange {
     node: String,
     shared: Arc<SharedLog>,
     /// None before the node is open. The heads know of this exchange too.
-    heads: OnceLock<Weak<Heads>>,
+    heads: OnceLock<Weak<SignedHeads>>,
     known: Mutex<KnownHeads>,
 }
 
@@ -59,11 +59,11 @@ impl HeadExchange {
     }
 
     /// From now on these heads are compared and, when this node leads, signed.
-    pub(super) fn attach(&self, heads: &Arc<Heads>) {
+    pub(super) fn attach(&self, heads: &Arc<SignedHeads>) {
         drop(self.heads.set(Arc::downgrade(heads)));
     }
 
-    fn heads(&self) -> Option<Arc<Heads>> {
+    fn heads(&self) -> Option<Arc<SignedHeads>> {
         self.heads.get()?.upgrade()
     }
 
@@ -79,7 +79,7 @@ impl HeadExchange {
         known.waiting.front().map_or_else(|| known.read.unwrap_or(0), |waiting| waiting.sequence - 1)
     }
 
-    fn look_at(&self, heads: &Heads, known: &mut KnownHeads) -> Result<(), BrokerError> {
+    fn look_at(&self, heads: &SignedHeads, known: &mut KnownHeads) -> Result<(), BrokerError> {
         self.read(heads, known)?;
         while let Some(waiting) = known.waiting.front() {
             // Before the tree is looked at, which only grows.
@@ -93,7 +93,7 @@ impl HeadExchange {
     }
 
     /// What is new. The newest head of all speaks for those before it.
-    fn read(&self, heads: &Heads, known: &mut KnownHeads) -> Result<(), BrokerError> {
+    fn read(&self, heads: &SignedHeads, known: &mut KnownHeads) -> Result<(), BrokerError> {
         let found = match known.read {
             Some(read) => self.stream.since(read)?,
             None => self.stream.last()?.into_iter().collect(),
@@ -104,28 +104,28 @@ impl HeadExchange {
     }
 
     /// Compares one; whether that is done.
-    fn compare(&self, heads: &Heads, waiting: &WaitingHead, is_all_known: bool) -> bool {
+    fn compare(&self, heads: &SignedHeads, waiting: &WaitingHead, is_all_known: bool) -> bool {
         let size = waiting.head.size;
         match heads.compare(&waiting.head) {
-            Ok(Comparison::Same) => {
+            Ok(HeadComparison::Same) => {
                 if let Err(error) = heads.adopt(&waiting.head) {
                     tracing::warn!(%error, "a head of another node is not kept here");
                 }
             }
-            Ok(Comparison::Ahead) if is_all_known => self.differs(
+            Ok(HeadComparison::Ahead) if is_all_known => self.differs(
                 heads,
                 waiting,
                 &format!("the log ends at position {} here", heads.nodes().size()),
             ),
-            Ok(Comparison::Ahead) => return false,
-            Ok(Comparison::Differs) => {
+            Ok(HeadComparison::Ahead) => return false,
+            Ok(HeadComparison::Differs) => {
                 self.differs(
                     heads,
                     waiting,
                     &format!("one of the positions 1 to {size} holds another event here"),
                 );
             }
-            Err(Unproved::Log(LogError::Corrupt { position, why })) => {
+            Err(ProofFailure::Log(LogError::Corrupt { position, why })) => {
                 self.differs(
                     heads,
                     waiting,
@@ -140,7 +140,7 @@ impl HeadExchange {
         true
     }
 
-    fn differs(&self, heads: &Heads, waiting: &WaitingHead, how: &str) {
+    fn differs(&self, heads: &SignedHeads, waiting: &WaitingHead, how: &str) {
         let said = format!(
             "the head of {} events that node {} has signed (message {} of the stream of heads) is not of the history of \
              node {}: {how}",
@@ -151,7 +151,7 @@ impl HeadExchange {
     }
 }
 
-impl Publication for HeadExchange {
+impl HeadPublication for HeadExchange {
     fn signs(&self) -> bool {
         self.heads.get().is_some() && !self.shared.differs() && self.shared.view().borrow().leads()
     }
@@ -181,7 +181,7 @@ impl Publication for HeadExchange {
 }
 
 /// A head that this log's key has signed. Anything else says nothing about the history.
-fn opened(heads: &Heads, found: PublishedHead) -> Option<WaitingHead> {
+fn opened(heads: &SignedHeads, found: PublishedHead) -> Option<WaitingHead> {
     let PublishedHead { sequence, node, note } = found;
     match SignedHead::open(&note, heads.verifier()) {
         Ok(head) => Some(WaitingHead { sequence, node, head, at: (stopwatch(), wall_time()) }),
@@ -193,10 +193,10 @@ fn opened(heads: &Heads, found: PublishedHead) -> Option<WaitingHead> {
 }
 
 /// Whether this node has everything that was recorded before this moment.
-fn knows_all_before(view: &View, (since, moment): (Instant, Timestamp)) -> bool {
+fn knows_all_before(view: &MembershipView, (since, moment): (Instant, Timestamp)) -> bool {
     match &view.role {
-        Role::Leads(leadership) => leadership.is_held() && since.elapsed() >= LEADER_PATIENCE,
-        Role::Follows => view.sight.knows_all_before(moment),
-        Role::Over(_) => false,
+        NodeRole::Leads(leadership) => leadership.is_held() && since.elapsed() >= LEADER_PATIENCE,
+        NodeRole::Follows => view.sight.knows_all_before(moment),
+        NodeRole::Over(_) => false,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tenure_threads::worker::Worker;
+use tenure_threads::worker::WorkerThread;
 
 use crate::authority::Authority;
 
@@ -15,8 +15,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn start(authority: Arc<Authority>) -> std::io::Result<Worker> {
-    Worker::start("tenure-jobs", move |stop| {
+pub(super) fn start(authority: Arc<Authority>) -> std::io::Result<WorkerThread> {
+    WorkerThread::start("tenure-jobs", move |stop| {
         authority.health().jobs().run(|| {
             while stop.pause(INTERVAL).is_continue() {
                 do_due(&authority);

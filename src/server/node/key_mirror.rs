@@ -19,13 +19,13 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use tenure_files::replacement::{self, PRIVATE};
-use tenure_log::jetstream::{BrokerError, Kept, Secrets};
+use tenure_log::jetstream::{BrokerError, BrokerSecrets, StoredSecret};
 use tenure_protocol::entropy::{self, Entropy};
 use zeroize::Zeroizing;
 
 use super::no_keys::NoKeys;
 use crate::personal_data::SubjectKeys;
-use crate::tokens::Keyring;
+use crate::tokens::TokenKeyring;
 
 const CONTEXT: &str = "tenure 2026 keys of a cluster at its broker";
 /// So many bytes of a file are sealed together.
@@ -38,41 +38,41 @@ const DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
 
 /// What is known of a page that is with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Page {
+struct MirroredPage {
     sequence: u64,
     digest: [u8; 32],
 }
 
 /// What can be seen of the files without reading them.
-type Seen = (Vec<Option<SystemTime>>, u64);
+type FileStamps = (Vec<Option<SystemTime>>, u64);
 
 /// The keys of this node, and what the broker has of them.
 pub(super) struct KeyMirror {
-    secrets: Secrets,
+    secrets: BrokerSecrets,
     keys: PathBuf,
     cipher: XChaCha20Poly1305,
     term: u64,
     entropy: Arc<dyn Entropy>,
-    pages: BTreeMap<String, Page>,
+    pages: BTreeMap<String, MirroredPage>,
     /// Pages that were replaced, and are to be erased.
     replaced: BTreeSet<u64>,
-    seen: Option<Seen>,
+    seen: Option<FileStamps>,
     /// The newest page that was read.
     last: u64,
     /// The same keys, at work; none before the node is open.
-    at_work: Option<AtWork>,
+    at_work: Option<OpenKeys>,
 }
 
 /// The keys of an open node, which have their files open.
-struct AtWork {
+struct OpenKeys {
     texts: Arc<SubjectKeys>,
-    keyring: Keyring,
+    keyring: TokenKeyring,
 }
 
 impl KeyMirror {
     /// Makes the files below `keys` what the broker has; where it has none, those that are there stay.
     pub(super) fn take_over(
-        secrets: Secrets,
+        secrets: BrokerSecrets,
         keys: PathBuf,
         secret: &str,
         entropy: Arc<dyn Entropy>,
@@ -96,8 +96,8 @@ impl KeyMirror {
     }
 
     /// From now on the keys are at work.
-    pub(super) fn attach(&mut self, texts: Arc<SubjectKeys>, keyring: Keyring) {
-        self.at_work = Some(AtWork { texts, keyring });
+    pub(super) fn attach(&mut self, texts: Arc<SubjectKeys>, keyring: TokenKeyring) {
+        self.at_work = Some(OpenKeys { texts, keyring });
     }
 
     /// From now on this node brings its keys to the broker, in this term.
@@ -119,13 +119,17 @@ impl KeyMirror {
     }
 
     /// Opens a page, and notes it: its file, its number, its bytes.
-    fn opened(&mut self, name: String, kept: &Kept) -> Result<(String, u64, Zeroizing<Vec<u8>>), String> {
+    fn opened(
+        &mut self,
+        name: String,
+        kept: &StoredSecret,
+    ) -> Result<(String, u64, Zeroizing<Vec<u8>>), String> {
         let page = self.open(&name, &kept.data).ok_or_else(|| {
             format!("the key page {name} does not open: the cluster's secret is another one on this node")
         })?;
         let place = file_of(&name).zip(number_of(&name));
         let (file, number) = place.ok_or_else(|| format!("{name} is no name of a key page"))?;
-        let known = Page { sequence: kept.sequence, digest: digest(&page) };
+        let known = MirroredPage { sequence: kept.sequence, digest: digest(&page) };
         self.replaced.extend(self.pages.insert(name, known).map(|before| before.sequence));
         self.last = self.last.max(kept.sequence);
         Ok((file, number, page))
@@ -159,7 +163,7 @@ impl KeyMirror {
             keys.texts.adopt_all(bytes).map_err(|error| error.to_string())?;
         }
         self.write(&files).map_err(|error| error.to_string())?;
-        let look = |keys: &AtWork| keys.keyring.look_again().map_err(|error| error.to_string());
+        let look = |keys: &OpenKeys| keys.keyring.look_again().map_err(|error| error.to_string());
         Ok(self.at_work.as_ref().map_or(Ok(()), look)?)
     }
 
@@ -239,7 +243,7 @@ impl KeyMirror {
         self.bring_all()
     }
 
-    fn look(&self) -> Seen {
+    fn look(&self) -> FileStamps {
         let changed =
             |directory: &&str| fs::metadata(self.keys.join(directory)).and_then(|it| it.modified()).ok();
         let length = fs::metadata(self.keys.join(SUBJECTS)).map_or(0, |file| file.len());
@@ -285,7 +289,7 @@ impl KeyMirror {
             let sealed = self.seal(&name, page);
             let expect = before.map_or(0, |before| before.sequence);
             let sequence = self.secrets.put(&name, &sealed, self.term, expect)?;
-            self.pages.insert(name, Page { sequence, digest });
+            self.pages.insert(name, MirroredPage { sequence, digest });
             self.replaced.extend(before.map(|before| before.sequence));
         }
         Ok(())

@@ -8,13 +8,13 @@ use std::{
 use tenure_core::{Event, SystemEvent, Timestamp};
 use tenure_log::{
     OpenError, StoredCommit,
-    jetstream::{Leadership, Member, Step},
+    jetstream::{ClusterMember, Leadership, MemberStep},
 };
 use tenure_protocol::clock::{Clock, TestClock, pause, stopwatch};
-use tenure_threads::worker::{Stop, Worker};
+use tenure_threads::worker::{StopSignal, WorkerThread};
 
 use super::{
-    cluster::{Role, SharedLog, View},
+    cluster::{MembershipView, NodeRole, SharedLog},
     no_keys::NoKeys,
 };
 use crate::authority::Authority;
@@ -29,11 +29,11 @@ const REQUESTS_PATIENCE: Duration = Duration::from_millis(300);
 const KEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What it works with.
-struct Duty {
+struct MembershipJob {
     shared: Arc<SharedLog>,
     authority: Arc<Authority>,
     clock: Option<Arc<TestClock>>,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
     keys_looked_at: Instant,
 }
 
@@ -42,18 +42,19 @@ struct Duty {
 /// # Errors
 /// The system gives no thread.
 pub(super) fn start(
-    member: Member,
+    member: ClusterMember,
     shared: Arc<SharedLog>,
     authority: Arc<Authority>,
     clock: Option<Arc<TestClock>>,
-) -> std::io::Result<Worker> {
-    let stop = Arc::new(Stop::default());
-    let duty = Duty { shared, authority, clock, stop: Arc::clone(&stop), keys_looked_at: stopwatch() };
-    Worker::with(stop, "tenure-member", move |_| duty.run(member))
+) -> std::io::Result<WorkerThread> {
+    let stop = Arc::new(StopSignal::default());
+    let duty =
+        MembershipJob { shared, authority, clock, stop: Arc::clone(&stop), keys_looked_at: stopwatch() };
+    WorkerThread::with(stop, "tenure-member", move |_| duty.run(member))
 }
 
-impl Duty {
-    fn run(mut self, mut member: Member) {
+impl MembershipJob {
+    fn run(mut self, mut member: ClusterMember) {
         while !self.stop.is_over() {
             let turn = match member.log().leadership() {
                 Some(leadership) => self.lead(&mut member, &leadership),
@@ -62,14 +63,14 @@ impl Duty {
             if let Err(why) = turn {
                 tracing::error!(why, "this node can take part in the cluster no more");
                 drop(self.authority.retire());
-                self.shared.show(View { role: Role::Over(why), ..View::of(&member) });
+                self.shared.show(MembershipView { role: NodeRole::Over(why), ..MembershipView::of(&member) });
                 return;
             }
         }
     }
 
     /// Follows for a moment, or begins to lead.
-    fn follow(&mut self, member: &mut Member) -> Result<(), String> {
+    fn follow(&mut self, member: &mut ClusterMember) -> Result<(), String> {
         // There is nothing to give away, and nothing to be held for it.
         self.shared.is_given_away();
         member.hesitates(self.shared.difference().is_some());
@@ -80,10 +81,10 @@ impl Duty {
         });
         self.is_at_least(member.sight().clock());
         match step.map_err(|error: OpenError| error.to_string())? {
-            Step::Follows => self.look_after_keys(SharedLog::pull_keys),
-            Step::Leads => self.begin_to_lead(member)?,
+            MemberStep::Follows => self.look_after_keys(SharedLog::pull_keys),
+            MemberStep::Leads => self.begin_to_lead(member)?,
         }
-        self.shared.show(View::of(member));
+        self.shared.show(MembershipView::of(member));
         Ok(())
     }
 
@@ -95,7 +96,7 @@ impl Duty {
         }
     }
 
-    fn begin_to_lead(&self, member: &Member) -> Result<(), String> {
+    fn begin_to_lead(&self, member: &ClusterMember) -> Result<(), String> {
         let begun = stopwatch();
         let term = member.log().term().unwrap_or(0);
         self.keys(|shared| shared.lead_keys(term))?;
@@ -109,7 +110,7 @@ impl Duty {
     }
 
     /// Leads until that is lost or given away, or for a moment.
-    fn lead(&mut self, member: &mut Member, leadership: &Leadership) -> Result<(), String> {
+    fn lead(&mut self, member: &mut ClusterMember, leadership: &Leadership) -> Result<(), String> {
         if let Some(clock) = &self.clock {
             leadership.shows(clock.now());
         }
@@ -128,7 +129,7 @@ impl Duty {
         self.end_to_lead(member, is_given_away && !is_lost)
     }
 
-    fn end_to_lead(&self, member: &mut Member, is_given_away: bool) -> Result<(), String> {
+    fn end_to_lead(&self, member: &mut ClusterMember, is_given_away: bool) -> Result<(), String> {
         let begun = stopwatch();
         while is_given_away
             && self.shared.deciding().load(Ordering::Acquire) > 0
@@ -142,7 +143,7 @@ impl Duty {
         }
         member.follow(is_given_away);
         tracing::info!(is_given_away, "this node leads no more; it follows");
-        self.shared.show(View::of(member));
+        self.shared.show(MembershipView::of(member));
         self.keys(SharedLog::begin_again_with_keys)
     }
 
@@ -193,7 +194,7 @@ fn may_need_key(authority: &Authority, stored: &StoredCommit) -> bool {
         matches!(event, Event::System(SystemEvent::KeyRotated(_) | SystemEvent::EpochBegan(_)))
     };
     match &stored.commit.stream {
-        tenure_core::Stream::System => stored.commit.events.iter().any(rotates),
-        tenure_core::Stream::Subject(_) => authority.texts().get(&stored.commit.stream).is_none(),
+        tenure_core::StreamId::System => stored.commit.events.iter().any(rotates),
+        tenure_core::StreamId::Subject(_) => authority.texts().get(&stored.commit.stream).is_none(),
     }
 }

@@ -33,47 +33,49 @@ use std::{
 };
 
 use crate::authority::{
-    Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Observer, Past,
-    Room,
+    Authority, BatchObserver, BegunEpoch, CommandError, Dependencies, DiskRoom, IdempotencyTable, NewEpoch,
+    PublishedState, SubjectHistory, TokenIssuance,
 };
-use crate::checkpoint::Known;
+use crate::checkpoint::KnownCheckpoints;
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
-use crate::tokens::{Digests, Keyring};
+use crate::tokens::{KeyedDigests, TokenKeyring};
 use parking_lot::Mutex;
-use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, Nodes, live_check};
-use tenure_core::{Policy, Position, Seconds, Timestamp, state::State, trim::Horizon};
+use tenure_audit::{
+    Evidence, HeadError, HeadKey, HeadSigner, LiveCheck, MerkleIndex, SignedHeads, live_check,
+};
+use tenure_core::{Policy, Position, Seconds, Timestamp, state::AuthorityState, trim::TrimHorizon};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, Verify};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, VerifyScope};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
-use tenure_threads::worker::Worker;
+use tenure_threads::worker::WorkerThread;
 
-pub use self::cluster::{Cluster, Role, SharedLog, View};
+pub use self::cluster::{ClusterOptions, MembershipView, NodeRole, SharedLog};
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
-    binding::Binding,
+    binding::KeyBinding,
     checkpoint_scrub::CheckpointScrub,
-    cluster::Participation,
+    cluster::ClusterParticipation,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
-    peers::Peers,
-    sealer::LetGo,
-    secrets::{Opened, is_missing, open_secrets, remove_unfinished},
-    snapshot::Snapshot,
+    peers::PeerExchange,
+    sealer::ReleaseMemory,
+    secrets::{OpenedKeys, is_missing, open_secrets, remove_unfinished},
+    snapshot::StateSnapshot,
     startup_replay::{StartupState, open_log},
 };
 pub use self::{
     credential::{IssuedKey, issue_credential},
-    epoch::AskedEpoch,
+    epoch::EpochRequest,
 };
 
 /// After so many events since the last snapshot a start writes another one.
 const EVENTS_PER_SNAPSHOT: u64 = 100_000;
 
 /// How to open a node.
-pub struct Options {
+pub struct NodeOptions {
     /// The data directory; made when it is not there.
     pub data: PathBuf,
     /// The limits that apply from now on; none keeps those recorded last, or the defaults.
@@ -91,7 +93,7 @@ pub struct Options {
     /// By how many events the history is cut into segments, `log.segment_events`.
     pub segment_events: SegmentEvents,
     /// How much of the log a start reads, `log.verify`.
-    pub verify: Verify,
+    pub verify: VerifyScope,
     /// How fast segments are read again, in bytes a second, `log.scrub_rate`; 0 for never.
     pub scrub_rate: u64,
     /// How long ended sessions stay in memory, `retention.memory`.
@@ -99,20 +101,20 @@ pub struct Options {
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
-    pub webhooks: webhooks::Settings,
+    pub webhooks: webhooks::WebhookSettings,
     /// What tokens obey.
-    pub issuing: Issuing,
+    pub issuing: TokenIssuance,
     /// Where ids and keys come from.
     pub entropy: Arc<dyn Entropy>,
     /// Begins another epoch at this start, after a restore that may have lost events.
-    pub begin_epoch: Option<AskedEpoch>,
+    pub begin_epoch: Option<EpochRequest>,
     /// The log of several machines that this node takes part in; none for a log of its own.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<ClusterOptions>,
     /// Whether this start is part of a restore into the directory, which no other process may use before it is finished.
     pub restoring: bool,
 }
 
-impl Options {
+impl NodeOptions {
     /// The defaults, on this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
@@ -124,12 +126,12 @@ impl Options {
             head_file: None,
             reserve: 64 << 20,
             segment_events: SegmentEvents::AsRecorded,
-            verify: Verify::Hot,
+            verify: VerifyScope::Hot,
             scrub_rate: 16 << 20,
             retention: Seconds(86_400),
             test_clock: false,
-            webhooks: webhooks::Settings::default(),
-            issuing: Issuing::default(),
+            webhooks: webhooks::WebhookSettings::default(),
+            issuing: TokenIssuance::default(),
             entropy: Arc::new(OsEntropy),
             begin_epoch: None,
             cluster: None,
@@ -157,13 +159,13 @@ pub struct Node {
     /// The log of several machines, if this node takes part in one.
     pub shared: Option<Arc<SharedLog>>,
     /// Takes part in it, and hears of the other nodes.
-    membership: Option<(Worker, Worker)>,
-    known: Arc<Known>,
+    membership: Option<(WorkerThread, WorkerThread)>,
+    known: Arc<KnownCheckpoints>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
-    jobs: Option<Worker>,
+    jobs: Option<WorkerThread>,
     /// What goes over the files of a log on this machine; none where the log is elsewhere.
-    background: Option<(Worker, Worker)>,
+    background: Option<(WorkerThread, WorkerThread)>,
 }
 
 /// Why a node does not open.
@@ -236,7 +238,7 @@ pub enum StartError {
     Cluster(String),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
-    Record(#[source] Failure),
+    Record(#[source] CommandError),
 }
 
 impl Node {
@@ -244,7 +246,7 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
-    pub fn open(options: Options) -> Result<Self, StartError> {
+    pub fn open(options: NodeOptions) -> Result<Self, StartError> {
         let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
         if !options.restoring && options.data.join(UNFINISHED).exists() {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
@@ -258,17 +260,17 @@ impl Node {
         };
         let now = clock.now().max(folded.state.recorded_at);
         remove_unfinished(&options.data)?;
-        let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
+        let binding = KeyBinding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
         let is_epoch_begun = options.begin_epoch.is_some();
         let holds_keys = options.begin_epoch.as_ref().is_some_and(|asked| asked.hold_credentials);
         let opened = open_secrets(&options.data, &folded, &binding, now, &*options.entropy, is_epoch_begun)?;
-        let Opened { secrets, erased } = opened;
+        let OpenedKeys { secrets, erased } = opened;
         let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock, shared.as_ref())?;
-        let room = Room::new(disk::free_space(&options.data), options.reserve);
+        let room = DiskRoom::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let projections = Arc::new(std::mem::take(&mut folded.projections));
         let retention = retention::retention(&options, stores.as_ref(), &projections);
-        let Options { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
+        let NodeOptions { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
         }
@@ -307,7 +309,8 @@ impl Node {
         let needs_key = needs_key || holds_keys;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
-        let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
+        let webhooks =
+            Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::WebhookSource>, &data, webhooks);
         let check =
             LiveCheck::start(log, Arc::new(state_view::StateView(Arc::clone(&authority))), live_check::SLICE)
                 .map_err(StartError::Thread)?;
@@ -351,7 +354,9 @@ impl Node {
     }
 
     /// Where a fold of everything may begin: at a checkpoint behind one position and not behind another.
-    pub fn begun_folds(&self) -> impl Fn(Position, Position) -> Option<State> + Send + Sync + 'static {
+    pub fn begun_folds(
+        &self,
+    ) -> impl Fn(Position, Position) -> Option<AuthorityState> + Send + Sync + 'static {
         let known = Arc::clone(&self.known);
         move |after, until| known.state_between(after, until)
     }
@@ -392,33 +397,36 @@ struct OpenedLog {
     /// The same log, when its files are on this machine.
     stores: Option<Arc<SledLog>>,
     /// This node's part in it, when several machines share it.
-    shared: Option<Participation>,
+    shared: Option<ClusterParticipation>,
 }
 
 /// The log that the options name: this node's own, or the one that several machines share, once this node leads it.
-fn open_any_log(options: &Options, table: &dyn Fn() -> IdempotencyTable) -> Result<OpenedLog, StartError> {
+fn open_any_log(
+    options: &NodeOptions,
+    table: &dyn Fn() -> IdempotencyTable,
+) -> Result<OpenedLog, StartError> {
     let Some(cluster) = &options.cluster else {
         let (log, folded) = open_log(&options.data, options.segment_events, options.verify, table)?;
         let stores = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
     };
-    let cluster::Joined { part, folded } = cluster::join(options, cluster, table)?;
+    let cluster::JoinedNode { part, folded } = cluster::join(options, cluster, table)?;
     let log = Arc::clone(&part.shared) as _;
     Ok(OpenedLog { log, folded, stores: None, shared: Some(part) })
 }
 
 /// Takes part in a log of several machines for as long as the node runs.
 fn take_part(
-    part: Participation,
+    part: ClusterParticipation,
     authority: &Arc<Authority>,
-    (texts, keyring): (Arc<SubjectKeys>, Keyring),
+    (texts, keyring): (Arc<SubjectKeys>, TokenKeyring),
     clock: Option<Arc<TestClock>>,
-) -> io::Result<(Arc<SharedLog>, (Worker, Worker))> {
-    let Participation { shared, member, exchange, registry, node, .. } = part;
+) -> io::Result<(Arc<SharedLog>, (WorkerThread, WorkerThread))> {
+    let ClusterParticipation { shared, member, exchange, registry, node, .. } = part;
     shared.attach(texts, keyring.clone());
     let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority), clock)?;
     let (own, authority) = (Arc::clone(&shared), Arc::clone(authority));
-    let peers = Peers { registry, exchange, node, shared: own, authority, keyring }.start()?;
+    let peers = PeerExchange { registry, exchange, node, shared: own, authority, keyring }.start()?;
     Ok((shared, (membership, peers)))
 }
 
@@ -427,10 +435,10 @@ fn tend_segments(
     stores: &Arc<SledLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
-    (known, let_go): (&Arc<Known>, LetGo),
+    (known, let_go): (&Arc<KnownCheckpoints>, ReleaseMemory),
     data: &Path,
     scrub_rate: u64,
-) -> std::io::Result<(Worker, Worker)> {
+) -> std::io::Result<(WorkerThread, WorkerThread)> {
     let checkpoints = CheckpointScrub::new(Arc::clone(stores), Arc::clone(known), data);
     let (log, known) = (Arc::clone(stores), Arc::clone(known));
     let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, let_go)?;
@@ -439,8 +447,8 @@ fn tend_segments(
 }
 
 /// What projections and the tree hear of every batch.
-fn observer(projections: Arc<Projections>, nodes: Arc<Nodes>) -> Observer {
-    Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
+fn observer(projections: Arc<Projections>, nodes: Arc<MerkleIndex>) -> BatchObserver {
+    Arc::new(move |live: &PublishedState, commits: &[Arc<StoredCommit>]| {
         for stored in commits {
             projections.fold(stored, live);
             nodes.fold(stored);
@@ -452,8 +460,8 @@ fn observer(projections: Arc<Projections>, nodes: Arc<Nodes>) -> Observer {
 fn letting_go(
     projections: &Arc<Projections>,
     evidence: &Arc<Evidence>,
-    (log, indexed): (Arc<SledLog>, Arc<Mutex<Horizon>>),
-) -> LetGo {
+    (log, indexed): (Arc<SledLog>, Arc<Mutex<TrimHorizon>>),
+) -> ReleaseMemory {
     let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
     Box::new(move |until| {
         projections.let_go(until);
@@ -463,7 +471,7 @@ fn letting_go(
 }
 
 /// What subjects were, as the log has it.
-fn past(log: &Arc<dyn EventLog>, projections: &Arc<Projections>) -> Past {
+fn past(log: &Arc<dyn EventLog>, projections: &Arc<Projections>) -> SubjectHistory {
     let (log, projections) = (Arc::clone(log), Arc::clone(projections));
     Arc::new(move |id, position| {
         history::subject_at(&*log, &projections, id, position).map_err(|error| error.to_string())
@@ -480,16 +488,16 @@ fn tell_uses(data: &Path, authority: &Authority) {
 
 /// Compares the log with the heads that it has signed, and signs on.
 fn start_keeper(
-    options: &Options,
+    options: &NodeOptions,
     log: &Arc<dyn EventLog>,
     folded: &StartupState,
-    binding: &Binding,
+    binding: &KeyBinding,
     clock: &Arc<dyn Clock>,
-    shared: Option<&Participation>,
+    shared: Option<&ClusterParticipation>,
 ) -> Result<(HeadSigner, Option<NewEpoch>), StartError> {
     let keys = options.data.join("keys");
     let path = keys.join(HeadKey::FILE);
-    if is_missing(&path) && Heads::is_kept_in(&options.data) {
+    if is_missing(&path) && SignedHeads::is_kept_in(&options.data) {
         return Err(StartError::KeysMissing { path: path.display().to_string() });
     }
     // What is lost here is with the other nodes.
@@ -503,10 +511,10 @@ fn start_keeper(
     let (log, nodes, further) = (Arc::clone(log), Arc::clone(&folded.nodes), options.head_file.clone());
     let (key, lineage) = (renamed.key, renamed.lineage);
     let heads = Arc::new(match shared {
-        None => Heads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?,
+        None => SignedHeads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?,
         Some(part) => {
             let others = Arc::clone(&part.exchange) as _;
-            Heads::open_shared(&options.data, further, key, &lineage, log, nodes, others)?
+            SignedHeads::open_shared(&options.data, further, key, &lineage, log, nodes, others)?
         }
     });
     if let Some(part) = shared {
@@ -518,10 +526,16 @@ fn start_keeper(
 
 /// Writes down which keys go with this log, once it has its first event. What the disk does not take now it may take at
 /// the next start.
-fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: String, keeper: &HeadSigner) {
+fn bind(
+    binding: &KeyBinding,
+    authority: &Authority,
+    texts: &SubjectKeys,
+    digests: String,
+    keeper: &HeadSigner,
+) {
     let bound = texts.mark_made(authority.entropy()).map_err(|error| error.to_string()).and_then(|texts| {
         let head = keeper.heads().verifier().to_string();
-        let marks = [(Digests::FILE, digests), (SubjectKeys::FILE, texts), (HeadKey::FILE, head)];
+        let marks = [(KeyedDigests::FILE, digests), (SubjectKeys::FILE, texts), (HeadKey::FILE, head)];
         let first = record_at(authority.log(), Position(1));
         binding.bind(first, &marks).map_err(|error| error.to_string())
     });
@@ -537,13 +551,13 @@ fn forgotten_before(data: &Path, end: Position, now: Timestamp) -> Result<Option
 }
 
 /// Time stands still at the wall time or the last recorded time, whichever is later.
-fn test_clock_for(state: &State) -> Arc<TestClock> {
+fn test_clock_for(state: &AuthorityState) -> Arc<TestClock> {
     Arc::new(TestClock::new(SystemClock::new().now().max(state.recorded_at)))
 }
 
-fn save_snapshot(data: &Path, log: &dyn EventLog, state: State) {
+fn save_snapshot(data: &Path, log: &dyn EventLog, state: AuthorityState) {
     let Some(record) = record_at(log, state.position) else { return };
-    if let Err(error) = snapshot::save(data, &Snapshot { state, record }) {
+    if let Err(error) = snapshot::save(data, &StateSnapshot { state, record }) {
         tracing::warn!(%error, "the snapshot could not be written; the next start folds the log instead");
     }
 }

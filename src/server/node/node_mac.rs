@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 const CONTEXT: &str = "tenure 2026 words between the nodes of a cluster";
 
 /// The key of the nodes.
-pub(crate) struct Mac(Zeroizing<[u8; 32]>);
+pub(crate) struct NodeMac(Zeroizing<[u8; 32]>);
 
-impl Mac {
+impl NodeMac {
     /// Of this secret.
     pub(super) fn of(secret: &str) -> Self {
         Self(Zeroizing::new(blake3::derive_key(CONTEXT, secret.as_bytes())))
@@ -36,7 +36,7 @@ impl Mac {
     }
 }
 
-impl fmt::Debug for Mac {
+impl fmt::Debug for NodeMac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mac")
     }
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_who_has_the_secret_is_believed_and_only_word_for_word() {
-        let (mac, other) = (Mac::of("a secret"), Mac::of("another"));
+        let (mac, other) = (NodeMac::of("a secret"), NodeMac::of("another"));
         let code = mac.code(&["7", "10.0.0.1"]);
         assert!(mac.is_right(&["7", "10.0.0.1"], &code));
         assert!(!mac.is_right(&["71", "0.0.0.1"], &code) && !mac.is_right(&["7", "10.0.0.2"], &code));

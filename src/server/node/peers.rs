@@ -8,10 +8,10 @@ use std::{
 
 use tenure_log::jetstream::{BrokerError, NodeRecord, NodeRegistry};
 use tenure_protocol::clock::{stopwatch, wall_time};
-use tenure_threads::worker::Worker;
+use tenure_threads::worker::WorkerThread;
 
 use super::{cluster::SharedLog, head_exchange::HeadExchange};
-use crate::{authority::Authority, tokens::Keyring};
+use crate::{authority::Authority, tokens::TokenKeyring};
 
 /// How often it looks for heads and nodes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -19,29 +19,29 @@ const LOOK: Duration = Duration::from_millis(500);
 const SAY: Duration = Duration::from_secs(5);
 
 /// What it works with.
-pub(super) struct Peers {
+pub(super) struct PeerExchange {
     pub(super) registry: NodeRegistry,
     pub(super) exchange: Arc<HeadExchange>,
     pub(super) node: String,
     pub(super) shared: Arc<SharedLog>,
     pub(super) authority: Arc<Authority>,
-    pub(super) keyring: Keyring,
+    pub(super) keyring: TokenKeyring,
 }
 
 /// What this node has said of itself, and when.
-struct Said {
+struct PublishedStatus {
     leads: bool,
     difference: Option<String>,
     at: Instant,
 }
 
-impl Peers {
+impl PeerExchange {
     /// Begins, until what is given back is dropped.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(self) -> std::io::Result<Worker> {
-        Worker::start("tenure-peers", move |stop| {
+    pub(super) fn start(self) -> std::io::Result<WorkerThread> {
+        WorkerThread::start("tenure-peers", move |stop| {
             let (mut said, mut is_away) = (None, false);
             loop {
                 let looked = self.look(&mut said);
@@ -55,13 +55,13 @@ impl Peers {
         })
     }
 
-    fn look(&self, said: &mut Option<Said>) -> Result<(), BrokerError> {
+    fn look(&self, said: &mut Option<PublishedStatus>) -> Result<(), BrokerError> {
         self.exchange.look()?;
         let (leads, difference) = (self.shared.view().borrow().leads(), self.shared.difference());
-        let is_new = |said: &Said| said.leads != leads || said.difference != difference;
+        let is_new = |said: &PublishedStatus| said.leads != leads || said.difference != difference;
         if said.as_ref().is_none_or(|said| is_new(said) || said.at.elapsed() >= SAY) {
             self.registry.say(&self.record(leads, difference.clone()))?;
-            *said = Some(Said { leads, difference, at: stopwatch() });
+            *said = Some(PublishedStatus { leads, difference, at: stopwatch() });
         }
         self.shared.know_peers(self.registry.all()?);
         Ok(())

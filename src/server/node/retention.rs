@@ -4,34 +4,34 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Options;
-use crate::authority::Retention;
+use super::NodeOptions;
+use crate::authority::MemoryRetention;
 use crate::projections::{Projections, history};
-use tenure_core::{Position, trim::Horizon};
+use tenure_core::{Position, trim::TrimHorizon};
 use tenure_log::{EventLog, SledLog};
 
 /// How sessions leave the memory of a node, whose log may be on other machines: then none does.
 pub(super) fn retention(
-    options: &Options,
+    options: &NodeOptions,
     stores: Option<&Arc<SledLog>>,
     projections: &Arc<Projections>,
-) -> Retention {
-    let indexed = Arc::new(Mutex::new(Horizon::default()));
+) -> MemoryRetention {
+    let indexed = Arc::new(Mutex::new(TrimHorizon::default()));
     if let Some(log) = stores {
         tell(&indexed, &**log, log.indexed().end());
     }
     let projections = Arc::clone(projections);
     let leaving = Arc::new(move |sessions: &[_]| projections.mark_ended(sessions));
-    Retention { memory: options.retention, indexed, leaving }
+    MemoryRetention { memory: options.retention, indexed, leaving }
 }
 
 /// The files of the log can be asked for everything up to this position.
-pub(super) fn tell(indexed: &Mutex<Horizon>, log: &dyn EventLog, position: Position) {
+pub(super) fn tell(indexed: &Mutex<TrimHorizon>, log: &dyn EventLog, position: Position) {
     if position <= indexed.lock().position {
         return;
     }
     match history::commit_at(log, position) {
-        Ok(Some(stored)) => *indexed.lock() = Horizon { position, moment: stored.commit.recorded_at },
+        Ok(Some(stored)) => *indexed.lock() = TrimHorizon { position, moment: stored.commit.recorded_at },
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "ended sessions stay in memory for now"),
     }

@@ -13,10 +13,10 @@ use std::{
 use parking_lot::Mutex;
 
 use super::checkpoint_scrub::CheckpointScrub;
-use crate::{authority::Authority, checkpoint::Known};
-use tenure_log::{DamagedSegment, EventLog, LogError, Scrubbed, SledLog};
+use crate::{authority::Authority, checkpoint::KnownCheckpoints};
+use tenure_log::{DamagedSegment, EventLog, LogError, ScrubResult, SledLog};
 use tenure_protocol::clock::stopwatch;
-use tenure_threads::worker::{Stop, Worker};
+use tenure_threads::worker::{StopSignal, WorkerThread};
 
 /// The pause between two rounds, in looks.
 const REST: u32 = 10;
@@ -37,8 +37,8 @@ pub(super) fn start(
     authority: Arc<Authority>,
     checkpoints: CheckpointScrub,
     rate: u64,
-) -> std::io::Result<Worker> {
-    Worker::start("tenure-scrub", move |stop| {
+) -> std::io::Result<WorkerThread> {
+    WorkerThread::start("tenure-scrub", move |stop| {
         let (looked, judged) = (Mutex::new(None), Mutex::default());
         let known = checkpoints.known();
         let scrubber = Scrubber { log, known, authority: Arc::clone(&authority), rate, stop, looked, judged };
@@ -49,10 +49,10 @@ pub(super) fn start(
 
 struct Scrubber<'a> {
     log: Arc<SledLog>,
-    known: Arc<Known>,
+    known: Arc<KnownCheckpoints>,
     authority: Arc<Authority>,
     rate: u64,
-    stop: &'a Stop,
+    stop: &'a StopSignal,
     /// When it was last looked whether there is damage.
     looked: Mutex<Option<Instant>>,
     /// What was damaged when it was last read again, and when that was.
@@ -83,9 +83,9 @@ impl Scrubber<'_> {
         for number in 0.. {
             self.authority.storage().scrubbed_up_to(number as u64);
             match self.log.scrub(number, &mut |bytes| self.pace(bytes)) {
-                Ok(Scrubbed::Sound) | Err(LogError::Damaged { .. }) => {}
-                Ok(Scrubbed::AtTheEnd) => break,
-                Ok(Scrubbed::Stopped) => return ControlFlow::Break(()),
+                Ok(ScrubResult::Sound) | Err(LogError::Damaged { .. }) => {}
+                Ok(ScrubResult::AtTheEnd) => break,
+                Ok(ScrubResult::Stopped) => return ControlFlow::Break(()),
                 Err(error) => {
                     tracing::warn!(%error, "a segment could not be read again; it is tried in the next round");
                     return ControlFlow::Continue(());
@@ -142,7 +142,8 @@ impl Scrubber<'_> {
         drop(judged);
         let rate = self.rate.max(IN_HASTE);
         match self.log.scrub(segment.number, &mut |bytes| self.wait(bytes, rate)) {
-            Ok(Scrubbed::Sound | Scrubbed::Stopped | Scrubbed::AtTheEnd) | Err(LogError::Damaged { .. }) => {}
+            Ok(ScrubResult::Sound | ScrubResult::Stopped | ScrubResult::AtTheEnd)
+            | Err(LogError::Damaged { .. }) => {}
             Err(error) => tracing::warn!(%error, "a damaged segment could not be read again"),
         }
         self.tell();

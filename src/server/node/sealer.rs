@@ -9,14 +9,14 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::checkpointer::Checkpointer;
-use crate::{authority::Authority, checkpoint::Known};
+use crate::{authority::Authority, checkpoint::KnownCheckpoints};
 use tenure_audit::Evidence;
 use tenure_core::Position;
 use tenure_log::{EventLog, LogError, SealError, SledLog};
-use tenure_threads::worker::{Stop, Worker};
+use tenure_threads::worker::{StopSignal, WorkerThread};
 
 /// Lets go of what is in memory of the history up to a position.
-pub(super) type LetGo = Box<dyn Fn(Position) + Send>;
+pub(super) type ReleaseMemory = Box<dyn Fn(Position) + Send>;
 
 /// How often it is looked for ranges that are full.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -30,13 +30,13 @@ pub(super) fn start(
     log: Arc<SledLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
-    known: Arc<Known>,
+    known: Arc<KnownCheckpoints>,
     data: &Path,
-    let_go: LetGo,
-) -> std::io::Result<Worker> {
+    let_go: ReleaseMemory,
+) -> std::io::Result<WorkerThread> {
     let checkpointer = Checkpointer::new(Arc::clone(&log), Arc::clone(&authority), known, data);
     let data = format!("{}/", data.display());
-    Worker::start("tenure-sealer", move |stop| {
+    WorkerThread::start("tenure-sealer", move |stop| {
         let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, let_go, stop };
         // Its panic is an alarm.
         authority.storage().sealer().run(|| sealer.run(checkpointer));
@@ -49,8 +49,8 @@ struct Sealer<'a> {
     evidence: Arc<Evidence>,
     /// How paths begin that callers are not to read.
     data: String,
-    let_go: LetGo,
-    stop: &'a Stop,
+    let_go: ReleaseMemory,
+    stop: &'a StopSignal,
 }
 
 impl Sealer<'_> {

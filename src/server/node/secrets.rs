@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::{StartError, binding::Binding, startup_replay::StartupState};
-use crate::authority::Secrets;
+use super::{StartError, binding::KeyBinding, startup_replay::StartupState};
+use crate::authority::AuthorityKeys;
 use crate::personal_data::SubjectKeys;
-use crate::tokens::{Digests, Keyring, Tokens};
+use crate::tokens::{KeyedDigests, TokenKeyring, TokenSealer};
 use tenure_core::{
-    KeyUse, Position, SealedText, Stream, SubjectId, Timestamp, state::State, subject::Subject,
+    KeyUse, Position, SealedText, StreamId, SubjectId, Timestamp, state::AuthorityState, subject::Subject,
 };
 use tenure_files::key_files::{self, KeyFileError};
 use tenure_protocol::entropy::Entropy;
@@ -16,8 +16,8 @@ use tenure_protocol::entropy::Entropy;
 const REMEMBERED_TOKENS: usize = 1_000_000;
 
 /// The keys of a data directory.
-pub(super) struct Opened {
-    pub(super) secrets: Secrets,
+pub(super) struct OpenedKeys {
+    pub(super) secrets: AuthorityKeys,
     /// The subjects whose keys were destroyed in a history that was lost, while the text is still in this one.
     pub(super) erased: Vec<SubjectId>,
 }
@@ -25,11 +25,11 @@ pub(super) struct Opened {
 pub(super) fn open_secrets(
     data: &Path,
     folded: &StartupState,
-    binding: &Binding,
+    binding: &KeyBinding,
     now: Timestamp,
     entropy: &dyn Entropy,
     is_epoch_begun: bool,
-) -> Result<Opened, StartError> {
+) -> Result<OpenedKeys, StartError> {
     let keys = data.join("keys");
     if folded.state.position > Position::ZERO {
         // They were there before the first event was.
@@ -42,22 +42,22 @@ pub(super) fn open_secrets(
             return Err(StartError::KeysMissing { path: path.display().to_string() });
         }
     }
-    let keyring = Keyring::open(&keys, &folded.state.system.keys, now, entropy)?;
+    let keyring = TokenKeyring::open(&keys, &folded.state.system.keys, now, entropy)?;
     let texts = SubjectKeys::open(&keys)?;
     binding.check(SubjectKeys::FILE, texts.mark().as_deref())?;
-    let digests = Digests::open(&keys, entropy)?;
-    binding.check(Digests::FILE, Some(&digests.mark()))?;
+    let digests = KeyedDigests::open(&keys, entropy)?;
+    binding.check(KeyedDigests::FILE, Some(&digests.mark()))?;
     complete_erasures(&folded.erased, &texts)?;
     let erased = check_texts(&folded.state, &texts, &keys, is_epoch_begun)?;
     if binding.is_new() {
         check_names(&folded.state, &texts, &keys)?;
     }
-    let secrets = Secrets {
-        tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
+    let secrets = AuthorityKeys {
+        tokens: Arc::new(TokenSealer::new(keyring, REMEMBERED_TOKENS, entropy)),
         digests,
         texts: Arc::new(texts),
     };
-    Ok(Opened { secrets, erased })
+    Ok(OpenedKeys { secrets, erased })
 }
 
 /// Removes key files that a crash left unfinished: nothing was ever sealed with what is in them.
@@ -78,7 +78,7 @@ pub(super) fn is_missing(path: &Path) -> bool {
 /// the file of keys was put back from an older copy.
 fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys) -> Result<(), StartError> {
     for (subject, position) in erased {
-        let stream = Stream::Subject(subject.clone());
+        let stream = StreamId::Subject(subject.clone());
         if !texts.was_forgotten_at(&stream, *position) {
             tracing::warn!(%subject, %position, "the key of an erased subject was still there; it is destroyed now");
             texts.forget(&stream, *position).map_err(StartError::Forgetting)?;
@@ -91,12 +91,12 @@ fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys)
 const NAMES: usize = 100;
 
 /// Whether names open under these keys: those of another log are found by the same ids, and open nothing.
-fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+fn check_names(state: &AuthorityState, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
     let named =
         state.subjects.values().filter_map(|subject| Some((subject, subject.profile()?.name.as_ref()?)));
     let mut named = named.take(NAMES);
     let opens = |(subject, name): (&Subject, &SealedText)| {
-        let stream = Stream::Subject(subject.id.clone());
+        let stream = StreamId::Subject(subject.id.clone());
         texts.is_forgotten(&stream) || texts.open_text(&stream, "name", name).is_some()
     };
     if named.all(opens) {
@@ -110,14 +110,15 @@ fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), St
 /// make it unreadable, unnoticed. Where another epoch begins, a key may have been destroyed for an event
 /// that was lost; the subjects concerned are given back.
 fn check_texts(
-    state: &State,
+    state: &AuthorityState,
     texts: &SubjectKeys,
     keys: &Path,
     is_epoch_begun: bool,
 ) -> Result<Vec<SubjectId>, StartError> {
-    let has_lost =
-        |subject: &&Subject| subject.has_text() && texts.get(&Stream::Subject(subject.id.clone())).is_none();
-    let is_erased = |id: &SubjectId| is_epoch_begun && texts.is_forgotten(&Stream::Subject(id.clone()));
+    let has_lost = |subject: &&Subject| {
+        subject.has_text() && texts.get(&StreamId::Subject(subject.id.clone())).is_none()
+    };
+    let is_erased = |id: &SubjectId| is_epoch_begun && texts.is_forgotten(&StreamId::Subject(id.clone()));
     let mut erased = Vec::new();
     for Subject { id, .. } in state.subjects.values().filter(has_lost) {
         if !is_erased(id) {

@@ -12,8 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tenure_core::{Position, state::State};
-use tenure_files::replacement::{PUBLIC, Replacement};
+use tenure_core::{Position, state::AuthorityState};
+use tenure_files::replacement::{FileReplacement, PUBLIC};
 use tenure_log::RecordHash;
 
 const MAGIC: &[u8] = b"tenure-snapshot 2\n";
@@ -21,9 +21,9 @@ const FILE: &str = "snapshot";
 
 /// A state, and the record that it stands on.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct StateSnapshot {
     /// The state.
-    pub state: State,
+    pub state: AuthorityState,
     /// The hash of the record at the state's position.
     pub record: RecordHash,
 }
@@ -37,17 +37,17 @@ pub fn path(data: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What the disk says.
-pub fn save(data: &Path, snapshot: &Snapshot) -> io::Result<()> {
+pub fn save(data: &Path, snapshot: &StateSnapshot) -> io::Result<()> {
     let state = snapshot.state.to_bytes();
     let mut digest = blake3::Hasher::new();
     digest.update(snapshot.record.as_bytes()).update(&state);
     let digest = digest.finalize();
     let parts = [MAGIC, digest.as_bytes(), snapshot.record.as_bytes(), &state];
-    Replacement::new(&path(data), ".new", PUBLIC)?.commit_parts(&parts)
+    FileReplacement::new(&path(data), ".new", PUBLIC)?.commit_parts(&parts)
 }
 
 /// The snapshot in this directory, if there is one that can be believed so far.
-pub fn load(data: &Path) -> Option<Snapshot> {
+pub fn load(data: &Path) -> Option<StateSnapshot> {
     let bytes = fs::read(path(data)).ok()?;
     let parsed = parse(&bytes);
     if parsed.is_none() {
@@ -71,10 +71,10 @@ fn body(bytes: &[u8]) -> Option<&[u8]> {
     (blake3::hash(body).as_bytes() == digest).then_some(body)
 }
 
-fn parse(bytes: &[u8]) -> Option<Snapshot> {
+fn parse(bytes: &[u8]) -> Option<StateSnapshot> {
     let (record, state) = body(bytes)?.split_at_checked(32)?;
     let record = RecordHash::from_bytes(record.try_into().ok()?);
-    Some(Snapshot { state: State::from_bytes(state).ok()?, record })
+    Some(StateSnapshot { state: AuthorityState::from_bytes(state).ok()?, record })
 }
 
 #[cfg(test)]
@@ -85,8 +85,8 @@ mod tests {
     fn a_snapshot_with_one_flipped_byte_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let record = RecordHash::from_bytes([7; 32]);
-        save(dir.path(), &Snapshot { state: State::default(), record }).unwrap();
-        assert_eq!(load(dir.path()).unwrap().state, State::default());
+        save(dir.path(), &StateSnapshot { state: AuthorityState::default(), record }).unwrap();
+        assert_eq!(load(dir.path()).unwrap().state, AuthorityState::default());
         assert_eq!(position(dir.path()), Some(Position::ZERO));
         let path = dir.path().join(FILE);
         let good = fs::read(&path).unwrap();

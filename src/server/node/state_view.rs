@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::authority::{Authority, Live};
-use crate::projections::Known;
-use tenure_audit::live_check::Published;
-use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System, trim::Horizon};
+use crate::authority::{Authority, PublishedState};
+use crate::projections::SubjectLookup;
+use tenure_audit::live_check::PublishedView;
+use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::SystemState, trim::TrimHorizon};
 
 /// What projections are put together from.
-impl Known for Live {
+impl SubjectLookup for PublishedState {
     fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
         Self::subject_of(self, id)
     }
@@ -21,7 +21,7 @@ impl Known for Live {
 /// Looks at the state from which an authority answers.
 pub(super) struct StateView(pub(super) Arc<Authority>);
 
-impl Published for StateView {
+impl PublishedView for StateView {
     fn position(&self) -> Position {
         self.0.live().position()
     }
@@ -40,11 +40,11 @@ impl Published for StateView {
         Some(subject)
     }
 
-    fn horizon(&self) -> Horizon {
+    fn horizon(&self) -> TrimHorizon {
         self.0.live().horizon()
     }
 
-    fn system(&self) -> Arc<System> {
+    fn system(&self) -> Arc<SystemState> {
         Arc::clone(&self.0.live().system().system)
     }
 }

@@ -1,7 +1,7 @@
 //! History, then live: every commit from a position on, in order, each once.
 //!
 //! `async-broadcast` is the wake-up and the short cut; the log is the truth. Whatever the channel dropped, a
-//! [`Cursor`] reads again from the log, so a slow reader loses nothing, holds nothing back and keeps nothing in
+//! [`EventCursor`] reads again from the log, so a slow reader loses nothing, holds nothing back and keeps nothing in
 //! memory but the page that it stands in.
 //!
 //! ```text
@@ -30,12 +30,12 @@ use tokio::sync::Semaphore;
 use tenure_core::{Event, KindSet, Position};
 use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock;
-use tenure_threads::panics::Watch;
+use tenure_threads::panics::PanicWatch;
 
 use super::{
     notice::Notice,
     notices::{NoticeContext, notices_of},
-    watched::{Followed, Watched, Watcher},
+    watchers::{EndWatcher, WatchTarget, WatchedEnds},
 };
 
 /// Live commits are passed on together if they follow each other faster than this for each reader: many readers then
@@ -57,27 +57,27 @@ const PAGE: usize = 32;
 const READING: usize = 4;
 
 /// The one source of events for all subscribers.
-pub struct Feed {
-    shared: Arc<Shared>,
+pub struct EventFeed {
+    shared: Arc<FeedInner>,
     teller: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct FeedInner {
     log: Arc<dyn EventLog>,
     /// The last position that readers may see: durable, and known to the state that answers.
     told: AtomicU64,
-    gathered: Mutex<Gathered>,
+    gathered: Mutex<GatheredCommits>,
     wake: Condvar,
     groups: [WakeGroup; GROUPS],
     reading: Semaphore,
-    watched: Arc<Watched>,
-    watch: Watch,
+    watched: Arc<WatchedEnds>,
+    watch: PanicWatch,
 }
 
 /// Readers woken at the same moment.
 struct WakeGroup {
-    sender: Sender<Arc<Batch>>,
-    live: InactiveReceiver<Arc<Batch>>,
+    sender: Sender<Arc<CommitBatch>>,
+    live: InactiveReceiver<Arc<CommitBatch>>,
 }
 
 impl WakeGroup {
@@ -94,24 +94,24 @@ impl WakeGroup {
 }
 
 #[derive(Default)]
-struct Gathered {
+struct GatheredCommits {
     commits: Vec<Arc<StoredCommit>>,
     closed: bool,
 }
 
-impl Feed {
+impl EventFeed {
     /// A feed over a log whose events up to its head are published.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn new(log: Arc<dyn EventLog>) -> std::io::Result<Self> {
         let told = AtomicU64::new(log.head().position.0);
-        let gathered = Mutex::new(Gathered::default());
+        let gathered = Mutex::new(GatheredCommits::default());
         let reading = Semaphore::new(READING);
         let groups = std::array::from_fn(|_| WakeGroup::new());
-        let (wake, watch) = (Condvar::new(), Watch::over("the thread that passes on the news"));
+        let (wake, watch) = (Condvar::new(), PanicWatch::over("the thread that passes on the news"));
         let watched = Arc::default();
-        let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watched, watch });
+        let shared = Arc::new(FeedInner { log, told, gathered, wake, groups, reading, watched, watch });
         let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -144,13 +144,13 @@ impl Feed {
     }
 
     /// Every commit whose last event is after `after`: those of the past first, then each as it happens.
-    pub fn subscribe(&self, after: Position) -> Cursor {
+    pub fn subscribe(&self, after: Position) -> EventCursor {
         let live = self.shared.group_to_join().live.activate_cloned();
-        Cursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
+        EventCursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
     }
 
     /// Wakes a reader when what it follows has happened; what that was, it looks up.
-    pub fn watch(&self, followed: Followed) -> Watcher {
+    pub fn watch(&self, followed: WatchTarget) -> EndWatcher {
         self.shared.watched.watch(followed)
     }
 
@@ -170,13 +170,13 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for EventFeed {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl Shared {
+impl FeedInner {
     fn head(&self) -> Position {
         Position(self.told.load(Ordering::SeqCst))
     }
@@ -193,11 +193,11 @@ impl Shared {
 
     /// Gives the groups in turn what has come since their last turn.
     fn tell(&self) {
-        let mut untold: [Vec<Arc<News>>; GROUPS] = Default::default();
+        let mut untold: [Vec<Arc<FeedCommit>>; GROUPS] = Default::default();
         for turn in (0..GROUPS).cycle() {
             let Some(commits) = self.arrived(untold.iter().all(Vec::is_empty)) else { break };
             self.watched.tell(&commits);
-            let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect();
+            let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(FeedCommit::of(stored))).collect();
             for (group, untold) in self.groups.iter().zip(&mut untold) {
                 match group.readers() {
                     // A later reader finds it in the log.
@@ -208,7 +208,7 @@ impl Shared {
             let next = std::mem::take(&mut untold[turn]);
             if !next.is_empty() {
                 // Only a closed channel is an error, and it is closed below.
-                drop(self.groups[turn].sender.try_broadcast(Arc::new(Batch::new(next))));
+                drop(self.groups[turn].sender.try_broadcast(Arc::new(CommitBatch::new(next))));
                 clock::pause(self.rest());
             }
         }
@@ -241,7 +241,7 @@ impl Shared {
     }
 
     /// The next page of the past; `None` if nothing follows `after`.
-    async fn page(&self, after: Position) -> Result<Option<Batch>, LogError> {
+    async fn page(&self, after: Position) -> Result<Option<CommitBatch>, LogError> {
         let head = self.head();
         if after >= head {
             return Ok(None);
@@ -249,7 +249,8 @@ impl Shared {
         let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
         let read = waiting_for_disk(|| self.log.read(after, PAGE))?;
         // What is durable and unpublished follows once it is published.
-        let page = Batch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
+        let page =
+            CommitBatch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
         Ok((!page.news.is_empty()).then_some(page))
     }
 }
@@ -261,25 +262,25 @@ fn gather(readers: usize) -> Duration {
 }
 
 /// Some commits that follow one another, shared by all who read them.
-pub struct Batch {
-    news: Vec<Arc<News>>,
+pub struct CommitBatch {
+    news: Vec<Arc<FeedCommit>>,
     /// The kinds that occur in each of them: side by side, so that a thousand readers find theirs without a look at
     /// the commits that are not for them.
     kinds: Vec<KindSet>,
 }
 
-impl Batch {
-    fn new(news: Vec<Arc<News>>) -> Self {
+impl CommitBatch {
+    fn new(news: Vec<Arc<FeedCommit>>) -> Self {
         let kinds = news.iter().map(|news| news.kinds).collect();
         Self { news, kinds }
     }
 
     fn of_commits(commits: impl IntoIterator<Item = Arc<StoredCommit>>) -> Self {
-        Self::new(commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect())
+        Self::new(commits.into_iter().map(|stored| Arc::new(FeedCommit::of(stored))).collect())
     }
 
     /// The commits, in order.
-    pub fn news(&self) -> &[Arc<News>] {
+    pub fn news(&self) -> &[Arc<FeedCommit>] {
         &self.news
     }
 
@@ -301,19 +302,23 @@ impl Batch {
 }
 
 /// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
-pub struct News {
+pub struct FeedCommit {
     stored: Arc<StoredCommit>,
     kinds: KindSet,
-    notices: Kept<Vec<Notice>>,
-    written_events: Kept<Written>,
-    written_notices: Kept<Written>,
+    notices: Derived<Vec<Notice>>,
+    written_events: Derived<WrittenItems>,
+    written_notices: Derived<WrittenItems>,
 }
 
 /// What was derived, and after how many erasures: text that was opened before another one is not to be shown.
-type Kept<T> = OnceLock<(u64, T)>;
+type Derived<T> = OnceLock<(u64, T)>;
 
 /// What is kept in this place, or, when a text was erased since, what is derived now.
-fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn NoticeContext, derive: impl Fn() -> T) -> Cow<'a, T> {
+fn kept<'a, T: Clone>(
+    place: &'a Derived<T>,
+    present: &dyn NoticeContext,
+    derive: impl Fn() -> T,
+) -> Cow<'a, T> {
     // Asked before anything is opened, so that what an erasure overtakes is not taken for what follows it.
     let erasures = present.erasures();
     let (after, known) = place.get_or_init(|| (erasures, derive()));
@@ -321,9 +326,9 @@ fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn NoticeContext, derive: i
 }
 
 /// Items in order, as they are written for readers.
-pub type Written = Vec<Arc<str>>;
+pub type WrittenItems = Vec<Arc<str>>;
 
-impl News {
+impl FeedCommit {
     /// Of a commit.
     pub fn of(stored: Arc<StoredCommit>) -> Self {
         Self {
@@ -349,8 +354,8 @@ impl News {
     pub fn written_events(
         &self,
         present: &dyn NoticeContext,
-        write: impl Fn() -> Written,
-    ) -> Cow<'_, Written> {
+        write: impl Fn() -> WrittenItems,
+    ) -> Cow<'_, WrittenItems> {
         kept(&self.written_events, present, write)
     }
 
@@ -358,30 +363,30 @@ impl News {
     pub fn written_notices(
         &self,
         present: &dyn NoticeContext,
-        write: impl Fn() -> Written,
-    ) -> Cow<'_, Written> {
+        write: impl Fn() -> WrittenItems,
+    ) -> Cow<'_, WrittenItems> {
         kept(&self.written_notices, present, write)
     }
 }
 
 /// A reader's place in the feed.
-pub struct Cursor {
-    shared: Arc<Shared>,
-    live: Receiver<Arc<Batch>>,
+pub struct EventCursor {
+    shared: Arc<FeedInner>,
+    live: Receiver<Arc<CommitBatch>>,
     /// The last position that was given out.
     position: Position,
     /// Whether there may be commits in the log that the channel will not bring.
     is_behind: bool,
 }
 
-impl Cursor {
+impl EventCursor {
     /// The next commits, at least one; `None` if the authority has stopped and all were read.
     ///
     /// Dropping the future loses nothing.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn next(&mut self) -> Result<Option<Arc<Batch>>, LogError> {
+    pub async fn next(&mut self) -> Result<Option<Arc<CommitBatch>>, LogError> {
         loop {
             if self.is_behind {
                 match self.shared.page(self.position).await? {
@@ -407,13 +412,13 @@ impl Cursor {
         self.position
     }
 
-    fn give(&mut self, batch: Arc<Batch>) -> Arc<Batch> {
+    fn give(&mut self, batch: Arc<CommitBatch>) -> Arc<CommitBatch> {
         self.position = batch.last();
         batch
     }
 
     /// A live batch, if it goes on exactly where this reader stands.
-    fn in_order(&mut self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
+    fn in_order(&mut self, batch: Arc<CommitBatch>) -> Option<Arc<CommitBatch>> {
         let first = batch.news.first()?.stored.first;
         if first == self.position.next() {
             return Some(batch);
@@ -424,6 +429,6 @@ impl Cursor {
         }
         let rest = batch.news.iter().filter(|news| news.stored.last() > self.position);
         let rest: Vec<_> = rest.cloned().collect();
-        (!rest.is_empty()).then(|| Arc::new(Batch::new(rest)))
+        (!rest.is_empty()).then(|| Arc::new(CommitBatch::new(rest)))
     }
 }

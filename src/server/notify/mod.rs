@@ -7,10 +7,10 @@
 pub mod feed;
 pub mod notice;
 pub mod notices;
-pub mod watched;
+pub mod watchers;
 pub mod webhooks;
 
-pub use feed::{Batch, Cursor, Feed, News};
+pub use feed::{CommitBatch, EventCursor, EventFeed, FeedCommit};
 pub use notice::{Notice, NoticeId, NoticeKind, NoticeName};
 pub use notices::{NoticeContext, notices_of};
-pub use watched::{Followed, Watcher};
+pub use watchers::{EndWatcher, WatchTarget};

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 pub use tenure_core::NoticeKind;
 use tenure_core::{
     Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp, epoch,
-    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
 /// A notice's name: the position of its event, and its number among that event's notices, from 1.
@@ -117,13 +117,13 @@ pub struct Notice {
     pub owner_id: Option<OwnerId>,
     /// The fields of its kind.
     #[serde(flatten)]
-    pub details: Details,
+    pub details: NoticeDetails,
 }
 
 impl Notice {
     /// Whether it goes to all subscribers, because it concerns too many owners to address each.
     pub fn is_for_every_owner(&self) -> bool {
-        let Details::Revoked(revoked) = &self.details else { return false };
+        let NoticeDetails::Revoked(revoked) = &self.details else { return false };
         revoked.selector.is_some() && revoked.matched.is_none()
     }
 }
@@ -131,27 +131,27 @@ impl Notice {
 /// The fields of a kind of notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Details {
+pub enum NoticeDetails {
     /// Of [`NoticeKind::SessionCreated`].
-    Created(Created),
+    Created(CreatedDetails),
     /// Of [`NoticeKind::SessionRenewed`].
-    Renewed(Renewed),
+    Renewed(RenewedDetails),
     /// Of [`NoticeKind::SessionRenewalRejected`].
-    RenewalRejected(RenewalRejected),
+    RenewalRejected(RenewalRejectedDetails),
     /// Of [`NoticeKind::SessionRevoked`].
-    Revoked(Revoked),
+    Revoked(RevokedDetails),
     /// Of [`NoticeKind::SessionExpiringSoon`].
-    ExpiringSoon(EndIsNear),
+    ExpiringSoon(ExpiringSoonDetails),
     /// Of [`NoticeKind::SessionExpired`].
-    Expired(Expired),
+    Expired(ExpiredDetails),
     /// Of [`NoticeKind::SubjectSuspended`] and [`NoticeKind::SubjectResumed`].
-    Suspension(Suspension),
+    Suspension(SuspensionDetails),
 }
 
 /// Of [`NoticeKind::SessionCreated`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Created {
+pub struct CreatedDetails {
     /// The end of its first period.
     pub expires_at: Timestamp,
     /// The moment after which it cannot live.
@@ -163,7 +163,7 @@ pub struct Created {
 /// Of [`NoticeKind::SessionRenewed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Renewed {
+pub struct RenewedDetails {
     /// How often it was renewed, this time included.
     pub renewal_count: u32,
     /// How often it may be.
@@ -184,7 +184,7 @@ pub struct Renewed {
 /// Of [`NoticeKind::SessionRenewalRejected`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RenewalRejected {
+pub struct RenewalRejectedDetails {
     /// How often it was renewed.
     pub renewal_count: u32,
     /// When the renewal was refused or vetoed.
@@ -201,15 +201,15 @@ pub struct RenewalRejected {
 /// Of [`NoticeKind::SessionRevoked`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Revoked {
+pub struct RevokedDetails {
     /// What ended it.
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
     /// Why, as given by the caller.
     pub reason: Option<String>,
     /// Who did.
     pub actor: Actor,
     /// Which sessions were meant; `None` for a single one.
-    pub selector: Option<Selector>,
+    pub selector: Option<SelectorDetails>,
     /// How many there were of this owner; `None` for a single one, or if there were too many owners to be counted one
     /// by one.
     pub matched: Option<u32>,
@@ -218,7 +218,7 @@ pub struct Revoked {
 /// Which sessions were ended at once: those that match every field given here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Selector {
+pub struct SelectorDetails {
     /// Whether no other field is given: every session.
     pub all: bool,
     /// Only those of this owner's subjects.
@@ -238,7 +238,7 @@ pub struct Selector {
 /// Of [`NoticeKind::SessionExpiringSoon`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EndIsNear {
+pub struct ExpiringSoonDetails {
     /// How many renewals are left to it.
     pub renewals_left: u32,
     /// The moment after which it cannot live.
@@ -250,7 +250,7 @@ pub struct EndIsNear {
 /// Of [`NoticeKind::SessionExpired`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Expired {
+pub struct ExpiredDetails {
     /// When it ended.
     pub expires_at: Timestamp,
     /// The limit that ended it.
@@ -260,7 +260,7 @@ pub struct Expired {
 /// Of [`NoticeKind::SubjectSuspended`] and [`NoticeKind::SubjectResumed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Suspension {
+pub struct SuspensionDetails {
     /// Why, in the words of the caller.
     pub reason: Option<String>,
     /// When the suspension ends by itself; `None` if it does not, and for a resumption.

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use tenure_core::{
-    Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-    Timestamp,
-    event::{self, ExpiringSoon, Terms},
+    Digest16, Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
+    SystemEvent, Timestamp,
+    event::{self, ExpiringSoon, SessionTerms},
     session::SharedSession,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
 
 use super::notice::{
-    Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, NoticeName, RenewalRejected, Renewed,
-    Revoked, Selector, Suspension, remaining,
+    CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, NoticeId, NoticeKind,
+    NoticeName, RenewalRejectedDetails, RenewedDetails, RevokedDetails, SelectorDetails, SuspensionDetails,
+    remaining,
 };
 
 /// What is so today: a subject's owner and name follow it at once, its history included.
@@ -27,12 +28,12 @@ pub trait NoticeContext: Send + Sync {
     }
 
     /// What was fixed when a session began that left memory, and when that was; that may wait for the disk.
-    fn terms_of_left(&self, _session: SessionId) -> Option<(Terms, Timestamp)> {
+    fn terms_of_left(&self, _session: SessionId) -> Option<(SessionTerms, Timestamp)> {
         None
     }
 
     /// Opens a text of a stream; `None` if it was erased.
-    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
+    fn open_text(&self, stream: &StreamId, field: &'static str, text: &SealedText) -> Option<String>;
 
     /// The name of a device that some session of this owner's subjects belongs to; `None` if it was erased.
     fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
@@ -59,7 +60,7 @@ impl Notice {
     #[must_use]
     pub fn for_its_owner(mut self, present: &dyn NoticeContext) -> Self {
         let url = present.veto_url(&self);
-        if let Details::Renewed(renewed) = &mut self.details {
+        if let NoticeDetails::Renewed(renewed) = &mut self.details {
             renewed.veto_url = url;
         }
         self
@@ -68,7 +69,7 @@ impl Notice {
 
 /// The notices of a commit, in order.
 pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
-    let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
+    let StreamId::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
     let Some(subject) = present.subject(id).filter(|known| !is_of_sign_ins(known, present)) else {
         return vec![];
     };
@@ -116,7 +117,7 @@ fn bulk_revoked(
     let (selector, epoch) = (&event.selector, present.epoch_of(position));
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
     let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
-    let stream = subject.map(|subject| Stream::Subject(subject.id.clone()));
+    let stream = subject.map(|subject| StreamId::Subject(subject.id.clone()));
     let subject_name = stream.zip(name).and_then(|(stream, name)| present.open_text(&stream, "name", &name));
     let reason = event.reason.as_ref();
     let reason = reason.and_then(|reason| present.open_text(&stored.commit.stream, "reason", reason));
@@ -128,11 +129,11 @@ fn bulk_revoked(
         session_id: None,
         subject_id: selector.subject_id.clone(),
         subject_name: subject_name.clone(),
-        details: Details::Revoked(Revoked {
+        details: NoticeDetails::Revoked(RevokedDetails {
             trigger: event.trigger(),
             reason: reason.clone(),
             actor: stored.commit.actor.clone(),
-            selector: Some(Selector {
+            selector: Some(SelectorDetails {
                 all: selector.is_all(),
                 owner_id: selector.owner_id.clone(),
                 subject_id: selector.subject_id.clone(),
@@ -207,10 +208,10 @@ impl NoticeBuilder<'_> {
     }
 
     /// What was fixed when the session was created is so at every position of its history.
-    fn fixed(&self, id: SessionId) -> Option<Fixed> {
+    fn fixed(&self, id: SessionId) -> Option<FixedTerms> {
         match self.subject.session(id) {
-            Some(session) => Some(Fixed { terms: *session.terms, began: session.created_at }),
-            None => self.present.terms_of_left(id).map(|(terms, began)| Fixed { terms, began }),
+            Some(session) => Some(FixedTerms { terms: *session.terms, began: session.created_at }),
+            None => self.present.terms_of_left(id).map(|(terms, began)| FixedTerms { terms, began }),
         }
     }
 
@@ -218,19 +219,19 @@ impl NoticeBuilder<'_> {
         self.present.open_text(&self.stored.commit.stream, field, text?)
     }
 
-    fn created(&self, event: &event::SessionCreated) -> Told {
-        let created = Created {
+    fn created(&self, event: &event::SessionCreated) -> NoticePart {
+        let created = CreatedDetails {
             expires_at: event.expires_at,
             absolute_expires_at: self.at().plus(event.terms.absolute_lifetime),
             device: self.text("device", event.device.as_ref().map(|device| &device.name)),
         };
-        (NoticeKind::SessionCreated, Details::Created(created))
+        (NoticeKind::SessionCreated, NoticeDetails::Created(created))
     }
 
-    fn renewed(&self, event: &event::SessionRenewed) -> Vec<Told> {
+    fn renewed(&self, event: &event::SessionRenewed) -> Vec<NoticePart> {
         let Some(fixed) = self.fixed(event.session_id) else { return vec![] };
         let renewal_count = event.generation.renewals();
-        let renewed = Renewed {
+        let renewed = RenewedDetails {
             renewal_count,
             max_renewals: fixed.terms.max_renewals,
             expires_at: event.expires_at,
@@ -239,66 +240,66 @@ impl NoticeBuilder<'_> {
             reject_url: self.owner().and_then(|_| self.present.reject_url(event.session_id)),
             veto_url: None,
         };
-        let told = (NoticeKind::SessionRenewed, Details::Renewed(renewed));
+        let told = (NoticeKind::SessionRenewed, NoticeDetails::Renewed(renewed));
         [Some(told), soon(fixed, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
     }
 
-    fn rejected(&self, event: &event::RenewalRejected) -> Vec<Told> {
+    fn rejected(&self, event: &event::RenewalRejected) -> Vec<NoticePart> {
         let renewal_count = event.generation.renewals();
-        let rejected = RenewalRejected {
+        let rejected = RenewalRejectedDetails {
             renewal_count,
             rejected_at: self.at(),
             cause: event.cause,
             code: event.code,
             contested: event.contested,
         };
-        let told = (NoticeKind::SessionRenewalRejected, Details::RenewalRejected(rejected));
+        let told = (NoticeKind::SessionRenewalRejected, NoticeDetails::RenewalRejected(rejected));
         let is_soon = event.expiring_soon.is_some();
         let fixed = is_soon.then(|| self.fixed(event.session_id)).flatten();
         let soon = fixed.and_then(|fixed| soon(fixed, renewal_count, event.expiring_soon));
         [Some(told), soon].into_iter().flatten().collect()
     }
 
-    fn revoked(&self, event: &event::SessionRevoked) -> Told {
-        let revoked = Revoked {
+    fn revoked(&self, event: &event::SessionRevoked) -> NoticePart {
+        let revoked = RevokedDetails {
             trigger: event.trigger,
             reason: self.text("reason", event.reason.as_ref()),
             actor: self.stored.commit.actor.clone(),
             selector: None,
             matched: None,
         };
-        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+        (NoticeKind::SessionRevoked, NoticeDetails::Revoked(revoked))
     }
 
-    fn many_revoked(&self, event: &event::SessionsRevoked) -> Told {
-        let revoked = Revoked {
+    fn many_revoked(&self, event: &event::SessionsRevoked) -> NoticePart {
+        let revoked = RevokedDetails {
             trigger: event.trigger,
             reason: self.text("reason", event.reason.as_ref()),
             actor: self.stored.commit.actor.clone(),
-            selector: Some(Selector {
+            selector: Some(SelectorDetails {
                 subject_id: Some(self.subject.id.clone()),
                 device: event.device_digest.and_then(|digest| self.device_name(digest)),
                 except_session_id: event.except_session_id,
-                ..Selector::default()
+                ..SelectorDetails::default()
             }),
             matched: Some(event.matched),
         };
-        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+        (NoticeKind::SessionRevoked, NoticeDetails::Revoked(revoked))
     }
 
-    fn suspended(&self, event: &event::SubjectSuspended) -> Told {
-        let suspension = Suspension {
+    fn suspended(&self, event: &event::SubjectSuspended) -> NoticePart {
+        let suspension = SuspensionDetails {
             reason: self.text("reason", event.reason.as_ref()),
             until: event.until,
             actor: event.by.clone(),
         };
-        (NoticeKind::SubjectSuspended, Details::Suspension(suspension))
+        (NoticeKind::SubjectSuspended, NoticeDetails::Suspension(suspension))
     }
 
-    fn resumed(&self, event: &event::SubjectResumed) -> Told {
+    fn resumed(&self, event: &event::SubjectResumed) -> NoticePart {
         let reason = self.text("reason", event.reason.as_ref());
-        let suspension = Suspension { reason, until: None, actor: event.by.clone() };
-        (NoticeKind::SubjectResumed, Details::Suspension(suspension))
+        let suspension = SuspensionDetails { reason, until: None, actor: event.by.clone() };
+        (NoticeKind::SubjectResumed, NoticeDetails::Suspension(suspension))
     }
 
     /// The rules know a device by a digest; its name is in its sessions.
@@ -312,31 +313,31 @@ impl NoticeBuilder<'_> {
     }
 }
 
-type Told = (NoticeKind, Details);
+type NoticePart = (NoticeKind, NoticeDetails);
 
 /// What was fixed when a session was created.
 #[derive(Clone, Copy)]
-struct Fixed {
-    terms: Terms,
+struct FixedTerms {
+    terms: SessionTerms,
     began: Timestamp,
 }
 
-impl Fixed {
+impl FixedTerms {
     const fn absolute_expires_at(self) -> Timestamp {
         self.began.plus(self.terms.absolute_lifetime)
     }
 }
 
-fn soon(fixed: Fixed, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<Told> {
-    let soon = EndIsNear {
+fn soon(fixed: FixedTerms, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<NoticePart> {
+    let soon = ExpiringSoonDetails {
         renewals_left: fixed.terms.max_renewals.saturating_sub(renewal_count),
         absolute_expires_at: fixed.absolute_expires_at(),
         why: why?,
     };
-    Some((NoticeKind::SessionExpiringSoon, Details::ExpiringSoon(soon)))
+    Some((NoticeKind::SessionExpiringSoon, NoticeDetails::ExpiringSoon(soon)))
 }
 
-fn expired(event: &event::SessionExpired) -> Told {
-    let expired = Expired { expires_at: event.expires_at, cause: event.cause };
-    (NoticeKind::SessionExpired, Details::Expired(expired))
+fn expired(event: &event::SessionExpired) -> NoticePart {
+    let expired = ExpiredDetails { expires_at: event.expires_at, cause: event.cause };
+    (NoticeKind::SessionExpired, NoticeDetails::Expired(expired))
 }

@@ -2,14 +2,14 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-pub(super) trait Disk: Send + Sync {
+pub(super) trait KeyDisk: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// What was written before is durable when this returns.
     fn sync(&self) -> io::Result<()>;
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
-impl Disk for File {
+impl KeyDisk for File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
     }
@@ -27,7 +27,7 @@ impl Disk for File {
 pub(super) mod faulty {
     use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-    use super::{Disk, File, FileExt, io};
+    use super::{File, FileExt, KeyDisk, io};
 
     /// A disk that works until switched off.
     pub(crate) struct FaultyDisk {
@@ -57,7 +57,7 @@ pub(super) mod faulty {
         }
     }
 
-    impl Disk for std::sync::Arc<FaultyDisk> {
+    impl KeyDisk for std::sync::Arc<FaultyDisk> {
         fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
             if self.is(FULL) {
                 FileExt::write_all_at(&self.file, &bytes[..bytes.len() / 2], offset)?;

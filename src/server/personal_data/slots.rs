@@ -15,7 +15,7 @@
 use zeroize::Zeroize;
 
 use super::seal::SubjectKey;
-use tenure_core::{Position, Stream};
+use tenure_core::{Position, StreamId};
 
 /// Bytes of a slot.
 pub(super) const SLOT: u64 = SLOT_LEN as u64;
@@ -44,14 +44,14 @@ const CHECK: usize = 56;
 
 /// What a stream is known by in this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Tag([u8; 16]);
+pub(super) struct StreamTag([u8; 16]);
 
-impl Tag {
-    pub(super) fn of(stream: &Stream) -> Self {
+impl StreamTag {
+    pub(super) fn of(stream: &StreamId) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("tenure 2026 tag of a stream");
         match stream {
-            Stream::System => hasher.update(&[0]),
-            Stream::Subject(subject) => hasher.update(&[1]).update(subject.as_str().as_bytes()),
+            StreamId::System => hasher.update(&[0]),
+            StreamId::Subject(subject) => hasher.update(&[1]).update(subject.as_str().as_bytes()),
         };
         let mut tag = [0; 16];
         hasher.finalize_xof().fill(&mut tag);
@@ -61,22 +61,22 @@ impl Tag {
 
 /// A whole slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
-    Live(Tag, SubjectKey),
+pub(super) enum KeySlot {
+    Live(StreamTag, SubjectKey),
     /// The key was destroyed for the event at this position; there may have been none.
-    Forgotten(Tag, Position),
+    Forgotten(StreamTag, Position),
 }
 
 /// Why there is no slot in these bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoSlot {
+pub(super) enum SlotError {
     /// Its check, which is written last, was never written.
     Unfinished,
     /// It was written, and changed since.
     Damaged,
 }
 
-impl Slot {
+impl KeySlot {
     pub(super) fn encode(&self, number: u64) -> SlotBytes {
         let mut bytes = [0; SLOT_LEN];
         let (Self::Live(tag, _) | Self::Forgotten(tag, _)) = self;
@@ -96,20 +96,20 @@ impl Slot {
         bytes
     }
 
-    pub(super) fn decode(number: u64, bytes: &SlotBytes) -> Result<Self, NoSlot> {
+    pub(super) fn decode(number: u64, bytes: &SlotBytes) -> Result<Self, SlotError> {
         if bytes[CHECK..] == [0; 8] {
-            return Err(NoSlot::Unfinished);
+            return Err(SlotError::Unfinished);
         }
         if bytes[CHECK..] != check(number, bytes) {
-            return Err(NoSlot::Damaged);
+            return Err(SlotError::Damaged);
         }
         let (mut tag, mut key) = ([0; 16], [0; 32]);
         tag.copy_from_slice(&bytes[..16]);
         key.copy_from_slice(&bytes[16..48]);
         let slot = match bytes[48] {
-            LIVE => Ok(Self::Live(Tag(tag), SubjectKey::from_bytes(key))),
-            FORGOTTEN => Ok(Self::Forgotten(Tag(tag), position(&key))),
-            _ => Err(NoSlot::Damaged),
+            LIVE => Ok(Self::Live(StreamTag(tag), SubjectKey::from_bytes(key))),
+            FORGOTTEN => Ok(Self::Forgotten(StreamTag(tag), position(&key))),
+            _ => Err(SlotError::Damaged),
         };
         key.zeroize();
         slot
@@ -135,20 +135,20 @@ fn check(number: u64, bytes: &SlotBytes) -> [u8; 8] {
 mod tests {
     use super::*;
 
-    fn anna() -> Stream {
-        Stream::Subject("anna".parse().unwrap())
+    fn anna() -> StreamId {
+        StreamId::Subject("anna".parse().unwrap())
     }
 
-    fn live() -> Slot {
-        Slot::Live(Tag::of(&anna()), SubjectKey::from_bytes([7; 32]))
+    fn live() -> KeySlot {
+        KeySlot::Live(StreamTag::of(&anna()), SubjectKey::from_bytes([7; 32]))
     }
 
     #[test]
     fn a_slot_is_read_back_in_its_place_only() {
-        for slot in [live(), Slot::Forgotten(Tag::of(&Stream::System), Position(1 << 40))] {
-            assert_eq!(Slot::decode(5, &slot.encode(5)), Ok(slot));
+        for slot in [live(), KeySlot::Forgotten(StreamTag::of(&StreamId::System), Position(1 << 40))] {
+            assert_eq!(KeySlot::decode(5, &slot.encode(5)), Ok(slot));
         }
-        assert_eq!(Slot::decode(6, &live().encode(5)), Err(NoSlot::Damaged));
+        assert_eq!(KeySlot::decode(6, &live().encode(5)), Err(SlotError::Damaged));
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         for place in 0..SLOT_LEN {
             let mut bytes = live().encode(5);
             bytes[place] ^= 1;
-            assert_eq!(Slot::decode(5, &bytes), Err(NoSlot::Damaged), "byte {place}");
+            assert_eq!(KeySlot::decode(5, &bytes), Err(SlotError::Damaged), "byte {place}");
         }
     }
 
@@ -165,18 +165,21 @@ mod tests {
         for length in [0, 16, 40, 56] {
             let mut bytes = live().encode(5);
             bytes[length..].fill(0);
-            assert_eq!(Slot::decode(5, &bytes), Err(NoSlot::Unfinished));
+            assert_eq!(KeySlot::decode(5, &bytes), Err(SlotError::Unfinished));
         }
     }
 
     #[test]
     fn a_forgotten_slot_holds_no_key() {
-        let bytes = Slot::Forgotten(Tag::of(&anna()), Position(7)).encode(5);
+        let bytes = KeySlot::Forgotten(StreamTag::of(&anna()), Position(7)).encode(5);
         assert_eq!((bytes[16], &bytes[17..48]), (7, &[0; 31][..]));
     }
 
     #[test]
     fn the_system_stream_is_no_subject() {
-        assert_ne!(Tag::of(&Stream::System), Tag::of(&Stream::Subject("system".parse().unwrap())));
+        assert_ne!(
+            StreamTag::of(&StreamId::System),
+            StreamTag::of(&StreamId::Subject("system".parse().unwrap()))
+        );
     }
 }

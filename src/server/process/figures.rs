@@ -9,7 +9,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the process uses.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figures {
+pub(crate) struct ProcessUsage {
     pub(crate) cpu_seconds: f64,
     pub(crate) resident_bytes: u64,
     pub(crate) virtual_bytes: u64,
@@ -26,7 +26,7 @@ mod field {
     pub(super) const START: usize = 19;
 }
 
-impl Figures {
+impl ProcessUsage {
     /// The present figures; `None` without `/proc`.
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -70,7 +70,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_figures_are_those_of_a_living_process() {
-        let figures = Figures::now().unwrap();
+        let figures = ProcessUsage::now().unwrap();
         assert!(figures.resident_bytes > 1 << 20 && figures.virtual_bytes >= figures.resident_bytes);
         assert!(figures.open_descriptors >= 3 && figures.max_descriptors >= figures.open_descriptors);
         // After 2020.

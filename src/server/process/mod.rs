@@ -9,7 +9,7 @@ use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask},
 };
 
-pub(crate) use self::figures::Figures;
+pub(crate) use self::figures::ProcessUsage;
 
 /// What is kept back from connections: the log, its readers, key files, webhooks, and what libraries open.
 const RESERVED: u64 = 256;
@@ -17,18 +17,18 @@ const RESERVED: u64 = 256;
 const LEAST: u64 = 2 * RESERVED;
 
 /// What the process was started with.
-struct Inherited {
+struct InheritedLimits {
     umask: Mode,
     core: Rlimit,
 }
 
-static INHERITED: OnceLock<Inherited> = OnceLock::new();
+static INHERITED: OnceLock<InheritedLimits> = OnceLock::new();
 
 /// The first thing that the program does: no file of it can be read by others unless it says so itself, no crash writes
 /// its keys to a core file, and no process of the same user can read its memory.
 pub fn harden() {
     let core = getrlimit(Resource::Core);
-    drop(INHERITED.set(Inherited { umask: umask(Mode::from_raw_mode(0o077)), core }));
+    drop(INHERITED.set(InheritedLimits { umask: umask(Mode::from_raw_mode(0o077)), core }));
     // Where the system knows no such thing there is nothing to be done.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core.maximum });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -47,7 +47,7 @@ pub fn give_back() {
 
 /// Descriptors, and how many of them connections may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptors {
+pub(crate) struct DescriptorLimits {
     /// All that the process may have open at once.
     pub(crate) limit: u64,
     /// Those for connections.
@@ -66,19 +66,19 @@ pub struct TooFewDescriptors {
 }
 
 /// Raises the soft limit of descriptors to the hard one, and divides them: at most `most` for connections.
-pub(crate) fn descriptors(most: usize) -> Result<Descriptors, TooFewDescriptors> {
+pub(crate) fn descriptors(most: usize) -> Result<DescriptorLimits, TooFewDescriptors> {
     let given = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
     let current = if raised.is_ok() { given.maximum } else { given.current };
     divided(current.unwrap_or(u64::MAX), most)
 }
 
-fn divided(limit: u64, most: usize) -> Result<Descriptors, TooFewDescriptors> {
+fn divided(limit: u64, most: usize) -> Result<DescriptorLimits, TooFewDescriptors> {
     if limit < LEAST {
         return Err(TooFewDescriptors { limit });
     }
     let connections = usize::try_from(limit - RESERVED).unwrap_or(most).min(most);
-    Ok(Descriptors { limit, connections })
+    Ok(DescriptorLimits { limit, connections })
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn connections_never_take_all_descriptors() {
-        assert_eq!(divided(512, 10_000), Ok(Descriptors { limit: 512, connections: 256 }));
+        assert_eq!(divided(512, 10_000), Ok(DescriptorLimits { limit: 512, connections: 256 }));
         assert_eq!(divided(1_048_576, 10_000).unwrap().connections, 10_000);
         let said = divided(511, 10_000).unwrap_err().to_string();
         assert!(said.contains("may open 511 files") && said.contains("LimitNOFILE"), "{said}");

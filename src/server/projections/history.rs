@@ -1,19 +1,19 @@
 //! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
 
 use tenure_core::{
-    Position, Stream, SubjectId, Timestamp, evolve::IllegalEvent, fold::Ledger, scope::Scope, state::State,
-    subject::Subject,
+    Position, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget, scope::FoldScope,
+    state::AuthorityState, subject::Subject,
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
-use super::{Projections, story::Story};
+use super::{Projections, story::SubjectStory};
 
 /// So many events are read from the log at a time.
 pub(super) const PAGE: usize = 2_000;
 
 /// What an answer reflects: all events up to a position, judged at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct AsOfMoment {
     /// The last event that counts.
     pub position: Position,
     /// The time at which expiry is judged.
@@ -35,9 +35,9 @@ pub enum HistoryError {
 }
 
 /// Asks whether a caller still waits for the answer.
-pub type IsWanted<'a> = &'a dyn Fn() -> bool;
+pub type WantedCheck<'a> = &'a dyn Fn() -> bool;
 
-pub(super) fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {
+pub(super) fn go_on(is_wanted: WantedCheck<'_>) -> Result<(), HistoryError> {
     if is_wanted() { Ok(()) } else { Err(HistoryError::Unwanted) }
 }
 
@@ -59,15 +59,15 @@ pub fn subject_at(
 /// # Errors
 /// As [`subject_at`]; also when it is not wanted any more.
 pub fn subject_at_while(
-    is_wanted: IsWanted<'_>,
+    is_wanted: WantedCheck<'_>,
     log: &dyn EventLog,
     projections: &Projections,
     id: &SubjectId,
     position: Position,
 ) -> Result<Subject, HistoryError> {
-    let mut state = State::of(Scope::Subject(id.clone()));
+    let mut state = AuthorityState::of(FoldScope::Subject(id.clone()));
     let mut bulks = projections.bulks_up_to(log, position)?.into_iter().peekable();
-    let mut story = Story::of(log, projections, id, position);
+    let mut story = SubjectStory::of(log, projections, id, position);
     while let Some(page) = story.next_page(is_wanted)? {
         for stored in page {
             while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
@@ -85,14 +85,14 @@ pub fn subject_at_while(
 /// # Errors
 /// A log that cannot be read; also when it is not wanted any more.
 pub fn commits_of(
-    is_wanted: IsWanted<'_>,
+    is_wanted: WantedCheck<'_>,
     log: &dyn EventLog,
     projections: &Projections,
     id: &SubjectId,
     until: Position,
 ) -> Result<Vec<StoredCommit>, HistoryError> {
     let mut commits = Vec::new();
-    let mut story = Story::of(log, projections, id, until);
+    let mut story = SubjectStory::of(log, projections, id, until);
     while let Some(page) = story.next_page(is_wanted)? {
         commits.extend(page);
     }
@@ -114,7 +114,7 @@ pub fn commits_of(
 pub fn stream_after(
     log: &dyn EventLog,
     projections: &Projections,
-    stream: &Stream,
+    stream: &StreamId,
     after: Position,
     most: usize,
 ) -> Result<Vec<StoredCommit>, LogError> {
@@ -139,13 +139,17 @@ pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<Stored
     Ok(log.read(before, 1)?.into_iter().next())
 }
 
-fn apply_until(state: &mut State, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
+fn apply_until(
+    state: &mut AuthorityState,
+    stored: &StoredCommit,
+    until: Position,
+) -> Result<(), IllegalEvent> {
     apply_between(state, stored, Position::ZERO, until)
 }
 
 /// Applies what of a commit lies after a position, up to another.
 fn apply_between(
-    state: &mut State,
+    state: &mut AuthorityState,
     stored: &StoredCommit,
     after: Position,
     until: Position,
@@ -158,7 +162,7 @@ fn apply_between(
 ///
 /// # Errors
 /// A log that cannot be read or folded.
-pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, HistoryError> {
+pub fn state_at(log: &dyn EventLog, position: Position) -> Result<AuthorityState, HistoryError> {
     state_at_while(&|| true, log, position)
 }
 
@@ -167,11 +171,11 @@ pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, History
 /// # Errors
 /// As [`state_at`]; also when it is not wanted any more.
 pub fn state_at_while(
-    is_wanted: IsWanted<'_>,
+    is_wanted: WantedCheck<'_>,
     log: &dyn EventLog,
     position: Position,
-) -> Result<State, HistoryError> {
-    folded_on_while(is_wanted, log, State::default(), position)
+) -> Result<AuthorityState, HistoryError> {
+    folded_on_while(is_wanted, log, AuthorityState::default(), position)
 }
 
 /// The same from an earlier state of everything, which may lie in the middle of a commit.
@@ -179,11 +183,11 @@ pub fn state_at_while(
 /// # Errors
 /// As [`state_at_while`].
 pub fn folded_on_while(
-    is_wanted: IsWanted<'_>,
+    is_wanted: WantedCheck<'_>,
     log: &dyn EventLog,
-    mut state: State,
+    mut state: AuthorityState,
     position: Position,
-) -> Result<State, HistoryError> {
+) -> Result<AuthorityState, HistoryError> {
     while state.position < position {
         go_on(is_wanted)?;
         let page = log.read(state.position, PAGE)?;

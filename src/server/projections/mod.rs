@@ -17,20 +17,20 @@ pub mod timeline;
 use parking_lot::{Mutex, RwLock};
 
 use tenure_core::{
-    Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId,
-    fold::Ledger,
+    Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
+    fold::FoldTarget,
     session::{OneTimeFact, SharedSession},
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
 
 use self::{
-    pulse::Pulse,
-    revocations::{Kept, Revocations},
+    pulse::DayPulse,
+    revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,
-    subject_list::{Before, SubjectList},
-    timeline::Timeline,
+    subject_list::{FormerOwner, SubjectList},
+    timeline::StreamTimeline,
 };
 
 /// Every projection kept in memory. What grows with the history is only of its latest part: of the part before, the
@@ -39,15 +39,15 @@ use self::{
 pub struct Projections {
     sessions: RwLock<SessionList>,
     subjects: RwLock<SubjectList>,
-    timeline: RwLock<Timeline>,
-    revocations: RwLock<Revocations>,
-    pulse: RwLock<Pulse>,
+    timeline: RwLock<StreamTimeline>,
+    revocations: RwLock<RevocationList>,
+    pulse: RwLock<DayPulse>,
     /// The reason last read from the log, and of which bulk revocation.
     old_reason: Mutex<Option<(Position, Option<SealedText>)>>,
 }
 
 /// The state that a commit led to. It may be further on: what is put together from it is right in the end.
-pub trait Known {
+pub trait SubjectLookup {
     /// Whose session it is.
     fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
 
@@ -55,9 +55,9 @@ pub trait Known {
     fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T>;
 }
 
-impl Known for State {
+impl SubjectLookup for AuthorityState {
     fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
-        Ledger::subject_of(self, id)
+        FoldTarget::subject_of(self, id)
     }
 
     fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T> {
@@ -67,32 +67,32 @@ impl Known for State {
 
 impl Projections {
     /// Of nothing yet, keeping so many of the latest revocations.
-    pub fn keeping(kept: Kept) -> Self {
-        Self { revocations: Revocations::keeping(kept).into(), ..Self::default() }
+    pub fn keeping(kept: RetainedCounts) -> Self {
+        Self { revocations: RevocationList::keeping(kept).into(), ..Self::default() }
     }
 
     /// Adds one commit; they come in order.
-    pub fn fold(&self, stored: &StoredCommit, known: &impl Known) {
+    pub fn fold(&self, stored: &StoredCommit, known: &impl SubjectLookup) {
         // Nobody asks for the commits of the authority itself alone.
-        if stored.commit.stream != Stream::System {
+        if stored.commit.stream != StreamId::System {
             self.timeline.write().add(&stored.commit.stream, stored.first);
         }
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if Pulse::is_one(event) {
+            if DayPulse::is_one(event) {
                 self.pulse.write().add(&stored.commit.stream, stored.commit.recorded_at, event);
             }
-            if Revocations::is_one(event) {
+            if RevocationList::is_one(event) {
                 self.revocations.write().add(position, stored.commit.recorded_at, event);
             }
             match (event, &stored.commit.stream) {
-                (Event::Subject(event), Stream::Subject(id)) => self.list(position, event, id, known),
-                (Event::Subject(_), Stream::System) => {}
+                (Event::Subject(event), StreamId::Subject(id)) => self.list(position, event, id, known),
+                (Event::Subject(_), StreamId::System) => {}
                 (Event::System(event), _) => {
-                    if Revocations::is_bulk(event) {
+                    if RevocationList::is_bulk(event) {
                         self.sessions.write().note_bulk(position);
                     }
                     for subject in event.sessions_named().into_iter().filter_map(|id| known.subject_of(id)) {
-                        self.timeline.write().add_reaching(&Stream::Subject(subject), stored.first);
+                        self.timeline.write().add_reaching(&StreamId::Subject(subject), stored.first);
                     }
                 }
             }
@@ -100,7 +100,7 @@ impl Projections {
     }
 
     /// What lists have of an event.
-    fn list(&self, position: Position, event: &SubjectEvent, id: &SubjectId, known: &impl Known) {
+    fn list(&self, position: Position, event: &SubjectEvent, id: &SubjectId, known: &impl SubjectLookup) {
         match event {
             SubjectEvent::SubjectRegistered(_) => self.place(id, known),
             SubjectEvent::SessionCreated(event) => {
@@ -133,9 +133,9 @@ impl Projections {
     }
 
     /// A subject that has another owner takes its sessions along.
-    fn place(&self, id: &SubjectId, known: &impl Known) {
+    fn place(&self, id: &SubjectId, known: &impl SubjectLookup) {
         let owner = known.of_subject(id, owner_of).flatten();
-        if let Before::Under(before) = self.subjects.write().place(id, owner.as_ref()) {
+        if let FormerOwner::Under(before) = self.subjects.write().place(id, owner.as_ref()) {
             let all = |subject: &Subject| subject.sessions.iter().map(|session| session.created).collect();
             let began: Vec<_> = known.of_subject(id, all).unwrap_or_default();
             self.sessions.write().move_to(&began, before.as_ref(), owner.as_ref());
@@ -169,7 +169,7 @@ impl Projections {
     }
 
     /// Reads which revocations there were lately.
-    fn revocations<T>(&self, read: impl FnOnce(&Revocations) -> T) -> T {
+    fn revocations<T>(&self, read: impl FnOnce(&RevocationList) -> T) -> T {
         read(&self.revocations.read())
     }
 
@@ -184,12 +184,12 @@ impl Projections {
     }
 
     /// Reads what happened in the last day.
-    pub fn pulse<T>(&self, read: impl FnOnce(&Pulse) -> T) -> T {
+    pub fn pulse<T>(&self, read: impl FnOnce(&DayPulse) -> T) -> T {
         read(&self.pulse.read())
     }
 
     /// Reads which commits each stream had lately.
-    fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+    fn timeline<T>(&self, read: impl FnOnce(&StreamTimeline) -> T) -> T {
         read(&self.timeline.read())
     }
 }
@@ -198,7 +198,7 @@ fn owner_of(subject: &Subject) -> Option<OwnerId> {
     subject.profile().and_then(|profile| profile.owner_id.clone())
 }
 
-fn beginning(subject: &SubjectId, session: SessionId, known: &impl Known) -> Option<Position> {
+fn beginning(subject: &SubjectId, session: SessionId, known: &impl SubjectLookup) -> Option<Position> {
     known.of_subject(subject, |subject| subject.session(session).map(|session| session.created)).flatten()
 }
 

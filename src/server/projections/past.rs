@@ -4,13 +4,15 @@
 //! Every reading looks into memory first: what memory lets go of meanwhile was in an index before, and an index never
 //! goes. So nothing is missing between the two, and nothing comes twice, because memory says from where on it tells.
 
-use tenure_core::{Event, Position, SealedText, Stream, SystemEvent, bulk::Bulk, event::Trigger};
-use tenure_log::{EventLog, Indexed, LogError, StoredCommit, waiting_for_disk};
+use tenure_core::{
+    Event, Position, SealedText, StreamId, SystemEvent, bulk::BulkRevocation, event::EndTrigger,
+};
+use tenure_log::{EventLog, IndexedKind, LogError, StoredCommit, waiting_for_disk};
 
 use super::{
     Projections,
-    revocations::{BulkSaid, Revocations},
-    timeline::{SHARDS, Timeline},
+    revocations::{BulkWithReason, RevocationList},
+    timeline::{SHARDS, StreamTimeline},
 };
 
 impl Projections {
@@ -22,7 +24,7 @@ impl Projections {
     pub fn commits_of(
         &self,
         log: &dyn EventLog,
-        stream: &Stream,
+        stream: &StreamId,
         after: Position,
         most: usize,
     ) -> Result<Vec<Position>, LogError> {
@@ -43,7 +45,7 @@ impl Projections {
         most: usize,
     ) -> Result<Vec<Position>, LogError> {
         let (told_after, known) = self.revocations(|known| (known.after(), known.known_after(after, most)));
-        let cold = || log.indexed().listed(Indexed::Revocations, (after, told_after), most);
+        let cold = || log.indexed().listed(IndexedKind::Revocations, (after, told_after), most);
         joined(after < told_after, cold, known, most)
     }
 
@@ -59,7 +61,7 @@ impl Projections {
     ) -> Result<Vec<Position>, LogError> {
         let (told_after, known) =
             self.revocations(|known| (known.bulks_after(), known.known_bulks_after(after, most)));
-        let cold = || log.indexed().listed(Indexed::Bulks, (after, told_after), most);
+        let cold = || log.indexed().listed(IndexedKind::Bulks, (after, told_after), most);
         joined(after < told_after, cold, known, most)
     }
 
@@ -67,12 +69,19 @@ impl Projections {
     ///
     /// # Errors
     /// The files of the log cannot be read.
-    pub fn bulks_up_to(&self, log: &dyn EventLog, position: Position) -> Result<Vec<Bulk>, LogError> {
+    pub fn bulks_up_to(
+        &self,
+        log: &dyn EventLog,
+        position: Position,
+    ) -> Result<Vec<BulkRevocation>, LogError> {
         let (told_after, known) =
             self.revocations(|known| (known.bulks_after(), known.known_bulks_up_to(position)));
         let span = (Position::ZERO, told_after.min(position));
-        let old =
-            if span.1 > span.0 { log.indexed().listed(Indexed::Bulks, span, usize::MAX)? } else { vec![] };
+        let old = if span.1 > span.0 {
+            log.indexed().listed(IndexedKind::Bulks, span, usize::MAX)?
+        } else {
+            vec![]
+        };
         let mut bulks = Vec::with_capacity(old.len() + known.len());
         for said in bulks_at(&log.read_commits(&old)?, &old)? {
             bulks.push(said.bulk);
@@ -90,9 +99,9 @@ impl Projections {
         &self,
         log: &dyn EventLog,
         position: Position,
-        trigger: Trigger,
+        trigger: EndTrigger,
     ) -> Result<Option<SealedText>, LogError> {
-        if !matches!(trigger, Trigger::Bulk | Trigger::Restore) {
+        if !matches!(trigger, EndTrigger::Bulk | EndTrigger::Restore) {
             return Ok(None);
         }
         let known = self.revocations(|known| {
@@ -117,12 +126,12 @@ impl Projections {
     /// How many streams, and how many revocations, memory knows something of: no more the longer the history is, where
     /// segments are sealed behind it.
     pub fn held(&self) -> (usize, usize) {
-        (self.timeline(Timeline::streams), self.revocations(Revocations::held))
+        (self.timeline(StreamTimeline::streams), self.revocations(RevocationList::held))
     }
 
     /// What stands up to this position can be asked of the log from now on, so memory lets go of it.
     pub fn let_go(&self, until: Position) {
-        if self.timeline(Timeline::after) >= until {
+        if self.timeline(StreamTimeline::after) >= until {
             return;
         }
         self.revocations.write().let_go(until);
@@ -151,7 +160,10 @@ fn joined(
 }
 
 /// The bulk revocations at these positions, which are in these commits.
-pub(super) fn bulks_at(commits: &[StoredCommit], positions: &[Position]) -> Result<Vec<BulkSaid>, LogError> {
+pub(super) fn bulks_at(
+    commits: &[StoredCommit],
+    positions: &[Position],
+) -> Result<Vec<BulkWithReason>, LogError> {
     let bulk = |position: &Position| {
         let place = commits.partition_point(|stored| stored.last() < *position);
         let stored = commits.get(place).filter(|stored| stored.first <= *position)?;
@@ -159,7 +171,7 @@ pub(super) fn bulks_at(commits: &[StoredCommit], positions: &[Position]) -> Resu
         let Event::System(SystemEvent::SelectionRevoked(event)) = stored.commit.events.get(index)? else {
             return None;
         };
-        Some(BulkSaid::of(*position, stored.commit.recorded_at, event))
+        Some(BulkWithReason::of(*position, stored.commit.recorded_at, event))
     };
     let wrong = |position: &Position| {
         let why = "it is said to have ended sessions of many subjects, and it has not".to_owned();

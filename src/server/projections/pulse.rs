@@ -6,7 +6,7 @@ use std::{array, collections::VecDeque};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use tenure_core::{
-    Event, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp, event::Trigger,
+    Event, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp, event::EndTrigger,
 };
 
 /// So many minutes are known.
@@ -16,11 +16,11 @@ const MILLIS: i64 = 60_000;
 /// So many of those whom something was about last are known.
 const LATEST: usize = 256;
 /// The causes of an end: the triggers in their order, and behind them that time ran out.
-pub const CAUSES: usize = Trigger::ALL.len() + 1;
+pub const CAUSES: usize = EndTrigger::ALL.len() + 1;
 
 /// What happened in a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Minute {
+pub struct MinuteCounts {
     /// Sessions created.
     pub created: u32,
     /// Renewals granted.
@@ -33,21 +33,21 @@ pub struct Minute {
 
 /// The last day in minutes, and the latest of some kinds.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct DayPulse {
     /// The minutes in a ring: each is at its number modulo the ring's length.
-    minutes: Box<[Minute]>,
+    minutes: Box<[MinuteCounts]>,
     /// The number of the latest minute.
     latest: i64,
-    renewed: Latest<SessionId>,
-    used: Latest<SessionId>,
-    suspended: Latest<SubjectId>,
+    renewed: LatestItems<SessionId>,
+    used: LatestItems<SessionId>,
+    suspended: LatestItems<SubjectId>,
 }
 
 /// The latest of something, each once in a row.
 #[derive(Debug)]
-struct Latest<T>(VecDeque<T>);
+struct LatestItems<T>(VecDeque<T>);
 
-impl<T: PartialEq> Latest<T> {
+impl<T: PartialEq> LatestItems<T> {
     fn add(&mut self, it: T) {
         if self.0.back() == Some(&it) {
             return;
@@ -59,19 +59,19 @@ impl<T: PartialEq> Latest<T> {
     }
 }
 
-impl Default for Pulse {
+impl Default for DayPulse {
     fn default() -> Self {
         Self {
-            minutes: vec![Minute::default(); MINUTES].into_boxed_slice(),
+            minutes: vec![MinuteCounts::default(); MINUTES].into_boxed_slice(),
             latest: 0,
-            renewed: Latest(VecDeque::new()),
-            used: Latest(VecDeque::new()),
-            suspended: Latest(VecDeque::new()),
+            renewed: LatestItems(VecDeque::new()),
+            used: LatestItems(VecDeque::new()),
+            suspended: LatestItems(VecDeque::new()),
         }
     }
 }
 
-impl Pulse {
+impl DayPulse {
     /// Whether an event is counted here.
     pub fn is_one(event: &Event) -> bool {
         match event {
@@ -97,8 +97,8 @@ impl Pulse {
     }
 
     /// Adds an event.
-    pub fn add(&mut self, stream: &Stream, at: Timestamp, event: &Event) {
-        if let (Event::Subject(SubjectEvent::SubjectSuspended(_)), Stream::Subject(id)) = (event, stream) {
+    pub fn add(&mut self, stream: &StreamId, at: Timestamp, event: &Event) {
+        if let (Event::Subject(SubjectEvent::SubjectSuspended(_)), StreamId::Subject(id)) = (event, stream) {
             self.suspended.add(id.clone());
         }
         if let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event {
@@ -113,22 +113,23 @@ impl Pulse {
     }
 
     /// The minute of this time; none of one before the last day.
-    fn minute_of(&mut self, at: Timestamp) -> Option<&mut Minute> {
+    fn minute_of(&mut self, at: Timestamp) -> Option<&mut MinuteCounts> {
         let number = at.as_millis().div_euclid(MILLIS);
         let first = number.saturating_sub(DAY - 1).max(self.latest + 1);
         for passed in first..=number {
-            self.minutes[place(passed)] = Minute::default();
+            self.minutes[place(passed)] = MinuteCounts::default();
         }
         self.latest = self.latest.max(number);
         (number > self.latest - DAY).then(|| &mut self.minutes[place(number)])
     }
 
     /// The minutes of the day up to this time, oldest first. The last of them is under way.
-    pub fn day(&self, now: Timestamp) -> Vec<Minute> {
+    pub fn day(&self, now: Timestamp) -> Vec<MinuteCounts> {
         let last = now.as_millis().div_euclid(MILLIS);
         let known = (self.latest - DAY + 1)..=self.latest;
-        let minute =
-            |number| if known.contains(&number) { self.minutes[place(number)] } else { Minute::default() };
+        let minute = |number| {
+            if known.contains(&number) { self.minutes[place(number)] } else { MinuteCounts::default() }
+        };
         (last - DAY + 1..=last).map(minute).collect()
     }
 
@@ -149,38 +150,38 @@ impl Pulse {
 }
 
 /// What happened in no minute is not written.
-impl<C> Encode<C> for Pulse {
+impl<C> Encode<C> for DayPulse {
     fn encode<W: encode::Write>(
         &self,
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
         e.array(5)?.i64(self.latest)?;
-        let minutes: Vec<(u32, &Minute)> =
-            (0..).zip(&*self.minutes).filter(|(_, minute)| **minute != Minute::default()).collect();
+        let minutes: Vec<(u32, &MinuteCounts)> =
+            (0..).zip(&*self.minutes).filter(|(_, minute)| **minute != MinuteCounts::default()).collect();
         e.encode_with(minutes, ctx)?.encode_with(&self.renewed.0, ctx)?;
         e.encode_with(&self.used.0, ctx)?.encode_with(&self.suspended.0, ctx)?;
         Ok(())
     }
 }
 
-impl<'b, C> Decode<'b, C> for Pulse {
+impl<'b, C> Decode<'b, C> for DayPulse {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         d.array()?;
         let mut pulse = Self { latest: d.i64()?, ..Self::default() };
-        let minutes: Vec<(u32, Minute)> = d.decode_with(ctx)?;
+        let minutes: Vec<(u32, MinuteCounts)> = d.decode_with(ctx)?;
         for (place, minute) in minutes {
             let kept = usize::try_from(place).ok().and_then(|place| pulse.minutes.get_mut(place));
             *kept.ok_or_else(|| decode::Error::message("a day has no such minute"))? = minute;
         }
-        pulse.renewed = Latest(d.decode_with(ctx)?);
-        (pulse.used, pulse.suspended) = (Latest(d.decode_with(ctx)?), Latest(d.decode_with(ctx)?));
+        pulse.renewed = LatestItems(d.decode_with(ctx)?);
+        (pulse.used, pulse.suspended) = (LatestItems(d.decode_with(ctx)?), LatestItems(d.decode_with(ctx)?));
         Ok(pulse)
     }
 }
 
 /// That time ran out stands apart, so that there may be more triggers one day. Those without an end are not written.
-impl<C> Encode<C> for Minute {
+impl<C> Encode<C> for MinuteCounts {
     fn encode<W: encode::Write>(
         &self,
         e: &mut Encoder<W>,
@@ -194,7 +195,7 @@ impl<C> Encode<C> for Minute {
     }
 }
 
-impl<'b, C> Decode<'b, C> for Minute {
+impl<'b, C> Decode<'b, C> for MinuteCounts {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         d.array()?;
         let mut minute = Self { created: d.u32()?, renewed: d.u32()?, refused: d.u32()?, ended: [0; CAUSES] };
@@ -206,7 +207,7 @@ impl<'b, C> Decode<'b, C> for Minute {
     }
 }
 
-fn newest_first<T: Clone + PartialEq>(latest: &Latest<T>) -> Vec<T> {
+fn newest_first<T: Clone + PartialEq>(latest: &LatestItems<T>) -> Vec<T> {
     let mut found: Vec<T> = Vec::new();
     for it in latest.0.iter().rev() {
         if !found.contains(it) {
@@ -220,7 +221,7 @@ fn place(number: i64) -> usize {
     usize::try_from(number.rem_euclid(DAY)).expect("it is less than the ring's length")
 }
 
-impl Minute {
+impl MinuteCounts {
     fn count(&mut self, event: &Event) {
         match event {
             Event::Subject(SubjectEvent::SessionCreated(_)) => self.created += 1,
@@ -242,7 +243,7 @@ impl Minute {
         }
     }
 
-    fn end(&mut self, trigger: Trigger, count: u32) {
+    fn end(&mut self, trigger: EndTrigger, count: u32) {
         let cause = &mut self.ended[trigger as usize];
         *cause = cause.saturating_add(count);
     }
@@ -282,12 +283,12 @@ mod tests {
 
     #[test]
     fn a_minute_is_forgotten_after_a_day_and_none_is_counted_twice() {
-        let (mut pulse, stream) = (Pulse::default(), Stream::System);
+        let (mut pulse, stream) = (DayPulse::default(), StreamId::System);
         for number in [10, 10, 11, 10] {
             pulse.add(&stream, minute(number), &renewal(1));
         }
         let counts =
-            |pulse: &Pulse, now: i64| pulse.day(minute(now)).iter().map(|it| it.renewed).sum::<u32>();
+            |pulse: &DayPulse, now: i64| pulse.day(minute(now)).iter().map(|it| it.renewed).sum::<u32>();
         assert_eq!(counts(&pulse, 11), 4);
         let day = DAY;
         assert_eq!(counts(&pulse, 10 + day), 1, "the first minute is a day ago");
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_latest_come_first_and_each_once() {
-        let (mut pulse, stream) = (Pulse::default(), Stream::System);
+        let (mut pulse, stream) = (DayPulse::default(), StreamId::System);
         for last in [1, 2, 1, 1] {
             pulse.add(&stream, minute(1), &renewal(last));
         }

@@ -4,20 +4,20 @@
 use std::collections::VecDeque;
 
 use tenure_core::{
-    Event, Position, SealedText, SystemEvent, Timestamp, bulk::Bulk, event::SelectionRevoked,
-    record::EventMeta,
+    Event, Position, SealedText, SystemEvent, Timestamp, bulk::BulkRevocation, commit::EventMeta,
+    event::SelectionRevoked,
 };
 
 /// How many of the latest stay in memory that could be asked of the log: those who follow the feed ask for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct RetainedCounts {
     /// Positions of revocations.
     pub revocations: usize,
     /// Bulk revocations with what they say.
     pub bulks: usize,
 }
 
-impl Default for Kept {
+impl Default for RetainedCounts {
     fn default() -> Self {
         Self { revocations: 32_768, bulks: 256 }
     }
@@ -25,37 +25,42 @@ impl Default for Kept {
 
 /// The latest revocations, in their order.
 #[derive(Debug, Default)]
-pub struct Revocations {
-    kept: Kept,
+pub struct RevocationList {
+    kept: RetainedCounts,
     positions: VecDeque<Position>,
     /// Positions up to here were let go.
     after: Position,
-    bulks: VecDeque<BulkSaid>,
+    bulks: VecDeque<BulkWithReason>,
     /// Bulk revocations up to here were let go.
     bulks_after: Position,
 }
 
 /// A bulk revocation, and the reason that was given for it, sealed in the authority's own stream.
 #[derive(Clone, Debug)]
-pub(super) struct BulkSaid {
-    pub(super) bulk: Bulk,
+pub(super) struct BulkWithReason {
+    pub(super) bulk: BulkRevocation,
     pub(super) reason: Option<SealedText>,
 }
 
-impl BulkSaid {
+impl BulkWithReason {
     pub(super) fn of(position: Position, at: Timestamp, event: &SelectionRevoked) -> Self {
-        Self { bulk: Bulk::of(event, EventMeta { position, at }), reason: event.reason.clone() }
+        Self { bulk: BulkRevocation::of(event, EventMeta { position, at }), reason: event.reason.clone() }
     }
 }
 
-impl Revocations {
+impl RevocationList {
     /// That keeps so many.
-    pub(super) fn keeping(kept: Kept) -> Self {
+    pub(super) fn keeping(kept: RetainedCounts) -> Self {
         Self { kept, ..Self::default() }
     }
 
     /// Of what is behind this position, and the last ones up to it.
-    pub(super) fn behind(position: Position, kept: Kept, last: Vec<Position>, bulks: Vec<BulkSaid>) -> Self {
+    pub(super) fn behind(
+        position: Position,
+        kept: RetainedCounts,
+        last: Vec<Position>,
+        bulks: Vec<BulkWithReason>,
+    ) -> Self {
         let before = |first: Option<Position>| first.map_or(position, |first| Position(first.0 - 1));
         let after = before(last.first().copied());
         let bulks_after = before(bulks.first().map(|said| said.bulk.position));
@@ -76,7 +81,7 @@ impl Revocations {
     pub fn add(&mut self, position: Position, at: Timestamp, event: &Event) {
         self.positions.push_back(position);
         if let Event::System(SystemEvent::SelectionRevoked(event)) = event {
-            self.bulks.push_back(BulkSaid::of(position, at, event));
+            self.bulks.push_back(BulkWithReason::of(position, at, event));
         }
     }
 
@@ -117,7 +122,7 @@ impl Revocations {
     }
 
     /// The known bulk revocations up to this position.
-    pub(super) fn known_bulks_up_to(&self, position: Position) -> Vec<Bulk> {
+    pub(super) fn known_bulks_up_to(&self, position: Position) -> Vec<BulkRevocation> {
         let known = self.bulks.iter().take_while(|said| said.bulk.position <= position);
         known.map(|said| said.bulk.clone()).collect()
     }

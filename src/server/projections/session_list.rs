@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tenure_core::{Digest16, OwnerId, Position, SessionId};
 
-use super::sorted::Sorted;
+use super::sorted::SortedChunks;
 
 /// So many sessions stand in one stretch: few enough that the room of the last one, reserved at once, is nothing.
 const STRETCH: usize = 1_024;
@@ -21,10 +21,10 @@ const COUNTED: usize = 4_096;
 pub struct SessionList {
     stretches: Vec<SessionRun>,
     /// The numbers of each owner's sessions.
-    owners: HashMap<OwnerId, Sorted<u32>>,
+    owners: HashMap<OwnerId, SortedChunks<u32>>,
     /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: whoever
     /// looks compares the whole.
-    devices: Sorted<(u32, u32)>,
+    devices: SortedChunks<(u32, u32)>,
     /// The last bulk revocation whose sessions may not all be marked.
     unmarked_bulk: Option<Position>,
 }
@@ -100,7 +100,7 @@ impl EndMark {
 
 /// Some of the sought sessions, newest first.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Stride {
+pub struct SessionMatches {
     /// Where each began, and its name.
     pub found: Vec<(Position, SessionId)>,
     /// There may be more before this position; none at the end.
@@ -196,9 +196,9 @@ impl SessionList {
 
     /// Up to `most` of the sought sessions and began before this position, newest first; from the newest on
     /// when it is none.
-    pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> Stride {
+    pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> SessionMatches {
         let end = before.map_or(self.count(), |before| self.number_before(before));
-        let mut stride = Stride::default();
+        let mut stride = SessionMatches::default();
         let mut stretch = self.stretches.last();
         for (passed, number) in self.numbers(sought, end).enumerate() {
             if !stretch.is_some_and(|stretch| stretch.holds(number)) {
@@ -240,9 +240,9 @@ impl SessionList {
         known.take(COUNTED).take_while(|(known, _)| *known == device).count()
     }
 
-    fn of_owner(&mut self, owner: &OwnerId) -> &mut Sorted<u32> {
+    fn of_owner(&mut self, owner: &OwnerId) -> &mut SortedChunks<u32> {
         if !self.owners.contains_key(owner) {
-            self.owners.insert(owner.clone(), Sorted::default());
+            self.owners.insert(owner.clone(), SortedChunks::default());
         }
         self.owners.get_mut(owner).expect("it was put there")
     }
@@ -370,17 +370,17 @@ mod tests {
     fn a_page_begins_strictly_before_the_position_whether_or_not_a_session_began_there() {
         let (list, sessions) = list_of(&[2, 5, 9]);
         let newest = |before: u64, most| list.stride(&SessionQuery::default(), Some(Position(before)), most);
-        assert_eq!(newest(5, 9), Stride { found: vec![sessions[0]], next: None });
-        assert_eq!(newest(6, 1), Stride { found: vec![sessions[1]], next: Some(Position(5)) });
-        assert_eq!(newest(2, 9), Stride::default());
-        assert_eq!(newest(1, 9), Stride::default());
+        assert_eq!(newest(5, 9), SessionMatches { found: vec![sessions[0]], next: None });
+        assert_eq!(newest(6, 1), SessionMatches { found: vec![sessions[1]], next: Some(Position(5)) });
+        assert_eq!(newest(2, 9), SessionMatches::default());
+        assert_eq!(newest(1, 9), SessionMatches::default());
     }
 
     #[test]
     fn the_empty_list_has_no_page() {
         let list = SessionList::default();
         assert!(list.is_empty());
-        assert_eq!(list.stride(&SessionQuery::default(), None, 9), Stride::default());
+        assert_eq!(list.stride(&SessionQuery::default(), None, 9), SessionMatches::default());
     }
 
     #[test]

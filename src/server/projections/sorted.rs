@@ -6,18 +6,18 @@ const CHUNK: usize = 512;
 
 /// Things in order, each once.
 #[derive(Debug)]
-pub(super) struct Sorted<T> {
+pub(super) struct SortedChunks<T> {
     /// None is empty, and none has more than [`CHUNK`].
     chunks: Vec<Vec<T>>,
 }
 
-impl<T> Default for Sorted<T> {
+impl<T> Default for SortedChunks<T> {
     fn default() -> Self {
         Self { chunks: Vec::new() }
     }
 }
 
-impl<T: Ord> Sorted<T> {
+impl<T: Ord> SortedChunks<T> {
     /// Adds one; whether it is new.
     pub(super) fn insert(&mut self, one: T) -> bool {
         let place = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| *last < one));
@@ -100,7 +100,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_sorted_set(changes in prop::collection::vec((any::<bool>(), 0_u16..3_000), 0..6_000), at in 0_u16..3_000) {
-            let (mut sorted, mut model) = (Sorted::default(), BTreeSet::new());
+            let (mut sorted, mut model) = (SortedChunks::default(), BTreeSet::new());
             for (inserts, one) in changes {
                 if inserts {
                     prop_assert_eq!(sorted.insert(one), model.insert(one));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_added_in_order_fills_its_chunks() {
-        let mut sorted = Sorted::default();
+        let mut sorted = SortedChunks::default();
         for one in 0..100_000_u32 {
             assert!(sorted.insert(one));
         }

@@ -1,21 +1,21 @@
 //! Projections that begin in the middle of the history: on a state of everything, and on the files of what led to it.
 
-use tenure_core::{session::OneTimeFact, state::State};
-use tenure_log::{Indexed, IndexedHistory, LogError};
+use tenure_core::{session::OneTimeFact, state::AuthorityState};
+use tenure_log::{IndexedHistory, IndexedKind, LogError};
 
 use super::{
     Projections, owner_of,
     past::bulks_at,
-    pulse::Pulse,
-    revocations::{Kept, Revocations},
+    pulse::DayPulse,
+    revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,
     subject_list::SubjectList,
-    timeline::Timeline,
+    timeline::StreamTimeline,
 };
 
 impl Projections {
     /// What a start from a checkpoint needs: the projections as they are behind the last event of this history, which led
-    /// to this state and this last day. The commits after that are folded as ever; [`Nodes::standing_on`] does the same
+    /// to this state and this last day. The commits after that are folded as ever; [`MerkleIndex::standing_on`] does the same
     /// for the tree.
     ///
     /// The history must end where the state does: [`IndexedHistory::up_to`] cuts one that goes on. The log that is asked
@@ -23,29 +23,29 @@ impl Projections {
     /// open. Lists of sessions and subjects are put together from the state; of the rest memory begins empty but for the
     /// latest revocations, and the files are asked.
     ///
-    /// [`Nodes::standing_on`]: tenure_audit::Nodes::standing_on
+    /// [`MerkleIndex::standing_on`]: tenure_audit::MerkleIndex::standing_on
     ///
     /// # Errors
     /// [`LogError::Corrupt`] if the history ends elsewhere than the state; a file that cannot be read.
     pub fn standing_on(
-        state: &State,
-        day: Pulse,
+        state: &AuthorityState,
+        day: DayPulse,
         indexed: &IndexedHistory,
-        kept: Kept,
+        kept: RetainedCounts,
     ) -> Result<Self, LogError> {
         let position = state.position;
         if indexed.end() != position {
             let why = format!("the state stands here, and the indexed history ends at {}", indexed.end());
             return Err(LogError::Corrupt { position, why });
         }
-        let last = indexed.latest(Indexed::Revocations, kept.revocations)?;
-        let bulks = indexed.latest(Indexed::Bulks, kept.bulks)?;
+        let last = indexed.latest(IndexedKind::Revocations, kept.revocations)?;
+        let bulks = indexed.latest(IndexedKind::Bulks, kept.bulks)?;
         let bulks = bulks_at(&indexed.read_commits(&bulks)?, &bulks)?;
         Ok(Self {
             sessions: sessions_of(state).into(),
             subjects: subjects_of(state).into(),
-            timeline: Timeline::behind(position).into(),
-            revocations: Revocations::behind(position, kept, last, bulks).into(),
+            timeline: StreamTimeline::behind(position).into(),
+            revocations: RevocationList::behind(position, kept, last, bulks).into(),
             pulse: day.into(),
             old_reason: None.into(),
         })
@@ -53,7 +53,7 @@ impl Projections {
 }
 
 /// All sessions in the order of their creation. What bulk revocations ended is settled in a state.
-fn sessions_of(state: &State) -> SessionList {
+fn sessions_of(state: &AuthorityState) -> SessionList {
     let mut all: Vec<_> = state
         .subjects
         .values()
@@ -74,7 +74,7 @@ fn sessions_of(state: &State) -> SessionList {
     list
 }
 
-fn subjects_of(state: &State) -> SubjectList {
+fn subjects_of(state: &AuthorityState) -> SubjectList {
     let mut registered: Vec<_> =
         state.subjects.values().filter(|subject| subject.registration.is_some()).collect();
     // What is added in order takes the least room.

@@ -6,30 +6,30 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use tenure_core::{Event, Position, SessionId, Stream, SubjectEvent, SubjectId};
+use tenure_core::{Event, Position, SessionId, StreamId, SubjectEvent, SubjectId};
 use tenure_log::{EventLog, IndexedHistory, LogError, StoredCommit};
 
 use super::{
     Projections,
-    history::{HistoryError, IsWanted, PAGE, go_on},
+    history::{HistoryError, PAGE, WantedCheck, go_on},
 };
 
 /// The story of a subject up to a position, as far as it was read.
-pub(super) struct Story<'a> {
+pub(super) struct SubjectStory<'a> {
     log: &'a dyn EventLog,
     projections: &'a Projections,
-    stream: Stream,
+    stream: StreamId,
     /// Everything up to here was given out.
     after: Position,
     until: Position,
     /// Those that its commits so far have begun.
     sessions: HashSet<SessionId>,
     /// The segment that is being read.
-    segment: Option<InSegment>,
+    segment: Option<SegmentCursor>,
 }
 
 /// What is still to be read of a segment.
-struct InSegment {
+struct SegmentCursor {
     indexed: IndexedHistory,
     end: Position,
     /// Where commits of the stream may begin.
@@ -38,14 +38,14 @@ struct InSegment {
     naming: BTreeSet<Position>,
 }
 
-impl<'a> Story<'a> {
+impl<'a> SubjectStory<'a> {
     pub(super) fn of(
         log: &'a dyn EventLog,
         projections: &'a Projections,
         id: &SubjectId,
         until: Position,
     ) -> Self {
-        let stream = Stream::Subject(id.clone());
+        let stream = StreamId::Subject(id.clone());
         let (after, sessions, segment) = (Position::ZERO, HashSet::new(), None);
         Self { log, projections, stream, after, until, sessions, segment }
     }
@@ -53,11 +53,11 @@ impl<'a> Story<'a> {
     /// The next commits that begin up to the end, in order. A page may be empty; none is left behind `None`.
     pub(super) fn next_page(
         &mut self,
-        is_wanted: IsWanted<'_>,
+        is_wanted: WantedCheck<'_>,
     ) -> Result<Option<Vec<StoredCommit>>, HistoryError> {
         go_on(is_wanted)?;
         if self.segment.is_none() {
-            let timeline = |stream: &Stream, after| {
+            let timeline = |stream: &StreamId, after| {
                 self.projections
                     .timeline(|timeline| (timeline.after(), timeline.concerning(stream, after, PAGE)))
             };
@@ -87,18 +87,18 @@ impl<'a> Story<'a> {
     }
 
     /// The segment behind what was given out, or what of it memory does not know.
-    fn enter_segment(&self, until: Position) -> Result<InSegment, LogError> {
+    fn enter_segment(&self, until: Position) -> Result<SegmentCursor, LogError> {
         let indexed = self.log.indexed();
         let end = indexed.ends_after(self.after).next().map_or(until, |end| end.min(until));
         let span = (self.after, end);
         let own = indexed.commits(&self.stream, span, usize::MAX)?.into();
         let naming =
             indexed.naming(&self.sessions.iter().copied().collect::<Vec<_>>(), span)?.into_iter().collect();
-        Ok(InSegment { indexed, end, own, naming })
+        Ok(SegmentCursor { indexed, end, own, naming })
     }
 
     /// The next page of a segment: commits of the stream, and what names its sessions up to the last of them.
-    fn page_of(&mut self, segment: &mut InSegment) -> Result<Vec<StoredCommit>, LogError> {
+    fn page_of(&mut self, segment: &mut SegmentCursor) -> Result<Vec<StoredCommit>, LogError> {
         let firsts: Vec<_> = segment.own.drain(..segment.own.len().min(PAGE)).collect();
         let mut page = self.log.read_commits(&firsts)?;
         page.retain(|stored| stored.commit.stream == self.stream);
@@ -123,12 +123,12 @@ impl<'a> Story<'a> {
             Event::System(event) => Some(event.sessions_named()),
             Event::Subject(_) => None,
         });
-        stored.commit.stream == Stream::System && named.flatten().any(|id| self.sessions.contains(&id))
+        stored.commit.stream == StreamId::System && named.flatten().any(|id| self.sessions.contains(&id))
     }
 }
 
 /// The sessions that commits of a stream among these have begun.
-fn begun_in(page: &[StoredCommit], stream: &Stream) -> Vec<SessionId> {
+fn begun_in(page: &[StoredCommit], stream: &StreamId) -> Vec<SessionId> {
     let own = page.iter().filter(|stored| stored.commit.stream == *stream);
     let begun = own.flat_map(|stored| &stored.commit.events).filter_map(|event| match event {
         Event::Subject(SubjectEvent::SessionCreated(created)) => Some(created.session_id),

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 
-use tenure_core::{Position, Stream};
+use tenure_core::{Position, StreamId};
 
 /// So many tables: one is gone through at a time when old positions are let go.
 pub(super) const SHARDS: usize = 256;
@@ -14,15 +14,15 @@ pub(super) const SHARDS: usize = 256;
 /// The first positions of the commits that concern each stream, of those behind some position: what is before can be
 /// asked of the files of the log.
 #[derive(Debug)]
-pub struct Timeline {
+pub struct StreamTimeline {
     hasher: DefaultHashBuilder,
     /// A place in a table costs room whether it is taken or not, so there is no more than a pointer in it.
-    shards: Box<[HashTable<Box<Places>>]>,
+    shards: Box<[HashTable<Box<StreamPositions>>]>,
     /// Positions up to here are not told from here, whether they were already removed or not.
     after: Position,
 }
 
-impl Default for Timeline {
+impl Default for StreamTimeline {
     fn default() -> Self {
         Self::behind(Position::ZERO)
     }
@@ -30,8 +30,8 @@ impl Default for Timeline {
 
 /// Where the commits that concern one stream begin.
 #[derive(Debug)]
-struct Places {
-    stream: Stream,
+struct StreamPositions {
+    stream: StreamId,
     last: u64,
     /// Ascending positions, each written as its distance from the one before: two or three bytes instead of eight.
     /// Those of a subject with few commits need no room elsewhere. The lowest bit says that the commit is of another
@@ -39,7 +39,7 @@ struct Places {
     distances: SmallVec<[u8; 16]>,
 }
 
-impl Timeline {
+impl StreamTimeline {
     /// Of what is behind this position.
     pub fn behind(after: Position) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
@@ -52,12 +52,12 @@ impl Timeline {
     }
 
     /// Adds a commit of this stream that begins here; they come in order.
-    pub fn add(&mut self, stream: &Stream, first: Position) {
+    pub fn add(&mut self, stream: &StreamId, first: Position) {
         self.places_mut(stream).add(first.0, false);
     }
 
     /// Adds a commit of another stream that says something of this one. Said twice, it counts once.
-    pub fn add_reaching(&mut self, stream: &Stream, first: Position) {
+    pub fn add_reaching(&mut self, stream: &StreamId, first: Position) {
         let places = self.places_mut(stream);
         if places.last != first.0 {
             places.add(first.0, true);
@@ -84,29 +84,29 @@ impl Timeline {
         self.shards.iter().map(HashTable::len).sum()
     }
 
-    fn places_mut(&mut self, stream: &Stream) -> &mut Places {
+    fn places_mut(&mut self, stream: &StreamId) -> &mut StreamPositions {
         let hash = self.hasher.hash_one(stream);
         let entry = self.shards[shard_of(hash)].entry(
             hash,
             |places| places.stream == *stream,
             |known| self.hasher.hash_one(&known.stream),
         );
-        entry.or_insert_with(|| Box::new(Places::of(stream.clone()))).into_mut()
+        entry.or_insert_with(|| Box::new(StreamPositions::of(stream.clone()))).into_mut()
     }
 
     /// The first positions of the commits of this stream that begin after `after`, up to `most` of them.
-    pub fn commits(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
+    pub fn commits(&self, stream: &StreamId, after: Position, most: usize) -> Vec<Position> {
         let own = self.places(stream).filter(|(_, is_reaching)| !is_reaching);
         first_after(own, after.max(self.after), most)
     }
 
     /// The first positions of all commits that concern this stream, its own and those that reach it, that begin after
     /// `after`, up to `most` of them.
-    pub fn concerning(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
+    pub fn concerning(&self, stream: &StreamId, after: Position, most: usize) -> Vec<Position> {
         first_after(self.places(stream), after.max(self.after), most)
     }
 
-    fn places(&self, stream: &Stream) -> impl Iterator<Item = (u64, bool)> {
+    fn places(&self, stream: &StreamId) -> impl Iterator<Item = (u64, bool)> {
         let hash = self.hasher.hash_one(stream);
         let places = self.shards[shard_of(hash)].find(hash, |places| places.stream == *stream);
         places.into_iter().flat_map(|places| places.iter())
@@ -123,8 +123,8 @@ fn first_after(places: impl Iterator<Item = (u64, bool)>, after: Position, most:
     firsts.skip_while(|first| *first <= after).take(most).collect()
 }
 
-impl Places {
-    fn of(stream: Stream) -> Self {
+impl StreamPositions {
+    fn of(stream: StreamId) -> Self {
         Self { stream, last: 0, distances: SmallVec::new() }
     }
 
@@ -184,21 +184,21 @@ mod tests {
 
     #[test]
     fn the_places_of_a_stream_come_back_in_order() {
-        let mut timeline = Timeline::default();
+        let mut timeline = StreamTimeline::default();
         let places = [1, 2, 129, 130, 20_000, 20_001, u64::from(u32::MAX) * 5];
         for place in places {
-            timeline.add(&Stream::System, Position(place));
+            timeline.add(&StreamId::System, Position(place));
         }
-        let all: Vec<_> = timeline.commits(&Stream::System, Position::ZERO, 100);
+        let all: Vec<_> = timeline.commits(&StreamId::System, Position::ZERO, 100);
         assert_eq!(all, places.map(Position));
-        assert_eq!(timeline.commits(&Stream::System, Position(129), 2), [Position(130), Position(20_000)]);
-        let other = Stream::Subject("a".parse().unwrap());
+        assert_eq!(timeline.commits(&StreamId::System, Position(129), 2), [Position(130), Position(20_000)]);
+        let other = StreamId::Subject("a".parse().unwrap());
         assert!(timeline.commits(&other, Position::ZERO, 1).is_empty());
     }
 
     #[test]
     fn what_reaches_a_stream_from_another_is_told_apart() {
-        let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
+        let (mut timeline, stream) = (StreamTimeline::default(), StreamId::Subject("a".parse().unwrap()));
         timeline.add(&stream, Position(3));
         timeline.add_reaching(&stream, Position(70));
         timeline.add_reaching(&stream, Position(70));
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn what_is_let_go_is_not_told_and_what_comes_later_is() {
-        let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
-        let other = Stream::Subject("b".parse().unwrap());
+        let (mut timeline, stream) = (StreamTimeline::default(), StreamId::Subject("a".parse().unwrap()));
+        let other = StreamId::Subject("b".parse().unwrap());
         let firsts = [3, 70, 9_000, 9_001];
         for first in firsts {
             timeline.add(&stream, Position(first));
@@ -223,7 +223,7 @@ mod tests {
         timeline.add(&other, Position(5));
         for until in [0, 2, 3, 100, 9_000, 100_003] {
             timeline.let_go(Position(until));
-            let told = |timeline: &Timeline| {
+            let told = |timeline: &StreamTimeline| {
                 (timeline.commits(&stream, Position(1), 9), timeline.concerning(&stream, Position(1), 9))
             };
             let before = told(&timeline);
@@ -240,6 +240,6 @@ mod tests {
     #[test]
     fn the_places_of_a_short_story_fit_in_40_bytes() {
         // One of the allocator's classes; the room for short stories is made to fill it.
-        assert!(size_of::<Places>() <= 40, "{}", size_of::<Places>());
+        assert!(size_of::<StreamPositions>() <= 40, "{}", size_of::<StreamPositions>());
     }
 }

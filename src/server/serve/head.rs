@@ -20,7 +20,7 @@ const NEGOTIATED: [&str; 6] = ["transfer-encoding", "expect", "upgrade", "te", "
 pub(super) struct NotPlain;
 
 /// The head of a plain request.
-pub(super) struct Head {
+pub(super) struct RequestHead {
     pub(super) request: HotRequest,
     pub(super) headers: HeaderMap,
     /// Its own bytes.
@@ -31,7 +31,7 @@ pub(super) struct Head {
     pub(super) is_last: bool,
 }
 
-impl Head {
+impl RequestHead {
     /// The head with which this begins; none while not all of it has come.
     pub(super) fn of(read: &[u8]) -> Result<Option<Self>, NotPlain> {
         if !BEGINS.iter().any(|begin| read.starts_with(begin) || begin.starts_with(read)) {
@@ -85,15 +85,15 @@ mod tests {
         Content-Length: 12\r\nConnection: Keep-Alive\r\n\r\n";
 
     fn is_plain(text: &str) -> bool {
-        matches!(Head::of(text.as_bytes()), Ok(Some(_)))
+        matches!(RequestHead::of(text.as_bytes()), Ok(Some(_)))
     }
 
     #[test]
     fn a_plain_head_is_known_when_all_of_it_has_come_and_not_before() {
         for length in 0..PLAIN.len() {
-            assert!(matches!(Head::of(&PLAIN.as_bytes()[..length]), Ok(None)), "{length}");
+            assert!(matches!(RequestHead::of(&PLAIN.as_bytes()[..length]), Ok(None)), "{length}");
         }
-        let Ok(Some(head)) = Head::of(format!("{PLAIN}{{}} and more").as_bytes()) else {
+        let Ok(Some(head)) = RequestHead::of(format!("{PLAIN}{{}} and more").as_bytes()) else {
             panic!("it is plain")
         };
         assert_eq!((head.length, head.body, head.is_last), (PLAIN.len(), 12, false));

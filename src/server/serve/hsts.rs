@@ -7,12 +7,12 @@ use axum::{
     response::Response,
 };
 
-use crate::config::Server;
+use crate::config::ServerConfig;
 
 pub(super) const NAME: HeaderName = HeaderName::from_static("strict-transport-security");
 
 /// What they are told with every answer. Without TLS it is not said, and would not be heard.
-pub(super) fn value(server: &Server) -> Option<HeaderValue> {
+pub(super) fn value(server: &ServerConfig) -> Option<HeaderValue> {
     let seconds = server.hsts.0;
     let is_said = server.tls_cert.is_some() && seconds != 0;
     is_said

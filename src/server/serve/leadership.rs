@@ -7,29 +7,33 @@ use tenure_protocol::clock::stopwatch;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::http::{Api, Nodes, hand_over};
-use crate::node::{Cluster, Node, Role, SharedLog};
+use crate::http::{ApiContext, ClusterNodes, hand_over};
+use crate::node::{ClusterOptions, Node, NodeRole, SharedLog};
 use crate::notify::webhooks::Webhooks;
 
 /// At a stop it is waited so long until another node leads.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// How a node with these settings takes part in a log of several machines; none for a log of its own.
-pub(super) fn cluster(config: &Config) -> Option<Cluster> {
+pub(super) fn cluster(config: &Config) -> Option<ClusterOptions> {
     let cluster = &config.cluster;
     let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
     let address = cluster.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", config.server.listen));
-    let beside = config.data_dir.join(Cluster::SECRET_FILE);
+    let beside = config.data_dir.join(ClusterOptions::SECRET_FILE);
     let secret_file = cluster.secret_file.clone().unwrap_or(beside);
-    Some(Cluster { access: cluster.access()?, address, secret_file })
+    Some(ClusterOptions { access: cluster.access()?, address, secret_file })
 }
 
 /// This node among the others, where there are some; from now on it hands over what it notes for the one that leads.
-pub(super) fn take_part(config: &Config, node: &Node, api: &Arc<Api>) -> Result<Option<Arc<Nodes>>, String> {
+pub(super) fn take_part(
+    config: &Config,
+    node: &Node,
+    api: &Arc<ApiContext>,
+) -> Result<Option<Arc<ClusterNodes>>, String> {
     let Some(shared) = &node.shared else { return Ok(None) };
     let most = Duration::from_secs(config.cluster.max_staleness.0.into());
     let ca = config.cluster.tls_ca.as_deref();
-    let nodes = Nodes::new(Arc::clone(shared), most, config.cluster.forward, ca)?;
+    let nodes = ClusterNodes::new(Arc::clone(shared), most, config.cluster.forward, ca)?;
     api.take_part(&nodes);
     tokio::spawn(hand_over(Arc::clone(api), Arc::clone(&nodes)));
     Ok(Some(nodes))
@@ -44,7 +48,7 @@ pub(super) fn tell_webhooks(node: &Node) {
 async fn tell_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
     let mut view = shared.view();
     loop {
-        if view.wait_for(crate::node::View::leads).await.is_err() {
+        if view.wait_for(crate::node::MembershipView::leads).await.is_err() {
             return;
         }
         webhooks.start();
@@ -60,7 +64,7 @@ async fn tell_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
 pub(super) async fn over(shared: Option<Arc<SharedLog>>) {
     let Some(shared) = shared else { return std::future::pending().await };
     let mut view = shared.view();
-    if view.wait_for(|view| matches!(view.role, Role::Over(_))).await.is_err() {
+    if view.wait_for(|view| matches!(view.role, NodeRole::Over(_))).await.is_err() {
         tracing::error!("the thread that takes part in the cluster has ended");
     }
 }
@@ -68,8 +72,8 @@ pub(super) async fn over(shared: Option<Arc<SharedLog>>) {
 /// Why this node can take part no more.
 pub(super) fn why_over(shared: Option<&Arc<SharedLog>>) -> Option<String> {
     match &shared?.view().borrow().role {
-        Role::Over(why) => Some(why.clone()),
-        Role::Leads(_) | Role::Follows => None,
+        NodeRole::Over(why) => Some(why.clone()),
+        NodeRole::Leads(_) | NodeRole::Follows => None,
     }
 }
 

@@ -3,9 +3,9 @@
 mod head;
 mod hsts;
 mod leadership;
-mod patience;
 mod plain;
 mod service_manager;
+mod timeouts;
 mod tls;
 mod written;
 
@@ -34,25 +34,25 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
-use crate::admission::{ConnectionSeat, Limits};
-use crate::authority::{Issuing, NoticeLinks};
-use crate::backup::Backups;
+use crate::admission::{AdmissionLimits, ConnectionSeat};
+use crate::authority::{NoticeLinks, TokenIssuance};
+use crate::backup::BackupMaker;
 use crate::config::{Config, Networks};
 use crate::console;
-use crate::http::{Api, Peer, Settings, guarded};
-use crate::node::{Node, Options, StartError};
+use crate::http::{ApiContext, ApiSettings, PeerAddress, guarded};
+use crate::node::{Node, NodeOptions, StartError};
 use crate::notify::webhooks;
-use crate::process::{self, Descriptors, TooFewDescriptors};
-use crate::traces::{NoTraces, Traces};
+use crate::process::{self, DescriptorLimits, TooFewDescriptors};
+use crate::traces::{TraceExporter, TraceSetupError};
 use tenure_core::Seconds;
 use tenure_log::{SegmentEvents, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
 use tenure_protocol::entropy::OsEntropy;
 
 use self::{
-    patience::{Patience, PatientStream, Requests},
-    plain::Plain,
-    tls::{Tls, TlsError},
+    plain::PlainServer,
+    timeouts::{ConnectionRequests, ConnectionTimeouts, TimeoutConnection},
+    tls::{TlsCertificate, TlsError},
 };
 
 /// So many connections are served at once at most.
@@ -98,7 +98,7 @@ pub enum ServeError {
     Descriptors(#[from] TooFewDescriptors),
     /// Spans cannot be sent to the collector that is named.
     #[error(transparent)]
-    Traces(#[from] NoTraces),
+    Traces(#[from] TraceSetupError),
     /// The certificate or its key is no good.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -115,7 +115,7 @@ pub enum ServeError {
 
 /// What is told once the server listens.
 #[derive(Clone, Debug)]
-pub struct Listening {
+pub struct ListeningServer {
     /// The address, with the port that was really taken.
     pub address: SocketAddr,
     /// Where the first admin key was written, when this start made it.
@@ -126,13 +126,13 @@ pub struct Listening {
 ///
 /// # Errors
 /// See [`ServeError`]; all of them before the first request is served.
-pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&ListeningServer)) -> Result<(), ServeError> {
     if test_clock && !config.server.listen.ip().is_loopback() {
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
     let descriptors = descriptors()?;
     let runtime = runtime().map_err(ServeError::Runtime)?;
-    let tls = Tls::of(config)?;
+    let tls = TlsCertificate::of(config)?;
     outlive_hangups(&runtime, tls.clone()).map_err(ServeError::Runtime)?;
     let node = Node::open(options(config, test_clock))?;
     let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
@@ -154,15 +154,15 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
+fn descriptors() -> Result<DescriptorLimits, TooFewDescriptors> {
     let descriptors = process::descriptors(CONNECTIONS)?;
-    let Descriptors { limit, connections } = descriptors;
+    let DescriptorLimits { limit, connections } = descriptors;
     tracing::info!(limit, connections, "files that may be open at once, and connections among them");
     Ok(descriptors)
 }
 
-fn options(config: &Config, test_clock: bool) -> Options {
-    Options {
+fn options(config: &Config, test_clock: bool) -> NodeOptions {
+    NodeOptions {
         begin_epoch: None,
         cluster: leadership::cluster(config),
         restoring: false,
@@ -178,12 +178,12 @@ fn options(config: &Config, test_clock: bool) -> Options {
         scrub_rate: config.scrub_rate.into(),
         retention: config.retention,
         test_clock,
-        webhooks: webhooks::Settings {
+        webhooks: webhooks::WebhookSettings {
             allow_private: config.webhooks_allow_private,
             public_url: config.server.public_url.clone(),
         },
-        issuing: Issuing {
-            issuer: config.server.public_url.clone().unwrap_or_else(|| Issuing::default().issuer),
+        issuing: TokenIssuance {
+            issuer: config.server.public_url.clone().unwrap_or_else(|| TokenIssuance::default().issuer),
             overlap: config.keys_overlap,
             clock_skew: config.access_clock_skew,
             links: NoticeLinks {
@@ -195,8 +195,8 @@ fn options(config: &Config, test_clock: bool) -> Options {
     }
 }
 
-fn settings(config: &Config, places: usize, traces: Option<Traces>) -> Settings {
-    Settings {
+fn settings(config: &Config, places: usize, traces: Option<TraceExporter>) -> ApiSettings {
+    ApiSettings {
         traces,
         backup_dir: config.backup_dir.clone(),
         max_body: config.server.max_body as usize,
@@ -206,7 +206,7 @@ fn settings(config: &Config, places: usize, traces: Option<Traces>) -> Settings 
         forward_auth_cookie: config.forward_auth_cookie.clone(),
         wrong_credentials_per_minute: config.security.wrong_credentials_per_minute,
         limit_loopback: config.security.limit_loopback,
-        limits: Limits {
+        limits: AdmissionLimits {
             places,
             shares: config.shares,
             usage: config.usage,
@@ -226,20 +226,20 @@ async fn serve(
     config: &Config,
     node: &Node,
     connections: usize,
-    tls: Option<Arc<Tls>>,
-    told: impl FnOnce(&Listening),
+    tls: Option<Arc<TlsCertificate>>,
+    told: impl FnOnce(&ListeningServer),
 ) -> Result<(), ServeError> {
     let address = config.server.listen;
     let listener = listener(address).map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
     let stop = stop_signal().map_err(ServeError::Runtime)?;
-    let traces = Traces::of(&config.telemetry)?;
-    let api = Api::new(
+    let traces = TraceExporter::of(&config.telemetry)?;
+    let api = ApiContext::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
-        Arc::new(Backups::of(node)),
+        Arc::new(BackupMaker::of(node)),
         settings(config, connections, traces.clone()),
         node.test_clock.clone(),
     );
@@ -250,7 +250,7 @@ async fn serve(
     }
     leadership::tell_webhooks(node);
     node.authority.answer_by_way_of(Handle::current());
-    told(&Listening { address, first_key: node.first_key.clone() });
+    told(&ListeningServer { address, first_key: node.first_key.clone() });
     service_manager::ready(address);
     let over = leadership::over(node.shared.clone());
     let stop = async {
@@ -264,9 +264,9 @@ async fn serve(
     let router = router(config, &api);
     let hsts = hsts::value(&config.server);
     // What a node of several is asked goes through the door of its router.
-    let plain = nodes.is_none().then(|| Plain::new(&api, hsts.clone()));
+    let plain = nodes.is_none().then(|| PlainServer::new(&api, hsts.clone()));
     let router = nodes.map_or_else(|| router.clone(), |nodes| guarded(router.clone(), &api, &nodes));
-    let reception = Reception { plain, router: hsts::telling(router, hsts) };
+    let reception = RequestServer { plain, router: hsts::telling(router, hsts) };
     accept_until(stop, listener, (&api, reception), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     if let Some(traces) = traces {
@@ -276,7 +276,7 @@ async fn serve(
 }
 
 /// The API, and the console beside it.
-fn router(config: &Config, api: &Arc<Api>) -> Router {
+fn router(config: &Config, api: &Arc<ApiContext>) -> Router {
     if config.console_enabled { console::router(api, config) } else { api.router() }
 }
 
@@ -290,7 +290,7 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
 /// of logs and the end of a terminal send to a service.
-fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<Tls>>) -> std::io::Result<()> {
+fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<TlsCertificate>>) -> std::io::Result<()> {
     let _context = runtime.enter();
     let mut hangup = signal(SignalKind::hangup())?;
     runtime.spawn(async move {
@@ -321,14 +321,15 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    (api, reception): (&Arc<Api>, Reception),
-    tls: Option<Arc<Tls>>,
+    (api, reception): (&Arc<ApiContext>, RequestServer),
+    tls: Option<Arc<TlsCertificate>>,
     keep_alive: Seconds,
 ) {
     let places = api.places();
-    let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
+    let patience =
+        ConnectionTimeouts { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
-    let mut unaccepted = Unaccepted::default();
+    let mut unaccepted = AcceptFailures::default();
     let (serving, stopped) = watch::channel(());
     tokio::pin!(stop);
     loop {
@@ -352,7 +353,7 @@ async fn accept_until(
                 let stopped = stopped.clone();
                 // In the order in which they come: whether places run out is not for their tasks to find.
                 let due = patience.for_the_first(&seat);
-                let peer = Peer::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
+                let peer = PeerAddress::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
                 tokio::spawn(async move {
                     let stream = tamed(stream);
                     match tls {
@@ -384,12 +385,12 @@ async fn accept_until(
 /// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of them
 /// is one more thing that runs out.
 #[derive(Default)]
-struct Unaccepted {
+struct AcceptFailures {
     told: Option<Instant>,
     since: u64,
 }
 
-impl Unaccepted {
+impl AcceptFailures {
     /// Tells it at once, and from then on once a minute how many there were.
     fn note(&mut self, error: &std::io::Error) {
         self.since += 1;
@@ -403,23 +404,23 @@ impl Unaccepted {
 
 /// What answers the requests of all connections.
 #[derive(Clone)]
-struct Reception {
-    plain: Option<Plain>,
+struct RequestServer {
+    plain: Option<PlainServer>,
     router: Router,
 }
 
-impl Reception {
+impl RequestServer {
     /// Serves a connection to its end, which `stopped` being closed brings about between two requests.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         stream: S,
-        peer: Peer,
+        peer: PeerAddress,
         seat: Arc<ConnectionSeat>,
-        (patience, due): (Patience, tokio::time::Instant),
+        (patience, due): (ConnectionTimeouts, tokio::time::Instant),
         (watcher, stopped): (Watcher, watch::Receiver<()>),
     ) {
-        let requests = Requests::on(seat);
-        let mut stream = PatientStream::new(stream, requests.clone(), patience, due);
+        let requests = ConnectionRequests::on(seat);
+        let mut stream = TimeoutConnection::new(stream, requests.clone(), patience, due);
         if let Some(plain) = self.plain {
             // What it holds goes when the connection is hyper's.
             let served = Box::pin(plain.serve(stream, &requests, &peer, stopped));
@@ -443,9 +444,9 @@ fn tamed(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
 }
 
 fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: PatientStream<S>,
-    requests: Requests,
-    peer: Peer,
+    stream: TimeoutConnection<S>,
+    requests: ConnectionRequests,
+    peer: PeerAddress,
     router: Router,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send {
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -23,11 +23,11 @@ use tokio::{
 };
 
 use super::{
-    head::{Head, NotPlain},
-    patience::{PatientStream, Requests},
+    head::{NotPlain, RequestHead},
+    timeouts::{ConnectionRequests, TimeoutConnection},
     written::write,
 };
-use crate::http::{Api, Peer};
+use crate::http::{ApiContext, PeerAddress};
 
 /// So much of a connection is read at once; most requests are much shorter.
 const PIECE: usize = 4 * 1024;
@@ -38,45 +38,45 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What answers plain requests.
 #[derive(Clone)]
-pub(super) struct Plain {
-    api: Arc<Api>,
+pub(super) struct PlainServer {
+    api: Arc<ApiContext>,
     /// What every answer tells browsers.
     hsts: Option<HeaderValue>,
 }
 
 /// A connection, and what was read of it and is not answered.
-struct Reading<S> {
-    stream: PatientStream<S>,
+struct PlainConnection<S> {
+    stream: TimeoutConnection<S>,
     read: Vec<u8>,
 }
 
 /// That no more is answered here.
-struct End {
+struct AnswerEnd {
     /// Whether the connection is: the client has gone, or the server stops. Otherwise what comes next is not plain.
     is_over: bool,
 }
 
-impl End {
+impl AnswerEnd {
     const OVER: Self = Self { is_over: true };
     const NOT_PLAIN: Self = Self { is_over: false };
 }
 
-impl From<NotPlain> for End {
+impl From<NotPlain> for AnswerEnd {
     fn from(_: NotPlain) -> Self {
         Self::NOT_PLAIN
     }
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for AnswerEnd {
     /// No one is left to report it to.
     fn from(_: io::Error) -> Self {
         Self::OVER
     }
 }
 
-impl Plain {
+impl PlainServer {
     /// For this API.
-    pub(super) fn new(api: &Arc<Api>, hsts: Option<HeaderValue>) -> Self {
+    pub(super) fn new(api: &Arc<ApiContext>, hsts: Option<HeaderValue>) -> Self {
         Self { api: Arc::clone(api), hsts }
     }
 
@@ -84,14 +84,14 @@ impl Plain {
     /// over, because the client has gone or because `stops` was closed.
     pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: PatientStream<S>,
-        requests: &Requests,
-        peer: &Peer,
+        stream: TimeoutConnection<S>,
+        requests: &ConnectionRequests,
+        peer: &PeerAddress,
         stops: watch::Receiver<()>,
-    ) -> Option<PatientStream<S>> {
-        let mut reading = Reading { stream, read: Vec::with_capacity(PIECE) };
-        let End { is_over } = self.answer_all(&mut reading, requests, peer, stops).await;
-        let Reading { mut stream, read } = reading;
+    ) -> Option<TimeoutConnection<S>> {
+        let mut reading = PlainConnection { stream, read: Vec::with_capacity(PIECE) };
+        let AnswerEnd { is_over } = self.answer_all(&mut reading, requests, peer, stops).await;
+        let PlainConnection { mut stream, read } = reading;
         if is_over {
             drop(stream.shutdown().await);
             return None;
@@ -102,11 +102,11 @@ impl Plain {
 
     async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        reading: &mut Reading<S>,
-        requests: &Requests,
-        peer: &Peer,
+        reading: &mut PlainConnection<S>,
+        requests: &ConnectionRequests,
+        peer: &PeerAddress,
         stops: watch::Receiver<()>,
-    ) -> End {
+    ) -> AnswerEnd {
         let mut stopped = stops.clone();
         // Nothing is ever sent there.
         let mut stopped = pin!(async move { drop(stopped.changed().await) });
@@ -126,15 +126,15 @@ impl Plain {
     /// Answers the request with this head, which was read.
     async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        Head { request, headers, length, body, is_last }: Head,
-        reading: &mut Reading<S>,
-        requests: &Requests,
-        peer: &Peer,
+        RequestHead { request, headers, length, body, is_last }: RequestHead,
+        reading: &mut PlainConnection<S>,
+        requests: &ConnectionRequests,
+        peer: &PeerAddress,
         is_stopping: impl Fn() -> bool,
         written: &mut Vec<u8>,
-    ) -> Result<(), End> {
+    ) -> Result<(), AnswerEnd> {
         if length + body > MOST {
-            return Err(End::NOT_PLAIN);
+            return Err(AnswerEnd::NOT_PLAIN);
         }
         let under_way = requests.begin();
         reading.read_up_to(length + body).await?;
@@ -147,14 +147,14 @@ impl Plain {
         reading.stream.write_all(written).await?;
         drop(under_way);
         reading.stream.flush().await?;
-        if is_last { Err(End::OVER) } else { Ok(()) }
+        if is_last { Err(AnswerEnd::OVER) } else { Ok(()) }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Reading<S> {
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+impl<S: AsyncRead + AsyncWrite + Unpin> PlainConnection<S> {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), AnswerEnd>> {
         match ready!(pin!(self.stream.read_buf(&mut self.read)).poll(context)) {
-            Ok(0) | Err(_) => Poll::Ready(Err(End::OVER)),
+            Ok(0) | Err(_) => Poll::Ready(Err(AnswerEnd::OVER)),
             Ok(_) => Poll::Ready(Ok(())),
         }
     }
@@ -164,23 +164,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading<S> {
         &mut self,
         is_stopping: impl Fn() -> bool,
         mut stopped: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Head, End> {
+    ) -> Result<RequestHead, AnswerEnd> {
         loop {
-            if let Some(head) = Head::of(&self.read)? {
+            if let Some(head) = RequestHead::of(&self.read)? {
                 return Ok(head);
             }
             if self.read.len() >= PIECE {
-                return Err(End::NOT_PLAIN);
+                return Err(AnswerEnd::NOT_PLAIN);
             }
             let rests = self.read.is_empty();
             let heard = poll_fn(|context| {
                 if rests && is_stopping() {
-                    return Poll::Ready(Err(End::OVER));
+                    return Poll::Ready(Err(AnswerEnd::OVER));
                 }
                 let read = self.poll_read(context);
                 // It is asked only where it can wake: a head that has begun is read to its end.
                 if rests && read.is_pending() && stopped.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(Err(End::OVER));
+                    return Poll::Ready(Err(AnswerEnd::OVER));
                 }
                 read
             });
@@ -189,11 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading<S> {
     }
 
     /// Waits until so much was read.
-    async fn read_up_to(&mut self, length: usize) -> Result<(), End> {
+    async fn read_up_to(&mut self, length: usize) -> Result<(), AnswerEnd> {
         while self.read.len() < length {
             self.read.reserve(length - self.read.len());
             let read = timeout(BODY_PATIENCE, poll_fn(|context| self.poll_read(context)));
-            read.await.unwrap_or(Err(End::NOT_PLAIN))?;
+            read.await.unwrap_or(Err(AnswerEnd::NOT_PLAIN))?;
         }
         Ok(())
     }
@@ -206,7 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading<S> {
     }
 
     /// Waits for something, as long as the client does.
-    async fn unless_gone<T>(&mut self, mut awaited: Pin<&mut impl Future<Output = T>>) -> Result<T, End> {
+    async fn unless_gone<T>(
+        &mut self,
+        mut awaited: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, AnswerEnd> {
         let answered = poll_fn(|context| {
             if let Poll::Ready(answer) = awaited.as_mut().poll(context) {
                 return Poll::Ready(Ok(answer));

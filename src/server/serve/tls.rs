@@ -49,13 +49,13 @@ pub enum TlsError {
 }
 
 /// The certificate that new connections get.
-pub(super) struct Tls {
+pub(super) struct TlsCertificate {
     cert: PathBuf,
     key: PathBuf,
     current: ArcSwap<ServerConfig>,
 }
 
-impl Tls {
+impl TlsCertificate {
     /// As the settings say; none without a certificate.
     pub(super) fn of(config: &Config) -> Result<Option<Arc<Self>>, TlsError> {
         let (cert, key) = match (&config.server.tls_cert, &config.server.tls_key) {

@@ -18,7 +18,7 @@ use std::{
 const WAITING: usize = 4_096;
 
 /// What the thread is given.
-enum Work {
+enum WriterMessage {
     Line(Vec<u8>),
     /// Answer when all before it has been written.
     Flush(SyncSender<()>),
@@ -27,7 +27,7 @@ enum Work {
 /// The writing end; each clone writes to the same place.
 #[derive(Clone, Debug)]
 pub(super) struct LogQueue {
-    queue: SyncSender<Work>,
+    queue: SyncSender<WriterMessage>,
     lost: Arc<AtomicU64>,
 }
 
@@ -48,7 +48,7 @@ impl LogQueue {
 
     /// Adds a line, without waiting.
     pub(super) fn line(&self, line: &[u8]) {
-        if self.queue.try_send(Work::Line(line.to_vec())).is_err() {
+        if self.queue.try_send(WriterMessage::Line(line.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -56,7 +56,7 @@ impl LogQueue {
     /// Waits until all that was added has been written or lost, but not for longer than this.
     pub(super) fn flush(&self, patience: Duration) {
         let (done, wait) = sync_channel(1);
-        if self.queue.try_send(Work::Flush(done)).is_ok() {
+        if self.queue.try_send(WriterMessage::Flush(done)).is_ok() {
             // Too slow, or the thread has ended: either way it cannot be reported.
             _ = wait.recv_timeout(patience);
         }
@@ -80,15 +80,15 @@ impl Write for LogQueue {
     }
 }
 
-fn write_all(mut to: impl Write, work: &Receiver<Work>, lost: &AtomicU64) {
+fn write_all(mut to: impl Write, work: &Receiver<WriterMessage>, lost: &AtomicU64) {
     while let Ok(work) = work.recv() {
         match work {
-            Work::Line(line) => {
+            WriterMessage::Line(line) => {
                 if to.write_all(&line).is_err() {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Work::Flush(done) => _ = done.try_send(()),
+            WriterMessage::Flush(done) => _ = done.try_send(()),
         }
     }
 }
@@ -100,9 +100,9 @@ mod tests {
     use super::*;
 
     /// Takes nothing until released, as a full pipe does.
-    struct Stuck(Receiver<()>);
+    struct StuckWriter(Receiver<()>);
 
-    impl Write for Stuck {
+    impl Write for StuckWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             _ = self.0.recv();
             Ok(bytes.len())
@@ -113,9 +113,9 @@ mod tests {
     }
 
     /// Whose reader has ended.
-    struct Gone;
+    struct BrokenWriter;
 
-    impl Write for Gone {
+    impl Write for BrokenWriter {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_line_that_nobody_reads_is_lost_and_counted() {
-        let queue = LogQueue::to(Gone).unwrap();
+        let queue = LogQueue::to(BrokenWriter).unwrap();
         (0..3).for_each(|_| queue.line(b"said\n"));
         queue.flush(Duration::from_secs(10));
         assert_eq!(queue.lost(), 3);
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_reader_that_does_not_read() {
         let (go_on, stuck): (Sender<()>, _) = channel();
-        let queue = LogQueue::to(Stuck(stuck)).unwrap();
+        let queue = LogQueue::to(StuckWriter(stuck)).unwrap();
         (0..WAITING + 100).for_each(|_| queue.line(b"said\n"));
         assert!(queue.lost() >= 99, "{}", queue.lost());
         queue.flush(Duration::from_millis(1));

@@ -28,7 +28,7 @@ pub const DEFAULT_FILTER: &str = "info";
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub enum LineFormat {
     /// For people.
     #[default]
     Text,
@@ -60,7 +60,7 @@ pub enum TelemetryError {
 ///
 /// A panic becomes a line like any other: the usual hook would wait for standard error, or end the process with a
 /// second panic where that cannot be written.
-pub fn init(filter: &str, form: Form) -> Result<(), TelemetryError> {
+pub fn init(filter: &str, form: LineFormat) -> Result<(), TelemetryError> {
     let lines = LogQueue::to(io::stderr())?;
     let writer = lines.clone();
     subscriber(filter, form, move || writer.clone())?.try_init().map_err(|_| TelemetryError::Twice)?;
@@ -85,13 +85,13 @@ pub fn lost_lines() -> u64 {
 }
 
 /// The line of a panic. It is made by hand: the thread may have panicked while it made a line.
-fn panicked(info: &PanicHookInfo<'_>, form: Form) -> String {
+fn panicked(info: &PanicHookInfo<'_>, form: LineFormat) -> String {
     let thread = std::thread::current();
     let (thread, why) = (thread.name().unwrap_or("?").to_owned(), payload(info.payload()));
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     match form {
-        Form::Text => format!("ERROR tenure: a thread panicked: {why} thread={thread} at={place}\n"),
-        Form::Json => {
+        LineFormat::Text => format!("ERROR tenure: a thread panicked: {why} thread={thread} at={place}\n"),
+        LineFormat::Json => {
             let line = serde_json::json!({
                 "level": "ERROR", "target": "tenure", "message": format!("a thread panicked: {why}"),
                 "thread": thread, "at": place,
@@ -106,7 +106,11 @@ fn payload(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no words)")
 }
 
-fn subscriber<W>(filter: &str, form: Form, to: W) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+fn subscriber<W>(
+    filter: &str,
+    form: LineFormat,
+    to: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -116,8 +120,8 @@ where
     // What it cannot write it would say on standard error, by a macro that panics where that cannot be written.
     let lines = lines.log_internal_errors(false);
     Ok(match form {
-        Form::Text => Box::new(lines.compact().finish()),
-        Form::Json => Box::new(lines.json().flatten_event(true).finish()),
+        LineFormat::Text => Box::new(lines.compact().finish()),
+        LineFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
     })
 }
 
@@ -128,9 +132,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLines(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for CapturedLines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
         }
@@ -139,8 +143,8 @@ mod tests {
         }
     }
 
-    fn said(filter: &str, form: Form) -> String {
-        let lines = Lines::default();
+    fn said(filter: &str, form: LineFormat) -> String {
+        let lines = CapturedLines::default();
         let writer = lines.clone();
         let subscriber = subscriber(filter, form, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
@@ -153,22 +157,22 @@ mod tests {
 
     #[test]
     fn what_the_filter_lets_through_is_said_on_one_line() {
-        let text = said(DEFAULT_FILTER, Form::Text);
+        let text = said(DEFAULT_FILTER, LineFormat::Text);
         assert!(text.ends_with("stored position=7\n") && text.lines().count() == 1, "{text}");
-        assert_eq!(said("tenure=debug", Form::Text).lines().count(), 2);
-        assert_eq!(said("off", Form::Text), "");
+        assert_eq!(said("tenure=debug", LineFormat::Text).lines().count(), 2);
+        assert_eq!(said("off", LineFormat::Text), "");
     }
 
     #[test]
     fn json_is_one_object_a_line() {
-        let text = said(DEFAULT_FILTER, Form::Json);
+        let text = said(DEFAULT_FILTER, LineFormat::Json);
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!((&line["message"], &line["position"]), (&"stored".into(), &7.into()));
     }
 
     #[test]
     fn a_filter_that_cannot_be_read_is_named() {
-        let Err(error) = subscriber("tenure=loud", Form::Text, io::sink) else { panic!("accepted") };
+        let Err(error) = subscriber("tenure=loud", LineFormat::Text, io::sink) else { panic!("accepted") };
         assert!(error.to_string().contains("\"tenure=loud\""), "{error}");
     }
 }

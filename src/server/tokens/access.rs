@@ -6,7 +6,7 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::Tokens;
+use super::TokenSealer;
 use tenure_core::{SessionId, SubjectId, Timestamp};
 
 /// What an access token says.
@@ -55,7 +55,7 @@ impl AccessClaims {
     }
 }
 
-impl Tokens {
+impl TokenSealer {
     /// An access token that says this, signed with the active key.
     pub fn sign(&self, claims: &AccessClaims) -> AccessToken {
         let ring = self.keyring.access.ring();
@@ -70,8 +70,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::tokens::Keyring;
-    use tenure_core::{KeyUse, keys::Keys};
+    use crate::tokens::TokenKeyring;
+    use tenure_core::{KeyUse, keys::KeyHistory};
     use tenure_protocol::entropy::SeededEntropy;
     use tenure_verify as verify;
 
@@ -119,10 +119,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let entropy = SeededEntropy::new(7);
         let keys = dir.path().join("keys");
-        let keyring = Keyring::open(&keys, &Keys::default(), Timestamp::ZERO, &entropy).unwrap();
+        let keyring = TokenKeyring::open(&keys, &KeyHistory::default(), Timestamp::ZERO, &entropy).unwrap();
         let id = keyring.active(KeyUse::Access);
         let paserk = keyring.public(&id, Timestamp::ZERO).unwrap();
-        let token = Tokens::new(keyring, 0, &entropy).sign(&claims());
+        let token = TokenSealer::new(keyring, 0, &entropy).sign(&claims());
         let made = json!({ "keyId": id, "paserk": paserk, "claims": claims(), "token": token.expose() });
         let path =
             Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/tokens/access.v1.json");

@@ -6,7 +6,7 @@ use tenure_core::{Generation, SessionId};
 
 /// What a genuine session token says. Whether it is still true, the state decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claims {
+pub struct TokenClaims {
     /// Whose token it is.
     pub session: SessionId,
     /// The generation that it was sealed for.
@@ -19,7 +19,7 @@ pub struct Claims {
 /// does not know it must not accept the token: unknown fields are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Payload<'a> {
+struct TokenPayload<'a> {
     sid: &'a str,
     #[serde(rename = "gen")]
     generation: u32,
@@ -27,7 +27,7 @@ struct Payload<'a> {
     by: Option<u32>,
 }
 
-impl Claims {
+impl TokenClaims {
     pub(super) fn to_payload(self) -> String {
         let Self { session, generation: Generation(generation), grant } = self;
         match grant {
@@ -37,8 +37,8 @@ impl Claims {
     }
 
     pub(super) fn from_payload(payload: &str) -> Option<Self> {
-        let payload: Payload<'_> = serde_json::from_str(payload).ok()?;
-        let Payload { sid, generation, by: grant } = payload;
+        let payload: TokenPayload<'_> = serde_json::from_str(payload).ok()?;
+        let TokenPayload { sid, generation, by: grant } = payload;
         Some(Self { session: sid.parse().ok()?, generation: Generation(generation), grant })
     }
 }
@@ -50,14 +50,14 @@ mod tests {
     #[test]
     fn a_payload_is_two_fields_of_json_or_three() {
         let session = SessionId::from_bytes([1; 16]);
-        let renewed = Claims { session, generation: Generation(3), grant: Some(907) };
+        let renewed = TokenClaims { session, generation: Generation(3), grant: Some(907) };
         let payload = renewed.to_payload();
         assert_eq!(payload, r#"{"sid":"01010101-0101-0101-0101-010101010101","gen":3,"by":907}"#);
-        assert_eq!(Claims::from_payload(&payload), Some(renewed));
-        let claims = Claims { grant: None, ..renewed };
+        assert_eq!(TokenClaims::from_payload(&payload), Some(renewed));
+        let claims = TokenClaims { grant: None, ..renewed };
         let payload = claims.to_payload();
         assert_eq!(payload, r#"{"sid":"01010101-0101-0101-0101-010101010101","gen":3}"#);
-        assert_eq!(Claims::from_payload(&payload), Some(claims));
+        assert_eq!(TokenClaims::from_payload(&payload), Some(claims));
     }
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
             format!(r#"{{"sid":"{sid}","gen":-1}}"#),
             r#"{"sid":"me","gen":3}"#.to_owned(),
         ] {
-            assert_eq!(Claims::from_payload(&wrong), None, "{wrong}");
+            assert_eq!(TokenClaims::from_payload(&wrong), None, "{wrong}");
         }
     }
 }

@@ -17,7 +17,7 @@ const EXPECTED: &str = "64 hex digits";
 const MARK: &str = "tenure 2026 mark of the key of digests";
 
 /// Makes keyed digests. Shared by all threads.
-pub struct Digests {
+pub struct KeyedDigests {
     device: DigestKey,
     idempotency_key: DigestKey,
     request: DigestKey,
@@ -26,7 +26,7 @@ pub struct Digests {
     mark: DigestKey,
 }
 
-impl Digests {
+impl KeyedDigests {
     /// The file's name in `DATA/keys`.
     pub const FILE: &str = "digests.key";
 
@@ -85,7 +85,7 @@ impl Digests {
     }
 }
 
-impl fmt::Debug for Digests {
+impl fmt::Debug for KeyedDigests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digests(…)")
     }
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
     use tenure_protocol::entropy::{OsEntropy, SeededEntropy};
 
-    fn digests(dir: &tempfile::TempDir) -> Result<Digests, KeyFileError> {
-        Digests::open(&dir.path().join("keys"), &OsEntropy)
+    fn digests(dir: &tempfile::TempDir) -> Result<KeyedDigests, KeyFileError> {
+        KeyedDigests::open(&dir.path().join("keys"), &OsEntropy)
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_two_questions_share_a_digest() {
-        let digests = Digests::of(&[7; 32]);
+        let digests = KeyedDigests::of(&[7; 32]);
         let session = SessionId::from_bytes([1; 16]);
         let answers = HashSet::from([
             digests.device("ab"),
@@ -178,7 +178,7 @@ mod tests {
     /// Digests are recorded: a change of these values makes recorded devices unknown.
     #[test]
     fn the_digests_of_a_known_key_are_frozen() {
-        let digests = Digests::of(&[7; 32]);
+        let digests = KeyedDigests::of(&[7; 32]);
         let session = SessionId::from_bytes([1; 16]);
         let found = [
             digests.device("laptop"),

@@ -1,6 +1,6 @@
 //! The keys of one use on disk and in memory: `DATA/keys/<use>/<number>.paserk`.
 //!
-//! Which key is for what, the recorded facts say ([`Keys`](tenure_core::keys::Keys)); the files hold what the keys
+//! Which key is for what, the recorded facts say ([`KeyHistory`](tenure_core::keys::KeyHistory)); the files hold what the keys
 //! are made of. A key's file is written before the event that admits it, so a crash between the two leaves a file that
 //! no fact names: the next start removes it. A key's file is removed once all its tokens have stopped working.
 //!
@@ -17,9 +17,9 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use tenure_core::{KeyId, Timestamp, keys::Key};
+use tenure_core::{KeyId, Timestamp, keys::KeyRecord};
 use tenure_files::key_files::{
-    KeyFileError, Writes, private_directory, read_private, sync_directory, write_private,
+    KeyFileError, WriteHealth, private_directory, read_private, sync_directory, write_private,
 };
 use tenure_protocol::entropy::Entropy;
 
@@ -92,7 +92,7 @@ pub(super) struct KeyStore<K> {
     /// What is on disk. Hold it to change the ring or the files.
     kept: Mutex<Vec<StoredKey<K>>>,
     ring: ArcSwap<WorkingKeys<K>>,
-    pub(super) writes: Writes,
+    pub(super) writes: WriteHealth,
 }
 
 struct StoredKey<K> {
@@ -105,7 +105,7 @@ impl<K: KeyMaterial> KeyStore<K> {
     /// none, the one with the highest number seals, and is made where there is none at all.
     pub(super) fn open(
         keys: &Path,
-        known: &[Key],
+        known: &[KeyRecord],
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
@@ -121,7 +121,7 @@ impl<K: KeyMaterial> KeyStore<K> {
             path: directory.clone(),
             id: known.last().map_or_else(String::new, |key| key.id.to_string()),
         })?;
-        let (ring, writes) = (ArcSwap::from_pointee(ring), Writes::of(K::NAME));
+        let (ring, writes) = (ArcSwap::from_pointee(ring), WriteHealth::of(K::NAME));
         let shelf = Self { directory, kept: Mutex::new(kept), ring, writes };
         if !known.is_empty() {
             shelf.remove_all_but_the_ring(&mut shelf.kept.lock());
@@ -152,7 +152,7 @@ impl<K: KeyMaterial> KeyStore<K> {
     }
 
     /// Lets those keys work that the facts name now. Returns whether the one that seals is there.
-    pub(super) fn follow(&self, known: &[Key], now: Timestamp) -> bool {
+    pub(super) fn follow(&self, known: &[KeyRecord], now: Timestamp) -> bool {
         let mut kept = self.kept.lock();
         let Some(ring) = ring_of(&kept, known, now) else { return false };
         self.ring.store(Arc::new(ring));
@@ -216,11 +216,11 @@ impl<K: KeyMaterial> Debug for KeyStore<K> {
 fn refuse_changed<K: KeyMaterial>(
     directory: &Path,
     kept: &[StoredKey<K>],
-    known: &[Key],
+    known: &[KeyRecord],
     now: Timestamp,
 ) -> Result<(), KeyFileError> {
     let is_named = |kept: &&StoredKey<K>| known.iter().any(|key| key.id == *kept.key.id());
-    let is_there = |key: &Key| kept.iter().any(|kept| kept.key.id() == &key.id);
+    let is_there = |key: &KeyRecord| kept.iter().any(|kept| kept.key.id() == &key.id);
     if known.iter().all(|key| key.is_over(now) || is_there(key)) {
         return Ok(());
     }
@@ -233,7 +233,11 @@ fn refuse_changed<K: KeyMaterial>(
 }
 
 /// The ring that the facts ask for; `None` if the sealing key is missing.
-fn ring_of<K: KeyMaterial>(kept: &[StoredKey<K>], known: &[Key], now: Timestamp) -> Option<WorkingKeys<K>> {
+fn ring_of<K: KeyMaterial>(
+    kept: &[StoredKey<K>],
+    known: &[KeyRecord],
+    now: Timestamp,
+) -> Option<WorkingKeys<K>> {
     let Some((active, before)) = known.split_last() else {
         let key = Arc::clone(&kept.iter().max_by_key(|kept| kept.number)?.key);
         return Some(WorkingKeys {

@@ -20,9 +20,9 @@ mod secret;
 mod veto;
 
 pub use access::{AccessClaims, AccessToken};
-pub use claims::Claims;
-pub use digests::Digests;
-pub use keyring::{Keyring, NewKey};
+pub use claims::TokenClaims;
+pub use digests::KeyedDigests;
+pub use keyring::{NewKey, TokenKeyring};
 pub use secret::{ApiKey, SessionToken};
 pub use veto::{VetoClaims, VetoToken};
 
@@ -30,44 +30,44 @@ use key_store::WorkingKeys;
 
 use tenure_core::{Generation, SessionId, Timestamp};
 use tenure_protocol::entropy::Entropy;
-use tenure_protocol::token_cache::Memo;
+use tenure_protocol::token_cache::TokenCache;
 
 /// A genuine token as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct VerifiedToken {
     /// What it claims.
-    claims: Claims,
+    claims: TokenClaims,
     /// The place of the key that sealed it: whether that key still works is asked every time too.
     key: u32,
 }
 
 /// Seals and opens session tokens, and signs access tokens. Shared by all threads.
 #[derive(Debug)]
-pub struct Tokens {
-    keyring: Keyring,
-    memo: Memo<VerifiedToken>,
+pub struct TokenSealer {
+    keyring: TokenKeyring,
+    memo: TokenCache<VerifiedToken>,
 }
 
-impl Tokens {
+impl TokenSealer {
     /// Of these keys, remembering at most about `memo_capacity` tokens that were seen to be genuine. 0
     /// remembers none.
-    pub fn new(keyring: Keyring, memo_capacity: usize, entropy: &dyn Entropy) -> Self {
-        Self { keyring, memo: Memo::new(memo_capacity, entropy) }
+    pub fn new(keyring: TokenKeyring, memo_capacity: usize, entropy: &dyn Entropy) -> Self {
+        Self { keyring, memo: TokenCache::new(memo_capacity, entropy) }
     }
 
     /// A new token of this session and generation, no matter which event granted it, sealed with the active key.
     ///
     /// # Panics
-    /// As [`Tokens::seal_claims`].
+    /// As [`TokenSealer::seal_claims`].
     pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
-        self.seal_claims(Claims { session, generation, grant: None })
+        self.seal_claims(TokenClaims { session, generation, grant: None })
     }
 
     /// A new token that claims this, sealed with the active key.
     ///
     /// # Panics
     /// When the operating system gives no randomness: no process can go on safely then.
-    pub fn seal_claims(&self, claims: Claims) -> SessionToken {
+    pub fn seal_claims(&self, claims: TokenClaims) -> SessionToken {
         let ring = self.keyring.session.ring();
         let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
         let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
@@ -79,7 +79,7 @@ impl Tokens {
     /// What a genuine token claims; `None` for any other text, and for a token whose key has retired. Constant
     /// work for a token seen before, and no work at all for a text that cannot be a token. What time it is, is asked
     /// only where the token's key is about to retire.
-    pub fn open(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<Claims> {
+    pub fn open(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<TokenClaims> {
         let sealed = SessionToken::sealed_part(text)?;
         let ring = self.keyring.session.ring();
         let digest = self.memo.digest(text);
@@ -100,7 +100,7 @@ impl Tokens {
     }
 
     /// The keys.
-    pub const fn keyring(&self) -> &Keyring {
+    pub const fn keyring(&self) -> &TokenKeyring {
         &self.keyring
     }
 }
@@ -112,28 +112,28 @@ fn open_cold(
 ) -> Option<VerifiedToken> {
     let untrusted = paseto::UnverifiedToken::parse(sealed)?;
     let placed = ring.key(untrusted.key_id()?, now)?;
-    let claims = Claims::from_payload(&untrusted.open(&placed.key)?)?;
+    let claims = TokenClaims::from_payload(&untrusted.open(&placed.key)?)?;
     Some(VerifiedToken { claims, key: placed.place })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenure_core::keys::Keys;
+    use tenure_core::keys::KeyHistory;
     use tenure_protocol::entropy::{OsEntropy, SeededEntropy, session_id};
 
-    impl Tokens {
-        fn opened(&self, text: &str) -> Option<Claims> {
+    impl TokenSealer {
+        fn opened(&self, text: &str) -> Option<TokenClaims> {
             self.open(text, || Timestamp::ZERO)
         }
     }
 
-    fn tokens(seed: u64) -> Tokens {
+    fn tokens(seed: u64) -> TokenSealer {
         let dir = tempfile::tempdir().unwrap();
         let entropy = SeededEntropy::new(seed);
         let keys = dir.path().join("keys");
-        let keyring = Keyring::open(&keys, &Keys::default(), Timestamp::ZERO, &entropy).unwrap();
-        Tokens::new(keyring, 1_000, &entropy)
+        let keyring = TokenKeyring::open(&keys, &KeyHistory::default(), Timestamp::ZERO, &entropy).unwrap();
+        TokenSealer::new(keyring, 1_000, &entropy)
     }
 
     fn a_session() -> SessionId {
@@ -141,14 +141,14 @@ mod tests {
     }
 
     /// The same keys, nothing remembered.
-    fn cold(tokens: &Tokens) -> Tokens {
-        Tokens::new(tokens.keyring.clone(), 1_000, &OsEntropy)
+    fn cold(tokens: &TokenSealer) -> TokenSealer {
+        TokenSealer::new(tokens.keyring.clone(), 1_000, &OsEntropy)
     }
 
     #[test]
     fn a_sealed_token_opens_warm_and_cold() {
         let tokens = tokens(1);
-        let claims = Claims { session: a_session(), generation: Generation(7), grant: None };
+        let claims = TokenClaims { session: a_session(), generation: Generation(7), grant: None };
         let token = tokens.seal(claims.session, claims.generation);
         assert!(token.expose().starts_with("tnr_sess_v4.local."), "a whole PASETO follows the prefix");
         assert_eq!(tokens.opened(token.expose()), Some(claims));
@@ -161,7 +161,7 @@ mod tests {
     fn the_largest_claims_fit_the_longest_token() {
         let tokens = tokens(1);
         let session = SessionId::from_bytes([0xff; 16]);
-        let claims = Claims { session, generation: Generation(u32::MAX), grant: Some(u32::MAX) };
+        let claims = TokenClaims { session, generation: Generation(u32::MAX), grant: Some(u32::MAX) };
         let token = tokens.seal_claims(claims);
         assert!(cold(&tokens).opened(token.expose()).is_some());
     }

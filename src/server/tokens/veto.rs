@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Tokens, paseto};
+use super::{TokenSealer, paseto};
 use tenure_core::{Generation, OwnerId, SessionId, Timestamp};
 
 /// The longest link: an owner's id has 128 characters at most.
@@ -29,7 +29,7 @@ pub struct VetoClaims {
 /// The payload as it is written; unknown fields are refused, as in session tokens.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Payload {
+struct VetoPayload {
     sid: String,
     #[serde(rename = "gen")]
     generation: u32,
@@ -39,7 +39,7 @@ struct Payload {
 
 impl VetoClaims {
     fn to_payload(&self) -> String {
-        let payload = Payload {
+        let payload = VetoPayload {
             sid: self.session.to_string(),
             generation: self.generation.0,
             nid: self.notice.clone(),
@@ -49,7 +49,7 @@ impl VetoClaims {
     }
 
     fn from_payload(payload: &str) -> Option<Self> {
-        let Payload { sid, generation, nid, own } = serde_json::from_str(payload).ok()?;
+        let VetoPayload { sid, generation, nid, own } = serde_json::from_str(payload).ok()?;
         let (session, owner) = (sid.parse().ok()?, own.parse().ok()?);
         Some(Self { session, generation: Generation(generation), notice: nid, owner })
     }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for VetoToken {
     }
 }
 
-impl Tokens {
+impl TokenSealer {
     /// A link for this renewal, sealed with the active key.
     ///
     /// # Panics
@@ -98,16 +98,17 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::Keyring;
-    use tenure_core::keys::Keys;
+    use crate::tokens::TokenKeyring;
+    use tenure_core::keys::KeyHistory;
     use tenure_protocol::entropy::SeededEntropy;
 
-    fn tokens(seed: u64) -> Tokens {
+    fn tokens(seed: u64) -> TokenSealer {
         let dir = tempfile::tempdir().unwrap();
         let entropy = SeededEntropy::new(seed);
         let keyring =
-            Keyring::open(&dir.path().join("keys"), &Keys::default(), Timestamp::ZERO, &entropy).unwrap();
-        Tokens::new(keyring, 1_000, &entropy)
+            TokenKeyring::open(&dir.path().join("keys"), &KeyHistory::default(), Timestamp::ZERO, &entropy)
+                .unwrap();
+        TokenSealer::new(keyring, 1_000, &entropy)
     }
 
     fn claims() -> VetoClaims {

@@ -26,14 +26,14 @@ use url::Url;
 
 use self::stage::current;
 use self::{
-    moment::Moments,
-    sender::{PATIENCE, Sender},
+    moment::WallTimes,
+    sender::{CollectorClient, PATIENCE},
 };
 pub(crate) use self::{
-    stage::{Current, Stage, is_followed, note, outgoing, stage},
-    traced::Traced,
+    stage::{CurrentSpan, StageSpan, is_followed, note, outgoing, stage},
+    traced::TracedRequest,
 };
-use crate::config::{Fraction, Telemetry};
+use crate::config::{Fraction, TelemetryConfig};
 use tenure_protocol::clock::stopwatch;
 
 /// Where OTLP is taken, below the address that is configured.
@@ -46,11 +46,11 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// Spans cannot be sent there.
 #[derive(Debug, thiserror::Error)]
 #[error("telemetry.otlp_endpoint: {0}")]
-pub struct NoTraces(String);
+pub struct TraceSetupError(String);
 
 /// Sends spans.
 #[derive(Clone, Debug)]
-pub struct Traces {
+pub struct TraceExporter {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
 }
@@ -60,7 +60,7 @@ pub struct Traces {
 pub(crate) struct OpenSpan {
     span: SdkSpan,
     tracer: SdkTracer,
-    moments: Moments,
+    moments: WallTimes,
 }
 
 /// What there is to say of a request when it has been answered.
@@ -75,17 +75,17 @@ pub(crate) struct AnsweredRequest<'a> {
     pub(crate) credential: Option<String>,
 }
 
-impl Traces {
+impl TraceExporter {
     /// To the collector that is configured; none without one. Needs the server's runtime.
-    pub(crate) fn of(telemetry: &Telemetry) -> Result<Option<Self>, NoTraces> {
+    pub(crate) fn of(telemetry: &TelemetryConfig) -> Result<Option<Self>, TraceSetupError> {
         let Some(endpoint) = &telemetry.otlp_endpoint else { return Ok(None) };
-        Self::to(endpoint, telemetry.sample).map(Some).map_err(NoTraces)
+        Self::to(endpoint, telemetry.sample).map(Some).map_err(TraceSetupError)
     }
 
     fn to(endpoint: &str, sample: Fraction) -> Result<Self, String> {
         let address = format!("{}{PATH}", endpoint.trim_end_matches('/'));
         let collector = Url::parse(&address).map_err(|error| error.to_string())?;
-        let sender = Sender::to(&collector).map_err(|error| error.to_string())?;
+        let sender = CollectorClient::to(&collector).map_err(|error| error.to_string())?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(sender)
@@ -124,7 +124,7 @@ impl Traces {
     }
 
     fn begin(&self, parent: Option<&SpanContext>, kind: SpanKind, name: String) -> OpenSpan {
-        let moments = Moments::now();
+        let moments = WallTimes::now();
         let context = parent
             .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent.clone()));
         let builder = self.tracer.span_builder(name).with_kind(kind).with_start_time(moments.at(stopwatch()));
@@ -147,13 +147,13 @@ impl OpenSpan {
     }
 
     /// For those who do parts of it; `None` if the trace is not kept.
-    pub(crate) fn current(&self) -> Option<Current> {
+    pub(crate) fn current(&self) -> Option<CurrentSpan> {
         let (tracer, span) = (self.tracer.clone(), self.span.span_context().clone());
-        self.span.is_recording().then_some(Current { tracer, span, moments: self.moments })
+        self.span.is_recording().then_some(CurrentSpan { tracer, span, moments: self.moments })
     }
 
     /// Begins a part of it.
-    pub(crate) fn stage(&self, name: &'static str) -> Option<Stage> {
+    pub(crate) fn stage(&self, name: &'static str) -> Option<StageSpan> {
         Some(self.current()?.stage(name))
     }
 

@@ -7,12 +7,12 @@ use tenure_protocol::clock::{stopwatch, wall_time};
 
 /// Translates moments.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
+pub(crate) struct WallTimes {
     then: Instant,
     wall: SystemTime,
 }
 
-impl Moments {
+impl WallTimes {
     /// By the wall clock as it stands now.
     pub(super) fn now() -> Self {
         let wall = Duration::from_millis(wall_time().as_millis().unsigned_abs());

@@ -8,7 +8,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError};
 use tokio::runtime::Handle;
 use url::Url;
 
-use tenure_http_client::outbound::{self, NoRoots};
+use tenure_http_client::outbound::{self, NoRootCertificates};
 
 /// A collector that has not answered by then has not.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,17 +17,17 @@ const LONGEST: usize = 64 * 1024;
 
 /// A client of the collector.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
+pub(super) struct CollectorClient {
     client: reqwest::Client,
     /// The exporter has a thread of its own, which is no part of a runtime.
     runtime: Handle,
 }
 
-impl Sender {
+impl CollectorClient {
     /// On the runtime of the caller.
-    pub(super) fn to(collector: &Url) -> Result<Self, NoRoots> {
+    pub(super) fn to(collector: &Url) -> Result<Self, NoRootCertificates> {
         let client = outbound::client_for(collector)?.timeout(PATIENCE).build();
-        Ok(Self { client: client.map_err(|_| NoRoots)?, runtime: Handle::current() })
+        Ok(Self { client: client.map_err(|_| NoRootCertificates)?, runtime: Handle::current() })
     }
 
     async fn sent(self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -42,7 +42,7 @@ impl Sender {
 }
 
 #[async_trait]
-impl HttpClient for Sender {
+impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         self.runtime.spawn(self.clone().sent(request)).await?
     }

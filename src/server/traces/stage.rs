@@ -15,45 +15,45 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 use tenure_protocol::clock::stopwatch;
 
-use super::moment::Moments;
+use super::moment::WallTimes;
 
 /// Whether this process sends spans at all.
 static FOLLOWED: AtomicBool = AtomicBool::new(false);
 
 tokio::task_local! {
     /// The span of which the stages of this task are parts.
-    static CURRENT: Current;
+    static CURRENT: CurrentSpan;
 }
 
 /// An open span, as its parts know it.
 #[derive(Clone, Debug)]
-pub(crate) struct Current {
+pub(crate) struct CurrentSpan {
     pub(super) tracer: SdkTracer,
     pub(super) span: SpanContext,
-    pub(super) moments: Moments,
+    pub(super) moments: WallTimes,
 }
 
 /// A stage that lasts until it is dropped.
-pub(crate) struct Stage(Option<(Span, Moments)>);
+pub(crate) struct StageSpan(Option<(Span, WallTimes)>);
 
 /// From now on there are spans to be parts of.
 pub(super) fn follow() {
     FOLLOWED.store(true, Ordering::Relaxed);
 }
 
-impl Current {
+impl CurrentSpan {
     /// Runs something whose stages are parts of this span.
     pub(crate) async fn around<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope(self, work).await
     }
 
     /// Begins a part of this span.
-    pub(super) fn stage(&self, name: &'static str) -> Stage {
+    pub(super) fn stage(&self, name: &'static str) -> StageSpan {
         self.begin(SpanKind::Internal, name)
     }
 
-    fn begin(&self, kind: SpanKind, name: &'static str) -> Stage {
-        Stage(Some((self.part(kind, name, stopwatch()), self.moments)))
+    fn begin(&self, kind: SpanKind, name: &'static str) -> StageSpan {
+        StageSpan(Some((self.part(kind, name, stopwatch()), self.moments)))
     }
 
     fn part(&self, kind: SpanKind, name: &'static str, begun: Instant) -> Span {
@@ -64,7 +64,7 @@ impl Current {
 }
 
 /// The span of which what this task does is a part.
-pub(crate) fn current() -> Option<Current> {
+pub(crate) fn current() -> Option<CurrentSpan> {
     if !FOLLOWED.load(Ordering::Relaxed) {
         return None;
     }
@@ -77,17 +77,17 @@ pub(crate) fn is_followed() -> bool {
 }
 
 /// Begins a stage.
-pub(crate) fn stage(name: &'static str) -> Stage {
+pub(crate) fn stage(name: &'static str) -> StageSpan {
     begin(SpanKind::Internal, name)
 }
 
 /// Begins a request of ours to another server.
-pub(crate) fn outgoing(name: &'static str) -> Stage {
+pub(crate) fn outgoing(name: &'static str) -> StageSpan {
     begin(SpanKind::Client, name)
 }
 
-fn begin(kind: SpanKind, name: &'static str) -> Stage {
-    current().map_or(Stage(None), |current| current.begin(kind, name))
+fn begin(kind: SpanKind, name: &'static str) -> StageSpan {
+    current().map_or(StageSpan(None), |current| current.begin(kind, name))
 }
 
 /// Tells of a stage that is over.
@@ -98,7 +98,7 @@ pub(crate) fn note(name: &'static str, begun: Instant, ended: Instant) {
     }
 }
 
-impl Stage {
+impl StageSpan {
     /// The header by which another server makes its spans parts of this stage.
     pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
         let (span, _) = self.0.as_ref()?;
@@ -109,7 +109,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for StageSpan {
     fn drop(&mut self) {
         if let Some((span, moments)) = &mut self.0 {
             span.end_with_timestamp(moments.at(stopwatch()));

@@ -5,26 +5,27 @@ use axum::{
     http::{Request, Response},
 };
 
-use super::{AnsweredRequest, Current, OpenSpan, Traces, method_name, parent::parent};
+use super::{AnsweredRequest, CurrentSpan, OpenSpan, TraceExporter, method_name, parent::parent};
 
 /// Such a request, with its span where spans are sent.
-pub(crate) struct Traced<'r> {
+pub(crate) struct TracedRequest<'r> {
     method: &'static str,
     /// What stands for its path: no part of it that names anything.
     route: &'r str,
     span: Option<OpenSpan>,
 }
 
-impl<'r> Traced<'r> {
-    pub(crate) fn begin(traces: Option<&Traces>, request: &Request<Body>, route: &'r str) -> Self {
+impl<'r> TracedRequest<'r> {
+    pub(crate) fn begin(traces: Option<&TraceExporter>, request: &Request<Body>, route: &'r str) -> Self {
         let method = method_name(request.method());
-        let begin =
-            |traces: &Traces| traces.request(parent(request.headers()).as_ref(), format!("{method} {route}"));
+        let begin = |traces: &TraceExporter| {
+            traces.request(parent(request.headers()).as_ref(), format!("{method} {route}"))
+        };
         Self { method, route, span: traces.map(begin) }
     }
 
     /// For its parts.
-    pub(crate) fn current(&self) -> Option<Current> {
+    pub(crate) fn current(&self) -> Option<CurrentSpan> {
         self.span.as_ref()?.current()
     }
 

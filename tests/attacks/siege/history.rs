@@ -2,11 +2,11 @@
 
 use tenure::{
     core::{
-        Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
-        Timestamp,
-        event::{Profile, SessionCreated, SubjectRegistered, Terms},
+        Actor, Commit, CommitId, Event, Position, Seconds, SessionId, SessionMode, StreamId, SubjectEvent,
+        SubjectId, Timestamp,
+        event::{SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered},
     },
-    log::{self, EncodedCommit, EventLog, Outcome, SledLog, encode},
+    log::{self, AppendOutcome, EncodedCommit, EventLog, SledLog, encode},
 };
 
 use super::length;
@@ -14,13 +14,13 @@ use crate::client::Server;
 
 const BATCH: u64 = 500;
 const CROWD: u64 = 4_000;
-const TERMS: Terms = Terms {
+const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(604_800),
     max_renewals: 100,
     absolute_lifetime: Seconds(7_776_000),
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
     on_reuse: None,
     purpose: None,
 };
@@ -44,7 +44,8 @@ pub(super) fn long(settings: &[&str]) -> Server {
 pub(super) fn crowded(settings: &[&str]) -> Server {
     with(settings, |log| {
         let at = log.head().recorded_at;
-        let registered = SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() });
+        let registered =
+            SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() });
         let created = (0..CROWD).map(|number| SubjectEvent::SessionCreated(created(number, at)));
         let events: Vec<_> = [registered].into_iter().chain(created).map(Event::Subject).collect();
         let mut expected = Position::ZERO;
@@ -62,11 +63,11 @@ fn with(settings: &[&str], fill: impl FnOnce(&SledLog)) -> Server {
 }
 
 fn append(log: &SledLog, batch: Vec<EncodedCommit>) {
-    assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+    assert_eq!(log.append(log.head().position, batch), Ok(AppendOutcome::Appended));
 }
 
 fn begun(number: u64, at: Timestamp) -> EncodedCommit {
-    let profile = Profile { owner_id: Some("fleet".parse().unwrap()), ..Profile::default() };
+    let profile = SubjectProfile { owner_id: Some("fleet".parse().unwrap()), ..SubjectProfile::default() };
     let events = vec![
         Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
         Event::Subject(SubjectEvent::SessionCreated(created(number, at))),
@@ -96,7 +97,7 @@ fn commit(
 ) -> EncodedCommit {
     let commit = Commit {
         id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
-        stream: Stream::Subject(subject),
+        stream: StreamId::Subject(subject),
         expected,
         recorded_at: at,
         actor: Actor::AUTHORITY,

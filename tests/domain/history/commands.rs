@@ -1,19 +1,19 @@
 //! What is asked, as the domain takes it.
 
 use tenure::core::{
-    Actor, Generation, Mode, SealedText, Seconds, SubjectId, Timestamp,
-    budget::{Constraints, Use},
-    bulk::Selector,
+    Actor, Generation, SealedText, Seconds, SessionMode, SubjectId, Timestamp,
+    budget::{Constraints, SessionUse},
+    bulk::SessionSelector,
     command::{
         Command, CreateSession, EndAndSuspend, EndContested, EraseSubject, RecordUsage, RefreshSession,
         RegisterSubject, RenewSession, RequestedTerms, ResumeSubject, RevokeSession, RevokeSessions, Revoker,
-        SuspendSubject, Suspender as SuspendedBy,
+        SuspendSubject, SuspensionActor as SuspendedBy,
     },
-    event::{Profile, Role},
+    commit::ActorKind,
+    event::{Role, SubjectProfile},
     keys::{KeyId, KeyUse},
-    observed::Observed,
+    observed::Observation,
     policy::{OnLimit, OnReuse, Policy},
-    record::ActorKind,
 };
 
 use super::{
@@ -25,12 +25,12 @@ use super::{
 use crate::scenario::{amount, device, digest, owner, sealed, session};
 
 impl Run {
-    pub(super) fn observed(&self, ask: &Ask) -> Observed {
+    pub(super) fn observed(&self, ask: &Ask) -> Observation {
         let (Ask::Renew { session, .. } | Ask::EndContested { session, .. }) = *ask else {
-            return Observed::default();
+            return Observation::default();
         };
         let is_presented = self.seen.get(&session) == Some(&self.generation(session, Which::Current));
-        Observed { is_presented, ..Observed::default() }
+        Observation { is_presented, ..Observation::default() }
     }
 
     pub(super) fn command(ask: &Ask) -> Command {
@@ -61,7 +61,7 @@ impl Run {
                 Command::RecordUsage(RecordUsage {
                     session_id: session(number),
                     generation: generation.map(Generation),
-                    wanted: Use {
+                    wanted: SessionUse {
                         operation: operation_of(operation),
                         amount: tenths.map(|tenths| amount(&in_tenths(tenths))),
                         destination: None,
@@ -131,8 +131,8 @@ pub(super) fn subject_of(number: usize) -> SubjectId {
     SUBJECTS[number].parse().expect("the names are right")
 }
 
-pub(super) fn selector_of(selection: Selection) -> Selector {
-    Selector {
+pub(super) fn selector_of(selection: Selection) -> SessionSelector {
+    SessionSelector {
         owner_id: selection.owner.map(|number| owner(&format!("owner-{number}"))),
         subject_id: selection.subject.map(subject_of),
         device_digest: selection.device.map(digest),
@@ -175,14 +175,14 @@ const fn on_limit(evicts: bool) -> OnLimit {
     if evicts { OnLimit::EvictOldest } else { OnLimit::Reject }
 }
 
-fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> Profile {
-    Profile {
+fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> SubjectProfile {
+    SubjectProfile {
         owner_id: owned_by.map(|number| owner(&format!("owner-{number}"))),
         max_sessions: limits.sessions,
         max_sessions_per_device: limits.device_sessions,
         on_limit: limits.evicts.map(on_limit),
         on_device_limit: limits.device_evicts.map(on_limit),
-        ..Profile::default()
+        ..SubjectProfile::default()
     }
 }
 
@@ -195,7 +195,7 @@ fn creation(new: NewSession) -> CreateSession {
             absolute_lifetime: new.lifetime.map(Seconds),
             renewal_reject_window: new.window.map(Seconds),
             idle_timeout: new.idle.map(Seconds),
-            mode: if new.sliding { Mode::Sliding } else { Mode::Fixed },
+            mode: if new.sliding { SessionMode::Sliding } else { SessionMode::Fixed },
             on_reuse: new.reuse_ends.map(on_reuse),
             purpose: None,
         },

@@ -10,7 +10,7 @@ use std::{
 use tenure::{
     audit::{
         export::ExportWriter,
-        verify::{Fault, Trust, verify},
+        verify::{TrustAnchors, VerifyError, verify},
     },
     core::{Commit, Position},
 };
@@ -46,11 +46,14 @@ impl HistoryFile {
     pub(super) fn read(path: &Path) -> Vec<Commit> {
         let file = BufReader::new(File::open(path).expect("it was written before"));
         let mut commits = Vec::new();
-        let read = verify(file, Trust::default(), &mut |stored, _| {
+        let read = verify(file, TrustAnchors::default(), &mut |stored, _| {
             commits.push(stored.commit);
             ControlFlow::Continue(())
         });
-        assert!(matches!(read, Err(Fault::Cut { .. })), "nobody signs the histories of tests: {read:?}");
+        assert!(
+            matches!(read, Err(VerifyError::Cut { .. })),
+            "nobody signs the histories of tests: {read:?}"
+        );
         commits
     }
 }

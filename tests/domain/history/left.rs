@@ -2,8 +2,8 @@
 
 use tenure::core::{
     Commit, Event, SubjectEvent,
-    state::State,
-    trim::{Horizon, trim},
+    state::AuthorityState,
+    trim::{TrimHorizon, trim},
 };
 
 use super::run::{Check, Run, ensure};
@@ -18,13 +18,14 @@ pub(super) fn trimming_and_folding_commute(run: &mut Run) -> Check {
 }
 
 fn commutes(run: &mut Run, trims: impl Fn(usize) -> bool) -> Check {
-    let (mut whole, mut trimmed, mut horizon) = (State::default(), State::default(), Horizon::default());
+    let (mut whole, mut trimmed, mut horizon) =
+        (AuthorityState::default(), AuthorityState::default(), TrimHorizon::default());
     for (index, commit) in run.commits.clone().iter().enumerate() {
         count(run, &whole, &trimmed, commit);
         whole.apply(commit).map_err(|alarm| alarm.to_string())?;
         trimmed.apply(commit).map_err(|alarm| format!("trimmed: {alarm}"))?;
         if trims(index) {
-            horizon = Horizon { position: whole.position, moment: whole.recorded_at };
+            horizon = TrimHorizon { position: whole.position, moment: whole.recorded_at };
             trim(&mut trimmed, horizon);
         }
     }
@@ -34,7 +35,7 @@ fn commutes(run: &mut Run, trims: impl Fn(usize) -> bool) -> Check {
 }
 
 /// Notes that sessions left, and that something is said of one that did.
-fn count(run: &mut Run, whole: &State, trimmed: &State, commit: &Commit) {
+fn count(run: &mut Run, whole: &AuthorityState, trimmed: &AuthorityState, commit: &Commit) {
     if trimmed.holders.len() < whole.holders.len() {
         *run.answers.entry("left memory".to_owned()).or_default() += 1;
     }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use tenure::{
-    authority::Live,
+    authority::PublishedState,
     core::{
-        Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-        Timestamp,
+        Event, Generation, Position, Seconds, SessionId, SessionMode, StreamId, SubjectEvent, SubjectId,
+        SystemEvent, Timestamp,
         activity::mark_seen,
         budget::Usage,
-        bulk::{Bulk, is_unsettled, settle},
-        event::{Role, Trigger},
+        bulk::{BulkRevocation, is_unsettled, settle},
+        commit::EventMeta,
+        event::{EndTrigger, Role},
         evolve::mark_presented,
         policy::OnReuse,
-        record::EventMeta,
         refusal::Refusal,
         session::{OneTimeFact, Session, SharedSession, TokenFault},
-        state::State,
+        state::AuthorityState,
         subject::Subject,
     },
 };
@@ -244,7 +244,7 @@ fn a_refused_renewal_is_recorded_once(seen: &Seen) -> Check {
 fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
         let Event::Subject(SubjectEvent::SessionRevoked(ended)) = event else { continue };
-        if ended.trigger != Trigger::TokenReuse {
+        if ended.trigger != EndTrigger::TokenReuse {
             continue;
         }
         let after = found(&seen.run.state, ended.session_id)?;
@@ -264,7 +264,7 @@ fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
 
 fn nothing_is_granted_to_a_suspended_subject(seen: &Seen) -> Check {
     let Some(commit) = seen.run.commits.last() else { return Ok(()) };
-    let Stream::Subject(id) = &commit.stream else { return Ok(()) };
+    let StreamId::Subject(id) = &commit.stream else { return Ok(()) };
     let before = seen.before.subjects.get(id);
     let is_suspended = before.is_some_and(|before| before.suspension_at(seen.run.now).is_some());
     let is_grant = |event: &Event| {
@@ -387,7 +387,7 @@ fn a_session_is_idle_exactly_from_its_idle_end_on(seen: &Seen) -> Check {
 /// Whoever is live now is live after a crash at this moment, and counts as seen at most a tenth later than recorded.
 fn no_crash_ends_a_session_early(seen: &Seen) -> Check {
     let now = seen.run.now;
-    let live = Live::new(seen.run.state.clone(), Some(now));
+    let live = PublishedState::new(seen.run.state.clone(), Some(now));
     for (number, expected) in &seen.run.model.sessions {
         let after = live.session(session(*number)).ok_or("a session is lost")?;
         let recorded = found(&seen.run.state, after.id)?;
@@ -457,7 +457,7 @@ fn refreshes_are_half_of_the_shorter_apart(seen: &Seen) -> Check {
 }
 
 fn a_sliding_session_is_never_renewed(seen: &Seen) -> Check {
-    let mut sliding = seen.run.live_sessions().filter(|session| session.terms.mode == Mode::Sliding);
+    let mut sliding = seen.run.live_sessions().filter(|session| session.terms.mode == SessionMode::Sliding);
     sliding.try_for_each(|session| {
         let holds = session.renewal.is_none()
             && session.generation == Generation::FIRST
@@ -471,7 +471,7 @@ fn an_erasure_leaves_no_text_and_every_rule(seen: &Seen) -> Check {
         return Ok(());
     }
     let erased = seen.run.commits.last().ok_or("an erasure is recorded")?;
-    let Stream::Subject(id) = &erased.stream else { return Err("an erasure is of a subject".into()) };
+    let StreamId::Subject(id) = &erased.stream else { return Err("an erasure is of a subject".into()) };
     let (before, after) = (&seen.before.subjects[id], &seen.run.state.subjects[id]);
     ensure(!after.has_text(), || format!("there is text in {after:?}"))?;
     for (before, after) in before.sessions.iter().zip(&after.sessions) {
@@ -501,16 +501,16 @@ fn is_same_but_for_texts(before: &Session, after: &Session) -> bool {
 
 fn the_state_is_what_its_bytes_say(seen: &Seen) -> Check {
     let bytes = seen.run.state.to_bytes();
-    let read = State::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    let read = AuthorityState::from_bytes(&bytes).map_err(|error| error.to_string())?;
     ensure(read == seen.run.state && read.to_bytes() == bytes, || "the state read back is another".into())
 }
 
 /// From nothing, commit by commit and event by event, and from the bytes of each state on.
 pub(super) fn a_rebuild_equals_the_live_state_at_every_position(run: &Run) -> Check {
-    let mut whole = State::default();
-    let mut single = State::default();
+    let mut whole = AuthorityState::default();
+    let mut single = AuthorityState::default();
     for (index, (commit, live)) in run.commits.iter().zip(&run.states).enumerate() {
-        let mut resumed = State::from_bytes(&whole.to_bytes()).map_err(|error| error.to_string())?;
+        let mut resumed = AuthorityState::from_bytes(&whole.to_bytes()).map_err(|error| error.to_string())?;
         for state in [&mut whole, &mut resumed] {
             state.apply(commit).map_err(|alarm| format!("replayed: {alarm}"))?;
         }
@@ -528,36 +528,36 @@ pub(super) fn a_rebuild_equals_the_live_state_at_every_position(run: &Run) -> Ch
 
 /// Bulk revocations are left unsettled until the next event of a subject; whoever looks settles a copy.
 pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -> Check {
-    let mut eager = State::default();
+    let mut eager = AuthorityState::default();
     let mut late = BTreeMap::<SubjectId, Subject>::new();
-    let mut bulks = Vec::<Bulk>::new();
+    let mut bulks = Vec::<BulkRevocation>::new();
     for commit in &run.commits {
         for (position, event) in (eager.position.next().0..).map(Position).zip(&commit.events) {
             let recorded = EventMeta { position, at: commit.recorded_at };
             match (&commit.stream, event) {
-                (Stream::Subject(id), event) => {
+                (StreamId::Subject(id), event) => {
                     let subject = late.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
                     settle(&bulks, subject);
                     evolve_subject(subject, event, recorded)
                         .map_err(|alarm| format!("settled late: {alarm}"))?;
                 }
-                (Stream::System, Event::System(SystemEvent::SelectionRevoked(event))) => {
-                    bulks.push(Bulk::of(event, recorded));
+                (StreamId::System, Event::System(SystemEvent::SelectionRevoked(event))) => {
+                    bulks.push(BulkRevocation::of(event, recorded));
                 }
-                (Stream::System, Event::System(SystemEvent::TokensPresented(marks))) => {
+                (StreamId::System, Event::System(SystemEvent::TokensPresented(marks))) => {
                     for mark in &marks.presented {
                         let holder = late.get_mut(&eager.holders[&mark.session_id]);
                         mark_presented(holder.ok_or("a stranger")?, mark.session_id, mark.generation);
                     }
                 }
-                (Stream::System, Event::System(SystemEvent::SessionsSeen(marks))) => {
+                (StreamId::System, Event::System(SystemEvent::SessionsSeen(marks))) => {
                     for mark in &marks.seen {
                         let holder = late.get_mut(&eager.holders[&mark.session_id]).ok_or("a stranger")?;
                         settle(&bulks, holder);
                         mark_seen(holder, *mark, recorded)?;
                     }
                 }
-                (Stream::System, _) => {}
+                (StreamId::System, _) => {}
             }
         }
         eager.apply(commit).map_err(|alarm| alarm.to_string())?;
@@ -574,7 +574,7 @@ pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -
     Ok(())
 }
 
-fn found(state: &State, id: SessionId) -> Result<&Session, String> {
+fn found(state: &AuthorityState, id: SessionId) -> Result<&Session, String> {
     let holder = state.holders.get(&id).ok_or_else(|| format!("{id} has no holder"))?;
     let session = state.subjects.get(holder).and_then(|subject| subject.session(id));
     session.map(AsRef::as_ref).ok_or_else(|| format!("{id} is not with its holder"))

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use tenure::core::{
-    Commit, Event, Generation, Seconds, Stream, Timestamp,
+    Commit, Event, Generation, Seconds, StreamId, Timestamp,
     command::{RevokeMatching, RotateKey, SystemCommand},
     decide::{decide, decide_system},
-    event::Presented,
-    keys::Retire,
-    observed::Observed,
+    event::PresentedToken,
+    keys::RetireMode,
+    observed::Observation,
     policy::Policy,
-    refusal::Refused as TypedRefused,
+    refusal::RecordedRefusal as TypedRefused,
     session::Session,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 
@@ -35,7 +35,7 @@ use crate::scenario::{Refused, T0, commit, of_either_stream, sealed, session};
 pub(super) struct Run {
     pub(super) now: Timestamp,
     pub(super) policy: Policy,
-    pub(super) state: State,
+    pub(super) state: AuthorityState,
     pub(super) model: Model,
     /// Tokens that were seen in use and are not recorded yet.
     pub(super) seen: BTreeMap<u32, u32>,
@@ -54,7 +54,7 @@ pub(super) type Check = Result<(), String>;
 /// What a promise may look at: the state before a command and after it, and what was answered.
 pub(super) struct Seen<'a> {
     pub(super) run: &'a Run,
-    pub(super) before: &'a State,
+    pub(super) before: &'a AuthorityState,
     pub(super) answer: &'a Result<Vec<Event>, Refused>,
 }
 
@@ -77,7 +77,7 @@ impl Run {
         let mut run = Self {
             now: T0,
             policy: policy_of(rules),
-            state: State::default(),
+            state: AuthorityState::default(),
             model: Model::new(rules, SUBJECTS.len()),
             seen: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -279,7 +279,7 @@ impl Run {
         let expected = self.model.ask(subject, ask, self.now.as_millis());
         let actual = described(&answer);
         ensure(actual == expected, || format!("{ask:?}\n  gave     {actual:?}\n  expected {expected:?}"))?;
-        self.record(Stream::Subject(id), recorded_of(&answer).to_vec())?;
+        self.record(StreamId::Subject(id), recorded_of(&answer).to_vec())?;
         self.note_use(ask, &answer);
         self.count(ask, &actual);
         keeps_every_promise(&Seen { run: self, before: &before, answer: &answer })
@@ -344,7 +344,7 @@ impl Run {
     fn record_presented(&mut self) -> Check {
         let marks = std::mem::take(&mut self.seen)
             .into_iter()
-            .map(|(number, generation)| Presented {
+            .map(|(number, generation)| PresentedToken {
                 session_id: session(number),
                 generation: Generation(generation),
             })
@@ -379,7 +379,7 @@ impl Run {
         let command = SystemCommand::RotateKey(RotateKey {
             which: KEY_USES[place],
             key_id: key_of(replaced + 1),
-            retire: if at_once { Retire::Now } else { Retire::Overlap },
+            retire: if at_once { RetireMode::Now } else { RetireMode::Overlap },
             overlap: overlap.map(Seconds),
         });
         let millis = i64::from(overlap.unwrap_or(1_000)) * 1_000;
@@ -415,7 +415,7 @@ impl Run {
     }
 
     fn decided_by_system(&self, command: &SystemCommand) -> Result<Vec<Event>, Refused> {
-        let mut observed = Observed { longest_ttl: Seconds(1_000), ..Observed::default() };
+        let mut observed = Observation { longest_ttl: Seconds(1_000), ..Observation::default() };
         if let SystemCommand::RevokeMatching(asked) = command {
             for subject in self.state.subjects.values() {
                 observed.matched.count(&asked.selector, subject, &[], self.now);
@@ -427,11 +427,11 @@ impl Run {
 
     fn record_of_system(&mut self, answer: &Result<Vec<Event>, Refused>) -> Check {
         let before = self.state.clone();
-        self.record(Stream::System, recorded_of(answer).to_vec())?;
+        self.record(StreamId::System, recorded_of(answer).to_vec())?;
         keeps_every_promise(&Seen { run: self, before: &before, answer })
     }
 
-    fn record(&mut self, stream: Stream, events: Vec<Event>) -> Check {
+    fn record(&mut self, stream: StreamId, events: Vec<Event>) -> Check {
         if events.is_empty() {
             return Ok(());
         }

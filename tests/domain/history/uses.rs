@@ -3,11 +3,11 @@
 //! It is for the authority to record them in time; here that is done as its sequencer does it, in a few lines.
 
 use tenure::{
-    authority::Live,
+    authority::PublishedState,
     core::{
         Generation, Timestamp,
         command::SystemCommand,
-        event::Seen as SeenInUse,
+        event::SessionSeen as SeenInUse,
         session::{SharedSession, TokenFault},
     },
 };
@@ -66,7 +66,7 @@ impl Run {
         self.count_word("crashed");
         self.seen.clear();
         self.model.crash(self.now.as_millis());
-        let live = Live::new(self.state.clone(), Some(self.now));
+        let live = PublishedState::new(self.state.clone(), Some(self.now));
         for (number, expected) in &self.model.sessions {
             let actual = live.session(session(*number)).ok_or("a session is lost")?;
             let seen = actual.last_seen_at().map(Timestamp::as_millis);

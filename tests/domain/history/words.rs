@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tenure::core::{
     Event, SubjectEvent, SystemEvent, Timestamp,
-    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
     keys::KeyId,
     refusal::Refusal,
 };
@@ -157,15 +157,15 @@ const fn name_of(code: RejectionCode) -> &'static str {
     }
 }
 
-pub(super) const fn trigger_of(trigger: Trigger) -> &'static str {
+pub(super) const fn trigger_of(trigger: EndTrigger) -> &'static str {
     match trigger {
-        Trigger::ManualRevoke => "manual_revoke",
-        Trigger::RenewalRejected => "renewal_rejected",
-        Trigger::Own => "self",
-        Trigger::Evicted => "evicted",
-        Trigger::TokenReuse => "token_reuse",
-        Trigger::SubjectRevoked => "subject_revoked",
-        Trigger::Bulk => "bulk",
-        Trigger::Restore => "restore",
+        EndTrigger::ManualRevoke => "manual_revoke",
+        EndTrigger::RenewalRejected => "renewal_rejected",
+        EndTrigger::Own => "self",
+        EndTrigger::Evicted => "evicted",
+        EndTrigger::TokenReuse => "token_reuse",
+        EndTrigger::SubjectRevoked => "subject_revoked",
+        EndTrigger::Bulk => "bulk",
+        EndTrigger::Restore => "restore",
     }
 }

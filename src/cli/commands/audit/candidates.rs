@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cli::{arguments::find, failure::Failure};
+use crate::cli::{arguments::find, failure::CommandError};
 use tenure_audit::{
-    replay::{Replay, Step},
+    replay::{HistoryReplay, ReplayStep},
     story::Narrator,
 };
 use tenure_core::{
-    SessionId, Stream, SubjectEvent, SubjectId, event::Event, session::Status, state::State, subject::Subject,
+    SessionId, StreamId, SubjectEvent, SubjectId, event::Event, session::SessionStatus,
+    state::AuthorityState, subject::Subject,
 };
 
 /// Stories of sessions that may be meant.
@@ -19,19 +20,19 @@ pub(super) struct CandidateStories {
     subject: Option<SubjectId>,
     /// Of the very session, or of the very subject.
     named: BTreeMap<SessionId, Narrator>,
-    sessions: Begun,
-    subjects: Begun,
+    sessions: PrefixMatches,
+    subjects: PrefixMatches,
 }
 
 /// What begins with what was typed. Stories are kept while that is one thing only: of a common beginning there may be
 /// very many.
 #[derive(Default)]
-struct Begun {
+struct PrefixMatches {
     ids: BTreeSet<String>,
     tellers: BTreeMap<SessionId, Narrator>,
 }
 
-impl Begun {
+impl PrefixMatches {
     fn meet(&mut self, id: String, session: SessionId) {
         if self.ids.len() <= find::MOST_CANDIDATES {
             self.ids.insert(id);
@@ -44,7 +45,7 @@ impl Begun {
     }
 
     /// The stories of the one thing; none of nothing.
-    fn only(self, noun: &'static str, typed: &str) -> Result<BTreeMap<SessionId, Narrator>, Failure> {
+    fn only(self, noun: &'static str, typed: &str) -> Result<BTreeMap<SessionId, Narrator>, CommandError> {
         if self.ids.len() > 1 {
             return Err(find::ambiguous(noun, typed, self.ids.into_iter().collect()));
         }
@@ -59,15 +60,15 @@ impl CandidateStories {
             session: typed.parse().ok(),
             subject: typed.parse().ok(),
             named: BTreeMap::new(),
-            sessions: Begun::default(),
-            subjects: Begun::default(),
+            sessions: PrefixMatches::default(),
+            subjects: PrefixMatches::default(),
         }
     }
 
-    /// Listens to a [`Replay`].
-    pub(super) fn hear(&mut self, before: &State, step: Step<'_>) {
+    /// Listens to a [`HistoryReplay`].
+    pub(super) fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
-        if let (Event::Subject(SubjectEvent::SessionCreated(created)), Stream::Subject(subject)) =
+        if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
             (&commit.events[step.index], &commit.stream)
         {
             self.meet(created.session_id, subject);
@@ -93,10 +94,10 @@ impl CandidateStories {
 
     /// The story of the one session that is meant: of a subject's sessions the one that is live at the end of the replay,
     /// or else the newest.
-    pub(super) fn only(self, replay: &Replay) -> Result<Narrator, Failure> {
+    pub(super) fn only(self, replay: &HistoryReplay) -> Result<Narrator, CommandError> {
         let typed = self.typed;
         let missing = || {
-            Failure::Missing(format!(
+            CommandError::Missing(format!(
                 "no session \"{typed}\" and no session of such a subject is in this history up to there (tenure audit \
                  replay --status all lists them; tenure audit ask answers about a subject without one)"
             ))
@@ -118,9 +119,9 @@ impl CandidateStories {
 
 fn chosen(
     tellers: &BTreeMap<SessionId, Narrator>,
-    replay: &Replay,
+    replay: &HistoryReplay,
     typed: &str,
-) -> Result<Option<SessionId>, Failure> {
+) -> Result<Option<SessionId>, CommandError> {
     let at = replay.moment();
     let all = replay.state().subjects.values();
     let of_subject = |subject: &Subject| -> Vec<_> {
@@ -129,7 +130,7 @@ fn chosen(
     };
     let mut known: Vec<_> = all.flat_map(of_subject).collect();
     known.sort_unstable_by_key(|(created, ..)| *created);
-    let live = || known.iter().filter(|(.., status)| *status == Status::Active).map(|(_, id, _)| *id);
+    let live = || known.iter().filter(|(.., status)| *status == SessionStatus::Active).map(|(_, id, _)| *id);
     match (live().next(), live().nth(1)) {
         (Some(_), Some(_)) => {
             Err(find::ambiguous("session", typed, live().map(|id| id.to_string()).collect()))

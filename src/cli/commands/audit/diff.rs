@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::json;
 
-use super::{data_directory::damaged, source::Source, trust::TrustArgs};
-use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
-use tenure_audit::replay::{Replay, ReplayEnd, diff::differences};
+use super::{data_directory::damaged, source::SourceArgs, trust::TrustArgs};
+use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Column};
+use tenure_audit::replay::{HistoryReplay, ReplayEnd, diff::differences};
 use tenure_core::Position;
 
 /// Arguments of `tenure audit diff`.
 #[derive(Debug, Args)]
-pub(crate) struct Diff {
+pub(crate) struct DiffArgs {
     /// The earlier position; 0 is the empty log
     #[arg(value_name = "A")]
     earlier: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Diff {
     later: u64,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
@@ -36,14 +36,14 @@ const COLUMNS: &[Column] = &[
     Column::plain("AFTER", "after"),
 ];
 
-impl Diff {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl DiffArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         if self.earlier > self.later {
             let why = format!("A must not be after B, but {} is after {}", self.earlier, self.later);
-            return Err(Failure::Usage(why));
+            return Err(CommandError::Usage(why));
         }
-        let mut replays =
-            [self.earlier, self.later].map(|position| Replay::new(ReplayEnd::Position(Position(position))));
+        let mut replays = [self.earlier, self.later]
+            .map(|position| HistoryReplay::new(ReplayEnd::Position(Position(position))));
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
             let mut wanted = ControlFlow::Break(());
@@ -67,7 +67,7 @@ impl Diff {
             if replay.state().position.0 < wanted {
                 let why =
                     format!("there is no position {wanted}: the history ends at {}", replay.state().position);
-                return Err(Failure::Missing(why));
+                return Err(CommandError::Missing(why));
             }
         }
         let items = differences((earlier.state(), earlier.moment()), (later.state(), later.moment()));

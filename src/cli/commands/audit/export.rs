@@ -12,27 +12,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    data_directory::{Heads, Stopped},
+    data_directory::{DirectoryHeads, StoppedLog},
     source::open,
-    trust::{Trusted, heads_of},
-    verification::{Ending, Verification, Whose, untrue},
+    trust::{TrustedHeads, heads_of},
+    verification::{KeyOrigin, ReadEnding, Verification, untrue},
 };
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::Global,
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::GlobalArgs,
+    failure::CommandError,
     output::{Column, Output},
 };
 use tenure_audit::{
     SignedHead, VerifierKey,
-    export::{ExportError, Signatures, Span, export},
-    verify::{Trust, Verdict, verify},
+    export::{ExportError, ExportSignatures, ExportSpan, export},
+    verify::{TrustAnchors, VerifiedExport, verify},
 };
 
 /// Arguments of `tenure audit export`.
 #[derive(Debug, Args)]
-pub(crate) struct Export {
+pub(crate) struct ExportArgs {
     /// The file to write; it must not exist yet
     #[arg(value_name = "FILE")]
     to_file: PathBuf,
@@ -68,7 +68,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "verifierKey"),
 ];
 
-impl Export {
+impl ExportArgs {
     /// Of the whole history of a server, or of a stopped one's directory.
     pub(super) fn whole(to_file: &Path, data: Option<&Path>, key: Option<&VerifierKey>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Export {
     }
 
     /// Writes the file, and reads it once more; nothing is left of one that does not prove itself.
-    pub(super) fn write(&self, global: &Global) -> Result<Verdict, Failure> {
+    pub(super) fn write(&self, global: &GlobalArgs) -> Result<VerifiedExport, CommandError> {
         let file = self.create()?;
         self.fill(global, file).and_then(|()| self.verified()).inspect_err(|_| {
             // Half an export is useless.
@@ -90,21 +90,21 @@ impl Export {
         })
     }
 
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         if self.heads.is_some() && self.data.is_none() && self.verifier_key.is_none() {
-            return Err(Failure::Usage("--heads needs --verifier-key, or --data".to_owned()));
+            return Err(CommandError::Usage("--heads needs --verifier-key, or --data".to_owned()));
         }
         let verdict = self.write(global)?;
         self.tell(global.output(), verdict)
     }
 
     /// It holds ids of subjects, which other users must not read.
-    fn create(&self) -> Result<File, Failure> {
+    fn create(&self) -> Result<File, CommandError> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).open(&self.to_file).map_err(at(&self.to_file))
     }
 
-    fn fill(&self, global: &Global, file: File) -> Result<(), Failure> {
+    fn fill(&self, global: &GlobalArgs, file: File) -> Result<(), CommandError> {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         match &self.data {
             Some(data) => self.write_stopped(data, &mut out)?,
@@ -114,9 +114,10 @@ impl Export {
         file.sync_all().map_err(at(&self.to_file))
     }
 
-    fn write_served(&self, global: &Global, out: &mut impl Write) -> Result<(), Failure> {
+    fn write_served(&self, global: &GlobalArgs, out: &mut impl Write) -> Result<(), CommandError> {
         let cli = global.context()?;
-        let request = Request::get(&["v1", "audit", "export"]).query("from", self.from).query("to", self.to);
+        let request =
+            ApiRequest::get(&["v1", "audit", "export"]).query("from", self.from).query("to", self.to);
         let mut reply = cli.client.export(&request)?;
         let bar = cli.output.bytes();
         let mut buffer = vec![0; 1 << 16];
@@ -128,28 +129,28 @@ impl Export {
                     bar.inc(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Failure::Server(format!("the server broke off: {error}"))),
+                Err(error) => return Err(CommandError::Server(format!("the server broke off: {error}"))),
             }
         }
     }
 
-    fn write_stopped(&self, data: &Path, out: &mut impl Write) -> Result<(), Failure> {
-        let stopped = Stopped::open(data)?;
-        let trusted = Trusted { key: self.verifier_key.clone(), heads: vec![] };
+    fn write_stopped(&self, data: &Path, out: &mut impl Write) -> Result<(), CommandError> {
+        let stopped = StoppedLog::open(data)?;
+        let trusted = TrustedHeads { key: self.verifier_key.clone(), heads: vec![] };
         let heads = stopped.heads(&trusted).map_err(|fault| untrue(&fault))?;
         let key = heads.key.clone().ok_or_else(|| {
             let key = data.join("keys/head.key");
-            Failure::Usage(format!(
+            CommandError::Usage(format!(
                 "{}: is not there, or not yours to read; an export names its key: see --verifier-key",
                 key.display()
             ))
         })?;
         let head = heads.last.clone().ok_or_else(|| {
-            Failure::Missing(format!("{}: no head was signed: start the server once", data.display()))
+            CommandError::Missing(format!("{}: no head was signed: start the server once", data.display()))
         })?;
         let log = stopped.log(&mut |_| ControlFlow::Continue(()))?;
-        let span = Span::new(self.from, self.to, head.size).map_err(failed)?;
-        let signatures = Signatures {
+        let span = ExportSpan::new(self.from, self.to, head.size).map_err(failed)?;
+        let signatures = ExportSignatures {
             verifier_key: key.to_string(),
             last: (head.size, head.note().to_owned()),
             earlier: self.earlier(heads, &key)?,
@@ -157,7 +158,7 @@ impl Export {
         export(&log, span, &signatures, out).map(drop).map_err(failed)
     }
 
-    fn earlier(&self, heads: Heads, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
+    fn earlier(&self, heads: DirectoryHeads, key: &VerifierKey) -> Result<Vec<(u64, String)>, CommandError> {
         let mut all = heads.trail;
         all.extend(self.known(key)?);
         all.sort_by_key(|head| head.size);
@@ -166,50 +167,51 @@ impl Export {
     }
 
     /// The heads that were seen before.
-    fn known(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, Failure> {
+    fn known(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, CommandError> {
         self.heads.as_ref().map_or_else(|| Ok(vec![]), |path| heads_of(path, key))
     }
 
     /// What was written is read once more: an export that does not prove itself is none.
-    fn verified(&self) -> Result<Verdict, Failure> {
+    fn verified(&self) -> Result<VerifiedExport, CommandError> {
         let read = |trust| {
             verify(open(&self.to_file)?, trust, &mut |_, _| ControlFlow::Continue(()))
                 .map_err(|fault| untrue(&fault))
         };
         let key = self.verifier_key.as_ref();
-        let verdict = read(Trust { key, known: &[] })?.expect("nothing stopped it");
+        let verdict = read(TrustAnchors { key, known: &[] })?.expect("nothing stopped it");
         let known =
             verdict.verifier_key.parse().map(|key| self.known(&key)).expect("heads were opened by it")?;
         if known.is_empty() {
             return Ok(verdict);
         }
-        Ok(read(Trust { key, known: &known })?.expect("nothing stopped it"))
+        Ok(read(TrustAnchors { key, known: &known })?.expect("nothing stopped it"))
     }
 
-    fn tell(&self, output: Output, verdict: Verdict) -> Result<(), Failure> {
+    fn tell(&self, output: Output, verdict: VerifiedExport) -> Result<(), CommandError> {
         let mut document = json!(verdict);
         document["file"] = self.to_file.display().to_string().into();
         let whose = match (&self.verifier_key, &self.data) {
-            (Some(_), _) => Whose::Reader,
-            (None, Some(_)) => Whose::Directory,
-            (None, None) => Whose::Server,
+            (Some(_), _) => KeyOrigin::Reader,
+            (None, Some(_)) => KeyOrigin::Directory,
+            (None, None) => KeyOrigin::Server,
         };
         document["keyFrom"] = json!(whose);
         output.record(&document, COLUMNS, ambient::now())?;
-        Ending::Whole(Box::new(Verification::of_export(verdict, &Trusted::default(), whose))).tell(output);
+        ReadEnding::Whole(Box::new(Verification::of_export(verdict, &TrustedHeads::default(), whose)))
+            .tell(output);
         Ok(())
     }
 }
 
-fn failed(error: ExportError) -> Failure {
+fn failed(error: ExportError) -> CommandError {
     match error {
-        ExportError::Range { .. } => Failure::Usage(format!("--from, --to: {error}")),
+        ExportError::Range { .. } => CommandError::Usage(format!("--from, --to: {error}")),
         ExportError::Log(error) => super::data_directory::damaged(error.to_string()),
-        ExportError::Write(error) => Failure::Output(error),
+        ExportError::Write(error) => CommandError::Output(error),
     }
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> Failure + use<> {
+fn at(path: &Path) -> impl Fn(io::Error) -> CommandError + use<> {
     let path = path.to_owned();
-    move |source| Failure::File { path: path.clone(), source }
+    move |source| CommandError::File { path: path.clone(), source }
 }

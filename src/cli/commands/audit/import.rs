@@ -9,12 +9,12 @@ use super::{
     progress,
     source::open,
     trust::TrustArgs,
-    verification::{Ending, Verification, Whose, untrue},
+    verification::{KeyOrigin, ReadEnding, Verification, untrue},
 };
 use crate::cli::{
     ambient,
-    context::Global,
-    failure::{Exit, Failure},
+    context::GlobalArgs,
+    failure::{CommandError, ExitStatus},
     output::Column,
 };
 use tenure_audit::import::{ImportError, import};
@@ -22,7 +22,7 @@ use tenure_core::Position;
 
 /// Arguments of `tenure audit import`.
 #[derive(Debug, Args)]
-pub(crate) struct Import {
+pub(crate) struct ImportArgs {
     /// The export; a whole history
     #[arg(value_name = "FILE")]
     export: PathBuf,
@@ -43,36 +43,36 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "verifierKey"),
 ];
 
-impl Import {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl ImportArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let trusted = self.known.read()?;
-        let bar = progress::Bar::new(global.output(), || progress::end_of_export(&self.export));
+        let bar = progress::HistoryProgress::new(global.output(), || progress::end_of_export(&self.export));
         let told = &mut |position: Position| bar.at(position);
         let verdict = import(open(&self.export)?, trusted.as_trust(), &self.data, told);
         drop(bar);
         let verdict = verdict.map_err(|error| self.failed(&error))?;
         let mut document = json!(verdict);
         document["data"] = self.data.display().to_string().into();
-        let whose = if trusted.key.is_some() { Whose::Reader } else { Whose::File };
+        let whose = if trusted.key.is_some() { KeyOrigin::Reader } else { KeyOrigin::File };
         document["keyFrom"] = json!(whose);
         global.output().record(&document, COLUMNS, ambient::now())?;
         global.output().talk(
             "The directory is for auditors: it has no keys, so texts about people stay sealed, and no server starts on \
              it.",
         );
-        Ending::Whole(Box::new(Verification::of_export(verdict, &trusted, whose))).tell(global.output());
+        ReadEnding::Whole(Box::new(Verification::of_export(verdict, &trusted, whose))).tell(global.output());
         Ok(())
     }
 
-    fn failed(&self, error: &ImportError) -> Failure {
+    fn failed(&self, error: &ImportError) -> CommandError {
         let told = format!("{}: {error}", self.data.display());
         match error {
             ImportError::Untrue(fault) => untrue(fault),
-            ImportError::NotEmpty => Failure::Unhealthy { exit: Exit::Conflict, why: told },
+            ImportError::NotEmpty => CommandError::Unhealthy { exit: ExitStatus::Conflict, why: told },
             ImportError::NotWhole(_) | ImportError::NotToItsEnd { .. } => {
-                Failure::Usage(format!("{}: {error}", self.export.display()))
+                CommandError::Usage(format!("{}: {error}", self.export.display()))
             }
-            ImportError::Open(_) | ImportError::Log(_) | ImportError::Io(_) => Failure::Server(told),
+            ImportError::Open(_) | ImportError::Log(_) | ImportError::Io(_) => CommandError::Server(told),
         }
     }
 }

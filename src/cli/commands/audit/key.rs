@@ -6,19 +6,19 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::data_directory::{expect_data, key_of};
-use crate::cli::{connection::client::Request, context::Global, failure::Failure};
+use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, failure::CommandError};
 use tenure_audit::VerifierKey;
 
 /// Arguments of `tenure audit key`.
 #[derive(Debug, Args)]
-pub(crate) struct Key {
+pub(crate) struct KeyCommandArgs {
     /// A data directory, of a running or a stopped server; without it the server at --url is asked
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
-impl Key {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl KeyCommandArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let key = match &self.data {
             Some(data) => of_directory(data)?,
             None => of_server(global)?,
@@ -33,17 +33,17 @@ impl Key {
     }
 }
 
-fn of_directory(data: &Path) -> Result<VerifierKey, Failure> {
+fn of_directory(data: &Path) -> Result<VerifierKey, CommandError> {
     expect_data(data)?;
     key_of(data)?.ok_or_else(|| {
         let key = data.join("keys/head.key");
-        Failure::Missing(format!("{}: there is no key of heads", key.display()))
+        CommandError::Missing(format!("{}: there is no key of heads", key.display()))
     })
 }
 
-fn of_server(global: &Global) -> Result<VerifierKey, Failure> {
+fn of_server(global: &GlobalArgs) -> Result<VerifierKey, CommandError> {
     let cli = global.context()?;
-    let head: Value = cli.client.send(&Request::get(&["v1", "audit", "head"]))?.body;
+    let head: Value = cli.client.send(&ApiRequest::get(&["v1", "audit", "head"]))?.body;
     let key = head["verifierKey"].as_str().and_then(|key| key.parse().ok());
     key.ok_or_else(|| cli.client.strange(200, "the head has no verifier key"))
 }

@@ -23,38 +23,38 @@ use clap::Subcommand;
 
 pub(super) use self::data_directory::{check_log, check_segments, expect_data};
 use crate::cli::{
-    context::Global,
-    failure::{Exit, Failure},
+    context::GlobalArgs,
+    failure::{CommandError, ExitStatus},
 };
 
 /// The commands about evidence.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
+pub(crate) enum AuditCommand {
     /// Ask whether a subject was entitled at a time: yes (exit 0) or no (exit 3), and why
-    Ask(ask::Ask),
+    Ask(ask::AskArgs),
     /// Verify that a history is untampered and whole, or name the first position that is not
-    Verify(verify::Verify),
+    Verify(verify::VerifyArgs),
     /// Rebuild the state at a time or position
-    Replay(replay::Replay),
+    Replay(replay::ReplayArgs),
     /// Show the story of a session, or of a subject's, with the rule behind each refusal
-    Show(show::Show),
+    Show(show::ShowArgs),
     /// Compare the state at two positions
-    Diff(diff::Diff),
+    Diff(diff::DiffArgs),
     /// Replay the history under other limits
     WhatIf(what_if::WhatIf),
     /// Write an export that can be verified offline
-    Export(export::Export),
+    Export(export::ExportArgs),
     /// Import an export into a new data directory, without keys
-    Import(import::Import),
+    Import(import::ImportArgs),
     /// Prove that an event is in the history
-    Prove(prove::Prove),
+    Prove(prove::ProveArgs),
     /// Print the verifier key, to be kept elsewhere
-    Key(key::Key),
+    Key(key::KeyCommandArgs),
 }
 
-impl Audit {
+impl AuditCommand {
     /// What the process is to exit with.
-    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<u8, CommandError> {
         let done = match self {
             Self::Ask(ask) => return with_hint(global, ask.run(global)),
             Self::Verify(verify) => verify.run(global),
@@ -67,12 +67,12 @@ impl Audit {
             Self::Prove(prove) => prove.run(global),
             Self::Key(key) => key.run(global),
         };
-        done.map(|()| Exit::Ok as u8)
+        done.map(|()| ExitStatus::Ok as u8)
     }
 }
 
 /// An owner may not read the whole history, which these commands fold, but may read its own sessions' part of it.
-fn with_hint<T>(global: &Global, done: Result<T, Failure>) -> Result<T, Failure> {
+fn with_hint<T>(global: &GlobalArgs, done: Result<T, CommandError>) -> Result<T, CommandError> {
     done.inspect_err(|failure| {
         if failure.problem().is_some_and(|problem| problem.code == "FORBIDDEN") {
             let hint =

@@ -9,7 +9,7 @@ use std::{
 use indicatif::ProgressBar;
 use serde_json::Value;
 
-use crate::cli::{connection::client::Request, context::Global, output::Output};
+use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, output::Output};
 use tenure_core::Position;
 
 /// Events between two moves of the bar.
@@ -19,9 +19,9 @@ const LAST_LINE: u64 = 96 * 1024;
 
 /// A bar over the events of a history.
 #[derive(Debug)]
-pub(super) struct Bar(ProgressBar);
+pub(super) struct HistoryProgress(ProgressBar);
 
-impl Bar {
+impl HistoryProgress {
     /// A bar; the total is asked for on a terminal only.
     pub(super) fn new(output: Output, total: impl FnOnce() -> Option<u64>) -> Self {
         let total = if stderr().is_terminal() { total() } else { None };
@@ -36,7 +36,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for HistoryProgress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -59,8 +59,8 @@ pub(super) fn size_of_head(data: &Path) -> Option<u64> {
 }
 
 /// The size of the head that a server shows.
-pub(super) fn size_of_server(global: &Global) -> Option<u64> {
-    let head = global.context().ok()?.client.send(&Request::get(&["v1", "audit", "head"])).ok()?;
+pub(super) fn size_of_server(global: &GlobalArgs) -> Option<u64> {
+    let head = global.context().ok()?.client.send(&ApiRequest::get(&["v1", "audit", "head"])).ok()?;
     head.body["size"].as_u64()
 }
 

@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 
 use super::{
     data_directory::damaged,
-    source::Source,
-    trust::{TrustArgs, Trusted},
-    verification::Ending,
+    source::SourceArgs,
+    trust::{TrustArgs, TrustedHeads},
+    verification::ReadEnding,
 };
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Context, Global},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, GlobalArgs},
+    failure::CommandError,
     output::Column,
 };
 use tenure_audit::{
     SignedHead, VerifierKey,
     transparency::{
-        compact_range::Range,
+        compact_range::CompactRange,
         proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
     },
 };
@@ -30,13 +30,13 @@ use tenure_log::{RecordHash, StoredCommit, tree::leaf};
 
 /// Arguments of `tenure audit prove`.
 #[derive(Debug, Args)]
-pub(crate) struct Prove {
+pub(crate) struct ProveArgs {
     /// The event's position
     #[arg(value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
     position: u64,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
@@ -55,13 +55,13 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// A head, and the key that it was checked by.
-struct Under {
+struct CheckedHead {
     head: SignedHead,
     key: VerifierKey,
 }
 
-impl Prove {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl ProveArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let trusted = self.known.read()?;
         let mut proof = if self.source.is_server() {
             self.served(global, &trusted)?
@@ -77,9 +77,9 @@ impl Prove {
     }
 
     /// The server's proof, which is believed only when it holds.
-    fn served(&self, global: &Global, trusted: &Trusted) -> Result<Value, Failure> {
+    fn served(&self, global: &GlobalArgs, trusted: &TrustedHeads) -> Result<Value, CommandError> {
         let cli = global.context()?;
-        let head = cli.client.send(&Request::get(&["v1", "audit", "head"]))?.body;
+        let head = cli.client.send(&ApiRequest::get(&["v1", "audit", "head"]))?.body;
         let text = |document: &Value, name: &str| document[name].as_str().unwrap_or_default().to_owned();
         let key = match &trusted.key {
             Some(key) => key.clone(),
@@ -93,19 +93,19 @@ impl Prove {
         if self.position > head.size {
             return Err(self.missing(head.size));
         }
-        let request = Request::get(&["v1", "audit", "proof"]).query("position", Some(self.position));
+        let request = ApiRequest::get(&["v1", "audit", "proof"]).query("position", Some(self.position));
         let proof = cli.client.send(&request.query("size", Some(head.size)))?.body;
         let leaf = from_hex(&text(&proof, "leafHash"));
         let (Some(hashes), Some(leaf)) = (hashes_in(&proof), leaf) else {
             return Err(cli.client.strange(200, "the proof has something else than hashes"));
         };
         let record = self.record(&cli, &leaf)?;
-        self.told(record, leaf, &hashes, &Under { head, key })
+        self.told(record, leaf, &hashes, &CheckedHead { head, key })
     }
 
     /// The hash of the record itself, of which the leaf is made. `None` for a key that may not read the event.
-    fn record(&self, cli: &Context, proved: &NodeHash) -> Result<Option<RecordHash>, Failure> {
-        let request = Request::get(&["v1", "events"]).query("after", Some(self.position - 1));
+    fn record(&self, cli: &CommandContext, proved: &NodeHash) -> Result<Option<RecordHash>, CommandError> {
+        let request = ApiRequest::get(&["v1", "events"]).query("after", Some(self.position - 1));
         let page = cli.client.send(&request.query("limit", Some(1)))?.body;
         let event = &page["items"][0];
         if event["position"] != self.position {
@@ -121,27 +121,27 @@ impl Prove {
     }
 
     /// A proof from the records themselves: read once for the head, and once for the parts of the tree.
-    fn computed(&self, global: &Global, trusted: &Trusted) -> Result<Value, Failure> {
+    fn computed(&self, global: &GlobalArgs, trusted: &TrustedHeads) -> Result<Value, CommandError> {
         let under = self.under(global, trusted)?;
         if self.position > under.head.size {
             return Err(self.missing(under.head.size));
         }
-        let mut gathering = Gathering::new(self.position, under.head.size);
+        let mut gathering = ProofGatherer::new(self.position, under.head.size);
         self.source.read(global, trusted, &mut |stored| {
             gathering.add(&stored);
             ControlFlow::Continue(())
         })?;
         let record = gathering.record.ok_or_else(|| self.missing(under.head.size))?;
         let hashes = gathering.hashes().ok_or_else(|| {
-            Failure::Usage("a proof needs the whole history; this export is a part of one".to_owned())
+            CommandError::Usage("a proof needs the whole history; this export is a part of one".to_owned())
         })?;
         self.told(Some(record), leaf(&record), &hashes, &under)
     }
 
-    fn under(&self, global: &Global, trusted: &Trusted) -> Result<Under, Failure> {
-        let unsigned = || Failure::Missing("there is no signed head to prove it under".to_owned());
+    fn under(&self, global: &GlobalArgs, trusted: &TrustedHeads) -> Result<CheckedHead, CommandError> {
+        let unsigned = || CommandError::Missing("there is no signed head to prove it under".to_owned());
         match self.source.read(global, trusted, &mut |_| ControlFlow::Continue(()))? {
-            Ending::Whole(found) => {
+            ReadEnding::Whole(found) => {
                 let (Some(key), Some(note)) = (found.verifier_key, found.signed_head) else {
                     return Err(unsigned());
                 };
@@ -149,14 +149,14 @@ impl Prove {
                     key.parse().map_err(|error| damaged(format!("verifierKey: {error}")))?;
                 let head = SignedHead::open(&note, &key)
                     .map_err(|error| damaged(format!("the signed head: {error}")))?;
-                Ok(Under { head, key })
+                Ok(CheckedHead { head, key })
             }
-            Ending::Enough | Ending::Unsigned(_) => Err(unsigned()),
+            ReadEnding::Enough | ReadEnding::Unsigned(_) => Err(unsigned()),
         }
     }
 
-    fn missing(&self, size: u64) -> Failure {
-        Failure::Missing(format!(
+    fn missing(&self, size: u64) -> CommandError {
+        CommandError::Missing(format!(
             "there is no position {}: the newest signed head is of size {size}",
             self.position
         ))
@@ -167,8 +167,8 @@ impl Prove {
         record: Option<RecordHash>,
         leaf: NodeHash,
         hashes: &[NodeHash],
-        Under { head, key }: &Under,
-    ) -> Result<Value, Failure> {
+        CheckedHead { head, key }: &CheckedHead,
+    ) -> Result<Value, CommandError> {
         verify_inclusion(&leaf, self.position - 1, (head.size, head.root), hashes)
             .map_err(|error| damaged(format!("position {}: {error}", self.position)))?;
         Ok(json!({
@@ -180,7 +180,7 @@ impl Prove {
 }
 
 /// The head that a server shows must continue each head that was seen before.
-fn continues(cli: &Context, head: &SignedHead, known: &[SignedHead]) -> Result<(), Failure> {
+fn continues(cli: &CommandContext, head: &SignedHead, known: &[SignedHead]) -> Result<(), CommandError> {
     for seen in known {
         if seen.size > head.size {
             let why = format!(
@@ -190,7 +190,7 @@ fn continues(cli: &Context, head: &SignedHead, known: &[SignedHead]) -> Result<(
             );
             return Err(damaged(why));
         }
-        let request = Request::get(&["v1", "audit", "consistency"]).query("from", Some(seen.size));
+        let request = ApiRequest::get(&["v1", "audit", "consistency"]).query("from", Some(seen.size));
         let proof = cli.client.send(&request.query("to", Some(head.size)))?.body;
         let hashes = hashes_in(&proof)
             .ok_or_else(|| cli.client.strange(200, "the proof has something else than hashes"))?;
@@ -206,16 +206,16 @@ fn hashes_in(proof: &Value) -> Option<Vec<NodeHash>> {
 }
 
 /// The parts of the tree that prove one leaf, gathered while the records go by.
-struct Gathering {
+struct ProofGatherer {
     position: Position,
     record: Option<RecordHash>,
-    parts: Vec<(std::ops::Range<u64>, Range)>,
+    parts: Vec<(std::ops::Range<u64>, CompactRange)>,
 }
 
-impl Gathering {
+impl ProofGatherer {
     fn new(position: u64, size: u64) -> Self {
         let parts = inclusion_parts(position - 1, size).into_iter();
-        let parts = parts.map(|part| (part.clone(), Range::starting(part.start))).collect();
+        let parts = parts.map(|part| (part.clone(), CompactRange::starting(part.start))).collect();
         Self { position: Position(position), record: None, parts }
     }
 
@@ -232,7 +232,7 @@ impl Gathering {
     }
 
     fn hashes(&self) -> Option<Vec<NodeHash>> {
-        let whole = |(part, range): &(std::ops::Range<u64>, Range)| {
+        let whole = |(part, range): &(std::ops::Range<u64>, CompactRange)| {
             (range.end() == part.end).then(|| range.node()).flatten()
         };
         self.parts.iter().map(whole).collect()

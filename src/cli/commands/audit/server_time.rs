@@ -2,22 +2,22 @@
 
 use serde_json::Value;
 
-use crate::cli::{connection::client::Request, context::Global, failure::Failure};
+use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, failure::CommandError};
 use tenure_core::Timestamp;
 
 /// The moment at which the server judges sessions server_time; `None` if it has none to judge.
-pub(super) fn of_server(global: &Global) -> Result<Option<Timestamp>, Failure> {
-    let request = Request::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(1));
+pub(super) fn of_server(global: &GlobalArgs) -> Result<Option<Timestamp>, CommandError> {
+    let request = ApiRequest::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(1));
     let page = global.context()?.client.send(&request)?.body;
     Ok(of(&page["items"][0]))
 }
 
 /// A session as the server shows it server_time; `None` if it shows none with this id.
-pub(super) fn session(global: &Global, id: &str) -> Result<Option<Value>, Failure> {
-    match global.context()?.client.send(&Request::get(&["v1", "sessions", id])) {
+pub(super) fn session(global: &GlobalArgs, id: &str) -> Result<Option<Value>, CommandError> {
+    match global.context()?.client.send(&ApiRequest::get(&["v1", "sessions", id])) {
         Ok(reply) => Ok(Some(reply.body)),
         // What the export has of it, or says of the key, decides.
-        Err(Failure::Problem(_)) => Ok(None),
+        Err(CommandError::Problem(_)) => Ok(None),
         Err(failure) => Err(failure),
     }
 }

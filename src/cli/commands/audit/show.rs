@@ -6,49 +6,49 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    candidates::CandidateStories, data_directory::damaged, server_time, source::Source, trust::TrustArgs,
+    candidates::CandidateStories, data_directory::damaged, server_time, source::SourceArgs, trust::TrustArgs,
 };
 use crate::cli::{
     arguments::{
-        find::{self, Whose},
-        moments::{Moment, moment},
+        find::{self, SessionScope},
+        moments::{TypedMoment, moment},
     },
-    context::Global,
-    failure::Failure,
+    context::GlobalArgs,
+    failure::CommandError,
 };
 use tenure_audit::{
-    replay::{Replay, ReplayEnd},
-    story::{Chapter, Live, Story},
+    replay::{HistoryReplay, ReplayEnd},
+    story::{LiveDetails, SessionStory, StoryEntry},
 };
 use tenure_core::{Position, Timestamp};
 
 /// Arguments of `tenure audit show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The session, by its id or a unique beginning, or by its subject; a subject's name only of a running server
     #[arg(value_name = "SESSION|SUBJECT")]
     session: String,
 
     /// Its story up to this moment, and what was possible at it; such as 03:12 or 2026-11-22T03:12:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
-    at: Option<Moment>,
+    at: Option<TypedMoment>,
 
     /// Its story up to this position
     #[arg(long, value_name = "N")]
     position: Option<u64>,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
 }
 
-impl Show {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl ShowArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let named = self.named(global)?;
         let live = if self.source.is_server() { server_time::session(global, &named)? } else { None };
-        let mut replay = Replay::new(self.until(global, live.as_ref())?);
+        let mut replay = HistoryReplay::new(self.until(global, live.as_ref())?);
         let mut meant = CandidateStories::by(&named);
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
@@ -62,7 +62,7 @@ impl Show {
         }
         let mut teller = meant.only(&replay)?;
         teller.know(live.as_ref().map(known).unwrap_or_default());
-        let missing = || Failure::Missing(format!("no session {named} is in this history up to there"));
+        let missing = || CommandError::Missing(format!("no session {named} is in this history up to there"));
         let story = teller.end(&replay).ok_or_else(missing)?;
         let recorded_at = replay.state().recorded_at;
         let last = (self.is_now() && live.is_some()).then_some(recorded_at);
@@ -72,9 +72,9 @@ impl Show {
     }
 
     /// A server finds more, by the names of subjects, which no export has.
-    fn named(&self, global: &Global) -> Result<String, Failure> {
+    fn named(&self, global: &GlobalArgs) -> Result<String, CommandError> {
         if self.source.is_server() {
-            find::session(&global.context()?, &self.session, Whose::Any)
+            find::session(&global.context()?, &self.session, SessionScope::Any)
         } else {
             Ok(self.session.clone())
         }
@@ -85,7 +85,7 @@ impl Show {
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
-    fn until(&self, global: &Global, live: Option<&Value>) -> Result<ReplayEnd, Failure> {
+    fn until(&self, global: &GlobalArgs, live: Option<&Value>) -> Result<ReplayEnd, CommandError> {
         Ok(match (self.at, self.position) {
             (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
             (None, Some(position)) => ReplayEnd::Position(Position(position)),
@@ -95,15 +95,15 @@ impl Show {
 }
 
 /// What a running server knows of a session beyond what is recorded in the clear.
-fn known(live: &Value) -> Live {
-    Live {
+fn known(live: &Value) -> LiveDetails {
+    LiveDetails {
         reason: live["revokedReason"].as_str().map(str::to_owned),
         last_seen_at: live["lastSeenAt"].as_str().and_then(Timestamp::parse),
     }
 }
 
 /// `last` is when the last event was recorded, where the story is judged at the server's now.
-pub(super) fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
+pub(super) fn lines(story: &SessionStory, last: Option<Timestamp>) -> Vec<String> {
     let session = &story.session;
     let mut lines = vec![format!("Session {} of {}", session.session_id, session.subject_id), String::new()];
     for chapter in &story.chapters {
@@ -123,7 +123,7 @@ pub(super) fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
     lines
 }
 
-fn told(chapter: &Chapter) -> Vec<String> {
+fn told(chapter: &StoryEntry) -> Vec<String> {
     let mut lines = vec![format!("{:>6}  {}  {}", chapter.position, chapter.recorded_at, chapter.words)];
     if let Some(because) = &chapter.because {
         let confirmed = match because.confirmed {

@@ -10,15 +10,16 @@ use std::{
 use clap::Args;
 
 use super::{
-    data_directory::Stopped,
+    data_directory::StoppedLog,
     progress,
-    trust::Trusted,
-    verification::{Ending, Unread, Verification, Whose},
+    trust::TrustedHeads,
+    verification::{KeyOrigin, ReadEnding, ReadFailure, Verification},
 };
 use crate::cli::{
-    ambient, arguments::moments::Moment, connection::client::Request, context::Global, failure::Failure,
+    ambient, arguments::moments::TypedMoment, connection::client::ApiRequest, context::GlobalArgs,
+    failure::CommandError,
 };
-use tenure_audit::verify::{Fault, verify, verify_through_epochs};
+use tenure_audit::verify::{VerifyError, verify, verify_through_epochs};
 use tenure_core::Timestamp;
 use tenure_log::StoredCommit;
 
@@ -28,7 +29,7 @@ const READ_BYTES: usize = 1 << 20;
 /// Which history.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which history (without these: that of the server at --url)")]
-pub(super) struct Source {
+pub(super) struct SourceArgs {
     /// An export
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
@@ -39,9 +40,9 @@ pub(super) struct Source {
 }
 
 /// Takes a commit, and says whether it wants more.
-pub(super) type Each<'e> = dyn FnMut(StoredCommit) -> ControlFlow<()> + 'e;
+pub(super) type CommitVisitor<'e> = dyn FnMut(StoredCommit) -> ControlFlow<()> + 'e;
 
-impl Source {
+impl SourceArgs {
     /// The data directory, when it is one.
     pub(super) fn data(&self) -> Option<&Path> {
         self.data.as_deref()
@@ -63,32 +64,32 @@ impl Source {
     }
 
     /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.
-    pub(super) fn past(&self, global: &Global, moment: Moment) -> Result<Timestamp, Failure> {
+    pub(super) fn past(&self, global: &GlobalArgs, moment: TypedMoment) -> Result<Timestamp, CommandError> {
         if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(ambient::now())) }
     }
 
     /// Who says which key has signed the history.
-    pub(super) const fn whose(&self, trusted: &Trusted) -> Whose {
+    pub(super) const fn whose(&self, trusted: &TrustedHeads) -> KeyOrigin {
         match (&trusted.key, &self.file, &self.data) {
-            (Some(_), _, _) => Whose::Reader,
-            (None, Some(_), _) => Whose::File,
-            (None, None, Some(_)) => Whose::Directory,
-            (None, None, None) => Whose::Server,
+            (Some(_), _, _) => KeyOrigin::Reader,
+            (None, Some(_), _) => KeyOrigin::File,
+            (None, None, Some(_)) => KeyOrigin::Directory,
+            (None, None, None) => KeyOrigin::Server,
         }
     }
 
     /// The export as it is read: from the file, or from the server.
-    fn export(&self, global: &Global) -> Result<Box<dyn BufRead>, Failure> {
+    fn export(&self, global: &GlobalArgs) -> Result<Box<dyn BufRead>, CommandError> {
         if let Some(path) = &self.file {
             return open(path);
         }
         let cli = global.context()?;
-        let reply = cli.client.export(&Request::get(&["v1", "audit", "export"]))?;
+        let reply = cli.client.export(&ApiRequest::get(&["v1", "audit", "export"]))?;
         Ok(Box::new(BufReader::with_capacity(READ_BYTES, reply)))
     }
 
     /// How many events there are, as the history itself says: for a bar, and for nothing else.
-    fn claimed(&self, global: &Global) -> Option<u64> {
+    fn claimed(&self, global: &GlobalArgs) -> Option<u64> {
         match (&self.file, &self.data) {
             (Some(file), _) => progress::end_of_export(file),
             (None, Some(data)) => progress::size_of_head(data),
@@ -102,21 +103,21 @@ impl Source {
     /// server is dropped, unless the reader brought a key to check it with.
     pub(super) fn read(
         &self,
-        global: &Global,
-        trusted: &Trusted,
-        each: &mut Each<'_>,
-    ) -> Result<Ending, Unread> {
+        global: &GlobalArgs,
+        trusted: &TrustedHeads,
+        each: &mut CommitVisitor<'_>,
+    ) -> Result<ReadEnding, ReadFailure> {
         let needs_end = !self.is_server() || trusted.key.is_some();
         self.read_to(needs_end, false, global, trusted, each)
     }
 
-    /// As [`Source::read`], but always to the end, and also by a key of an earlier epoch.
+    /// As [`SourceArgs::read`], but always to the end, and also by a key of an earlier epoch.
     pub(super) fn read_whole(
         &self,
-        global: &Global,
-        trusted: &Trusted,
-        each: &mut Each<'_>,
-    ) -> Result<Ending, Unread> {
+        global: &GlobalArgs,
+        trusted: &TrustedHeads,
+        each: &mut CommitVisitor<'_>,
+    ) -> Result<ReadEnding, ReadFailure> {
         self.read_to(true, true, global, trusted, each)
     }
 
@@ -124,11 +125,11 @@ impl Source {
         &self,
         needs_end: bool,
         may_fork: bool,
-        global: &Global,
-        trusted: &Trusted,
-        each: &mut Each<'_>,
-    ) -> Result<Ending, Unread> {
-        let bar = progress::Bar::new(global.output(), || self.claimed(global));
+        global: &GlobalArgs,
+        trusted: &TrustedHeads,
+        each: &mut CommitVisitor<'_>,
+    ) -> Result<ReadEnding, ReadFailure> {
+        let bar = progress::HistoryProgress::new(global.output(), || self.claimed(global));
         let mut wants_more = true;
         let mut take = |stored: StoredCommit| {
             bar.at(stored.last());
@@ -136,7 +137,9 @@ impl Source {
             if wants_more || needs_end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         if let Some(data) = &self.data {
-            return Stopped::open(data)?.read(trusted, &mut take).map(|found| Ending::Whole(Box::new(found)));
+            return StoppedLog::open(data)?
+                .read(trusted, &mut take)
+                .map(|found| ReadEnding::Whole(Box::new(found)));
         }
         let export = self.export(global)?;
         let mut take = |stored, _: &[u8]| take(stored);
@@ -149,19 +152,19 @@ impl Source {
         match read {
             Ok(Some((verdict, fork))) => {
                 let found = Verification::of_export(verdict, trusted, self.whose(trusted)).forked(fork);
-                Ok(Ending::Whole(Box::new(found)))
+                Ok(ReadEnding::Whole(Box::new(found)))
             }
-            Ok(None) => Ok(Ending::Enough),
-            Err(fault @ Fault::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => {
-                Ok(Ending::Unsigned(fault))
+            Ok(None) => Ok(ReadEnding::Enough),
+            Err(fault @ VerifyError::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => {
+                Ok(ReadEnding::Unsigned(fault))
             }
-            Err(fault) => Err(Unread::Untrue(fault)),
+            Err(fault) => Err(ReadFailure::Untrue(fault)),
         }
     }
 }
 
 /// A file, to be read as a stream.
-pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
-    let file = File::open(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, CommandError> {
+    let file = File::open(path).map_err(|source| CommandError::File { path: path.to_owned(), source })?;
     Ok(Box::new(BufReader::with_capacity(READ_BYTES, file)) as Box<dyn BufRead>)
 }

@@ -7,8 +7,8 @@ use std::{
 
 use clap::Args;
 
-use crate::cli::failure::Failure;
-use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::Trust};
+use crate::cli::failure::CommandError;
+use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::TrustAnchors};
 
 /// What is trusted before the history is opened.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct TrustArgs {
 
 /// The key and the heads, read.
 #[derive(Debug, Default)]
-pub(super) struct Trusted {
+pub(super) struct TrustedHeads {
     pub(super) key: Option<VerifierKey>,
     pub(super) heads: Vec<SignedHead>,
 }
@@ -36,29 +36,29 @@ impl TrustArgs {
         self.verifier_key.as_ref()
     }
 
-    pub(super) fn read(&self) -> Result<Trusted, Failure> {
+    pub(super) fn read(&self) -> Result<TrustedHeads, CommandError> {
         let key = self.verifier_key.clone();
         let (Some(path), Some(known)) = (&self.heads, &key) else {
-            return Ok(Trusted { key, heads: vec![] });
+            return Ok(TrustedHeads { key, heads: vec![] });
         };
         let heads = heads_of(path, known)?;
-        Ok(Trusted { key, heads })
+        Ok(TrustedHeads { key, heads })
     }
 }
 
 /// The heads in a file that a key has signed; a file that was brought for them has some.
-pub(super) fn heads_of(path: &Path, key: &VerifierKey) -> Result<Vec<SignedHead>, Failure> {
-    let text = fs::read(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+pub(super) fn heads_of(path: &Path, key: &VerifierKey) -> Result<Vec<SignedHead>, CommandError> {
+    let text = fs::read(path).map_err(|source| CommandError::File { path: path.to_owned(), source })?;
     let heads = heads_in(&String::from_utf8_lossy(&text), key);
     if heads.is_empty() {
         let why = format!("{} holds no head that this key has signed", path.display());
-        return Err(Failure::Usage(why));
+        return Err(CommandError::Usage(why));
     }
     Ok(heads)
 }
 
-impl Trusted {
-    pub(super) fn as_trust(&self) -> Trust<'_> {
-        Trust { key: self.key.as_ref(), known: &self.heads }
+impl TrustedHeads {
+    pub(super) fn as_trust(&self) -> TrustAnchors<'_> {
+        TrustAnchors { key: self.key.as_ref(), known: &self.heads }
     }
 }

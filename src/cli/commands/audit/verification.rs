@@ -2,26 +2,26 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{data_directory::damaged, trust::Trusted};
-use crate::cli::{failure::Failure, output::Output};
-use tenure_audit::verify::{Fault, Fork, Verdict};
+use super::{data_directory::damaged, trust::TrustedHeads};
+use crate::cli::{failure::CommandError, output::Output};
+use tenure_audit::verify::{EpochFork, VerifiedExport, VerifyError};
 use tenure_core::Timestamp;
 use tenure_log::RootHash;
 
 /// How the reading of a history ended.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(super) enum ReadEnding {
     /// It was read to its end, and is consistent.
     Whole(Box<Verification>),
     /// Nothing more was wanted of it; what is behind was not looked at.
     Enough,
     /// A file that ends without a signed head, as a history does while it is being written.
-    Unsigned(Fault),
+    Unsigned(VerifyError),
 }
 
 /// Who says which key has signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum KeyOrigin {
     /// The reader, and so something is proved.
     Reader,
     /// The server itself.
@@ -50,45 +50,45 @@ pub(super) struct Verification {
     pub(super) signed_head: Option<String>,
     pub(super) verifier_key: Option<String>,
     #[serde(rename = "keyFrom")]
-    pub(super) whose: Whose,
+    pub(super) whose: KeyOrigin,
     /// Where another epoch began, when the reader's key is one of an earlier epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fork: Option<Fork>,
+    pub(super) fork: Option<EpochFork>,
 }
 
 /// Why a history was not read to its end.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(super) enum ReadFailure {
     /// It is not what was signed or written.
-    Untrue(Fault),
+    Untrue(VerifyError),
     /// Something else.
-    Failed(Failure),
+    Failed(CommandError),
 }
 
-impl From<Failure> for Unread {
-    fn from(failure: Failure) -> Self {
+impl From<CommandError> for ReadFailure {
+    fn from(failure: CommandError) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<Unread> for Failure {
-    fn from(unread: Unread) -> Self {
+impl From<ReadFailure> for CommandError {
+    fn from(unread: ReadFailure) -> Self {
         match unread {
-            Unread::Untrue(fault) => untrue(&fault),
-            Unread::Failed(failure) => failure,
+            ReadFailure::Untrue(fault) => untrue(&fault),
+            ReadFailure::Failed(failure) => failure,
         }
     }
 }
 
 /// A fault as this program exits with it.
-pub(super) fn untrue(fault: &Fault) -> Failure {
+pub(super) fn untrue(fault: &VerifyError) -> CommandError {
     match fault {
-        Fault::Untrue { .. } | Fault::Cut { .. } => damaged(fault.to_string()),
-        Fault::Unreadable(_) => Failure::Server(fault.to_string()),
+        VerifyError::Untrue { .. } | VerifyError::Cut { .. } => damaged(fault.to_string()),
+        VerifyError::Unreadable(_) => CommandError::Server(fault.to_string()),
     }
 }
 
-impl Whose {
+impl KeyOrigin {
     const fn name(self) -> &'static str {
         match self {
             Self::Reader => "you",
@@ -112,7 +112,7 @@ impl Whose {
     }
 }
 
-impl Serialize for Whose {
+impl Serialize for KeyOrigin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Reader => serializer.serialize_str(self.name()),
@@ -125,7 +125,7 @@ impl Serialize for Whose {
 }
 
 impl Verification {
-    pub(super) fn of_export(verdict: Verdict, trusted: &Trusted, whose: Whose) -> Self {
+    pub(super) fn of_export(verdict: VerifiedExport, trusted: &TrustedHeads, whose: KeyOrigin) -> Self {
         Self {
             from: verdict.from,
             to: verdict.to,
@@ -144,14 +144,14 @@ impl Verification {
     }
 
     /// A former key vouches for what is before the fork, and for nothing behind it.
-    pub(super) fn forked(self, fork: Option<Fork>) -> Self {
+    pub(super) fn forked(self, fork: Option<EpochFork>) -> Self {
         let vouched_to = fork.map_or(self.vouched_to, |fork| fork.from);
         Self { vouched_to, fork, ..self }
     }
 
     /// Whether a key that the reader brought has signed all of it, or its beginning.
     pub(super) fn is_proved(&self) -> bool {
-        self.whose == Whose::Reader
+        self.whose == KeyOrigin::Reader
     }
 
     fn tell(&self, output: Output) {
@@ -186,7 +186,7 @@ impl Verification {
     }
 }
 
-impl Ending {
+impl ReadEnding {
     /// Says how far the answer is proved: the last line of each command.
     pub(super) fn tell(&self, output: Output) {
         match self {

@@ -10,26 +10,26 @@ use serde_json::{Value, json};
 
 use super::{
     data_directory::damaged,
-    source::Source,
-    trust::{TrustArgs, Trusted},
-    verification::{Ending, Unread, Verification, untrue},
+    source::SourceArgs,
+    trust::{TrustArgs, TrustedHeads},
+    verification::{ReadEnding, ReadFailure, Verification, untrue},
 };
 use crate::cli::{
     ambient,
     commands::backup,
-    context::Global,
-    failure::Failure,
-    output::{Column, Format, Output},
+    context::GlobalArgs,
+    failure::CommandError,
+    output::{Column, Output, OutputFormat},
 };
-use tenure_audit::verify::Fault;
-use tenure_core::state::State;
-use tenure_server::backup::{Folder, check};
+use tenure_audit::verify::VerifyError;
+use tenure_core::state::AuthorityState;
+use tenure_server::backup::{BackupFolder, check};
 
 /// Arguments of `tenure audit verify`.
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
+pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     /// Verify a backup in this folder, its files and its history
     #[arg(long, value_name = "DEST", conflicts_with_all = ["data", "file"])]
@@ -60,14 +60,14 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "keyFrom"),
 ];
 
-impl Verify {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl VerifyArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let trusted = self.known.read()?;
         if let Some(backup) = &self.backup {
             return verify_backup(global.output(), backup, &trusted);
         }
         // An export is judged by what was signed; a log must also be one that a server can start on.
-        let mut state = self.source.data().map(|_| State::default());
+        let mut state = self.source.data().map(|_| AuthorityState::default());
         let mut illegal = None;
         let read = self.source.read_whole(global, &trusted, &mut |stored| {
             illegal = state.as_mut().and_then(|state| state.apply(&stored.commit).err());
@@ -76,26 +76,26 @@ impl Verify {
         let output = global.output();
         let ending = match read {
             Ok(ending) => ending,
-            Err(Unread::Untrue(fault)) => return tell_fault(output, &fault),
-            Err(Unread::Failed(failure)) => return Err(failure),
+            Err(ReadFailure::Untrue(fault)) => return tell_fault(output, &fault),
+            Err(ReadFailure::Failed(failure)) => return Err(failure),
         };
         if let Some(illegal) = illegal {
             return Err(damaged(illegal.to_string()));
         }
         match &ending {
-            Ending::Whole(found) => tell(output, found)?,
-            Ending::Unsigned(fault) => return tell_fault(output, fault),
-            Ending::Enough => {}
+            ReadEnding::Whole(found) => tell(output, found)?,
+            ReadEnding::Unsigned(fault) => return tell_fault(output, fault),
+            ReadEnding::Enough => {}
         }
         ending.tell(output);
         match &ending {
-            Ending::Whole(found) => self.accept(found),
-            Ending::Unsigned(_) | Ending::Enough => Ok(()),
+            ReadEnding::Whole(found) => self.accept(found),
+            ReadEnding::Unsigned(_) | ReadEnding::Enough => Ok(()),
         }
     }
 
     /// What a former key does not vouch for is accepted by name, or not.
-    fn accept(&self, found: &Verification) -> Result<(), Failure> {
+    fn accept(&self, found: &Verification) -> Result<(), CommandError> {
         let epoch = found.fork.map(|fork| fork.epoch).filter(|epoch| self.accept_epoch < Some(*epoch));
         epoch.map_or(Ok(()), |epoch| {
             let why = format!(
@@ -109,9 +109,9 @@ impl Verify {
 }
 
 /// The files by their digests, the history by its signed heads.
-fn verify_backup(output: Output, backup: &Path, trusted: &Trusted) -> Result<(), Failure> {
+fn verify_backup(output: Output, backup: &Path, trusted: &TrustedHeads) -> Result<(), CommandError> {
     let key = trusted.key.as_ref();
-    let checked = check(&Folder::at(backup), key, &trusted.heads).map_err(backup::failed)?;
+    let checked = check(&BackupFolder::at(backup), key, &trusted.heads).map_err(backup::failed)?;
     let manifest = &checked.manifest;
     let document = json!({
         "verified": key.map(|_| true), "consistent": true, "from": 1, "to": manifest.position,
@@ -129,24 +129,24 @@ fn verify_backup(output: Output, backup: &Path, trusted: &Trusted) -> Result<(),
 }
 
 /// A program reads `verified`, which is true only by the reader's own key; null says that there was none.
-fn tell(output: Output, found: &Verification) -> Result<(), Failure> {
+fn tell(output: Output, found: &Verification) -> Result<(), CommandError> {
     let mut document = json!(found);
     document["consistent"] = true.into();
     document["verified"] = found.is_proved().then_some(true).into();
-    if output.format() == Format::Table && found.is_proved() && found.vouched_to < found.to {
+    if output.format() == OutputFormat::Table && found.is_proved() && found.vouched_to < found.to {
         document["verified"] = format!("up to position {}", found.vouched_to).into();
     }
     output.record(&document, COLUMNS, ambient::now())
 }
 
 /// The place is data; the words about it go to stderr, once.
-fn tell_fault(output: Output, fault: &Fault) -> Result<(), Failure> {
+fn tell_fault(output: Output, fault: &VerifyError) -> Result<(), CommandError> {
     let bad = fault.bad_positions();
     let mut document = json!({
         "verified": false, "consistent": false, "firstBadPosition": bad.map(|(first, _)| first),
         "lastBadPosition": bad.map(|(_, last)| last), "vouchedTo": fault.vouched_to(),
     });
-    if output.format() != Format::Table {
+    if output.format() != OutputFormat::Table {
         document["place"] = place(fault);
         document["why"] = fault.to_string().into();
     }
@@ -154,10 +154,10 @@ fn tell_fault(output: Output, fault: &Fault) -> Result<(), Failure> {
     Err(untrue(fault))
 }
 
-fn place(fault: &Fault) -> Value {
+fn place(fault: &VerifyError) -> Value {
     match fault {
-        Fault::Untrue { place, .. } => place.to_string().into(),
-        Fault::Cut { last, .. } => format!("position {}", last.next()).into(),
-        Fault::Unreadable(_) => Value::Null,
+        VerifyError::Untrue { place, .. } => place.to_string().into(),
+        VerifyError::Cut { last, .. } => format!("position {}", last.next()).into(),
+        VerifyError::Unreadable(_) => Value::Null,
     }
 }

@@ -5,14 +5,14 @@ use std::{fs, ops::ControlFlow, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{data_directory::damaged, server_time, source::Source, trust::TrustArgs};
+use super::{data_directory::damaged, server_time, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{
     ambient,
-    context::Global,
-    failure::Failure,
-    output::{Column, Format},
+    context::GlobalArgs,
+    failure::CommandError,
+    output::{Column, OutputFormat},
 };
-use tenure_audit::what_if::{self, Overrides};
+use tenure_audit::what_if::{self, PolicyOverrides};
 use tenure_core::Timestamp;
 
 /// Arguments of `tenure audit what-if`.
@@ -23,7 +23,7 @@ pub(crate) struct WhatIf {
     policy: PathBuf,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
@@ -45,7 +45,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl WhatIf {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let overrides = self.overrides()?;
         let mut what_if = what_if::WhatIf::under(overrides);
         let mut illegal = None;
@@ -59,7 +59,7 @@ impl WhatIf {
         }
         let report = json!(what_if.end());
         let now = self.now(global)?;
-        if output.format() == Format::Table {
+        if output.format() == OutputFormat::Table {
             output.list(&json!({"items": counts(&report)}), COUNTS, now)?;
         }
         let same = "Nothing would have gone otherwise.";
@@ -73,15 +73,16 @@ impl WhatIf {
     }
 
     /// What is past is past by the server's clock, which may be a test's; a file has no clock.
-    fn now(&self, global: &Global) -> Result<Timestamp, Failure> {
+    fn now(&self, global: &GlobalArgs) -> Result<Timestamp, CommandError> {
         let of_server = if self.source.is_server() { server_time::of_server(global)? } else { None };
         Ok(of_server.unwrap_or_else(ambient::now))
     }
 
-    fn overrides(&self) -> Result<Overrides, Failure> {
+    fn overrides(&self) -> Result<PolicyOverrides, CommandError> {
         let text = fs::read_to_string(&self.policy)
-            .map_err(|source| Failure::File { path: self.policy.clone(), source })?;
-        Overrides::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", self.policy.display())))
+            .map_err(|source| CommandError::File { path: self.policy.clone(), source })?;
+        PolicyOverrides::parse(&text)
+            .map_err(|error| CommandError::Usage(format!("{}: {error}", self.policy.display())))
     }
 }
 

@@ -8,16 +8,18 @@ use std::sync::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::failed;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 
 /// Work on a thread of its own, until it is stopped.
-pub(super) struct Background<T> {
+pub(super) struct BackgroundThread<T> {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Result<T, String>>,
 }
 
-impl<T: Send + 'static> Background<T> {
-    pub(super) fn start<F>(work: impl FnOnce(Arc<AtomicBool>) -> F + Send + 'static) -> Result<Self, Failure>
+impl<T: Send + 'static> BackgroundThread<T> {
+    pub(super) fn start<F>(
+        work: impl FnOnce(Arc<AtomicBool>) -> F + Send + 'static,
+    ) -> Result<Self, CommandError>
     where
         F: Future<Output = Result<T, String>>,
     {
@@ -31,7 +33,7 @@ impl<T: Send + 'static> Background<T> {
         Ok(Self { stop, thread: thread.map_err(failed)? })
     }
 
-    pub(super) fn stop(self) -> Result<T, Failure> {
+    pub(super) fn stop(self) -> Result<T, CommandError> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().map_err(|_| failed("a thread of the benchmark died"))?.map_err(failed)
     }

@@ -7,20 +7,22 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
-    Effort,
-    conditions::{Scratch, load_average, machine},
+    EffortArgs,
+    conditions::{ScratchDir, load_average, machine},
     failed,
-    renew::Stock,
+    renew::SessionStock,
     report::print_with,
     start::{fill, open, settle},
 };
-use crate::cli::{context::Global, failure::Failure, output::Column};
+use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 use tenure_protocol::clock::stopwatch;
-use tenure_server::backup::{BackupError, Backups, Folder, Protection, Taken, Way};
+use tenure_server::backup::{
+    BackupError, BackupFolder, BackupMaker, BackupMode, BackupSummary, KeyProtection,
+};
 
 /// Arguments of `tenure bench backup`.
 #[derive(Debug, Args)]
-pub(crate) struct Backup {
+pub(crate) struct BackupArgs {
     /// How many events the log has at least
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
@@ -34,7 +36,7 @@ pub(crate) struct Backup {
     sessions: u32,
 
     #[command(flatten)]
-    effort: Effort,
+    effort: EffortArgs,
 }
 
 const COLUMNS: &[Column] = &[
@@ -52,29 +54,29 @@ const COLUMNS: &[Column] = &[
 const A_WHILE: Duration = Duration::from_millis(200);
 
 /// A backup, and whether it follows another one, by links.
-const WAYS: [(&str, &str, Way); 4] = [
-    ("whole", "whole", Way { is_incremental: false, is_linked: false }),
-    ("increment", "whole", Way { is_incremental: true, is_linked: false }),
-    ("whole, linked", "linked", Way { is_incremental: false, is_linked: true }),
-    ("increment, linked", "linked", Way { is_incremental: true, is_linked: true }),
+const WAYS: [(&str, &str, BackupMode); 4] = [
+    ("whole", "whole", BackupMode { is_incremental: false, is_linked: false }),
+    ("increment", "whole", BackupMode { is_incremental: true, is_linked: false }),
+    ("whole, linked", "linked", BackupMode { is_incremental: false, is_linked: true }),
+    ("increment, linked", "linked", BackupMode { is_incremental: true, is_linked: true }),
 ];
 
-impl Backup {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl BackupArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let runtime = Runtime::new().map_err(failed)?;
-        let scratch = Scratch::new(&self.effort.dir)?;
+        let scratch = ScratchDir::new(&self.effort.dir)?;
         let output = global.output();
         output.progress("writing the history");
         let data = scratch.path().join("data");
         open(&data)?.0.stop();
         let events = fill(&data, 1_000, 5, self.events)?;
-        let mut stock = Stock::new(&runtime, &scratch, self.sessions as usize)?;
+        let mut stock = SessionStock::new(&runtime, &scratch, self.sessions as usize)?;
         output.progress("sealing the history");
         settle(stock.node())?;
         // Outside of the count: it warms everything up.
         stock.round(&runtime, self.clients, A_WHILE)?;
         let quiet =
-            Renewals::of(&runtime, &mut stock, self.clients, |renewals| renewals.took >= self.length())?;
+            RenewalTimes::of(&runtime, &mut stock, self.clients, |renewals| renewals.took >= self.length())?;
         let mut items = vec![quiet.item("no backup", None)];
         for (work, folder, way) in WAYS {
             output.progress(work);
@@ -95,37 +97,38 @@ impl Backup {
     fn beside(
         &self,
         runtime: &Runtime,
-        stock: &mut Stock,
-        scratch: &Scratch,
-        (work, folder, way): (&str, &str, Way),
-    ) -> Result<Value, Failure> {
-        let backups = Arc::new(Backups::of(stock.node()));
-        let to = Folder::made_at(scratch.path().join(folder)).map_err(failed)?;
+        stock: &mut SessionStock,
+        scratch: &ScratchDir,
+        (work, folder, way): (&str, &str, BackupMode),
+    ) -> Result<Value, CommandError> {
+        let backups = Arc::new(BackupMaker::of(stock.node()));
+        let to = BackupFolder::made_at(scratch.path().join(folder)).map_err(failed)?;
         let making = thread::spawn(move || {
             let begun = stopwatch();
-            let taken: Result<Taken, BackupError> = backups.take(&to, way, &Protection::WithoutKeys);
+            let taken: Result<BackupSummary, BackupError> =
+                backups.take(&to, way, &KeyProtection::WithoutKeys);
             (taken, begun.elapsed())
         });
-        let renewals = Renewals::of(runtime, stock, self.clients, |_| making.is_finished())?;
+        let renewals = RenewalTimes::of(runtime, stock, self.clients, |_| making.is_finished())?;
         let (taken, took) = making.join().map_err(|_| failed("the backup panicked"))?;
         Ok(renewals.item(work, Some((taken.map_err(failed)?.bytes, took))))
     }
 }
 
 /// The renewals of some laps.
-struct Renewals {
+struct RenewalTimes {
     took: Duration,
     micros: Vec<u32>,
 }
 
-impl Renewals {
+impl RenewalTimes {
     /// Laps until that is enough.
     fn of(
         runtime: &Runtime,
-        stock: &mut Stock,
+        stock: &mut SessionStock,
         clients: u16,
         is_enough: impl Fn(&Self) -> bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let mut all = Self { took: Duration::ZERO, micros: Vec::new() };
         while all.micros.is_empty() || !is_enough(&all) {
             let round = stock.round(runtime, clients, A_WHILE)?;
@@ -142,9 +145,9 @@ impl Renewals {
     }
 
     fn item(&self, work: &str, made: Option<(u64, Duration)>) -> Value {
-        let rate = super::laps::many(self.micros.len()) / self.took.as_secs_f64();
+        let rate = super::rounds::many(self.micros.len()) / self.took.as_secs_f64();
         let speed = made.map(|(bytes, took)| {
-            let bytes = super::laps::many(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let bytes = super::rounds::many(usize::try_from(bytes).unwrap_or(usize::MAX));
             (bytes / took.as_secs_f64() / 1e6).round()
         });
         json!({

@@ -3,22 +3,22 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    http::{Connection, text_field},
-    laps::{Between, Caller},
-    stock::TTL,
+    fixture::TTL,
+    http::{BenchConnection, text_field},
+    rounds::{BenchCaller, LapSetup},
 };
-use tenure_core::{Actor, record::ActorKind};
+use tenure_core::{Actor, commit::ActorKind};
 use tenure_protocol::clock::TestClock;
-use tenure_server::authority::{Authority, Context};
+use tenure_server::authority::{Authority, RequestContext};
 use tenure_server::tokens::SessionToken;
 
 /// Moves the clock of this process by half a period, as often as the sessions can be renewed.
-pub(super) struct HalfPeriods {
+pub(super) struct ClockSetup {
     pub(super) clock: Arc<TestClock>,
     pub(super) left: Arc<std::sync::atomic::AtomicU32>,
 }
 
-impl Between for HalfPeriods {
+impl LapSetup for ClockSetup {
     async fn prepare(&self) -> Result<bool, String> {
         use std::sync::atomic::Ordering::Relaxed;
         if self.left.load(Relaxed) == 0 {
@@ -31,12 +31,12 @@ impl Between for HalfPeriods {
 }
 
 /// Renews its sessions in this process.
-pub(super) struct Renewing {
+pub(super) struct RenewCaller {
     pub(super) authority: Arc<Authority>,
     pub(super) tokens: Vec<SessionToken>,
 }
 
-impl Caller for Renewing {
+impl BenchCaller for RenewCaller {
     fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -46,7 +46,7 @@ impl Caller for Renewing {
         let id = holder.session.id.to_string();
         let actor = Actor { kind: ActorKind::Session, id: Some(id.clone()) };
         // A request id is as long as a session's.
-        let context = Context { correlation_id: Some(id), ..Context::of(actor) };
+        let context = RequestContext { correlation_id: Some(id), ..RequestContext::of(actor) };
         let granted = self.authority.renew(context, &holder, None).await;
         self.tokens[index] = granted.map_err(|failure| format!("not renewed: {failure:?}"))?.token;
         Ok(())
@@ -54,24 +54,24 @@ impl Caller for Renewing {
 }
 
 /// A session as its holder knows it.
-pub(super) struct Held {
+pub(super) struct HeldSession {
     pub(super) id: String,
     pub(super) token: String,
 }
 
 /// Renews its sessions over HTTP.
-pub(super) struct RenewingByHttp {
-    pub(super) connection: Connection,
-    pub(super) sessions: Vec<Held>,
+pub(super) struct HttpRenewCaller {
+    pub(super) connection: BenchConnection,
+    pub(super) sessions: Vec<HeldSession>,
 }
 
-impl Caller for RenewingByHttp {
+impl BenchCaller for HttpRenewCaller {
     fn len(&self) -> usize {
         self.sessions.len()
     }
 
     async fn call(&mut self, index: usize) -> Result<(), String> {
-        let Held { id, token } = &mut self.sessions[index];
+        let HeldSession { id, token } = &mut self.sessions[index];
         let body = self.connection.ask("PUT", &format!("/v1/sessions/{id}/renew"), token, None).await?;
         let new = text_field(body, "token").ok_or("the renewal's answer has no token")?;
         new.clone_into(token);
@@ -80,13 +80,13 @@ impl Caller for RenewingByHttp {
 }
 
 /// Moves the clock of the server by half a period.
-pub(super) struct HalfPeriodsByHttp {
-    pub(super) connection: tokio::sync::Mutex<Connection>,
+pub(super) struct HttpClockSetup {
+    pub(super) connection: tokio::sync::Mutex<BenchConnection>,
     pub(super) key: String,
     pub(super) left: Arc<std::sync::atomic::AtomicU32>,
 }
 
-impl Between for HalfPeriodsByHttp {
+impl LapSetup for HttpClockSetup {
     async fn prepare(&self) -> Result<bool, String> {
         use std::sync::atomic::Ordering::Relaxed;
         if self.left.load(Relaxed) == 0 {
@@ -100,8 +100,8 @@ impl Between for HalfPeriodsByHttp {
 }
 
 /// Introspects over HTTP.
-pub(super) struct JudgingByHttp {
-    pub(super) connection: Connection,
+pub(super) struct HttpIntrospectCaller {
+    pub(super) connection: BenchConnection,
     pub(super) key: String,
     /// The bodies of all requests, of which each caller goes through a part.
     pub(super) bodies: Arc<Vec<String>>,
@@ -109,7 +109,7 @@ pub(super) struct JudgingByHttp {
     pub(super) calls: usize,
 }
 
-impl Caller for JudgingByHttp {
+impl BenchCaller for HttpIntrospectCaller {
     fn len(&self) -> usize {
         self.calls
     }

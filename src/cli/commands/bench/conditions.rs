@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::{ambient, failure::Failure};
+use crate::cli::{ambient, failure::CommandError};
 use tenure_protocol::clock::stopwatch;
 
 /// So often the disk is asked to sync, for the median.
@@ -17,13 +17,13 @@ const SYNCS: usize = 50;
 
 /// A directory removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(super) struct ScratchDir(PathBuf);
 
-impl Scratch {
+impl ScratchDir {
     /// A new one in `parent`.
-    pub(super) fn new(parent: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(parent: &Path) -> Result<Self, CommandError> {
         let path = parent.join(format!(".tenure-bench-{}", ambient::unique()));
-        fs::create_dir_all(&path).map_err(|source| Failure::File { path: path.clone(), source })?;
+        fs::create_dir_all(&path).map_err(|source| CommandError::File { path: path.clone(), source })?;
         Ok(Self(path))
     }
 
@@ -33,9 +33,9 @@ impl Scratch {
     }
 
     /// How long the disk takes to make 4 KiB durable behind what a file already has, in the median.
-    pub(super) fn sync_latency(&self) -> Result<Duration, Failure> {
+    pub(super) fn sync_latency(&self) -> Result<Duration, CommandError> {
         let path = self.0.join("sync-probe");
-        let failure = |source| Failure::File { path: path.clone(), source };
+        let failure = |source| CommandError::File { path: path.clone(), source };
         let mut file = File::create(&path).map_err(failure)?;
         let mut took = Vec::with_capacity(SYNCS);
         for _ in 0..SYNCS {
@@ -50,7 +50,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDir {
     fn drop(&mut self) {
         // A drop cannot report a failure; the litter is harmless.
         drop(fs::remove_dir_all(&self.0));

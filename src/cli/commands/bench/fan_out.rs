@@ -18,17 +18,17 @@ use tokio::{
 };
 
 use super::{
-    Effort,
-    background::Background,
-    bare_sends::BareSends,
+    EffortArgs,
+    background::BackgroundThread,
+    baseline_fan_out::BaselineFanOut,
     conditions::machine,
     failed,
-    http::Connection,
-    laps::Round,
-    renew::ByHttp,
-    report::{Series, print},
+    http::BenchConnection,
+    renew::HttpSessionStock,
+    report::{RoundSeries, print},
+    rounds::RoundTimes,
 };
-use crate::cli::{ambient, context::Global, failure::Failure};
+use crate::cli::{ambient, context::GlobalArgs, failure::CommandError};
 use tenure_protocol::clock::stopwatch;
 
 /// Arguments of `tenure bench fan-out`.
@@ -51,14 +51,14 @@ pub(crate) struct FanOut {
     compare_bare: bool,
 
     #[command(flatten)]
-    effort: Effort,
+    effort: EffortArgs,
 }
 
 /// So many sessions are renewed in turn.
 const SESSIONS: usize = 20_000;
 
 impl FanOut {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let mut conditions = machine();
         let told = [
             ("rounds", json!(self.effort.rounds)),
@@ -77,22 +77,22 @@ impl FanOut {
         Duration::from_secs(self.effort.seconds.into())
     }
 
-    fn measure(&self, global: &Global) -> Result<Vec<Value>, Failure> {
+    fn measure(&self, global: &GlobalArgs) -> Result<Vec<Value>, CommandError> {
         let (host, key) = global.server()?;
         let (key, output) = (key.expose(), global.output());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let mut heard = Series::elsewhere("events heard", self.readers.into(), 1);
-        let mut with = Series::elsewhere("renew, with readers", self.renewing.into(), 1);
-        let mut without = Series::elsewhere("renew, without", self.renewing.into(), 1);
-        let mut beside_bare = Series::elsewhere("renew, beside bare sends", self.renewing.into(), 1);
+        let mut heard = RoundSeries::elsewhere("events heard", self.readers.into(), 1);
+        let mut with = RoundSeries::elsewhere("renew, with readers", self.renewing.into(), 1);
+        let mut without = RoundSeries::elsewhere("renew, without", self.renewing.into(), 1);
+        let mut beside_bare = RoundSeries::elsewhere("renew, beside bare sends", self.renewing.into(), 1);
         let mut stock = match self.renewing {
             0 => None,
-            clients => Some(runtime.block_on(ByHttp::new(&host, key, SESSIONS, clients))?),
+            clients => Some(runtime.block_on(HttpSessionStock::new(&host, key, SESSIONS, clients))?),
         };
         for round in 1..=self.effort.rounds {
             output.progress(&format!("round {round} of {}", self.effort.rounds));
-            let readers = Readers::open(&host, key, self.readers)?;
-            let writer = Writer::start(&host, key, self.rate)?;
+            let readers = StreamReaders::open(&host, key, self.readers)?;
+            let writer = RegistrationWriter::start(&host, key, self.rate)?;
             if let Some(stock) = &mut stock {
                 with.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
             } else {
@@ -103,7 +103,7 @@ impl FanOut {
             if let Some(stock) = &mut stock {
                 without.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
                 if self.compare_bare {
-                    let bare = BareSends::start(self.readers)?;
+                    let bare = BaselineFanOut::start(self.readers)?;
                     beside_bare.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
                     bare.stop()?;
                 }
@@ -122,16 +122,16 @@ impl FanOut {
 }
 
 /// When each event was asked for, by position.
-type Sent = Vec<(u64, Instant)>;
+type SentTimes = Vec<(u64, Instant)>;
 
 /// Registers subjects, so many a second.
-struct Writer(Background<Sent>);
+struct RegistrationWriter(BackgroundThread<SentTimes>);
 
-impl Writer {
-    fn start(host: &str, key: &str, rate: u32) -> Result<Self, Failure> {
+impl RegistrationWriter {
+    fn start(host: &str, key: &str, rate: u32) -> Result<Self, CommandError> {
         let (host, key) = (host.to_owned(), key.to_owned());
-        Background::start(move |stop| async move {
-            let mut connection = Connection::open(&host).await?;
+        BackgroundThread::start(move |stop| async move {
+            let mut connection = BenchConnection::open(&host).await?;
             let series = ambient::unique();
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
             let mut sent = Vec::new();
@@ -148,25 +148,25 @@ impl Writer {
         .map(Self)
     }
 
-    fn stop(self) -> Result<Sent, Failure> {
+    fn stop(self) -> Result<SentTimes, CommandError> {
         self.0.stop()
     }
 }
 
 /// Follow the registrations.
-struct Readers {
-    background: Background<()>,
-    heard: Arc<Mutex<Sent>>,
+struct StreamReaders {
+    background: BackgroundThread<()>,
+    heard: Arc<Mutex<SentTimes>>,
     connected: std::sync::mpsc::Receiver<()>,
     count: u16,
 }
 
-impl Readers {
-    fn open(host: &str, key: &str, count: u16) -> Result<Self, Failure> {
+impl StreamReaders {
+    fn open(host: &str, key: &str, count: u16) -> Result<Self, CommandError> {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (tell, connected) = std::sync::mpsc::channel();
         let (host, key, all) = (host.to_owned(), key.to_owned(), Arc::clone(&heard));
-        let background = Background::start(move |stop| async move {
+        let background = BackgroundThread::start(move |stop| async move {
             let mut running = Vec::new();
             for _ in 0..count {
                 let stream = follow(&host, &key).await?;
@@ -188,7 +188,7 @@ impl Readers {
     }
 
     /// How long each event took to each reader. A reader that heard fewer than all of them is a fault.
-    fn stop(self, sent: &Sent, took: Duration) -> Result<Round, Failure> {
+    fn stop(self, sent: &SentTimes, took: Duration) -> Result<RoundTimes, CommandError> {
         let expected = sent.len() * usize::from(self.count);
         let begun = stopwatch();
         while self.heard.lock().len() < expected && begun.elapsed() < Duration::from_secs(30) {
@@ -207,7 +207,7 @@ impl Readers {
             micros.push(u32::try_from(micro).unwrap_or(u32::MAX));
         }
         micros.sort_unstable();
-        Ok(Round { took, micros, ..Round::default() })
+        Ok(RoundTimes { took, micros, ..RoundTimes::default() })
     }
 }
 
@@ -228,7 +228,11 @@ async fn follow(host: &str, key: &str) -> Result<TcpStream, String> {
     if head.starts_with(b"HTTP/1.1 200 ") { Ok(stream) } else { Err("the stream was refused".into()) }
 }
 
-async fn read(mut stream: TcpStream, heard: Arc<Mutex<Sent>>, stop: Arc<AtomicBool>) -> Result<(), String> {
+async fn read(
+    mut stream: TcpStream,
+    heard: Arc<Mutex<SentTimes>>,
+    stop: Arc<AtomicBool>,
+) -> Result<(), String> {
     let mut text = Vec::new();
     let mut own = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -245,7 +249,7 @@ async fn read(mut stream: TcpStream, heard: Arc<Mutex<Sent>>, stop: Arc<AtomicBo
 }
 
 /// Takes the ids of the whole lines out of a text.
-fn take_ids(text: &mut Vec<u8>, now: Instant, ids: &mut Sent) {
+fn take_ids(text: &mut Vec<u8>, now: Instant, ids: &mut SentTimes) {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     for line in text[..whole].split(|byte| *byte == b'\n') {
         let id = line.strip_prefix(b"id: ").and_then(|id| str::from_utf8(id).ok()?.parse().ok());

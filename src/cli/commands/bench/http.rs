@@ -9,14 +9,14 @@ use tokio::{
 
 /// A kept-alive connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct BenchConnection {
     stream: TcpStream,
     host: String,
     request: String,
     reply: Vec<u8>,
 }
 
-impl Connection {
+impl BenchConnection {
     /// To a server named by host and port.
     pub(super) async fn open(host: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(host).await.map_err(|error| format!("{host}: {error}"))?;
@@ -69,7 +69,7 @@ impl Connection {
     async fn read(&mut self) -> Result<(u16, usize), String> {
         self.reply.clear();
         loop {
-            if let Some(head) = Head::find(&self.reply)?
+            if let Some(head) = ResponseHead::find(&self.reply)?
                 && self.reply.len() >= head.body + head.length
             {
                 return Ok((head.status, head.body));
@@ -85,13 +85,13 @@ impl Connection {
 
 /// What must be known of an answer's head.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+struct ResponseHead {
     status: u16,
     body: usize,
     length: usize,
 }
 
-impl Head {
+impl ResponseHead {
     /// None as long as it is not all there.
     fn find(reply: &[u8]) -> Result<Option<Self>, String> {
         let Some(end) = find(reply, b"\r\n\r\n") else { return Ok(None) };
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn a_head_is_found_once_it_is_whole() {
         let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx: y\r\n\r\n{}";
-        assert_eq!(Head::find(&reply[..30]), Ok(None));
-        assert_eq!(Head::find(reply), Ok(Some(Head { status: 200, body: 44, length: 2 })));
-        assert!(Head::find(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert_eq!(ResponseHead::find(&reply[..30]), Ok(None));
+        assert_eq!(ResponseHead::find(reply), Ok(Some(ResponseHead { status: 200, body: 44, length: 2 })));
+        assert!(ResponseHead::find(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
     #[test]

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
-    Effort,
-    callers::JudgingByHttp,
-    conditions::{Scratch, machine},
+    EffortArgs,
+    callers::HttpIntrospectCaller,
+    conditions::{ScratchDir, machine},
     failed,
-    http::Connection,
-    laps::{self, Nothing},
+    fixture::{MemoryAuthority, sessions},
+    http::BenchConnection,
     renew::created,
-    report::{Series, print},
-    stock::{InMemory, sessions},
+    report::{RoundSeries, print},
+    rounds::{self, NoSetup},
 };
-use crate::cli::{context::Global, failure::Failure};
+use crate::cli::{context::GlobalArgs, failure::CommandError};
 use tenure_protocol::clock::{stopwatch, worked};
 use tenure_server::authority::Authority;
 
@@ -31,7 +31,7 @@ const UNSEEN: usize = 50_000;
 
 /// Arguments of `tenure bench introspect`.
 #[derive(Debug, Args)]
-pub(crate) struct Introspect {
+pub(crate) struct IntrospectArgs {
     /// How many sessions are live
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     sessions: u32,
@@ -50,11 +50,11 @@ pub(crate) struct Introspect {
     batch: Vec<u16>,
 
     #[command(flatten)]
-    effort: Effort,
+    effort: EffortArgs,
 }
 
-impl Introspect {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl IntrospectArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let mut conditions = machine();
         let place = if self.http {
             "over HTTP, keep-alive, client on this machine"
@@ -77,18 +77,18 @@ impl Introspect {
         Duration::from_secs(self.effort.seconds.into())
     }
 
-    fn in_process(&self, global: &Global) -> Result<Vec<Value>, Failure> {
+    fn in_process(&self, global: &GlobalArgs) -> Result<Vec<Value>, CommandError> {
         let runtime = Runtime::new().map_err(failed)?;
-        let scratch = Scratch::new(&self.effort.dir)?;
+        let scratch = ScratchDir::new(&self.effort.dir)?;
         let count = self.sessions as usize;
         // More than there are: what a token costs that was forgotten is the cold figure.
-        let memory = InMemory::new(&scratch, 2 * count)?;
+        let memory = MemoryAuthority::new(&scratch, 2 * count)?;
         let output = global.output();
         output.progress("creating sessions");
         let tokens = sessions(runtime.handle(), &memory.authority, count, 5, |_, token| token)?;
         let tokens = shuffled(tokens.iter().map(|token| token.expose().to_owned()).collect());
-        let mut cold = Series::new("introspect, token not seen before", 1);
-        let mut warm = Series::new("introspect, token seen before", 1);
+        let mut cold = RoundSeries::new("introspect, token not seen before", 1);
+        let mut warm = RoundSeries::new("introspect, token seen before", 1);
         for round in 1..=self.effort.rounds {
             output.progress(&format!("round {round} of {}", self.effort.rounds));
             let unseen = unseen(&memory, &tokens, round as usize)?;
@@ -98,7 +98,7 @@ impl Introspect {
         Ok(vec![warm.item(None), cold.item(None)])
     }
 
-    fn by_http(&self, global: &Global) -> Result<Vec<Value>, Failure> {
+    fn by_http(&self, global: &GlobalArgs) -> Result<Vec<Value>, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (host, key) = global.server()?;
         let key = key.expose();
@@ -113,10 +113,10 @@ impl Introspect {
                 output.progress(&format!("round {round} of {}", self.effort.rounds));
                 for (series, bodies) in all.iter_mut().zip(&bodies) {
                     let callers = self.callers(&host, key, bodies).await?;
-                    series.add(&laps::run(callers, Nothing, self.length()).await?.0);
+                    series.add(&rounds::run(callers, NoSetup, self.length()).await?.0);
                 }
             }
-            Ok::<_, Failure>(())
+            Ok::<_, CommandError>(())
         })?;
         Ok(all.iter().map(|series| series.item(None)).collect())
     }
@@ -126,13 +126,13 @@ impl Introspect {
         host: &str,
         key: &str,
         bodies: &Arc<Vec<String>>,
-    ) -> Result<Vec<JudgingByHttp>, Failure> {
+    ) -> Result<Vec<HttpIntrospectCaller>, CommandError> {
         let each = (bodies.len() / usize::from(self.connections)).max(1);
         let mut callers = Vec::new();
         for index in 0..usize::from(self.connections) {
             let start = (index * each) % bodies.len();
-            callers.push(JudgingByHttp {
-                connection: Connection::open(host).await.map_err(failed)?,
+            callers.push(HttpIntrospectCaller {
+                connection: BenchConnection::open(host).await.map_err(failed)?,
                 key: key.to_owned(),
                 bodies: Arc::clone(bodies),
                 part: start..(start + each).min(bodies.len()),
@@ -151,7 +151,7 @@ fn shuffled<T>(things: Vec<T>) -> Vec<T> {
 }
 
 /// Further tokens of some of the sessions, which the authority has not met.
-fn unseen(memory: &InMemory, tokens: &[String], round: usize) -> Result<Vec<String>, Failure> {
+fn unseen(memory: &MemoryAuthority, tokens: &[String], round: usize) -> Result<Vec<String>, CommandError> {
     let some = tokens.iter().cycle().skip(round * UNSEEN).take(UNSEEN);
     some.map(|token| {
         let holder = memory.authority.holder(token).ok_or_else(|| failed("a token is not known"))?;
@@ -165,13 +165,13 @@ fn bodies_cost(bodies: &[String]) -> usize {
     bodies.first().map_or(1, |body| body.len() / 300).max(1)
 }
 
-fn series(connections: u16, batch: u16) -> Series {
+fn series(connections: u16, batch: u16) -> RoundSeries {
     let work = if batch == 1 {
         "introspect over HTTP".into()
     } else {
         format!("introspect over HTTP, {batch} at a time")
     };
-    Series::elsewhere(work, connections.into(), batch.into())
+    RoundSeries::elsewhere(work, connections.into(), batch.into())
 }
 
 fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
@@ -183,12 +183,12 @@ fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
 
 /// Judges all tokens, repeatedly if wanted, for about so long, as a round of the series.
 fn judge(
-    series: &mut Series,
+    series: &mut RoundSeries,
     authority: &Authority,
     tokens: &[String],
     most: Duration,
     again: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let (begun, before) = (stopwatch(), worked());
     let mut done = 0;
     loop {

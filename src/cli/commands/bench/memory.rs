@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
-    Failure,
-    conditions::{Scratch, machine, resident_bytes},
+    CommandError,
+    conditions::{ScratchDir, machine, resident_bytes},
     failed,
+    fixture::{MemoryAuthority, TTL, sessions},
     report::print_with,
     start,
-    stock::{InMemory, TTL, sessions},
 };
 use crate::cli::{
-    context::Global,
+    context::GlobalArgs,
     output::{Column, Output},
 };
 use tenure_core::Actor;
-use tenure_server::authority::{Authority, Context};
+use tenure_server::authority::{Authority, RequestContext};
 use tenure_server::tokens::SessionToken;
 
 /// So many sessions are made before they are renewed together; only their tokens are kept meanwhile.
@@ -47,7 +47,7 @@ const AFTER_ENDED: &[Column] = &[
 
 /// Arguments of `tenure bench memory`.
 #[derive(Debug, Args)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryArgs {
     /// How many sessions are live
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=100_000_000))]
     sessions: u32,
@@ -73,18 +73,18 @@ pub(crate) struct Memory {
     dir: PathBuf,
 }
 
-impl Memory {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl MemoryArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         if let Some(data) = &self.of {
             return started(data, global.output());
         }
-        let scratch = Scratch::new(&self.dir)?;
+        let scratch = ScratchDir::new(&self.dir)?;
         if let Some(ended) = self.after_ended {
             let item = after_ended(&scratch, ended.into(), self.sessions.into(), self.per_subject.into())?;
             return print_with(global.output(), &machine(), &[item], AFTER_ENDED);
         }
         let runtime = Runtime::new().map_err(failed)?;
-        let memory = InMemory::new(&scratch, 0)?;
+        let memory = MemoryAuthority::new(&scratch, 0)?;
         let resident = || resident_bytes().ok_or_else(|| failed("the system does not say what is resident"));
         // What is needed once and for all is there already when it counts.
         self.make(&runtime, &memory, 1_000)?;
@@ -104,7 +104,7 @@ impl Memory {
         print_with(global.output(), &conditions, &[item], COLUMNS)
     }
 
-    fn make(&self, runtime: &Runtime, memory: &InMemory, count: usize) -> Result<(), Failure> {
+    fn make(&self, runtime: &Runtime, memory: &MemoryAuthority, count: usize) -> Result<(), CommandError> {
         let each = self.per_subject as usize;
         if !self.renewed {
             return sessions(runtime.handle(), &memory.authority, count, each, |_, _| ()).map(drop);
@@ -122,7 +122,12 @@ impl Memory {
 }
 
 /// What a start finds behind sessions that ended, once they are in segments: in a process that has done nothing else.
-fn after_ended(scratch: &Scratch, ended: u64, sessions: u64, per_subject: u64) -> Result<Value, Failure> {
+fn after_ended(
+    scratch: &ScratchDir,
+    ended: u64,
+    sessions: u64,
+    per_subject: u64,
+) -> Result<Value, CommandError> {
     let data = scratch.path().join("data");
     start::open(&data)?.0.stop();
     let events = start::fill_after(ended, &data, sessions, per_subject, 0)?;
@@ -141,7 +146,7 @@ fn after_ended(scratch: &Scratch, ended: u64, sessions: u64, per_subject: u64) -
 }
 
 /// Starts on a directory, and says what that took.
-fn started(data: &Path, output: Output) -> Result<(), Failure> {
+fn started(data: &Path, output: Output) -> Result<(), CommandError> {
     let (node, figures) = start::open(data)?;
     let (sessions, _) = node.authority.live().session_counts();
     let seconds = figures.seconds();
@@ -153,8 +158,8 @@ fn started(data: &Path, output: Output) -> Result<(), Failure> {
 }
 
 /// With a key, as a holder does who may have to repeat it.
-async fn renew(authority: &Authority, token: &SessionToken) -> Result<(), Failure> {
+async fn renew(authority: &Authority, token: &SessionToken) -> Result<(), CommandError> {
     let holder = authority.holder(token.expose()).ok_or_else(|| failed("the token is not known"))?;
-    let granted = authority.renew(Context::of(Actor::AUTHORITY), &holder, Some("once")).await;
+    let granted = authority.renew(RequestContext::of(Actor::AUTHORITY), &holder, Some("once")).await;
     granted.map(drop).map_err(|failure| failed(format!("not renewed: {failure:?}")))
 }

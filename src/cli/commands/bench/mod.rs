@@ -5,55 +5,55 @@
 
 mod background;
 mod backup;
-mod bare;
-mod bare_sends;
+mod baseline;
+mod baseline_fan_out;
 mod callers;
 mod cluster;
 mod conditions;
 mod fan_out;
-mod forgetful;
+mod fixture;
 mod http;
 mod introspect;
-mod laps;
 mod memory;
+mod null_log;
 mod renew;
 mod replay;
 mod report;
 mod revoke_all;
+mod rounds;
 mod start;
-mod stock;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{context::Global, failure::Failure};
+use crate::cli::{context::GlobalArgs, failure::CommandError};
 
 /// The benchmarks.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
+pub(crate) enum BenchCommand {
     /// Renewals per second, each on disk before its caller gets the answer
-    Renew(renew::Renew),
+    Renew(renew::RenewArgs),
     /// Introspections per second
-    Introspect(introspect::Introspect),
+    Introspect(introspect::IntrospectArgs),
     /// How soon an event reaches a thousand readers, and what that costs renewals
     FanOut(fan_out::FanOut),
     /// Events per second proved, and folded
-    Replay(replay::Replay),
+    Replay(replay::ReplayArgs),
     /// How long a start takes, and a question about the past
-    Start(start::Start),
+    Start(start::StartArgs),
     /// Bytes per second of a backup, and what it costs renewals
-    Backup(backup::Backup),
+    Backup(backup::BackupArgs),
     /// How long it takes to end all sessions at once
     RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
-    Memory(memory::Memory),
+    Memory(memory::MemoryArgs),
     /// Three nodes: renewals beside one node on sled, outages, followers
     Cluster(cluster::ClusterBench),
 }
 
-impl Bench {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl BenchCommand {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         match self {
             Self::Renew(renew) => renew.run(global),
             Self::Introspect(introspect) => introspect.run(global),
@@ -70,7 +70,7 @@ impl Bench {
 
 /// How much is measured.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Effort {
+pub(crate) struct EffortArgs {
     /// How many rounds; the median one counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -85,6 +85,6 @@ pub(crate) struct Effort {
 }
 
 /// What went wrong in a benchmark.
-fn failed(why: impl std::fmt::Display) -> Failure {
-    Failure::Server(why.to_string())
+fn failed(why: impl std::fmt::Display) -> CommandError {
+    CommandError::Server(why.to_string())
 }

@@ -13,17 +13,17 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
-    Effort,
-    bare::Bare,
-    callers::{HalfPeriods, HalfPeriodsByHttp, Held, Renewing, RenewingByHttp},
-    conditions::{Scratch, machine},
+    EffortArgs,
+    baseline::BaselineLog,
+    callers::{ClockSetup, HeldSession, HttpClockSetup, HttpRenewCaller, RenewCaller},
+    conditions::{ScratchDir, machine},
     failed,
-    http::{Connection, text_field},
-    laps::{self, Nothing, Round},
-    report::{Series, print},
-    stock::{OnDisk, RENEWALS, TTL, sessions},
+    fixture::{DiskAuthority, RENEWALS, TTL, sessions},
+    http::{BenchConnection, text_field},
+    report::{RoundSeries, print},
+    rounds::{self, NoSetup, RoundTimes},
 };
-use crate::cli::{ambient, context::Global, failure::Failure, output::Output};
+use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Output};
 use tenure_core::Position;
 use tenure_log as log;
 use tenure_server::node::Node;
@@ -34,7 +34,7 @@ const FEW: u32 = 20;
 
 /// Arguments of `tenure bench renew`.
 #[derive(Debug, Args)]
-pub(crate) struct Renew {
+pub(crate) struct RenewArgs {
     /// How many callers wait at once
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256])]
     clients: Vec<u16>,
@@ -52,13 +52,13 @@ pub(crate) struct Renew {
     compare_bare: bool,
 
     #[command(flatten)]
-    effort: Effort,
+    effort: EffortArgs,
 }
 
-impl Renew {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl RenewArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         if self.clients.contains(&0) {
-            return Err(Failure::Usage("--clients: at least one must wait".into()));
+            return Err(CommandError::Usage("--clients: at least one must wait".into()));
         }
         let mut conditions = machine();
         let told = [
@@ -80,12 +80,16 @@ impl Renew {
         Duration::from_secs(self.effort.seconds.into())
     }
 
-    fn in_process(&self, output: Output, conditions: &mut Map<String, Value>) -> Result<Vec<Value>, Failure> {
+    fn in_process(
+        &self,
+        output: Output,
+        conditions: &mut Map<String, Value>,
+    ) -> Result<Vec<Value>, CommandError> {
         let runtime = Runtime::new().map_err(failed)?;
-        let scratch = Scratch::new(&self.effort.dir)?;
+        let scratch = ScratchDir::new(&self.effort.dir)?;
         let sync = scratch.sync_latency()?.as_secs_f64() * 1e3;
         output.progress("creating sessions");
-        let mut stock = Stock::new(&runtime, &scratch, self.sessions as usize)?;
+        let mut stock = SessionStock::new(&runtime, &scratch, self.sessions as usize)?;
         // A first lap outside of the count warms everything up, and shows how large a commit is.
         stock.round(&runtime, self.clients[0], Duration::ZERO)?;
         let payload = stock.payload()?;
@@ -93,8 +97,10 @@ impl Renew {
         conditions.insert("durability".into(), json!("sled flush and fdatasync before the caller hears"));
         conditions.insert("syncMillis".into(), json!((sync * 1e3).round() / 1e3));
         conditions.insert("bytesPerCommit".into(), json!(payload.len()));
-        let bare =
-            self.compare_bare.then(|| Bare::open(&scratch.path().join("bare"), payload)).transpose()?;
+        let bare = self
+            .compare_bare
+            .then(|| BaselineLog::open(&scratch.path().join("bare"), payload))
+            .transpose()?;
         let mut ours = series(&self.clients, "renew");
         let mut theirs = series(&self.clients, "bare sled frames");
         for round in 1..=self.effort.rounds {
@@ -112,62 +118,68 @@ impl Renew {
         Ok(pairs.flat_map(|(ours, theirs)| items(ours, theirs, self.compare_bare)).collect())
     }
 
-    fn bare_round(&self, runtime: &Runtime, bare: &Bare, clients: u16) -> Result<Round, Failure> {
+    fn bare_round(
+        &self,
+        runtime: &Runtime,
+        bare: &BaselineLog,
+        clients: u16,
+    ) -> Result<RoundTimes, CommandError> {
         let per_lap = (self.sessions as usize / usize::from(clients)).max(1);
         let callers = (0..clients).map(|_| bare.caller(per_lap)).collect();
-        Ok(runtime.block_on(laps::run(callers, Nothing, self.length()))?.0)
+        Ok(runtime.block_on(rounds::run(callers, NoSetup, self.length()))?.0)
     }
 
-    fn by_http(&self, global: &Global) -> Result<Vec<Value>, Failure> {
+    fn by_http(&self, global: &GlobalArgs) -> Result<Vec<Value>, CommandError> {
         // One core is for the client: the rest is the server's.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (host, key) = global.server()?;
         let key = key.expose();
         let output = global.output();
-        let elsewhere = |&clients: &u16| Series::elsewhere("renew over HTTP", clients.into(), 1);
+        let elsewhere = |&clients: &u16| RoundSeries::elsewhere("renew over HTTP", clients.into(), 1);
         let mut ours: Vec<_> = self.clients.iter().map(elsewhere).collect();
         runtime.block_on(async {
-            let mut stock = ByHttp::new(&host, key, self.sessions as usize, self.clients[0]).await?;
+            let mut stock =
+                HttpSessionStock::new(&host, key, self.sessions as usize, self.clients[0]).await?;
             for round in 1..=self.effort.rounds {
                 for (index, &clients) in self.clients.iter().enumerate() {
                     output.progress(&format!("round {round} of {}, {clients} clients", self.effort.rounds));
                     ours[index].add(&stock.round(clients, self.length()).await?);
                 }
             }
-            Ok::<_, Failure>(())
+            Ok::<_, CommandError>(())
         })?;
         Ok(ours.iter().map(|series| series.item(None)).collect())
     }
 }
 
-fn series(clients: &[u16], work: &str) -> Vec<Series> {
-    clients.iter().map(|&clients| Series::new(work, clients.into())).collect()
+fn series(clients: &[u16], work: &str) -> Vec<RoundSeries> {
+    clients.iter().map(|&clients| RoundSeries::new(work, clients.into())).collect()
 }
 
-fn items(ours: &Series, theirs: &Series, with_theirs: bool) -> Vec<Value> {
+fn items(ours: &RoundSeries, theirs: &RoundSeries, with_theirs: bool) -> Vec<Value> {
     if with_theirs { vec![ours.item(Some(theirs)), theirs.item(None)] } else { vec![ours.item(None)] }
 }
 
 /// Sessions in this process that can be renewed in turn.
-pub(super) struct Stock {
-    disk: OnDisk,
+pub(super) struct SessionStock {
+    disk: DiskAuthority,
     tokens: Vec<SessionToken>,
     left: Arc<AtomicU32>,
 }
 
-impl Stock {
-    pub(super) fn new(runtime: &Runtime, scratch: &Scratch, count: usize) -> Result<Self, Failure> {
-        Self::on(OnDisk::open(scratch)?, runtime, count)
+impl SessionStock {
+    pub(super) fn new(runtime: &Runtime, scratch: &ScratchDir, count: usize) -> Result<Self, CommandError> {
+        Self::on(DiskAuthority::open(scratch)?, runtime, count)
     }
 
     /// The same on an authority that is open.
-    pub(super) fn on(disk: OnDisk, runtime: &Runtime, count: usize) -> Result<Self, Failure> {
+    pub(super) fn on(disk: DiskAuthority, runtime: &Runtime, count: usize) -> Result<Self, CommandError> {
         let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default() };
         stock.refill(runtime, count)?;
         Ok(stock)
     }
 
-    fn refill(&mut self, runtime: &Runtime, count: usize) -> Result<(), Failure> {
+    fn refill(&mut self, runtime: &Runtime, count: usize) -> Result<(), CommandError> {
         self.tokens = sessions(runtime.handle(), &self.disk.node.authority, count, 5, |_, token| token)?;
         self.left.store(RENEWALS, Ordering::Relaxed);
         Ok(())
@@ -182,24 +194,24 @@ impl Stock {
         runtime: &Runtime,
         clients: u16,
         least: Duration,
-    ) -> Result<Round, Failure> {
+    ) -> Result<RoundTimes, CommandError> {
         if self.left.load(Ordering::Relaxed) < FEW {
             self.refill(runtime, self.tokens.len())?;
         }
         let authority = &self.disk.node.authority;
         let callers = dealt(std::mem::take(&mut self.tokens), clients)
-            .map(|tokens| Renewing { authority: Arc::clone(authority), tokens })
+            .map(|tokens| RenewCaller { authority: Arc::clone(authority), tokens })
             .collect();
-        let between = HalfPeriods { clock: Arc::clone(&self.disk.clock), left: Arc::clone(&self.left) };
+        let between = ClockSetup { clock: Arc::clone(&self.disk.clock), left: Arc::clone(&self.left) };
         // No time at all is one lap.
         let least = least.max(Duration::from_micros(1));
-        let (round, callers) = runtime.block_on(laps::run(callers, between, least))?;
+        let (round, callers) = runtime.block_on(rounds::run(callers, between, least))?;
         self.tokens = callers.into_iter().flat_map(|caller| caller.tokens).collect();
         Ok(round)
     }
 
     /// The bytes of the last commit.
-    fn payload(&self) -> Result<Vec<u8>, Failure> {
+    fn payload(&self) -> Result<Vec<u8>, CommandError> {
         let log = self.disk.node.authority.log();
         let last = log.read(Position(log.head().position.0 - 1), 1).map_err(failed)?;
         let last = last.last().ok_or_else(|| failed("the log is empty"))?;
@@ -222,49 +234,54 @@ fn dealt<T>(things: Vec<T>, hands: u16) -> impl Iterator<Item = Vec<T>> {
 }
 
 /// Sessions on a server that can be renewed in turn.
-pub(super) struct ByHttp {
+pub(super) struct HttpSessionStock {
     host: String,
     key: String,
-    sessions: Vec<Held>,
+    sessions: Vec<HeldSession>,
     left: Arc<AtomicU32>,
 }
 
-impl ByHttp {
-    pub(super) async fn new(host: &str, key: &str, count: usize, clients: u16) -> Result<Self, Failure> {
+impl HttpSessionStock {
+    pub(super) async fn new(host: &str, key: &str, count: usize, clients: u16) -> Result<Self, CommandError> {
         let sessions = created(host, key, count, clients).await?;
         let left = Arc::new(AtomicU32::new(RENEWALS));
         Ok(Self { host: host.into(), key: key.into(), sessions, left })
     }
 
-    pub(super) async fn round(&mut self, clients: u16, least: Duration) -> Result<Round, Failure> {
+    pub(super) async fn round(&mut self, clients: u16, least: Duration) -> Result<RoundTimes, CommandError> {
         if self.left.load(Ordering::Relaxed) < FEW {
             let count = self.sessions.len();
             *self = Self::new(&self.host, &self.key, count, clients).await?;
         }
         let mut callers = Vec::new();
         for sessions in dealt(std::mem::take(&mut self.sessions), clients) {
-            let connection = Connection::open(&self.host).await.map_err(failed)?;
-            callers.push(RenewingByHttp { connection, sessions });
+            let connection = BenchConnection::open(&self.host).await.map_err(failed)?;
+            callers.push(HttpRenewCaller { connection, sessions });
         }
-        let between = HalfPeriodsByHttp {
-            connection: tokio::sync::Mutex::new(Connection::open(&self.host).await.map_err(failed)?),
+        let between = HttpClockSetup {
+            connection: tokio::sync::Mutex::new(BenchConnection::open(&self.host).await.map_err(failed)?),
             key: self.key.clone(),
             left: Arc::clone(&self.left),
         };
-        let (round, callers) = laps::run(callers, between, least).await?;
+        let (round, callers) = rounds::run(callers, between, least).await?;
         self.sessions = callers.into_iter().flat_map(|caller| caller.sessions).collect();
         Ok(round)
     }
 }
 
 /// Creates sessions over HTTP, five for each subject.
-pub(super) async fn created(host: &str, key: &str, count: usize, clients: u16) -> Result<Vec<Held>, Failure> {
+pub(super) async fn created(
+    host: &str,
+    key: &str,
+    count: usize,
+    clients: u16,
+) -> Result<Vec<HeldSession>, CommandError> {
     let series = ambient::unique();
     let creators: Vec<_> = (0..usize::from(clients))
         .map(|first| {
             let (host, key, series) = (host.to_owned(), key.to_owned(), series.clone());
             tokio::spawn(async move {
-                let mut connection = Connection::open(&host).await?;
+                let mut connection = BenchConnection::open(&host).await?;
                 let mut held = Vec::new();
                 for subject in (first..count.div_ceil(5)).step_by(clients.into()) {
                     let name = format!("bench-{series}-{subject}");
@@ -283,18 +300,18 @@ pub(super) async fn created(host: &str, key: &str, count: usize, clients: u16) -
 }
 
 async fn five(
-    connection: &mut Connection,
+    connection: &mut BenchConnection,
     key: &str,
     subject: &str,
     count: usize,
-) -> Result<Vec<Held>, String> {
+) -> Result<Vec<HeldSession>, String> {
     connection.ask("PUT", &format!("/v1/subjects/{subject}"), key, Some("{}")).await?;
     let asked = json!({"subjectId": subject, "ttl": TTL, "maxRenewals": RENEWALS}).to_string();
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
         let granted = connection.ask("POST", "/v1/sessions", key, Some(&asked)).await?;
         let field = |name| text_field(granted, name).map(str::to_owned).ok_or("the grant has no token");
-        held.push(Held { id: field("sessionId")?, token: field("token")? });
+        held.push(HeldSession { id: field("sessionId")?, token: field("token")? });
     }
     Ok(held)
 }

@@ -7,20 +7,20 @@ use clap::Args;
 use super::{
     conditions::machine,
     failed,
-    report::{Series, print},
+    report::{RoundSeries, print},
 };
-use crate::cli::{context::Global, failure::Failure};
+use crate::cli::{context::GlobalArgs, failure::CommandError};
 use tenure_audit::{
     HeadKey, SignedHead,
-    export::{End, ExportWriter},
-    replay::{Replay as Folding, ReplayEnd},
-    transparency::compact_range::Range,
-    verify::{Trust, verify},
+    export::{EndLine, ExportWriter},
+    replay::{HistoryReplay as Folding, ReplayEnd},
+    transparency::compact_range::CompactRange,
+    verify::{TrustAnchors, verify},
 };
 use tenure_core::{
-    Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
+    Actor, Commit, CommitId, Event, Generation, Policy, Position, Seconds, SessionId, SessionMode, StreamId,
     SubjectEvent, SystemEvent, Timestamp,
-    event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+    event::{PolicyChanged, SessionCreated, SessionRenewed, SessionTerms, SubjectProfile, SubjectRegistered},
 };
 use tenure_log::encode;
 use tenure_protocol::clock::{stopwatch, worked};
@@ -28,7 +28,7 @@ use tenure_protocol::entropy::OsEntropy;
 
 /// Arguments of `tenure bench replay`.
 #[derive(Debug, Args)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayArgs {
     /// How many events the history has
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
@@ -46,15 +46,16 @@ pub(crate) struct Replay {
     keep: Option<PathBuf>,
 }
 
-impl Replay {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl ReplayArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let key = HeadKey::draw(&OsEntropy);
         let bytes = self.history(&key).map_err(failed)?;
         if let Some(path) = &self.keep {
-            std::fs::write(path, &bytes).map_err(|source| Failure::File { path: path.clone(), source })?;
+            std::fs::write(path, &bytes)
+                .map_err(|source| CommandError::File { path: path.clone(), source })?;
         }
-        let mut verified = Series::new("verify an export", 1);
-        let mut folded = Series::new("verify and fold the state", 1);
+        let mut verified = RoundSeries::new("verify an export", 1);
+        let mut folded = RoundSeries::new("verify and fold the state", 1);
         for _ in 0..self.rounds {
             self.round(&bytes, &key, &mut verified, &mut |_| ControlFlow::Continue(()))?;
             let mut folding = Folding::new(ReplayEnd::End);
@@ -72,11 +73,11 @@ impl Replay {
         &self,
         bytes: &[u8],
         key: &HeadKey,
-        series: &mut Series,
+        series: &mut RoundSeries,
         each: &mut dyn FnMut(tenure_log::StoredCommit) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let (begun, work) = (stopwatch(), worked());
-        let trust = Trust { key: Some(key.verifier()), known: &[] };
+        let trust = TrustAnchors { key: Some(key.verifier()), known: &[] };
         let verdict = verify(bytes, trust, &mut |stored, _| each(stored)).map_err(failed)?;
         let (took, work) = (begun.elapsed(), worked().saturating_sub(work));
         match verdict {
@@ -91,7 +92,7 @@ impl Replay {
     /// An export in memory: sessions, and then their renewals, one after another.
     fn history(&self, key: &HeadKey) -> std::io::Result<Vec<u8>> {
         let mut writer = ExportWriter::begin(Vec::new(), Some(key.verifier().to_string()))?;
-        let mut range = Range::starting(0);
+        let mut range = CompactRange::starting(0);
         let sessions = self.sessions.min((self.events - 1) / 2);
         let mut last = vec![Position::ZERO; usize::try_from(sessions).unwrap_or(usize::MAX)];
         let mut next = 0;
@@ -104,19 +105,19 @@ impl Replay {
             let encoded = encode(&commit).map_err(std::io::Error::other)?;
             writer.known_commit(Position(range.end() + 1), encoded.record_hashes(), encoded.bytes())?;
             encoded.record_hashes().iter().for_each(|hash| range.append(hash));
-            if let (Stream::Subject(_), n) = (&commit.stream, next) {
+            if let (StreamId::Subject(_), n) = (&commit.stream, next) {
                 last[usize::try_from((n - 1) % sessions).unwrap_or(0)] = Position(range.end());
             }
             next += 1;
         }
         let root = range.root().expect("it begins with the first event");
         let head = SignedHead::sign(range.end(), root, key).note().to_owned();
-        writer.end(&End { to: range.end(), after: vec![], head })
+        writer.end(&EndLine { to: range.end(), after: vec![], head })
     }
 }
 
 const BEGIN: i64 = 1_795_000_000_000;
-const TERMS: Terms = Terms {
+const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(86_400),
     max_renewals: u32::MAX,
     absolute_lifetime: Seconds(u32::MAX),
@@ -124,14 +125,14 @@ const TERMS: Terms = Terms {
     idle_timeout: None,
     on_reuse: None,
     purpose: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
 };
 
 fn session(n: u64) -> SessionId {
     SessionId::from_bytes((u128::from(n) << 64 | 0x7000).to_be_bytes())
 }
 
-fn commit(stream: Stream, expected: Position, at: Timestamp, events: Vec<Event>) -> Commit {
+fn commit(stream: StreamId, expected: Position, at: Timestamp, events: Vec<Event>) -> Commit {
     Commit {
         id: CommitId::from_bytes([0; 16]),
         stream,
@@ -146,7 +147,7 @@ fn commit(stream: Stream, expected: Position, at: Timestamp, events: Vec<Event>)
 
 fn first() -> Commit {
     let event = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }));
-    commit(Stream::System, Position::ZERO, at(0), vec![event])
+    commit(StreamId::System, Position::ZERO, at(0), vec![event])
 }
 
 /// Round by round, an hour apart.
@@ -154,13 +155,14 @@ fn at(round: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN + i64::try_from(round * 3_600_000).unwrap_or(i64::MAX))
 }
 
-fn subject(n: u64) -> Stream {
-    Stream::Subject(format!("agent-{n}").parse().expect("such a name is right"))
+fn subject(n: u64) -> StreamId {
+    StreamId::Subject(format!("agent-{n}").parse().expect("such a name is right"))
 }
 
 fn created(n: u64) -> Commit {
-    let registered =
-        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
+    let registered = Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
+        profile: SubjectProfile::default(),
+    }));
     let event = SessionCreated {
         session_id: session(n),
         terms: TERMS,

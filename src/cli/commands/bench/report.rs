@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::laps::{Round, many};
+use super::rounds::{RoundTimes, many};
 use crate::cli::{
     ambient,
-    failure::Failure,
-    output::{Column, Format, Output},
+    failure::CommandError,
+    output::{Column, Output, OutputFormat},
 };
 
 const COLUMNS: &[Column] = &[
@@ -26,18 +26,18 @@ const COLUMNS: &[Column] = &[
 
 /// The rounds of one kind of work.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct RoundSeries {
     work: String,
     callers: usize,
     /// How many things a call is about.
     each: usize,
     /// Whether all the work is this process's, so that its processor time says something.
     is_here: bool,
-    rounds: Vec<Figures>,
+    rounds: Vec<RoundFigures>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Figures {
+struct RoundFigures {
     rate: f64,
     p50: Option<f64>,
     p99: Option<f64>,
@@ -45,7 +45,7 @@ struct Figures {
     load: Option<f64>,
 }
 
-impl Series {
+impl RoundSeries {
     pub(super) fn new(work: impl Into<String>, callers: usize) -> Self {
         Self { work: work.into(), callers, each: 1, is_here: true, rounds: Vec::new() }
     }
@@ -56,7 +56,7 @@ impl Series {
     }
 
     /// Adds a round of which every call was timed.
-    pub(super) fn add(&mut self, round: &Round) {
+    pub(super) fn add(&mut self, round: &RoundTimes) {
         let millis = |thousandths| Some(round.quantile(thousandths).as_secs_f64() * 1e3);
         let rate = round.rate() * many(self.each);
         self.push(rate, millis(500), millis(990), round.worked.as_secs_f64() / many(round.micros.len()));
@@ -69,7 +69,7 @@ impl Series {
     }
 
     fn push(&mut self, rate: f64, p50: Option<f64>, p99: Option<f64>, cpu: f64) {
-        self.rounds.push(Figures { rate, p50, p99, cpu, load: super::conditions::load_average() });
+        self.rounds.push(RoundFigures { rate, p50, p99, cpu, load: super::conditions::load_average() });
     }
 
     /// Things per second in the median round.
@@ -112,7 +112,11 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Prints the conditions and what was measured under them.
-pub(super) fn print(output: Output, conditions: &Map<String, Value>, items: &[Value]) -> Result<(), Failure> {
+pub(super) fn print(
+    output: Output,
+    conditions: &Map<String, Value>,
+    items: &[Value],
+) -> Result<(), CommandError> {
     print_with(output, conditions, items, COLUMNS)
 }
 
@@ -122,10 +126,10 @@ pub(super) fn print_with(
     conditions: &Map<String, Value>,
     items: &[Value],
     columns: &[Column],
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let now = ambient::now();
     let document = json!({"conditions": conditions, "items": items});
-    if output.format() == Format::Table {
+    if output.format() == OutputFormat::Table {
         output.record(&document["conditions"], &[], now)?;
     }
     output.list(&document, columns, now)
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_median_of_rounds_is_told_with_the_ratio_of_neighbours() {
-        let (mut ours, mut theirs) = (Series::new("ours", 64), Series::new("theirs", 64));
+        let (mut ours, mut theirs) = (RoundSeries::new("ours", 64), RoundSeries::new("theirs", 64));
         let second = Duration::from_secs(1);
         for (one, other) in [(100, 200), (300, 100), (200, 200)] {
             ours.add_whole(one, second, second);

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
-    conditions::{Scratch, load_average, machine},
+    conditions::{ScratchDir, load_average, machine},
     failed,
+    fixture::{DiskAuthority, sessions},
     report::print_with,
-    stock::{OnDisk, sessions},
 };
-use crate::cli::{context::Global, failure::Failure, output::Column};
+use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 use tenure_core::{Actor, session::TokenFault};
 use tenure_protocol::clock::stopwatch;
-use tenure_server::authority::{AskedBulk, Authority, Context, InactiveToken, Selection};
+use tenure_server::authority::{AskedBulk, Authority, InactiveToken, RequestContext, SessionSelection};
 use tenure_server::tokens::SessionToken;
 
 /// Arguments of `tenure bench revoke-all`.
@@ -50,7 +50,7 @@ const COLUMNS: &[Column] = &[
 const JUDGED: usize = 10_000;
 
 /// What one round took.
-struct Round {
+struct RevocationRound {
     dry: Duration,
     reply: Duration,
     /// Of one token, while the revocation is being settled.
@@ -59,7 +59,7 @@ struct Round {
 }
 
 impl RevokeAll {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let runtime = Runtime::new().map_err(failed)?;
         let mut rounds = Vec::new();
         for round in 1..=self.rounds {
@@ -79,9 +79,9 @@ impl RevokeAll {
         print_with(global.output(), &conditions, &items, COLUMNS)
     }
 
-    fn round(&self, runtime: &Runtime) -> Result<Round, Failure> {
-        let scratch = Scratch::new(&self.dir)?;
-        let OnDisk { node, .. } = OnDisk::open(&scratch)?;
+    fn round(&self, runtime: &Runtime) -> Result<RevocationRound, CommandError> {
+        let scratch = ScratchDir::new(&self.dir)?;
+        let DiskAuthority { node, .. } = DiskAuthority::open(&scratch)?;
         let authority = &node.authority;
         let count = self.sessions as usize - JUDGED.min(self.sessions as usize / 2);
         let each = self.per_subject as usize;
@@ -89,11 +89,12 @@ impl RevokeAll {
         let kept =
             sessions(runtime.handle(), authority, self.sessions as usize - count, each, |_, token| token)?;
         let begun = stopwatch();
-        let would = authority.matching(&Selection::default()).map_err(failed)?;
+        let would = authority.matching(&SessionSelection::default()).map_err(failed)?;
         let dry = begun.elapsed();
         let begun = stopwatch();
-        let asked = AskedBulk { selection: Selection::default(), reason: "a benchmark".into() };
-        let revoked = runtime.block_on(authority.revoke_matching(Context::of(Actor::AUTHORITY), asked));
+        let asked = AskedBulk { selection: SessionSelection::default(), reason: "a benchmark".into() };
+        let revoked =
+            runtime.block_on(authority.revoke_matching(RequestContext::of(Actor::AUTHORITY), asked));
         let reply = begun.elapsed();
         let matched = revoked.map_err(failed)?.matched;
         if matched != would.matched || would.matched != self.sessions {
@@ -102,12 +103,12 @@ impl RevokeAll {
         let judged = judge(authority, &kept)?;
         let load = load_average();
         node.stop();
-        Ok(Round { dry, reply, judged, load })
+        Ok(RevocationRound { dry, reply, judged, load })
     }
 }
 
 /// Judges all these tokens, whose sessions must be reported as ended; how long each took.
-fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Failure> {
+fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, CommandError> {
     let begun = stopwatch();
     for token in tokens {
         match authority.introspect(token.expose()) {
@@ -118,7 +119,7 @@ fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Fai
     Ok(begun.elapsed() / u32::try_from(tokens.len()).unwrap_or(u32::MAX).max(1))
 }
 
-fn item(work: &str, took: impl Iterator<Item = Duration>, rounds: &[Round]) -> Value {
+fn item(work: &str, took: impl Iterator<Item = Duration>, rounds: &[RevocationRound]) -> Value {
     let mut took: Vec<_> = took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3).collect();
     took.sort_unstable_by(f64::total_cmp);
     let mut loads: Vec<_> = rounds.iter().filter_map(|round| round.load).collect();

@@ -10,26 +10,29 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    conditions::{Scratch, load_average, machine, resident_bytes},
+    conditions::{ScratchDir, load_average, machine, resident_bytes},
     failed,
+    fixture::policy,
     report::print_with,
-    stock::policy,
 };
-use crate::cli::{context::Global, failure::Failure, output::Column};
+use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 use tenure_core::{
-    Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
-    SubjectId, Timestamp,
-    event::{Profile, SessionCreated, SessionRenewed, SessionRevoked, SubjectRegistered, Terms, Trigger},
+    Actor, Commit, CommitId, Event, Generation, Position, Seconds, SessionId, SessionMode, StreamId,
+    SubjectEvent, SubjectId, Timestamp,
+    event::{
+        EndTrigger, SessionCreated, SessionRenewed, SessionRevoked, SessionTerms, SubjectProfile,
+        SubjectRegistered,
+    },
 };
-use tenure_log::{EncodedCommit, EventLog, Outcome, encode};
+use tenure_log::{AppendOutcome, EncodedCommit, EventLog, encode};
 use tenure_protocol::clock::{pause, stopwatch, worked};
 use tenure_protocol::entropy::{self, Entropy, OsEntropy};
-use tenure_server::node::{Node, Options, snapshot};
+use tenure_server::node::{Node, NodeOptions, snapshot};
 use tenure_server::projections::history;
 
 /// Arguments of `tenure bench start`.
 #[derive(Debug, Args)]
-pub(crate) struct Start {
+pub(crate) struct StartArgs {
     /// How many sessions are live
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
     sessions: u64,
@@ -67,7 +70,7 @@ const LONGEST: Duration = Duration::from_mins(30);
 /// So many commits are appended together.
 const BATCH: usize = 512;
 
-const TERMS: Terms = Terms {
+const TERMS: SessionTerms = SessionTerms {
     ttl: Seconds(604_800),
     max_renewals: u32::MAX,
     absolute_lifetime: Seconds(7_776_000),
@@ -75,12 +78,12 @@ const TERMS: Terms = Terms {
     idle_timeout: None,
     on_reuse: None,
     purpose: None,
-    mode: Mode::Fixed,
+    mode: SessionMode::Fixed,
 };
 
-impl Start {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
-        let scratch = Scratch::new(&self.dir)?;
+impl StartArgs {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
+        let scratch = ScratchDir::new(&self.dir)?;
         let data = scratch.path().join("data");
         open(&data)?.0.stop();
         let events = fill(&data, self.sessions, self.per_subject, self.events)?;
@@ -109,7 +112,7 @@ impl Start {
     }
 
     /// One session, as of a position, and as of a time.
-    fn past(&self, node: &Node) -> Result<[Value; 2], Failure> {
+    fn past(&self, node: &Node) -> Result<[Value; 2], CommandError> {
         let log = node.authority.log();
         let head = log.head().position.0;
         let (mut by_position, mut by_time) = (Vec::new(), Vec::new());
@@ -132,7 +135,7 @@ impl Start {
 }
 
 /// Writes the history behind what a first start has recorded, and says how many events the log has.
-pub(super) fn fill(data: &Path, sessions: u64, per_subject: u64, events: u64) -> Result<u64, Failure> {
+pub(super) fn fill(data: &Path, sessions: u64, per_subject: u64, events: u64) -> Result<u64, CommandError> {
     fill_after(0, data, sessions, per_subject, events)
 }
 
@@ -143,14 +146,14 @@ pub(super) fn fill_after(
     sessions: u64,
     per_subject: u64,
     events: u64,
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     let log = tenure_log::open(data, &mut |_| Ok(())).map_err(failed)?;
     let head = log.head();
-    let mut history = History::new(sessions, per_subject, head.position, head.recorded_at);
+    let mut history = HistoryGenerator::new(sessions, per_subject, head.position, head.recorded_at);
     history.ended = ended;
     while history.has_more(events) {
         let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
-        if log.append(log.head().position, batch?).map_err(failed)? != Outcome::Appended {
+        if log.append(log.head().position, batch?).map_err(failed)? != AppendOutcome::Appended {
             return Err(failed("the log did not take the history"));
         }
     }
@@ -161,7 +164,7 @@ pub(super) fn fill_after(
 ///
 /// # Errors
 /// That takes longer than half an hour.
-pub(super) fn settle(node: &Node) -> Result<(), Failure> {
+pub(super) fn settle(node: &Node) -> Result<(), CommandError> {
     let (storage, begun) = (node.authority.storage(), stopwatch());
     let is_settled = || {
         let figures = storage.figures();
@@ -177,13 +180,13 @@ pub(super) fn settle(node: &Node) -> Result<(), Failure> {
 }
 
 /// What a start took.
-pub(super) struct Figures {
+pub(super) struct StartFigures {
     took: Duration,
     worked: Duration,
     resident: Option<u64>,
 }
 
-impl Figures {
+impl StartFigures {
     pub(super) fn seconds(&self) -> f64 {
         rounded(self.took.as_secs_f64())
     }
@@ -211,8 +214,8 @@ fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-pub(super) fn open(data: &Path) -> Result<(Node, Figures), Failure> {
-    let mut options = Options::new(data);
+pub(super) fn open(data: &Path) -> Result<(Node, StartFigures), CommandError> {
+    let mut options = NodeOptions::new(data);
     options.policy = Some(policy());
     options.test_clock = true;
     // What ended before the rest of a history has gone.
@@ -220,7 +223,7 @@ pub(super) fn open(data: &Path) -> Result<(Node, Figures), Failure> {
     let (begun, before) = (stopwatch(), worked());
     let node = Node::open(options).map_err(failed)?;
     let (took, worked) = (begun.elapsed(), worked().saturating_sub(before));
-    Ok((node, Figures { took, worked, resident: resident_bytes() }))
+    Ok((node, StartFigures { took, worked, resident: resident_bytes() }))
 }
 
 fn draw(below: u64) -> u64 {
@@ -232,7 +235,7 @@ fn subject(number: u64) -> SubjectId {
 }
 
 /// Sessions that begin one after another, and then are renewed in turn.
-struct History {
+struct HistoryGenerator {
     sessions: u64,
     per_subject: u64,
     /// So many others begin and end before them.
@@ -244,7 +247,7 @@ struct History {
     made: u64,
 }
 
-impl History {
+impl HistoryGenerator {
     fn new(sessions: u64, per_subject: u64, head: Position, begin: Timestamp) -> Self {
         let subjects = usize::try_from(sessions.div_ceil(per_subject)).unwrap_or(usize::MAX);
         let last = vec![Position::ZERO; subjects];
@@ -255,7 +258,7 @@ impl History {
         self.made < self.sessions + 2 * self.ended || self.head.0 < events
     }
 
-    fn next(&mut self) -> Result<EncodedCommit, Failure> {
+    fn next(&mut self) -> Result<EncodedCommit, CommandError> {
         // A millisecond apart: there are many moments to ask about, and no session ends meanwhile.
         let at = self.begin.plus_millis(i64::try_from(self.made).unwrap_or(i64::MAX));
         let (number, happened) = match self.made.checked_sub(2 * self.ended) {
@@ -271,7 +274,7 @@ impl History {
         let expected = std::mem::replace(&mut self.last[place], self.head);
         let commit = Commit {
             id,
-            stream: Stream::Subject(subject(number)),
+            stream: StreamId::Subject(subject(number)),
             expected,
             recorded_at: at,
             actor: Actor::AUTHORITY,
@@ -303,7 +306,7 @@ fn session_id(number: u64) -> SessionId {
 }
 
 fn registered() -> Event {
-    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }))
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }))
 }
 
 fn created(number: u64, at: Timestamp) -> Event {
@@ -322,7 +325,7 @@ fn created(number: u64, at: Timestamp) -> Event {
 fn revoked(number: u64) -> Event {
     Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: session_id(number),
-        trigger: Trigger::Own,
+        trigger: EndTrigger::Own,
         reason: None,
     }))
 }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::cli::{
-    connection::{client::Request, pages},
-    context::{Caution, Context},
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
 };
 
 /// Arguments of `tenure credential confirm`.
 #[derive(Debug, Args)]
-pub(crate) struct Confirm {
+pub(crate) struct ConfirmArgs {
     /// The credential's id
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "all",
         conflicts_with = "all")]
@@ -22,11 +22,11 @@ pub(crate) struct Confirm {
     all: bool,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
-impl Confirm {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+impl ConfirmArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let held = self.held(cli)?;
         if self.caution.dry_run {
             cli.output.talk("These API keys would be confirmed:");
@@ -37,7 +37,7 @@ impl Confirm {
         for item in &held {
             let id = item["credentialId"].as_str().unwrap_or_default();
             confirmed.push(
-                cli.client.send(&Request::post_without_body(&["v1", "credentials", id, "confirm"]))?.body,
+                cli.client.send(&ApiRequest::post_without_body(&["v1", "credentials", id, "confirm"]))?.body,
             );
         }
         match (&self.credential, confirmed.as_slice()) {
@@ -49,15 +49,15 @@ impl Confirm {
     }
 
     /// The named one, held or not; or all held ones in force.
-    fn held(&self, cli: &Context) -> Result<Vec<Value>, Failure> {
-        let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+    fn held(&self, cli: &CommandContext) -> Result<Vec<Value>, CommandError> {
+        let page = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().cloned().unwrap_or_default().into_iter();
         let Some(id) = &self.credential else {
             return Ok(items.filter(|item| item["held"] == true && item["revokedAt"].is_null()).collect());
         };
         let found: Vec<_> = items.filter(|item| item["credentialId"] == **id).collect();
         if found.is_empty() {
-            return Err(Failure::Missing(format!("there is no API key {id}")));
+            return Err(CommandError::Missing(format!("there is no API key {id}")));
         }
         Ok(found)
     }

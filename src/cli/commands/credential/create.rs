@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::COLUMNS;
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Context, Global, fields, span},
-    failure::{Exit, Failure},
+    connection::client::ApiRequest,
+    context::{CommandContext, GlobalArgs, fields, span},
+    failure::{CommandError, ExitStatus},
     files::{secret::Secret, secret_file::TokenReplacement},
     output::Output,
 };
@@ -23,7 +23,7 @@ use tenure_server::node;
 
 /// Arguments of `tenure credential create`.
 #[derive(Debug, Args)]
-pub(crate) struct Create {
+pub(crate) struct CreateArgs {
     /// What the key may do
     #[arg(long, value_parser = ["admin", "issuer", "owner", "verifier", "auditor"])]
     role: String,
@@ -49,29 +49,29 @@ pub(crate) struct Create {
     data: Option<PathBuf>,
 }
 
-impl Create {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+impl CreateArgs {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         let file = self.out.as_deref().map(KeyFile::prepare).transpose()?;
         if let Some(data) = &self.data {
             let made = kept(self.offline(data)?, file, global.output())?;
             return global.output().record_with_secret(&made, "key", COLUMNS, ambient::now());
         }
-        let cli: Context = global.context()?;
+        let cli: CommandContext = global.context()?;
         let body = fields([
             ("role", Some(self.role.into())),
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("name", self.name.map(Value::from)),
             ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
         ]);
-        let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
+        let made = cli.client.send(&ApiRequest::post(&["v1", "credentials"], body.into()))?.body;
         let made = kept(made, file, cli.output)?;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
     }
 
-    fn offline(&self, data: &Path) -> Result<Value, Failure> {
+    fn offline(&self, data: &Path) -> Result<Value, CommandError> {
         // No server judges it here.
         if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
-            return Err(Failure::Usage(format!("--name {fault}")));
+            return Err(CommandError::Usage(format!("--name {fault}")));
         }
         let new = NewCredential {
             role: role(&self.role)?,
@@ -79,7 +79,8 @@ impl Create {
             name: self.name.clone(),
             expires_in: self.expires_in,
         };
-        let issued = node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
+        let issued =
+            node::issue_credential(data, new).map_err(|error| CommandError::Server(error.to_string()))?;
         Ok(json!({
             "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
             "createdAt": issued.created_at, "expiresAt": self.expires_in.map(|end| issued.created_at.plus(end)),
@@ -96,17 +97,17 @@ struct KeyFile<'p> {
 }
 
 impl<'p> KeyFile<'p> {
-    fn prepare(path: &'p Path) -> Result<Self, Failure> {
+    fn prepare(path: &'p Path) -> Result<Self, CommandError> {
         if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             let why = format!("--out: {} is there already; a key file is not overwritten", path.display());
-            return Err(Failure::Unhealthy { exit: Exit::Conflict, why });
+            return Err(CommandError::Unhealthy { exit: ExitStatus::Conflict, why });
         }
         Ok(Self { path, replacement: TokenReplacement::prepare(path)? })
     }
 }
 
 /// The credential, without its key if a file has it now.
-fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Value, Failure> {
+fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Value, CommandError> {
     let Some(file) = file else { return Ok(made) };
     file.replacement.commit(&Secret::new(made["key"].as_str().unwrap_or_default()))?;
     made["key"] = Value::Null;
@@ -115,13 +116,13 @@ fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Va
 }
 
 /// clap lets no other word through.
-fn role(name: &str) -> Result<Role, Failure> {
+fn role(name: &str) -> Result<Role, CommandError> {
     match name {
         "admin" => Ok(Role::Admin),
         "issuer" => Ok(Role::Issuer),
         "owner" => Ok(Role::Owner),
         "verifier" => Ok(Role::Verifier),
         "auditor" => Ok(Role::Auditor),
-        other => Err(Failure::Usage(format!("there is no role {other}"))),
+        other => Err(CommandError::Usage(format!("there is no role {other}"))),
     }
 }

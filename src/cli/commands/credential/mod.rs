@@ -7,24 +7,24 @@ mod revoke;
 
 use clap::Subcommand;
 
-use crate::cli::{context::Global, failure::Failure, output::Column};
+use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 
 /// The commands about API keys.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Credential {
+pub(crate) enum CredentialCommand {
     /// Create an API key; it is shown once
-    Create(create::Create),
+    Create(create::CreateArgs),
     /// List API keys, without the keys themselves
     #[command(alias = "ls")]
-    List(list::List),
+    List(list::ListArgs),
     /// Revoke an API key
-    Revoke(revoke::Revoke),
+    Revoke(revoke::RevokeArgs),
     /// Confirm API keys held since a restore
-    Confirm(confirm::Confirm),
+    Confirm(confirm::ConfirmArgs),
 }
 
-impl Credential {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+impl CredentialCommand {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run(global),
             Self::List(list) => list.run(&global.context()?),

@@ -6,33 +6,33 @@ use serde_json::{Value, json};
 use super::COLUMNS;
 use crate::cli::{
     arguments::find,
-    connection::{client::Request, pages},
-    context::{Caution, Context},
-    failure::{Exit, Failure},
+    connection::{client::ApiRequest, pages},
+    context::{CautionArgs, CommandContext},
+    failure::{CommandError, ExitStatus},
 };
 
 /// Arguments of `tenure credential revoke`.
 #[derive(Debug, Args)]
-pub(crate) struct Revoke {
+pub(crate) struct RevokeArgs {
     /// The API key, by id, name or unique beginning of its id
     #[arg(value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     credential: String,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
-impl Revoke {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+impl RevokeArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         if !find::is_whole(&self.credential) {
-            let keys = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+            let keys = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
             self.credential = find::among(&keys, "credentialId", "API key", &self.credential)?;
         }
         if self.caution.dry_run {
             return self.preview(cli);
         }
         self.caution.ask(cli.output, || self.question(cli))?;
-        let reply = cli.client.send(&Request::delete(&["v1", "credentials", &self.credential]))?;
+        let reply = cli.client.send(&ApiRequest::delete(&["v1", "credentials", &self.credential]))?;
         let record = if reply.body.is_object() {
             reply.body
         } else {
@@ -41,20 +41,20 @@ impl Revoke {
         cli.output.record(&record, COLUMNS, cli.now())
     }
 
-    fn question(&self, cli: &Context) -> Result<String, Failure> {
-        let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+    fn question(&self, cli: &CommandContext) -> Result<String, CommandError> {
+        let page = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let found = items.iter().find(|item| item["credentialId"] == *self.credential);
         let found =
-            found.ok_or_else(|| Failure::Missing(format!("there is no API key {}", self.credential)))?;
+            found.ok_or_else(|| CommandError::Missing(format!("there is no API key {}", self.credential)))?;
         let told = ["name", "role", "ownerId"].map(|field| found[field].as_str().unwrap_or_default());
         let whose: Vec<_> = told.into_iter().filter(|text| !text.is_empty()).collect();
         Ok(format!("Revoke API key {} ({})?", self.credential, whose.join(", ")))
     }
 
     /// There is no route for a single one: the list has it, or it does not exist.
-    fn preview(&self, cli: &Context) -> Result<(), Failure> {
-        let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+    fn preview(&self, cli: &CommandContext) -> Result<(), CommandError> {
+        let page = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let is_lasting_admin = |item: &&Value| {
             item["role"] == "admin" && item["revokedAt"].is_null() && item["expiresAt"].is_null()
@@ -67,13 +67,13 @@ impl Revoke {
             Some(found) if is_lasting_admin(&found) && items.iter().filter(is_lasting_admin).count() == 1 => {
                 let why = "the last admin key that has no end cannot be revoked: issue another one first"
                     .to_owned();
-                Err(Failure::Unhealthy { exit: Exit::Conflict, why })
+                Err(CommandError::Unhealthy { exit: ExitStatus::Conflict, why })
             }
             Some(found) => {
                 cli.output.talk("This API key would be revoked:");
                 cli.output.record(found, COLUMNS, cli.now())
             }
-            None => Err(Failure::Missing(format!("there is no API key {}", self.credential))),
+            None => Err(CommandError::Missing(format!("there is no API key {}", self.credential))),
         }
     }
 }

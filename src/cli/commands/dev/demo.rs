@@ -8,21 +8,21 @@ use std::{
 
 use serde_json::json;
 
-use super::{lossy, place::Place};
+use super::{lossy, temp_directory::TempDirectory};
 use crate::cli::{
-    connection::client::{Client, Request},
-    failure::Failure,
+    connection::client::{ApiClient, ApiRequest},
+    failure::CommandError,
     files::{secret::Secret, secret_file},
     output::Output,
 };
-use tenure_http_client::outbound::Plaintext;
+use tenure_http_client::outbound::PlaintextPolicy;
 use tenure_protocol::clock::pause;
 
 /// How long each step stays on a terminal, to be read.
 const READING: Duration = Duration::from_millis(2_500);
 
 /// A part of the night: what happens, the commands, and what each exits with.
-struct Act {
+struct DemoAct {
     told: &'static str,
     commands: &'static [(&'static [&'static str], i32)],
 }
@@ -30,45 +30,45 @@ struct Act {
 const FILE: [&str; 2] = ["--session-file", "night-bot.session"];
 const ALICE: [&str; 2] = ["--key-file", "alice.key"];
 
-const ACTS: &[Act] = &[
-    Act {
+const ACTS: &[DemoAct] = &[
+    DemoAct {
         told: "An agent, night-bot, is registered. Alice owns it: she sees and ends its sessions, and nothing else.",
         commands: &[(
             &["subject", "put", "night-bot", "--name", "Night shift", "--kind", "agent", "--owner", "alice"],
             0,
         )],
     },
-    Act {
+    DemoAct {
         told: "It gets a session of 24 hours, which it may renew 30 times. Its token is in a file that only it can read.",
         commands: &[(&["session", "create", "night-bot", "--ttl", "24h", FILE[0], FILE[1]], 0)],
     },
-    Act {
+    DemoAct {
         told: "13 hours later it renews its session itself, with nothing but its token. The old token is dead.",
         commands: &[(&["clock", "advance", "13h"], 0), (&["session", "renew", FILE[0], FILE[1]], 0)],
     },
-    Act {
+    DemoAct {
         told: "At the next renewal the network loses the reply. The agent has no new token, and the old one was replaced.",
         commands: &[
             (&["clock", "advance", "13h"], 0),
             (&["session", "renew", FILE[0], FILE[1], "--url", LOSSY], 2),
         ],
     },
-    Act {
+    DemoAct {
         told: "It runs the same command again. It gets a working token, and no second renewal is spent.",
         commands: &[(&["session", "renew", FILE[0], FILE[1]], 0)],
     },
-    Act {
+    DemoAct {
         told: "Alice's phone shows the renewal. She does not want the agent to work at night, and vetoes it.",
         commands: &[
             (&["veto", ALICE[0], ALICE[1]], 0),
             (&["veto", "night-bot", ALICE[0], ALICE[1], "--reason", "not at night", "--yes"], 0),
         ],
     },
-    Act {
+    DemoAct {
         told: "The agent is out at its next call.",
         commands: &[(&["session", "renew", FILE[0], FILE[1]], 3)],
     },
-    Act {
+    DemoAct {
         told: "In the morning the story says who did what, and why. All of it is in a signed, append-only log.",
         commands: &[(&["session", "story", "night-bot", ALICE[0], ALICE[1]], 0)],
     },
@@ -78,11 +78,11 @@ const ACTS: &[Act] = &[
 const LOSSY: &str = "http://LOSSY";
 
 /// Shows all of it, and stops at what does not go as it should.
-pub(super) fn run(output: Output, server: SocketAddr, place: &Place) -> Result<(), Failure> {
+pub(super) fn run(output: Output, server: SocketAddr, place: &TempDirectory) -> Result<(), CommandError> {
     let url = format!("http://{server}");
     let admin = secret_file::read(&place.key_file())?;
     write_alices_key(&url, &admin, place)?;
-    let stage = Stage { output, url, lossy: format!("http://{}", lossy::towards(server)?), admin, place };
+    let stage = DemoStage { output, url, lossy: format!("http://{}", lossy::towards(server)?), admin, place };
     for act in ACTS {
         stage.show(act)?;
     }
@@ -90,32 +90,32 @@ pub(super) fn run(output: Output, server: SocketAddr, place: &Place) -> Result<(
     Ok(())
 }
 
-fn write_alices_key(url: &str, admin: &Secret, place: &Place) -> Result<(), Failure> {
-    let client = Client::new(url, Some(admin.clone()), Plaintext::Refused)?;
+fn write_alices_key(url: &str, admin: &Secret, place: &TempDirectory) -> Result<(), CommandError> {
+    let client = ApiClient::new(url, Some(admin.clone()), PlaintextPolicy::Refused)?;
     let body = json!({ "role": "owner", "ownerId": "alice", "name": "Alice's phone" });
-    let made = client.send(&Request::post(&["v1", "credentials"], body))?.body;
+    let made = client.send(&ApiRequest::post(&["v1", "credentials"], body))?.body;
     let key = made["key"].as_str().ok_or_else(|| client.strange(201, "the reply has no key"))?;
     secret_file::TokenReplacement::prepare(&place.path().join("alice.key"))?.commit(&Secret::new(key))
 }
 
-struct Stage<'p> {
+struct DemoStage<'p> {
     output: Output,
     url: String,
     lossy: String,
     admin: Secret,
-    place: &'p Place,
+    place: &'p TempDirectory,
 }
 
-impl Stage<'_> {
-    fn show(&self, act: &Act) -> Result<(), Failure> {
+impl DemoStage<'_> {
+    fn show(&self, act: &DemoAct) -> Result<(), CommandError> {
         self.output.said(&format!("\n# {}", act.told))?;
         for (words, expected) in act.commands {
             self.pause();
             self.output.said(&format!("$ tenure {}", typed(words)))?;
-            let code = self.command(words)?.status().map_err(Failure::from)?.code();
+            let code = self.command(words)?.status().map_err(CommandError::from)?.code();
             if code != Some(*expected) {
                 let why = format!("tenure {} did not go as it should: {code:?}", typed(words));
-                return Err(Failure::Server(why));
+                return Err(CommandError::Server(why));
             }
         }
         self.pause();
@@ -129,7 +129,7 @@ impl Stage<'_> {
         }
     }
 
-    fn command(&self, words: &[&str]) -> Result<Command, Failure> {
+    fn command(&self, words: &[&str]) -> Result<Command, CommandError> {
         let words = words.iter().map(|word| if *word == LOSSY { &self.lossy[..] } else { word });
         let mut command = Command::new(std::env::current_exe()?);
         command

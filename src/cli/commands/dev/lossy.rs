@@ -6,10 +6,10 @@ use std::{
     thread,
 };
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 
 /// Passes requests on to a server, waits for each answer, and drops it; gives the address to ask.
-pub(super) fn towards(server: SocketAddr) -> Result<SocketAddr, Failure> {
+pub(super) fn towards(server: SocketAddr) -> Result<SocketAddr, CommandError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {

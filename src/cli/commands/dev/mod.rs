@@ -2,7 +2,7 @@
 
 mod demo;
 mod lossy;
-mod place;
+mod temp_directory;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, thread};
 
@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
 
-use self::place::Place;
+use self::temp_directory::TempDirectory;
 use super::serve;
-use crate::cli::{failure::Failure, files::secret_file, output::Output};
+use crate::cli::{failure::CommandError, files::secret_file, output::Output};
 use tenure_server::{
-    config::Flag,
+    config::ConfigFlag,
     serve as server,
-    telemetry::{self, Form},
+    telemetry::{self, LineFormat},
 };
 
 /// An authority in a temporary directory, on loopback, with a key for you. All of it is gone when it ends: nothing here is
@@ -25,7 +25,7 @@ use tenure_server::{
 ///
 /// Example: tenure dev --demo
 #[derive(Debug, Args)]
-pub(crate) struct Dev {
+pub(crate) struct DevArgs {
     /// Show a first session, a renewal, a lost reply and a veto by the commands that do it, and end
     #[arg(long)]
     demo: bool,
@@ -39,15 +39,17 @@ pub(crate) struct Dev {
     real_time: bool,
 }
 
-impl Dev {
-    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
-        telemetry::init(if self.demo { "error" } else { "warn" }, Form::Text)
-            .map_err(|error| Failure::Usage(error.to_string()))?;
-        let place = Arc::new(Place::make()?);
+impl DevArgs {
+    pub(crate) fn run(self, output: Output) -> Result<(), CommandError> {
+        telemetry::init(if self.demo { "error" } else { "warn" }, LineFormat::Text)
+            .map_err(|error| CommandError::Usage(error.to_string()))?;
+        let place = Arc::new(TempDirectory::make()?);
         let config = serve::effective(None, self.flags(&place.data()))?;
         if !config.server.listen.ip().is_loopback() {
             let address = config.server.listen;
-            return Err(Failure::Usage(format!("--listen {address}: tenure dev is for a loopback address")));
+            return Err(CommandError::Usage(format!(
+                "--listen {address}: tenure dev is for a loopback address"
+            )));
         }
         let outcome = Arc::new(Mutex::new(Ok(())));
         let (told, seen) = (Arc::clone(&outcome), Arc::clone(&place));
@@ -68,26 +70,26 @@ impl Dev {
         });
         // The thread may still have it.
         place.remove();
-        served.map_err(|error| Failure::Server(error.to_string()))?;
+        served.map_err(|error| CommandError::Server(error.to_string()))?;
         std::mem::replace(&mut *outcome.lock(), Ok(()))
     }
 
-    fn flags(&self, data: &Path) -> Vec<Flag> {
+    fn flags(&self, data: &Path) -> Vec<ConfigFlag> {
         let listen = match (&self.listen, self.demo) {
             (Some(address), _) => address,
             (None, true) => "127.0.0.1:0",
             (None, false) => "127.0.0.1:7300",
         };
         vec![
-            Flag::of_its_own("--data", "data.dir", &data.to_string_lossy()),
-            Flag::of_its_own("--listen", "server.listen", listen),
-            Flag::set("webhooks.allow_private=true"),
-            Flag::set("data.reserve=0"),
+            ConfigFlag::of_its_own("--data", "data.dir", &data.to_string_lossy()),
+            ConfigFlag::of_its_own("--listen", "server.listen", listen),
+            ConfigFlag::set("webhooks.allow_private=true"),
+            ConfigFlag::set("data.reserve=0"),
         ]
     }
 
     /// What to type to work with it.
-    fn tell(&self, output: Output, address: SocketAddr, place: &Place) -> Result<(), Failure> {
+    fn tell(&self, output: Output, address: SocketAddr, place: &TempDirectory) -> Result<(), CommandError> {
         let key = secret_file::read(&place.key_file())?;
         let url = format!("http://{address}");
         let document = json!({

@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use super::serve;
 use crate::cli::{
     ambient,
-    connection::client::{Reply, Request},
-    context::{Context, Global},
-    failure::{Exit, Failure},
+    connection::client::{ApiReply, ApiRequest},
+    context::{CommandContext, GlobalArgs},
+    failure::{CommandError, ExitStatus},
     output::{Column, Output, words},
 };
 use tenure_core::Timestamp;
-use tenure_server::config::Flag;
+use tenure_server::config::ConfigFlag;
 
 /// A `Date` header has whole seconds, and a reply takes its time: below this the clocks agree.
 const SKEW_MILLIS: u64 = 5_000;
@@ -33,7 +33,7 @@ const OLD: u64 = 365 * 86_400;
 
 /// Arguments of `tenure doctor`.
 #[derive(Debug, Args)]
-pub(crate) struct Doctor {
+pub(crate) struct DoctorArgs {
     /// Show which settings apply and where each comes from, with this settings file if one is named
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
@@ -58,8 +58,8 @@ pub(crate) struct Doctor {
     repair_from: Option<PathBuf>,
 }
 
-impl Doctor {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl DoctorArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         match (&self.data, &self.repair_from, &self.config) {
             (Some(data), Some(from), _) => repair::repair_from(global, data, from),
             (Some(data), None, _) => verify::verify(global, data),
@@ -73,8 +73,8 @@ const SETTINGS: &[Column] =
     &[Column::plain("SETTING", "name"), Column::plain("VALUE", "value"), Column::plain("FROM", "source")];
 
 /// What applies, and where it comes from.
-fn settings(global: &Global, file: Option<&PathBuf>, set: &[String]) -> Result<(), Failure> {
-    let flags = set.iter().map(|text| Flag::set(text)).collect();
+fn settings(global: &GlobalArgs, file: Option<&PathBuf>, set: &[String]) -> Result<(), CommandError> {
+    let flags = set.iter().map(|text| ConfigFlag::set(text)).collect();
     let config = serve::effective(file.map(PathBuf::as_path), flags)?;
     let items: Vec<_> = config
         .effective()
@@ -89,8 +89,8 @@ fn settings(global: &Global, file: Option<&PathBuf>, set: &[String]) -> Result<(
 const COLUMNS: &[Column] =
     &[Column::plain("CHECK", "check"), Column::state("RESULT", "result"), Column::plain("DETAIL", "detail")];
 
-fn examine(cli: &Context) -> Result<(), Failure> {
-    let health = cli.client.send(&Request::get(&["healthz"]));
+fn examine(cli: &CommandContext) -> Result<(), CommandError> {
+    let health = cli.client.send(&ApiRequest::get(&["healthz"]));
     let mut checks = vec![alive(cli, &health)];
     if let Ok(reply) = &health {
         let (ready, node) = ready(cli);
@@ -102,12 +102,12 @@ fn examine(cli: &Context) -> Result<(), Failure> {
 }
 
 /// Prints the checks; the first that failed is the exit code.
-fn examined(output: Output, checks: Vec<Check>, now: Timestamp) -> Result<(), Failure> {
-    let items: Vec<_> = checks.iter().map(Check::document).collect();
+fn examined(output: Output, checks: Vec<CheckResult>, now: Timestamp) -> Result<(), CommandError> {
+    let items: Vec<_> = checks.iter().map(CheckResult::document).collect();
     output.list(&json!({"items": items}), COLUMNS, now)?;
     match checks.into_iter().find(|check| check.result == "fail") {
-        Some(Check { exit, name, detail, .. }) => {
-            Err(Failure::Unhealthy { exit, why: format!("{name}: {detail}") })
+        Some(CheckResult { exit, name, detail, .. }) => {
+            Err(CommandError::Unhealthy { exit, why: format!("{name}: {detail}") })
         }
         None => Ok(()),
     }
@@ -115,19 +115,19 @@ fn examined(output: Output, checks: Vec<Check>, now: Timestamp) -> Result<(), Fa
 
 /// What one look showed.
 #[derive(Debug)]
-struct Check {
+struct CheckResult {
     name: &'static str,
     result: &'static str,
     detail: String,
-    exit: Exit,
+    exit: ExitStatus,
 }
 
-impl Check {
+impl CheckResult {
     fn new(name: &'static str, result: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, result, detail: detail.into(), exit: Exit::Server }
+        Self { name, result, detail: detail.into(), exit: ExitStatus::Server }
     }
 
-    fn failed(name: &'static str, failure: &Failure) -> Self {
+    fn failed(name: &'static str, failure: &CommandError) -> Self {
         let said = failure.problem().and_then(|problem| problem.detail.clone());
         let detail = said.unwrap_or_else(|| failure.to_string());
         Self { name, result: "fail", detail, exit: failure.exit() }
@@ -138,50 +138,54 @@ impl Check {
     }
 }
 
-fn alive(cli: &Context, health: &Result<Reply, Failure>) -> Check {
+fn alive(cli: &CommandContext, health: &Result<ApiReply, CommandError>) -> CheckResult {
     match health {
-        Ok(_) => Check::new("server", "ok", format!("{} is alive", cli.client.url())),
-        Err(failure) => Check::failed("server", failure),
+        Ok(_) => CheckResult::new("server", "ok", format!("{} is alive", cli.client.url())),
+        Err(failure) => CheckResult::failed("server", failure),
     }
 }
 
 /// Whether it can serve, and of a node of several how it stands to the others.
-fn ready(cli: &Context) -> (Check, Vec<Check>) {
-    match cli.client.send(&Request::get(&["readyz"])) {
+fn ready(cli: &CommandContext) -> (CheckResult, Vec<CheckResult>) {
+    match cli.client.send(&ApiRequest::get(&["readyz"])) {
         Ok(reply) => {
             let ready = match reply.body["alarms"].as_array().map_or(&[][..], Vec::as_slice) {
-                [] => Check::new("ready", "ok", "it can serve and write"),
-                [alarm, ..] => Check::new("ready", "warn", alarm.as_str().unwrap_or_default()),
+                [] => CheckResult::new("ready", "ok", "it can serve and write"),
+                [alarm, ..] => CheckResult::new("ready", "warn", alarm.as_str().unwrap_or_default()),
             };
             (ready, nodes(&reply.body))
         }
-        Err(failure) => (Check::failed("ready", &failure), vec![]),
+        Err(failure) => (CheckResult::failed("ready", &failure), vec![]),
     }
 }
 
-fn nodes(ready: &Value) -> Vec<Check> {
+fn nodes(ready: &Value) -> Vec<CheckResult> {
     node_in_words(ready).into_iter().chain(others_in_words(ready)).collect()
 }
 
 /// A state that grows old is told before it is too old to be answered from.
 const STALE: u64 = 5_000;
 
-fn node_in_words(ready: &Value) -> Option<Check> {
+fn node_in_words(ready: &Value) -> Option<CheckResult> {
     let role = ready["role"].as_str()?;
     let (term, lag) = (&ready["term"], &ready["lag"]);
     let stale = ready["stalenessMs"].as_u64();
     let age = stale.map_or_else(|| "of unknown age".to_owned(), |stale| format!("at most {stale} ms old"));
     let Some(leader) = ready["leader"].as_str() else {
-        return Some(Check::new("node", "warn", format!("a {role}, and nobody leads; its state is {age}")));
+        return Some(CheckResult::new(
+            "node",
+            "warn",
+            format!("a {role}, and nobody leads; its state is {age}"),
+        ));
     };
     let whose = if role == "leader" { String::new() } else { format!(" of {leader}") };
     let said = format!("{role}{whose}, term {term}, {lag} events behind, its state is {age}");
     let result = if stale.is_some_and(|stale| stale < STALE) { "ok" } else { "warn" };
-    Some(Check::new("node", result, said))
+    Some(CheckResult::new("node", result, said))
 }
 
 /// Which nodes there are. One that differs, one whose state grows old and one of another version are told by address.
-fn others_in_words(ready: &Value) -> Option<Check> {
+fn others_in_words(ready: &Value) -> Option<CheckResult> {
     let nodes = ready["nodes"].as_array()?;
     let address = |node: &Value| node["address"].as_str().unwrap_or_default().to_owned();
     let told = |node: &Value| {
@@ -200,77 +204,87 @@ fn others_in_words(ready: &Value) -> Option<Check> {
     let all: Vec<_> = nodes.iter().map(address).collect();
     let all = format!("{} of them: {}", all.len(), all.join(", "));
     Some(match &said[..] {
-        [] => Check::new("nodes", "ok", all),
-        said => Check::new("nodes", "warn", said.join("; ")),
+        [] => CheckResult::new("nodes", "ok", all),
+        said => CheckResult::new("nodes", "warn", said.join("; ")),
     })
 }
 
 /// What the server says of this key. One that ends soon, and an old admin's key without an end, are worth
 /// a warning.
-fn key(cli: &Context) -> Check {
+fn key(cli: &CommandContext) -> CheckResult {
     if !cli.client.has_key() {
-        return Check::new("key", "skip", "none given; see --key-file, --key and TENURE_KEY");
+        return CheckResult::new("key", "skip", "none given; see --key-file, --key and TENURE_KEY");
     }
-    match cli.client.send(&Request::get(&["v1", "credentials", "self"])) {
+    match cli.client.send(&ApiRequest::get(&["v1", "credentials", "self"])) {
         Ok(reply) => key_in_words(&reply.body, cli.time_of(&reply.body)),
-        Err(Failure::Problem(problem)) if problem.status == 403 => {
-            Check::new("key", "ok", "known to the server; no API key")
+        Err(CommandError::Problem(problem)) if problem.status == 403 => {
+            CheckResult::new("key", "ok", "known to the server; no API key")
         }
-        Err(failure) => Check::failed("key", &failure),
+        Err(failure) => CheckResult::failed("key", &failure),
     }
 }
 
-fn key_in_words(key: &Value, now: Timestamp) -> Check {
+fn key_in_words(key: &Value, now: Timestamp) -> CheckResult {
     let role = key["role"].as_str().unwrap_or("unknown");
     let moment = |field: &str| key[field].as_str().and_then(Timestamp::parse);
     if let Some(end) = moment("expiresAt") {
         let result = if end.seconds_since(now) < ENDS_SOON { "warn" } else { "ok" };
-        return Check::new("key", result, format!("role {role}, {}", words::left(end, now)));
+        return CheckResult::new("key", result, format!("role {role}, {}", words::left(end, now)));
     }
     let age = moment("createdAt").map_or(0, |created| now.seconds_since(created));
     if role == "admin" && age >= OLD {
         let aged = words::duration(age);
-        return Check::new("key", "warn", format!("role admin, without an end and {aged} old: replace it"));
+        return CheckResult::new(
+            "key",
+            "warn",
+            format!("role admin, without an end and {aged} old: replace it"),
+        );
     }
-    Check::new("key", "ok", format!("role {role}, without an end"))
+    CheckResult::new("key", "ok", format!("role {role}, without an end"))
 }
 
-fn version(cli: &Context) -> Check {
+fn version(cli: &CommandContext) -> CheckResult {
     let own = env!("CARGO_PKG_VERSION");
-    match cli.client.send(&Request::get(&["openapi.json"])) {
+    match cli.client.send(&ApiRequest::get(&["openapi.json"])) {
         Ok(reply) => match reply.body["info"]["version"].as_str() {
-            Some(theirs) if theirs == own => Check::new("version", "ok", own),
-            Some(theirs) => Check::new("version", "warn", format!("the server is {theirs}, this is {own}")),
-            None => Check::new("version", "warn", "the server does not say which it is"),
+            Some(theirs) if theirs == own => CheckResult::new("version", "ok", own),
+            Some(theirs) => {
+                CheckResult::new("version", "warn", format!("the server is {theirs}, this is {own}"))
+            }
+            None => CheckResult::new("version", "warn", "the server does not say which it is"),
         },
-        Err(failure) => Check::failed("version", &failure),
+        Err(failure) => CheckResult::failed("version", &failure),
     }
 }
 
 /// A test clock is shown to admins only; what its time is, every reply says.
-fn clock(cli: &Context, date: Option<&str>) -> Check {
+fn clock(cli: &CommandContext, date: Option<&str>) -> CheckResult {
     let local = ambient::now();
-    let shown = cli.client.send(&Request::get(&["v1", "clock"]));
+    let shown = cli.client.send(&ApiRequest::get(&["v1", "clock"]));
     let test_clock = shown.ok().and_then(|reply| Timestamp::parse(reply.body["now"].as_str()?));
     test_clock.map_or_else(|| wall_clock(date, local), |now| stopped_clock(now, local))
 }
 
-fn stopped_clock(now: Timestamp, local: Timestamp) -> Check {
+fn stopped_clock(now: Timestamp, local: Timestamp) -> CheckResult {
     let apart = words::duration(now.millis_since(local).unsigned_abs() / 1000);
     let side = if now > local { "ahead" } else { "behind" };
-    Check::new("clock", "ok", format!("test clock, {apart} {side}"))
+    CheckResult::new("clock", "ok", format!("test clock, {apart} {side}"))
 }
 
-fn wall_clock(date: Option<&str>, local: Timestamp) -> Check {
+fn wall_clock(date: Option<&str>, local: Timestamp) -> CheckResult {
     let Some(server) = date.and_then(parse_date) else {
-        return Check::new("clock", "warn", "the server does not say what time it is");
+        return CheckResult::new("clock", "warn", "the server does not say what time it is");
     };
     let apart = server.millis_since(local).unsigned_abs();
     if apart <= SKEW_MILLIS {
-        return Check::new("clock", "ok", "the server's and this one agree");
+        return CheckResult::new("clock", "ok", "the server's and this one agree");
     }
     let side = if server > local { "ahead of" } else { "behind" };
-    Check::new("clock", "warn", format!("the server is {} {side} this host", words::duration(apart / 1000)))
+    CheckResult::new(
+        "clock",
+        "warn",
+        format!("the server is {} {side} this host", words::duration(apart / 1000)),
+    )
 }
 
 /// An HTTP date (RFC 9110) is an e-mail date in GMT.

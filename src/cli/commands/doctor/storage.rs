@@ -3,8 +3,10 @@
 
 use std::{collections::HashMap, io::Read};
 
-use super::Check;
-use crate::cli::{connection::client::Request, context::Context, failure::Failure, output::words};
+use super::CheckResult;
+use crate::cli::{
+    connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::words,
+};
 use tenure_core::Timestamp;
 
 /// More full ranges than these should not wait to be sealed.
@@ -17,27 +19,29 @@ const OLD_BACKUP: u64 = 2 * 86_400;
 const SHORT: u64 = 3_600;
 
 /// Four checks; one that says why there are none.
-pub(super) fn history(cli: &Context) -> Vec<Check> {
+pub(super) fn history(cli: &CommandContext) -> Vec<CheckResult> {
     match metrics(cli) {
         Ok(figures) => of(&figures, cli.now()),
-        Err(Failure::Problem(problem)) if [401, 403].contains(&problem.status) => {
-            vec![Check::new("history", "skip", "needs the key of an admin or an auditor")]
+        Err(CommandError::Problem(problem)) if [401, 403].contains(&problem.status) => {
+            vec![CheckResult::new("history", "skip", "needs the key of an admin or an auditor")]
         }
-        Err(failure) => vec![Check::failed("history", &failure)],
+        Err(failure) => vec![CheckResult::failed("history", &failure)],
     }
 }
 
-fn metrics(cli: &Context) -> Result<Figures, Failure> {
+fn metrics(cli: &CommandContext) -> Result<MetricValues, CommandError> {
     let mut text = String::new();
-    let mut stream = cli.client.stream(&Request::get(&["metrics"]))?;
-    stream.read_to_string(&mut text).map_err(|error| Failure::Server(format!("the metrics: {error}")))?;
-    Ok(Figures::of(&text))
+    let mut stream = cli.client.stream(&ApiRequest::get(&["metrics"]))?;
+    stream
+        .read_to_string(&mut text)
+        .map_err(|error| CommandError::Server(format!("the metrics: {error}")))?;
+    Ok(MetricValues::of(&text))
 }
 
 /// The figures without labels, by name.
-struct Figures(HashMap<String, u64>);
+struct MetricValues(HashMap<String, u64>);
 
-impl Figures {
+impl MetricValues {
     fn of(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let named = lines.filter_map(|line| {
@@ -57,14 +61,14 @@ fn whole(value: &str) -> Option<u64> {
     value.split('.').next()?.parse().ok()
 }
 
-fn of(figures: &Figures, now: Timestamp) -> Vec<Check> {
+fn of(figures: &MetricValues, now: Timestamp) -> Vec<CheckResult> {
     if figures.get("tenure_log_bytes") == 0 {
-        return vec![Check::new("history", "skip", "it is not on the disk of this server")];
+        return vec![CheckResult::new("history", "skip", "it is not on the disk of this server")];
     }
     vec![size(figures, now), sealing(figures), scrub(figures), backup(figures, now)]
 }
 
-fn size(figures: &Figures, now: Timestamp) -> Check {
+fn size(figures: &MetricValues, now: Timestamp) -> CheckResult {
     let (bytes, before) = (figures.get("tenure_log_bytes"), figures.get("tenure_log_at_start_bytes"));
     let running = seconds_since(figures.get("process_start_time_seconds"), now);
     let growth = match running {
@@ -77,13 +81,17 @@ fn size(figures: &Figures, now: Timestamp) -> Check {
     let (segments, position) = (figures.get("tenure_segments"), figures.get("tenure_position"));
     let detail =
         format!("{position} events, {segments} segments, {} on disk, {growth}", size_in_words(bytes));
-    Check::new("history", "ok", detail)
+    CheckResult::new("history", "ok", detail)
 }
 
-fn sealing(figures: &Figures) -> Check {
+fn sealing(figures: &MetricValues) -> CheckResult {
     let (unsealed, sealed) = (figures.get("tenure_unsealed_ranges"), figures.get("tenure_sealed_position"));
     if unsealed == 0 {
-        return Check::new("sealing", "ok", format!("every full range is sealed, up to position {sealed}"));
+        return CheckResult::new(
+            "sealing",
+            "ok",
+            format!("every full range is sealed, up to position {sealed}"),
+        );
     }
     let age = words::duration(figures.get("tenure_unsealed_age_seconds"));
     let needs = size_in_words(figures.get("tenure_sealing_needs_bytes"));
@@ -91,10 +99,10 @@ fn sealing(figures: &Figures) -> Check {
         "{unsealed} full ranges behind position {sealed} are in no segment, the oldest for {age}; to seal them takes \
          about {needs}"
     );
-    Check::new("sealing", if unsealed > MOST_UNSEALED { "warn" } else { "ok" }, detail)
+    CheckResult::new("sealing", if unsealed > MOST_UNSEALED { "warn" } else { "ok" }, detail)
 }
 
-fn scrub(figures: &Figures) -> Check {
+fn scrub(figures: &MetricValues) -> CheckResult {
     let findings = figures.get("tenure_scrub_findings");
     let (read, segments) = (figures.get("tenure_scrubbed_segments"), figures.get("tenure_segments"));
     let age = figures.get("tenure_scrub_age_seconds");
@@ -107,19 +115,19 @@ fn scrub(figures: &Figures) -> Check {
             "{findings} segments are damaged, and nothing is granted: tenure doctor --data DIR --repair-from COPY; \
              {progress}"
         );
-        return Check::new("scrub", "fail", detail);
+        return CheckResult::new("scrub", "fail", detail);
     }
-    Check::new("scrub", if age > LONG_SCRUB { "warn" } else { "ok" }, progress)
+    CheckResult::new("scrub", if age > LONG_SCRUB { "warn" } else { "ok" }, progress)
 }
 
-fn backup(figures: &Figures, now: Timestamp) -> Check {
+fn backup(figures: &MetricValues, now: Timestamp) -> CheckResult {
     let Some(age) = seconds_since(figures.get("tenure_backup_timestamp_seconds"), now) else {
-        return Check::new("backup", "skip", "none was made of this data directory");
+        return CheckResult::new("backup", "skip", "none was made of this data directory");
     };
     let (covered, position) = (figures.get("tenure_backup_position"), figures.get("tenure_position"));
     let behind = position.saturating_sub(covered);
     let detail = format!("{} ago, up to position {covered}; {behind} events since", words::duration(age));
-    Check::new("backup", if age > OLD_BACKUP { "warn" } else { "ok" }, detail)
+    CheckResult::new("backup", if age > OLD_BACKUP { "warn" } else { "ok" }, detail)
 }
 
 /// None of a moment that never was.
@@ -144,7 +152,7 @@ mod tests {
 
     fn checks(text: &str) -> Vec<(&'static str, &'static str, String)> {
         let now = Timestamp::parse(NOW).unwrap();
-        of(&Figures::of(text), now)
+        of(&MetricValues::of(text), now)
             .into_iter()
             .map(|check| (check.name, check.result, check.detail))
             .collect()

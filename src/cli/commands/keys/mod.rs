@@ -5,19 +5,19 @@ mod rotate;
 
 use clap::Subcommand;
 
-use crate::cli::{context::Context, failure::Failure, output::Column};
+use crate::cli::{context::CommandContext, failure::CommandError, output::Column};
 
 /// The commands about the keys of tokens.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
+pub(crate) enum KeysCommand {
     /// List the public keys that verify access tokens
     List,
     /// Rotate the key that seals session tokens, or the one that signs access tokens
-    Rotate(rotate::Rotate),
+    Rotate(rotate::RotateArgs),
 }
 
-impl Keys {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl KeysCommand {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         match self {
             Self::List => list::run(cli),
             Self::Rotate(rotate) => rotate.run(cli),

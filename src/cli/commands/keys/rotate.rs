@@ -4,16 +4,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    connection::{client::Request, pages},
-    context::{Caution, Context},
-    failure::{Exit, Failure},
+    connection::{client::ApiRequest, pages},
+    context::{CautionArgs, CommandContext},
+    failure::{CommandError, ExitStatus},
     output::Column,
 };
 use tenure_core::{Timestamp, keys::ROTATION_PAUSE};
 
 /// Arguments of `tenure keys rotate`.
 #[derive(Debug, Args)]
-pub(crate) struct Rotate {
+pub(crate) struct RotateArgs {
     /// Which key: the one that seals session tokens, or the one that signs access tokens
     #[arg(long, value_name = "KEY", value_parser = ["session", "access"])]
     which: String,
@@ -23,7 +23,7 @@ pub(crate) struct Rotate {
     retire: String,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
 const COLUMNS: &[Column] = &[
@@ -34,8 +34,8 @@ const COLUMNS: &[Column] = &[
     Column::moment("RETIRES", "retireAt"),
 ];
 
-impl Rotate {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+impl RotateArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let consequence = self.consequence();
         if self.caution.dry_run {
             self.check_pause(cli)?;
@@ -46,21 +46,22 @@ impl Rotate {
         let question = format!("{consequence} Replace the key of {} tokens?", self.which);
         self.caution.ask(cli.output, || Ok(question))?;
         let body = json!({ "which": self.which, "retire": self.retire });
-        let reply = cli.client.send(&Request::post(&["v1", "keys", "rotate"], body))?.body;
+        let reply = cli.client.send(&ApiRequest::post(&["v1", "keys", "rotate"], body))?.body;
         cli.output.record(&reply, COLUMNS, cli.now())
     }
 
     /// Fails as the rotation would, when the last one with an overlap was a moment ago.
-    fn check_pause(&self, cli: &Context) -> Result<(), Failure> {
+    fn check_pause(&self, cli: &CommandContext) -> Result<(), CommandError> {
         if self.retire != "overlap" {
             return Ok(());
         }
         // Time is the authority's: the feed of revocations says it.
-        let feed = cli.client.send(&Request::get(&["v1", "revocations", "feed"]).query("limit", Some(1)))?;
+        let feed =
+            cli.client.send(&ApiRequest::get(&["v1", "revocations", "feed"]).query("limit", Some(1)))?;
         let now = feed.body["now"].as_str().and_then(Timestamp::parse);
         let now = now.ok_or_else(|| cli.client.strange(200, "the feed of revocations says no time"))?;
         let pause = i64::from(ROTATION_PAUSE.0) * 1_000;
-        let rotations = Request::get(&["v1", "events"]).query("kinds", Some("KeyRotated"));
+        let rotations = ApiRequest::get(&["v1", "events"]).query("kinds", Some("KeyRotated"));
         let rotations = rotations.query("since", Some(now.plus_millis(-pause)));
         let rotations = pages::whole(cli, rotations, pages::by_cursor)?;
         let overlaps =
@@ -69,8 +70,8 @@ impl Rotate {
         let last = last.and_then(|event| Timestamp::parse(event["recordedAt"].as_str()?));
         match last.map(|last| last.plus(ROTATION_PAUSE)).filter(|retry_at| now < *retry_at) {
             None => Ok(()),
-            Some(retry_at) => Err(Failure::Unhealthy {
-                exit: Exit::Refused,
+            Some(retry_at) => Err(CommandError::Unhealthy {
+                exit: ExitStatus::Refused,
                 why: format!("the key was rotated less than 300 seconds ago; it may be again at {retry_at}"),
             }),
         }

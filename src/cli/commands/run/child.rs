@@ -25,9 +25,9 @@ const PASSED_ON: [(SignalKind, Signal); 6] = [
 
 /// The signals that this process gets, instead of being ended by them.
 #[derive(Debug)]
-pub(super) struct Signals(mpsc::UnboundedReceiver<Signal>);
+pub(super) struct SignalStream(mpsc::UnboundedReceiver<Signal>);
 
-impl Signals {
+impl SignalStream {
     pub(super) fn listen() -> io::Result<Self> {
         let (heard, signals) = mpsc::unbounded_channel();
         for (kind, passed_on) in PASSED_ON {
@@ -50,7 +50,7 @@ impl Signals {
 
 /// The running command.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(super) struct ChildProcess {
     process: process::Child,
     /// None once its end was seen: its number may be another process by then.
     id: Option<Pid>,
@@ -59,7 +59,7 @@ pub(super) struct Child {
     has_group: bool,
 }
 
-impl Child {
+impl ChildProcess {
     pub(super) fn spawn(mut command: Command) -> io::Result<Self> {
         let has_group = !io::stdin().is_terminal();
         if has_group {

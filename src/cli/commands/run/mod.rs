@@ -18,21 +18,24 @@ use tokio::{
 };
 
 use self::{
-    child::{Child, Signals},
-    proxy::{Proxy, Upstream},
-    veto::Veto,
+    child::{ChildProcess, SignalStream},
+    proxy::{BoundProxy, Upstream},
+    veto::VetoNotice,
 };
-use super::session::Terms;
+use super::session::TermsArgs;
 use crate::cli::{
     ambient,
-    context::{Context, Global, Named, span},
-    failure::{Exit, Failure},
+    context::{CommandContext, GlobalArgs, NamedServer, span},
+    failure::{CommandError, ExitStatus},
     files::session_file,
     output::Output,
 };
-use tenure_client::{End, Error, Grant, InUse, Options, RevokedSession, SessionFile, SessionHandle, State};
+use tenure_client::{
+    EndReason, Error, HandleOptions, InUse, RevokedSession, SessionFile, SessionGrant, SessionHandle,
+    SessionState,
+};
 use tenure_core::{Seconds, SubjectId};
-use tenure_http_client::outbound::Plaintext;
+use tenure_http_client::outbound::PlaintextPolicy;
 
 /// So long a call at the start or the end is tried again while it fails for the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,7 +48,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// for another reason.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     /// File that holds the session, for its owner only (0600); with --proxy it may be left out
     #[arg(long, value_name = "FILE", required_unless_present = "proxy")]
     session_file: Option<PathBuf>,
@@ -59,7 +62,7 @@ pub(crate) struct Run {
     subject: Option<SubjectId>,
 
     #[command(flatten)]
-    terms: Option<Terms>,
+    terms: Option<TermsArgs>,
 
     /// Create a new session although the last one was revoked or vetoed
     #[arg(long)]
@@ -75,7 +78,7 @@ pub(crate) struct Run {
 
     /// What to do when the session ends before the command
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
-    on_end: OnEnd,
+    on_end: SessionEndAction,
 
     /// How long the command has to end by itself (SIGTERM) before it is killed (SIGKILL)
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "10s")]
@@ -101,7 +104,7 @@ Examples:
 
 /// What to do when the session ends before the command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum OnEnd {
+enum SessionEndAction {
     /// End the command.
     #[default]
     Kill,
@@ -109,10 +112,10 @@ enum OnEnd {
     Warn,
 }
 
-impl Run {
-    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+impl RunArgs {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<u8, CommandError> {
         if self.terms.is_some() && self.subject.is_none() {
-            return Err(Failure::Usage(
+            return Err(CommandError::Usage(
                 "the terms are of a session that is to be created: give --subject".to_owned(),
             ));
         }
@@ -124,15 +127,16 @@ impl Run {
         code
     }
 
-    async fn watch_over(self, cli: &Context, named: Named<'_>) -> Result<u8, Failure> {
-        let proxy = self.proxy.as_ref().map(|upstream| Proxy::to(upstream, named.plaintext)).transpose()?;
+    async fn watch_over(self, cli: &CommandContext, named: NamedServer<'_>) -> Result<u8, CommandError> {
+        let proxy =
+            self.proxy.as_ref().map(|upstream| BoundProxy::to(upstream, named.plaintext)).transpose()?;
         // Waits while another run ends the session that it finds no more user of.
         let in_use = self.session_file.as_ref().map(|_| InUse::of(self.file())).transpose()?;
         let holder = Arc::new(self.hold(cli, named).await?);
         let proxy_url = proxy.map(|proxy| proxy.serve(Arc::clone(&holder))).transpose()?;
         // Before there is a child that a signal could miss.
-        let mut signals = Signals::listen()?;
-        let mut child = match Child::spawn(self.command_with(&holder, named, proxy_url.as_deref())) {
+        let mut signals = SignalStream::listen()?;
+        let mut child = match ChildProcess::spawn(self.command_with(&holder, named, proxy_url.as_deref())) {
             Ok(child) => child,
             Err(error) => {
                 let program = self.command[0].display();
@@ -152,7 +156,7 @@ impl Run {
         };
         match &veto {
             Some(veto) => self.leave_mark(cli, veto),
-            None if ended.is_some() && self.on_end == OnEnd::Warn => {
+            None if ended.is_some() && self.on_end == SessionEndAction::Warn => {
                 self.tidy_up(cli.output, in_use.as_ref());
             }
             None => {}
@@ -161,7 +165,7 @@ impl Run {
     }
 
     /// The file of a session that was vetoed stays, as the mark by which a restart knows.
-    fn leave_mark(&self, cli: &Context, veto: &Veto) {
+    fn leave_mark(&self, cli: &CommandContext, veto: &VetoNotice) {
         let words = veto.words(cli.now());
         cli.output.talk(&match &self.session_file {
             Some(file) => format!("{words}.\n{} stays: {}.", file.display(), veto.of_a_restart()),
@@ -170,11 +174,11 @@ impl Run {
     }
 
     /// A supervisor must not restart what was stopped on purpose, and must restart the rest.
-    fn code_after(&self, ended: Option<&End>, is_veto: bool, own: u8) -> u8 {
+    fn code_after(&self, ended: Option<&EndReason>, is_veto: bool, own: u8) -> u8 {
         match (self.on_end, ended) {
-            (OnEnd::Kill, _) if is_veto => Exit::Refused as u8,
-            (OnEnd::Kill, Some(end)) if end.trigger() != Some("self") => Exit::Server as u8,
-            (OnEnd::Kill | OnEnd::Warn, _) => own,
+            (SessionEndAction::Kill, _) if is_veto => ExitStatus::Refused as u8,
+            (SessionEndAction::Kill, Some(end)) if end.trigger() != Some("self") => ExitStatus::Server as u8,
+            (SessionEndAction::Kill | SessionEndAction::Warn, _) => own,
         }
     }
 
@@ -185,14 +189,20 @@ impl Run {
     }
 
     /// The session in the file, or a new one in it.
-    async fn hold(&self, cli: &Context, named: Named<'_>) -> Result<SessionHandle, Failure> {
+    async fn hold(
+        &self,
+        cli: &CommandContext,
+        named: NamedServer<'_>,
+    ) -> Result<SessionHandle, CommandError> {
         let file = self.file();
         if !file.exists() {
             let subject = self.subject.as_ref().ok_or_else(|| {
                 let Some(path) = self.session_file.as_ref().map(|path| path.display()) else {
-                    return Failure::Usage("give --subject for a new session, or --session-file".to_owned());
+                    return CommandError::Usage(
+                        "give --subject for a new session, or --session-file".to_owned(),
+                    );
                 };
-                Failure::Usage(format!(
+                CommandError::Usage(format!(
                     "{path} is not there: make it by `tenure session create`, or give --subject"
                 ))
             })?;
@@ -226,9 +236,9 @@ impl Run {
     /// The person who ended the last session does not want another one.
     fn refuse_after_veto(
         &self,
-        cli: &Context,
-        veto: impl FnOnce() -> Result<Option<Veto>, Failure>,
-    ) -> Result<(), Failure> {
+        cli: &CommandContext,
+        veto: impl FnOnce() -> Result<Option<VetoNotice>, CommandError>,
+    ) -> Result<(), CommandError> {
         if self.new_after_revoke {
             return Ok(());
         }
@@ -239,20 +249,20 @@ impl Run {
         self.terms.as_ref()?.device()
     }
 
-    fn open(&self, named: Named<'_>, file: &SessionFile) -> Result<SessionHandle, Failure> {
+    fn open(&self, named: NamedServer<'_>, file: &SessionFile) -> Result<SessionHandle, CommandError> {
         let client = session_file::client(named, file)?.with_patience(PATIENCE);
-        let options = Options { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
+        let options = HandleOptions { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
         Ok(SessionHandle::hold(client, file.clone(), options)?)
     }
 
     /// Creates a session in the file, unless another process did while this one waited for the lock.
     fn create(
         &self,
-        cli: &Context,
+        cli: &CommandContext,
         file: &SessionFile,
         subject: &SubjectId,
         old: Option<tenure_core::SessionId>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let locked = file.lock()?;
         locked.prepare()?;
         if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
@@ -265,7 +275,12 @@ impl Run {
         Ok(())
     }
 
-    fn command_with(&self, holder: &SessionHandle, named: Named<'_>, proxy_url: Option<&str>) -> Command {
+    fn command_with(
+        &self,
+        holder: &SessionHandle,
+        named: NamedServer<'_>,
+        proxy_url: Option<&str>,
+    ) -> Command {
         tenure_server::process::give_back();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
@@ -278,7 +293,7 @@ impl Run {
         let grant = holder.grant();
         command.env("TENURE_SESSION_FILE", self.file().path());
         command.env("TENURE_URL", named.url.unwrap_or(&grant.url));
-        if named.plaintext == Plaintext::Allowed {
+        if named.plaintext == PlaintextPolicy::Allowed {
             command.env("TENURE_ALLOW_PLAINTEXT", "true");
         }
         if self.env {
@@ -292,9 +307,9 @@ impl Run {
         &self,
         output: Output,
         holder: &SessionHandle,
-        child: &mut Child,
-        signals: &mut Signals,
-    ) -> Option<End> {
+        child: &mut ChildProcess,
+        signals: &mut SignalStream,
+    ) -> Option<EndReason> {
         let mut state = holder.state();
         let mut said = None;
         let mut ended = None;
@@ -306,7 +321,7 @@ impl Run {
                 end = holder.ended(), if ended.is_none() => {
                     output.talk(&veto::headline(&end));
                     ended = Some(end);
-                    if self.on_end == OnEnd::Kill {
+                    if self.on_end == SessionEndAction::Kill {
                         child.terminate();
                         kill_at = Some(Instant::now() + Duration::from_secs(self.grace.0.into()));
                     }
@@ -328,11 +343,11 @@ impl Run {
     /// that had ended it before.
     async fn farewell(
         &self,
-        cli: &Context,
+        cli: &CommandContext,
         holder: &SessionHandle,
         in_use: Option<&InUse>,
         reason: &str,
-    ) -> Option<Veto> {
+    ) -> Option<VetoNotice> {
         if self.keep {
             return None;
         }
@@ -391,18 +406,18 @@ async fn part(holder: &SessionHandle, reason: &str) -> Result<RevokedSession, Er
 }
 
 /// What a refusal of the session's token says of its end.
-fn veto_told_by(cli: &Context, grant: &Grant, error: Error) -> Option<Veto> {
+fn veto_told_by(cli: &CommandContext, grant: &SessionGrant, error: Error) -> Option<VetoNotice> {
     let Error::Refused(problem) = error else { return None };
-    veto::of_end(cli, grant, &End::Refused(problem))
+    veto::of_end(cli, grant, &EndReason::Refused(problem))
 }
 
 fn has_ended(holder: &SessionHandle) -> bool {
-    matches!(*holder.state().borrow(), State::Ended(_))
+    matches!(*holder.state().borrow(), SessionState::Ended(_))
 }
 
 /// Says once what is wrong, and once that it is over.
-fn tell_trouble(output: Output, state: &State, said: &mut Option<String>) {
-    let State::Live(live) = state else { return };
+fn tell_trouble(output: Output, state: &SessionState, said: &mut Option<String>) {
+    let SessionState::Live(live) = state else { return };
     if live.trouble == *said {
         return;
     }

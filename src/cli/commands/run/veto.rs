@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::cli::{
-    connection::client::Request,
-    context::Context,
-    failure::{Exit, Failure},
+    connection::client::ApiRequest,
+    context::CommandContext,
+    failure::{CommandError, ExitStatus},
     output::words,
 };
-use tenure_client::{End, Error, Grant};
+use tenure_client::{EndReason, Error, SessionGrant};
 use tenure_core::{SubjectId, Timestamp};
 
 /// What ends a session without anyone wanting its holder to stop.
@@ -21,7 +21,7 @@ const SUSPENDED: &str = "SUBJECT_SUSPENDED";
 
 /// The end of a session by its owner, an admin or an issuer, or the suspension of its subject.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Veto {
+pub(super) struct VetoNotice {
     subject: String,
     /// None when the authority does not tell it.
     trigger: Option<String>,
@@ -38,19 +38,19 @@ pub(super) fn is_suspension(error: &Error) -> bool {
 }
 
 /// Whether this end was a veto.
-pub(super) fn of_end(cli: &Context, grant: &Grant, end: &End) -> Option<Veto> {
+pub(super) fn of_end(cli: &CommandContext, grant: &SessionGrant, end: &EndReason) -> Option<VetoNotice> {
     match end {
-        End::Refused(problem) if problem.code == SUSPENDED => {
+        EndReason::Refused(problem) if problem.code == SUSPENDED => {
             Some(of_suspension(cli, grant, problem.retry_at))
         }
-        End::Refused(_) | End::Expired { .. } | End::Revoked => {
+        EndReason::Refused(_) | EndReason::Expired { .. } | EndReason::Revoked => {
             of_code(cli, grant, end.code(), end.trigger())
         }
     }
 }
 
 /// What is said when a session ends before its command. That of a suspended subject goes on once the subject is resumed.
-pub(super) fn headline(end: &End) -> String {
+pub(super) fn headline(end: &EndReason) -> String {
     if end.code() == Some(SUSPENDED) {
         format!("The session is of no use for now: {end}")
     } else {
@@ -58,21 +58,26 @@ pub(super) fn headline(end: &End) -> String {
     }
 }
 
-fn of_suspension(cli: &Context, grant: &Grant, until: Option<Timestamp>) -> Veto {
+fn of_suspension(cli: &CommandContext, grant: &SessionGrant, until: Option<Timestamp>) -> VetoNotice {
     let subject = grant.subject_id.to_string();
     let suspension = read(cli, &["v1", "subjects", &subject])["suspension"].clone();
     let reason = suspension["reason"].as_str().map(str::to_owned);
     let at = moment(&suspension["at"]);
-    Veto { subject, trigger: None, is_suspended: true, reason, at, until }
+    VetoNotice { subject, trigger: None, is_suspended: true, reason, at, until }
 }
 
 /// Whether a session that its holder wanted to end had been ended by a veto before.
-pub(super) fn of_trigger(cli: &Context, grant: &Grant, trigger: &str) -> Option<Veto> {
+pub(super) fn of_trigger(cli: &CommandContext, grant: &SessionGrant, trigger: &str) -> Option<VetoNotice> {
     of_code(cli, grant, Some("SESSION_REVOKED"), Some(trigger))
 }
 
 /// What a refusal does not tell is asked by the key, if there is one.
-fn of_code(cli: &Context, grant: &Grant, code: Option<&str>, trigger: Option<&str>) -> Option<Veto> {
+fn of_code(
+    cli: &CommandContext,
+    grant: &SessionGrant,
+    code: Option<&str>,
+    trigger: Option<&str>,
+) -> Option<VetoNotice> {
     if trigger.is_some_and(|trigger| !is_wanted(Some(trigger))) {
         return None;
     }
@@ -81,7 +86,7 @@ fn of_code(cli: &Context, grant: &Grant, code: Option<&str>, trigger: Option<&st
     let trigger = trigger.map(str::to_owned).or_else(|| told("revokedTrigger"));
     let is_revoked = code == Some("SESSION_REVOKED") || trigger.is_some();
     let is_veto = is_revoked && is_wanted(trigger.as_deref());
-    is_veto.then(|| Veto {
+    is_veto.then(|| VetoNotice {
         subject: grant.subject_id.to_string(),
         trigger,
         is_suspended: false,
@@ -93,11 +98,11 @@ fn of_code(cli: &Context, grant: &Grant, code: Option<&str>, trigger: Option<&st
 
 /// The veto that ended the newest session of this subject and device that has ended.
 pub(super) fn of_newest_end(
-    cli: &Context,
+    cli: &CommandContext,
     subject: &SubjectId,
     device: Option<&str>,
-) -> Result<Option<Veto>, Failure> {
-    let request = Request::get(&["v1", "sessions"])
+) -> Result<Option<VetoNotice>, CommandError> {
+    let request = ApiRequest::get(&["v1", "sessions"])
         .query("subjectId", Some(subject))
         .query("device", device)
         .query("status", Some("all"))
@@ -114,10 +119,10 @@ fn is_wanted(trigger: Option<&str>) -> bool {
     trigger.is_none_or(|trigger| !WANTED_BY_NOBODY.contains(&trigger))
 }
 
-fn of_session(session: &Value) -> Option<Veto> {
+fn of_session(session: &Value) -> Option<VetoNotice> {
     let text = |name: &str| session[name].as_str().map(str::to_owned);
     let trigger = text("revokedTrigger").filter(|trigger| is_wanted(Some(trigger)))?;
-    Some(Veto {
+    Some(VetoNotice {
         subject: text("subjectId").unwrap_or_default(),
         trigger: Some(trigger),
         is_suspended: false,
@@ -135,23 +140,23 @@ fn ended_at(session: &Value) -> Option<Timestamp> {
     }
 }
 
-fn session(cli: &Context, grant: &Grant) -> Value {
+fn session(cli: &CommandContext, grant: &SessionGrant) -> Value {
     read(cli, &["v1", "sessions", &grant.session_id.to_string()])
 }
 
 /// Null without a key, or if this key may not read it.
-fn read(cli: &Context, path: &[&str]) -> Value {
+fn read(cli: &CommandContext, path: &[&str]) -> Value {
     if !cli.client.has_key() {
         return Value::Null;
     }
-    cli.client.send(&Request::get(path)).map_or(Value::Null, |reply| reply.body)
+    cli.client.send(&ApiRequest::get(path)).map_or(Value::Null, |reply| reply.body)
 }
 
 fn moment(value: &Value) -> Option<Timestamp> {
     Timestamp::parse(value.as_str()?)
 }
 
-impl Veto {
+impl VetoNotice {
     /// What was done, when and why.
     pub(super) fn words(&self, now: Timestamp) -> String {
         let Self { subject, reason, at, until, .. } = self;
@@ -194,14 +199,14 @@ impl Veto {
     }
 
     /// Why no new session is begun.
-    pub(super) fn refusal(&self, now: Timestamp) -> Failure {
+    pub(super) fn refusal(&self, now: Timestamp) -> CommandError {
         let instead = if self.is_suspended {
             "No session is created meanwhile; a restart after the suspension goes on with the one there is"
         } else {
             "No new session is begun; --new-after-revoke begins one"
         };
         let why = format!("{}. {instead}", self.words(now));
-        Failure::Unhealthy { exit: Exit::Refused, why }
+        CommandError::Unhealthy { exit: ExitStatus::Refused, why }
     }
 }
 

@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::{
-    connection::client::Request,
-    context::{Context, Named, fields, span},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, NamedServer, fields, span},
+    failure::CommandError,
     files::{secret::Secret, secret_file, session_file},
     output::Column,
 };
@@ -41,12 +41,12 @@ pub(crate) struct AccessToken {
 const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
 
 impl AccessToken {
-    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         let body = fields([
             ("ttl", self.ttl.map(|ttl| ttl.0.into())),
             ("audience", self.audience.take().map(Value::from)),
         ]);
-        let request = Request::post(&["v1", "access-tokens"], body.into());
+        let request = ApiRequest::post(&["v1", "access-tokens"], body.into());
         let minted = if let Some(path) = &self.session_file {
             let held = session_file::held(named, path)?;
             held.client.send_as(&held.token, &request)?.body
@@ -56,13 +56,13 @@ impl AccessToken {
         cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now())
     }
 
-    fn token(self) -> Result<Secret, Failure> {
+    fn token(self) -> Result<Secret, CommandError> {
         match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
             (Some(path), _) => secret_file::read(path),
             (None, Some(token)) => Ok(token),
             (None, None) => {
                 let ways = "give --session-file, --token-file, --token or TENURE_TOKEN";
-                Err(Failure::Usage(ways.to_owned()))
+                Err(CommandError::Usage(ways.to_owned()))
             }
         }
     }

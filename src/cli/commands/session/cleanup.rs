@@ -1,9 +1,11 @@
 //! `tenure session cleanup`
 
-use crate::cli::{connection::client::Request, context::Context, failure::Failure, output::Column};
+use crate::cli::{
+    connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::Column,
+};
 
 const COLUMNS: &[Column] = &[Column::plain("EXPIRED", "expired")];
 
-pub(super) fn run(cli: &Context) -> Result<(), Failure> {
-    cli.show(&Request::post_without_body(&["v1", "sweep"]), COLUMNS)
+pub(super) fn run(cli: &CommandContext) -> Result<(), CommandError> {
+    cli.show(&ApiRequest::post_without_body(&["v1", "sweep"]), COLUMNS)
 }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{DETAILS, token_in, without_token};
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Context, Named, fields, span},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, NamedServer, fields, span},
+    failure::CommandError,
     files::{overwrite, session_file},
 };
 use tenure_client::TokenFile;
@@ -18,12 +18,12 @@ use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// Durations are seconds, or such as 90m, 24h, 7d.
 #[derive(Debug, Args)]
-pub(crate) struct Create {
+pub(crate) struct CreateArgs {
     /// Whose session it is
     subject: SubjectId,
 
     #[command(flatten)]
-    terms: Terms,
+    terms: TermsArgs,
 
     /// Write the token to this file, for its owner only (0600), instead of showing it
     #[arg(long, value_name = "FILE")]
@@ -45,7 +45,7 @@ pub(crate) struct Create {
 /// What a session is asked to be.
 #[derive(Clone, Debug, Default, Args)]
 #[group(id = "terms", multiple = true)]
-pub(crate) struct Terms {
+pub(crate) struct TermsArgs {
     /// How long a period lasts, 300 s to 7d [default: the server's session.ttl, 24h]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     ttl: Option<Seconds>,
@@ -92,8 +92,8 @@ pub(crate) struct Terms {
     constraints: Option<Value>,
 }
 
-impl Create {
-    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+impl CreateArgs {
+    pub(crate) fn run(self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         if !self.force {
             self.check_files(cli, named)?;
         }
@@ -111,13 +111,13 @@ impl Create {
         Ok(())
     }
 
-    fn check_files(&self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+    fn check_files(&self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         self.token_file.as_ref().map_or(Ok(()), |path| overwrite::check_token_file(cli, path))?;
         self.session_file.as_ref().map_or(Ok(()), |path| overwrite::check_session_file(named, path))
     }
 }
 
-impl Terms {
+impl TermsArgs {
     /// The device that the session is to belong to.
     pub(crate) fn device(&self) -> Option<&str> {
         self.device.as_deref()
@@ -135,9 +135,9 @@ impl Terms {
     }
 
     /// The request for such a session.
-    pub(crate) fn request(mut self, subject: &SubjectId) -> Request {
+    pub(crate) fn request(mut self, subject: &SubjectId) -> ApiRequest {
         let metadata = self.metadata.take();
-        Request::post(&["v1", "sessions"], self.body(subject).into()).member("metadata", metadata)
+        ApiRequest::post(&["v1", "sessions"], self.body(subject).into()).member("metadata", metadata)
     }
 
     fn body(self, subject: &SubjectId) -> Map<String, Value> {
@@ -159,7 +159,7 @@ impl Terms {
 }
 
 /// The file is made ready before the request leaves, so that no token arrives that cannot be kept.
-fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
+fn to_file(cli: &CommandContext, request: &ApiRequest, key: &str, path: &Path) -> Result<(), CommandError> {
     let locked = TokenFile::at(path).lock()?;
     locked.prepare()?;
     let reply = ask(cli, request, key)?;
@@ -170,7 +170,12 @@ fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(
     Ok(())
 }
 
-fn to_session_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
+fn to_session_file(
+    cli: &CommandContext,
+    request: &ApiRequest,
+    key: &str,
+    path: &Path,
+) -> Result<(), CommandError> {
     let locked = session_file::locked(path)?;
     let reply = ask(cli, request, key)?;
     session_file::keep(cli, &locked, &reply)?;
@@ -179,7 +184,7 @@ fn to_session_file(cli: &Context, request: &Request, key: &str, path: &Path) -> 
     Ok(())
 }
 
-fn ask(cli: &Context, request: &Request, key: &str) -> Result<Value, Failure> {
+fn ask(cli: &CommandContext, request: &ApiRequest, key: &str) -> Result<Value, CommandError> {
     cli.client.send(request).map(|reply| reply.body).inspect_err(|failure| {
         if failure.leaves_it_open() {
             cli.output.hint(&format!("To repeat without a second session: --idempotency-key {key}"));
@@ -187,7 +192,7 @@ fn ask(cli: &Context, request: &Request, key: &str) -> Result<Value, Failure> {
     })
 }
 
-fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
+fn show(cli: &CommandContext, reply: &Value) -> Result<(), CommandError> {
     // Nothing is newer than the session itself: the words count from there, on any clock.
     let born = reply["createdAt"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| cli.now());
     cli.output.record_with_secret(reply, "token", DETAILS, born)
@@ -225,13 +230,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestLine {
         #[command(flatten)]
-        create: Create,
+        create: CreateArgs,
     }
 
     fn body(words: &[&str]) -> Value {
-        let create = Line::try_parse_from(words).unwrap().create;
+        let create = TestLine::try_parse_from(words).unwrap().create;
         let text = create.terms.request(&create.subject).body_text().unwrap();
         serde_json::from_str(&text).unwrap()
     }
@@ -257,7 +262,7 @@ mod tests {
             body(&["create", "a", "--mode", "sliding", "--idle-timeout", "20m"]),
             json!({"subjectId": "a", "mode": "sliding", "idleTimeout": 1200})
         );
-        assert!(Line::try_parse_from(["create", "a", "--mode", "rolling"]).is_err());
+        assert!(TestLine::try_parse_from(["create", "a", "--mode", "rolling"]).is_err());
     }
 
     #[test]
@@ -271,7 +276,7 @@ mod tests {
         }
         std::fs::write(&file, "[1]").unwrap();
         for wrong in [file.to_str().unwrap(), "[1]", "{", "/nowhere/limits.json"] {
-            assert!(Line::try_parse_from(["create", "a", "--constraints", wrong]).is_err(), "{wrong}");
+            assert!(TestLine::try_parse_from(["create", "a", "--constraints", wrong]).is_err(), "{wrong}");
         }
     }
 
@@ -279,7 +284,7 @@ mod tests {
     #[test]
     fn the_numbers_of_metadata_go_out_with_their_digits() {
         let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
-        let create = Line::try_parse_from(["create", "a", "--metadata", metadata]).unwrap().create;
+        let create = TestLine::try_parse_from(["create", "a", "--metadata", metadata]).unwrap().create;
         let text = create.terms.request(&create.subject).body_text().unwrap();
         assert_eq!(text, format!(r#"{{"subjectId":"a","metadata":{metadata}}}"#));
     }
@@ -288,7 +293,7 @@ mod tests {
     fn metadata_is_an_object() {
         assert_eq!(body(&["create", "a", "--metadata", "{\"k\": [1]}"])["metadata"], json!({"k": [1]}));
         for wrong in ["[1]", "k=v", "null"] {
-            assert!(Line::try_parse_from(["create", "a", "--metadata", wrong]).is_err(), "{wrong}");
+            assert!(TestLine::try_parse_from(["create", "a", "--metadata", wrong]).is_err(), "{wrong}");
         }
     }
 }

@@ -6,17 +6,17 @@ use super::COLUMNS;
 use crate::cli::{
     arguments::find,
     connection::{
-        client::Request,
-        pages::{self, Paging},
+        client::ApiRequest,
+        pages::{self, PagingArgs},
     },
-    context::{AsOf, Context},
-    failure::Failure,
+    context::{AsOf, CommandContext},
+    failure::CommandError,
 };
 use tenure_core::OwnerId;
 
 /// Arguments of `tenure session list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListArgs {
     /// Only sessions of this subject
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
@@ -38,13 +38,13 @@ pub(crate) struct List {
     cursor: Option<String>,
 
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingArgs,
 
     #[command(flatten)]
     as_of: AsOf,
 }
 
-impl List {
+impl ListArgs {
     /// Of what an empty list is empty.
     fn described(&self) -> String {
         let status = match self.status.as_deref().unwrap_or("active") {
@@ -58,11 +58,11 @@ impl List {
         format!("{status}sessions{subject}{owner}{device}")
     }
 
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.subject = find::subject_filter(cli, self.subject.as_ref())?;
         let of = self.described();
         let only_active = self.status.as_deref().is_none_or(|status| status == "active");
-        let request = Request::get(&["v1", "sessions"])
+        let request = ApiRequest::get(&["v1", "sessions"])
             .query("subjectId", self.subject)
             .query("ownerId", self.owner)
             .query("device", self.device)
@@ -75,7 +75,7 @@ impl List {
 }
 
 /// Of what a list without active sessions is empty, and how many others there are.
-fn with_others(cli: &Context, request: &Request, of: &str) -> String {
+fn with_others(cli: &CommandContext, request: &ApiRequest, of: &str) -> String {
     let all = request.clone().without("cursor").query("status", Some("all")).query("limit", Some(200));
     let page = cli.client.send(&all).map(|reply| reply.body).unwrap_or_default();
     match page["items"].as_array().map_or(0, Vec::len) {

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{failure::Failure, output::Output};
+use crate::cli::{failure::CommandError, output::Output};
 use tenure_client::SessionFile;
 
 /// For programs that write session files and have no `flock` of their own: start it with a pipe on its stdin, wait for
@@ -13,14 +13,14 @@ use tenure_client::SessionFile;
 ///
 /// Example: tenure session lock agent-7.session
 #[derive(Debug, Args)]
-pub(crate) struct Lock {
+pub(crate) struct LockArgs {
     /// The session file; it need not exist yet
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
-impl Lock {
-    pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
+impl LockArgs {
+    pub(crate) fn run(&self, output: Output) -> Result<(), CommandError> {
         let file = SessionFile::at(&self.file);
         let locked = file.lock()?;
         output
@@ -28,6 +28,6 @@ impl Lock {
         // What is written to it means nothing; its end does.
         let closed = io::copy(&mut io::stdin().lock(), &mut io::sink());
         drop(locked);
-        closed.map(drop).map_err(|error| Failure::Usage(format!("stdin: {error}")))
+        closed.map(drop).map_err(|error| CommandError::Usage(format!("stdin: {error}")))
     }
 }

@@ -18,41 +18,42 @@ use serde_json::Value;
 use tenure_core::SessionId;
 
 use crate::cli::{
-    connection::client::Client, context::Global, failure::Failure, files::secret::Secret, output::Column,
+    connection::client::ApiClient, context::GlobalArgs, failure::CommandError, files::secret::Secret,
+    output::Column,
 };
 
-pub(crate) use self::create::Terms;
+pub(crate) use self::create::TermsArgs;
 
 /// The commands about sessions.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Session {
+pub(crate) enum SessionCommand {
     /// Create a session; its token is shown once
-    Create(Box<create::Create>),
+    Create(Box<create::CreateArgs>),
     /// List sessions, newest first
     #[command(alias = "ls")]
-    List(list::List),
+    List(list::ListArgs),
     /// Show a session
-    Show(show::Show),
+    Show(show::ShowArgs),
     /// Show what happened to a session, by whom and why
-    Story(story::Tell),
+    Story(story::StoryArgs),
     /// Renew a session: a new token takes the old one's place
-    Renew(renew::Renew),
+    Renew(renew::RenewArgs),
     /// Print the current token of a session file
-    Token(token::Token),
+    Token(token::TokenArgs),
     /// Hold the lock of a session file until stdin is closed
-    Lock(lock::Lock),
+    Lock(lock::LockArgs),
     /// End a session, veto its renewal, or end all sessions that match
-    Revoke(Box<revoke::Revoke>),
+    Revoke(Box<revoke::RevokeArgs>),
     /// Use a session, if its constraints allow it
-    Usage(usage::Usage),
+    Usage(usage::UsageArgs),
     /// Mint an access token, which services verify offline with a public key
     AccessToken(access_token::AccessToken),
     /// Record which sessions have expired; the server does so every second
     Cleanup,
 }
 
-impl Session {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+impl SessionCommand {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         let named = global.named();
         match self {
             // These two ask no server, and need neither its address nor a key.
@@ -123,7 +124,7 @@ pub(crate) const DETAILS: &[Column] = &[
 ];
 
 /// The token and the session of a reply that must have both.
-fn token_in(client: &Client, reply: &Value) -> Result<(Secret, SessionId), Failure> {
+fn token_in(client: &ApiClient, reply: &Value) -> Result<(Secret, SessionId), CommandError> {
     match (reply["token"].as_str(), reply["sessionId"].as_str().and_then(|id| id.parse().ok())) {
         (Some(token), Some(id)) => Ok((Secret::new(token), id)),
         _ => Err(client.strange(200, "the reply has no token")),

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use super::{DETAILS, without_token};
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Context, Named},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, NamedServer},
+    failure::CommandError,
     files::{secret::Secret, session_file},
 };
-use tenure_client::{self as client, Grant, SessionFile, TokenFile, TokenRenewal};
+use tenure_client::{self as client, SessionFile, SessionGrant, TokenFile, TokenRenewal};
 use tenure_core::{SessionId, Timestamp};
 
 /// Arguments of `tenure session renew`.
 #[derive(Debug, Args)]
-pub(crate) struct Renew {
+pub(crate) struct RenewArgs {
     /// The session's id [default: remembered beside the token file, or asked by introspection with the key]
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
@@ -44,28 +44,28 @@ pub(crate) struct Renew {
     idempotency_key: Option<String>,
 }
 
-impl Renew {
-    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+impl RenewArgs {
+    pub(crate) fn run(self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         if let Some(path) = &self.session_file {
             return renew_session_file(cli, named, path);
         }
         match (self.token_file, self.token.filter(|token| !token.is_empty())) {
             (Some(path), _) => renew_token_file(cli, named, self.session.as_deref(), &path),
             (None, Some(token)) => renew_token(cli, self.session, &token, self.idempotency_key),
-            (None, None) => {
-                Err(Failure::Usage("give --session-file, --token-file, --token or TENURE_TOKEN".to_owned()))
-            }
+            (None, None) => Err(CommandError::Usage(
+                "give --session-file, --token-file, --token or TENURE_TOKEN".to_owned(),
+            )),
         }
     }
 }
 
 /// The library does it; with this command's key it asks whose token an unknown one is.
 fn renew_token_file(
-    cli: &Context,
-    named: Named<'_>,
+    cli: &CommandContext,
+    named: NamedServer<'_>,
     session: Option<&str>,
     path: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let by = session_file::client_of(cli.client.url(), named.plaintext)?;
     let by = match cli.client.key() {
         Some(key) => by.with_credential(Secret::new(key.expose())),
@@ -76,7 +76,8 @@ fn renew_token_file(
     let renewal = client::renew_token_file(&by, &file, session);
     match session_file::runtime()?.block_on(renewal).map_err(|error| open_or_over(cli, error))? {
         TokenRenewal::Renewed(renewed) => {
-            let reply = serde_json::to_value(renewed).map_err(|error| Failure::Server(error.to_string()))?;
+            let reply =
+                serde_json::to_value(renewed).map_err(|error| CommandError::Server(error.to_string()))?;
             cli.output.record_with_secret(&without_token(reply), "token", DETAILS, by.now())?;
             cli.output.talk(&format!("The new token is in {}.", path.display()));
         }
@@ -88,22 +89,22 @@ fn renew_token_file(
     Ok(())
 }
 
-fn id_of(typed: &str) -> Result<SessionId, Failure> {
+fn id_of(typed: &str) -> Result<SessionId, CommandError> {
     let why = || {
         format!("\"{typed}\" is not a session's ID; that is a UUID, as tenure session list -o wide prints it")
     };
-    typed.parse().map_err(|_| Failure::Usage(why()))
+    typed.parse().map_err(|_| CommandError::Usage(why()))
 }
 
-fn open_or_over(cli: &Context, error: client::HoldError) -> Failure {
-    let failure = Failure::from(error);
+fn open_or_over(cli: &CommandContext, error: client::HoldError) -> CommandError {
+    let failure = CommandError::from(error);
     if failure.leaves_it_open() {
         cli.output.hint("Nothing is lost: run the same command again.");
     }
     failure
 }
 
-fn renew_session_file(cli: &Context, named: Named<'_>, path: &Path) -> Result<(), Failure> {
+fn renew_session_file(cli: &CommandContext, named: NamedServer<'_>, path: &Path) -> Result<(), CommandError> {
     let file = SessionFile::at(path);
     let by = session_file::client(named, &file)?;
     let renewed = session_file::runtime()?.block_on(client::renew_file(&by, &file));
@@ -114,7 +115,7 @@ fn renew_session_file(cli: &Context, named: Named<'_>, path: &Path) -> Result<()
 }
 
 /// When the period began, by the server's clock: what is left is counted from there.
-fn begun(grant: &Grant) -> Timestamp {
+fn begun(grant: &SessionGrant) -> Timestamp {
     if grant.expires_at == grant.absolute_expires_at {
         return ambient::now();
     }
@@ -122,11 +123,11 @@ fn begun(grant: &Grant) -> Timestamp {
 }
 
 fn renew_token(
-    cli: &Context,
+    cli: &CommandContext,
     session: Option<String>,
     old: &Secret,
     key: Option<String>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let id = match session {
         Some(id) => id,
         None => session_of(cli, old)?,
@@ -141,27 +142,29 @@ fn renew_token(
     show(cli, &reply)
 }
 
-fn ask(cli: &Context, id: &str, old: &Secret, key: String) -> Result<Value, Failure> {
-    let request = Request::put(&["v1", "sessions", id, "renew"], None).idempotency_key(key);
+fn ask(cli: &CommandContext, id: &str, old: &Secret, key: String) -> Result<Value, CommandError> {
+    let request = ApiRequest::put(&["v1", "sessions", id, "renew"], None).idempotency_key(key);
     Ok(cli.client.send_as(old, &request)?.body)
 }
 
 /// A token is sealed: only the server can read whose it is, for a key that may introspect.
-fn session_of(cli: &Context, token: &Secret) -> Result<String, Failure> {
+fn session_of(cli: &CommandContext, token: &Secret) -> Result<String, CommandError> {
     if !cli.client.has_key() {
-        return Err(Failure::Usage(
+        return Err(CommandError::Usage(
             "give the session's ID: only the server can read it from the token".to_owned(),
         ));
     }
-    let request = Request::post(&["v1", "introspect"], json!({"token": token.expose()}));
+    let request = ApiRequest::post(&["v1", "introspect"], json!({"token": token.expose()}));
     let judged = cli.client.send(&request)?.body;
     match judged["sessionId"].as_str() {
         Some(id) => Ok(id.to_owned()),
-        None => Err(Failure::Usage("the token is not live; give the session's ID to learn why".to_owned())),
+        None => {
+            Err(CommandError::Usage("the token is not live; give the session's ID to learn why".to_owned()))
+        }
     }
 }
 
-fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
+fn show(cli: &CommandContext, reply: &Value) -> Result<(), CommandError> {
     cli.output.record_with_secret(reply, "token", DETAILS, cli.time_of(reply))
 }
 
@@ -171,16 +174,16 @@ mod tests {
 
     use super::*;
     use crate::cli::{
-        connection::{client::Client, fake_server},
-        failure::Exit,
-        output::{Form, Output},
+        connection::{client::ApiClient, fake_server},
+        failure::ExitStatus,
+        output::{Output, OutputArg},
     };
-    use tenure_http_client::outbound::Plaintext;
+    use tenure_http_client::outbound::PlaintextPolicy;
 
-    fn context(url: &str) -> Context {
-        Context {
-            client: Client::new(url, None, Plaintext::Refused).unwrap(),
-            output: Output::of(Form::Jsonl, false),
+    fn context(url: &str) -> CommandContext {
+        CommandContext {
+            client: ApiClient::new(url, None, PlaintextPolicy::Refused).unwrap(),
+            output: Output::of(OutputArg::Jsonl, false),
         }
     }
 
@@ -197,11 +200,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
         fs::write(&file, "tnr_sess_1\n").unwrap();
-        let named = Named { url: None, plaintext: Plaintext::Refused };
+        let named = NamedServer { url: None, plaintext: PlaintextPolicy::Refused };
         let renew = |id| renew_token_file(&context(&url), named, id, &file);
 
         let lost = renew(Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77")).unwrap_err();
-        assert_eq!(lost.exit(), Exit::Server);
+        assert_eq!(lost.exit(), ExitStatus::Server);
         assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_1\n", "the old token stays");
         renew(None).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_2\n");
@@ -219,6 +222,6 @@ mod tests {
     #[test]
     fn without_a_key_nobody_can_tell_whose_token_it_is() {
         let failure = session_of(&context("http://127.0.0.1:9"), &Secret::new("tnr_sess_1")).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
+        assert_eq!(failure.exit(), ExitStatus::Usage);
     }
 }

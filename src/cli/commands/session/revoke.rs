@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use super::DETAILS;
 use crate::cli::{
     arguments::{
-        find::{self, Whose},
-        moments::{Moment, moment},
+        find::{self, SessionScope},
+        moments::{TypedMoment, moment},
     },
-    connection::client::Request,
-    context::{Caution, Context, Named, fields},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CautionArgs, CommandContext, NamedServer, fields},
+    failure::CommandError,
     files::session_file,
     output::Column,
 };
@@ -21,7 +21,7 @@ use tenure_core::{KeyId, OwnerId, Timestamp};
 
 /// Arguments of `tenure session revoke`.
 #[derive(Debug, Args)]
-pub(crate) struct Revoke {
+pub(crate) struct RevokeArgs {
     /// The session, by id or unique beginning, or a subject with one active session
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(),
         required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
@@ -44,10 +44,10 @@ pub(crate) struct Revoke {
     session_file: Option<PathBuf>,
 
     #[command(flatten)]
-    selection: Selection,
+    selection: SelectionArgs,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
 const SELECTING: [&str; 7] = ["session_file", "all", "owner", "subject", "device", "issued_before", "key_id"];
@@ -55,7 +55,7 @@ const SELECTING: [&str; 7] = ["session_file", "all", "owner", "subject", "device
 /// Several sessions: those to which all of it applies.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Several sessions at once")]
-struct Selection {
+struct SelectionArgs {
     /// All active sessions that match the other options, or every one
     #[arg(long)]
     all: bool,
@@ -74,7 +74,7 @@ struct Selection {
 
     /// Those whose current token was issued before this moment, such as 2h, 03:12 or 'yesterday 3am'
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    issued_before: Option<Moment>,
+    issued_before: Option<TypedMoment>,
 
     /// Those with a current token sealed by this key (`k4.lid.…`)
     #[arg(long, value_name = "KEY")]
@@ -94,8 +94,8 @@ const MATCHED: &[Column] = &[
     Column::plain("POSITION", "position"),
 ];
 
-impl Revoke {
-    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+impl RevokeArgs {
+    pub(crate) fn run(self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         let Self { session, reason, reject_renewal, suspend, session_file, selection, caution } = self;
         if let Some(path) = &session_file {
             return end_own(cli, named, path, reason, &caution);
@@ -103,13 +103,13 @@ impl Revoke {
         let Some(session) = session else {
             return selection.resolved(cli, &caution)?.run(cli, reason, &caution);
         };
-        let session = find::session(cli, &session, Whose::Active)?;
+        let session = find::session(cli, &session, SessionScope::Active)?;
         let path = ["v1", "sessions", &session];
         if caution.dry_run {
             return preview(cli, &path, reject_renewal, suspend);
         }
         caution.ask(cli.output, || question(cli, &path, suspend))?;
-        let request = Request::delete(&path)
+        let request = ApiRequest::delete(&path)
             .query("reason", reason)
             .query("rejectRenewal", reject_renewal)
             .query("suspend", suspend.then_some(true));
@@ -119,29 +119,29 @@ impl Revoke {
 
 /// By the session's own token, as its holder ends it.
 fn end_own(
-    cli: &Context,
-    named: Named<'_>,
+    cli: &CommandContext,
+    named: NamedServer<'_>,
     path: &Path,
     reason: Option<String>,
-    caution: &Caution,
-) -> Result<(), Failure> {
+    caution: &CautionArgs,
+) -> Result<(), CommandError> {
     let held = session_file::held(named, path)?;
     let path = ["v1", "sessions", &held.session];
-    let session = || held.client.send_as(&held.token, &Request::get(&path)).map(|reply| reply.body);
+    let session = || held.client.send_as(&held.token, &ApiRequest::get(&path)).map(|reply| reply.body);
     if caution.dry_run {
         let session = session()?;
         cli.output.talk("This session would end:");
         return cli.output.record(&session, DETAILS, cli.time_of(&session));
     }
     caution.ask(cli.output, || session().map(|session| asked(&session, false)))?;
-    let request = Request::delete(&path).query("reason", reason);
+    let request = ApiRequest::delete(&path).query("reason", reason);
     let done = held.client.send_as(&held.token, &request)?.body;
     cli.output.record(&done, COLUMNS, cli.time_of(&done))
 }
 
 /// Which session it is, by what people know of it.
-fn question(cli: &Context, path: &[&str], suspend: bool) -> Result<String, Failure> {
-    Ok(asked(&cli.client.send(&Request::get(path))?.body, suspend))
+fn question(cli: &CommandContext, path: &[&str], suspend: bool) -> Result<String, CommandError> {
+    Ok(asked(&cli.client.send(&ApiRequest::get(path))?.body, suspend))
 }
 
 fn asked(session: &Value, suspend: bool) -> String {
@@ -156,8 +156,13 @@ fn asked(session: &Value, suspend: bool) -> String {
     format!("End session {} of {} ({}){and}?", text("sessionId"), text("subjectId"), known.join(", "))
 }
 
-fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: bool) -> Result<(), Failure> {
-    let session = cli.client.send(&Request::get(path))?.body;
+fn preview(
+    cli: &CommandContext,
+    path: &[&str],
+    reject_renewal: Option<bool>,
+    suspend: bool,
+) -> Result<(), CommandError> {
+    let session = cli.client.send(&ApiRequest::get(path))?.body;
     if suspend {
         cli.output
             .talk(&format!("Subject {} would be suspended.", session["subjectId"].as_str().unwrap_or("-")));
@@ -166,7 +171,7 @@ fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: 
         let rest = if suspend { "would stay as it is" } else { "nothing would change" };
         cli.output.talk(&format!("This session was ended before, and {rest}:"));
     } else if reject_renewal == Some(true) && session["renewedAt"].is_null() {
-        return Err(Failure::Usage("--reject-renewal: the session was never renewed".into()));
+        return Err(CommandError::Usage("--reject-renewal: the session was never renewed".into()));
     } else {
         cli.output.talk("This session would end:");
     }
@@ -174,17 +179,21 @@ fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: 
 }
 
 /// A selection with an id and a moment in place of what was typed.
-struct Selected<'s> {
-    selection: &'s Selection,
+struct ResolvedSelection<'s> {
+    selection: &'s SelectionArgs,
     subject: Option<String>,
     issued_before: Option<Timestamp>,
 }
 
-impl Selection {
-    fn resolved(&self, cli: &Context, caution: &Caution) -> Result<Selected<'_>, Failure> {
+impl SelectionArgs {
+    fn resolved(
+        &self,
+        cli: &CommandContext,
+        caution: &CautionArgs,
+    ) -> Result<ResolvedSelection<'_>, CommandError> {
         let subject = self.subject.as_ref().map(|typed| find::subject_to_change(cli, typed, !caution.yes));
         let issued_before = self.issued_before.map(|moment| cli.past(moment));
-        Ok(Selected {
+        Ok(ResolvedSelection {
             selection: self,
             subject: subject.transpose()?,
             issued_before: issued_before.transpose()?,
@@ -192,22 +201,27 @@ impl Selection {
     }
 }
 
-impl Selected<'_> {
-    fn run(&self, cli: &Context, reason: Option<String>, caution: &Caution) -> Result<(), Failure> {
+impl ResolvedSelection<'_> {
+    fn run(
+        &self,
+        cli: &CommandContext,
+        reason: Option<String>,
+        caution: &CautionArgs,
+    ) -> Result<(), CommandError> {
         let dry = json!({ "selector": self.selector(), "dryRun": true });
         if caution.dry_run {
             cli.output.talk("This many sessions would end (sample by id):");
-            return cli.show(&Request::post(&PATH, dry), MATCHED);
+            return cli.show(&ApiRequest::post(&PATH, dry), MATCHED);
         }
         let Some(reason) = reason else {
-            return Err(Failure::Usage("ending several sessions needs a --reason".into()));
+            return Err(CommandError::Usage("ending several sessions needs a --reason".into()));
         };
         caution.ask(cli.output, || {
-            let matched = cli.client.send(&Request::post(&PATH, dry))?.body["matched"].clone();
+            let matched = cli.client.send(&ApiRequest::post(&PATH, dry))?.body["matched"].clone();
             Ok(format!("End {matched} sessions ({})?", self.words()))
         })?;
         let body = json!({ "selector": self.selector(), "reason": reason });
-        cli.show(&Request::post(&PATH, body), MATCHED)
+        cli.show(&ApiRequest::post(&PATH, body), MATCHED)
     }
 
     fn words(&self) -> String {

@@ -6,16 +6,16 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::DETAILS;
 use crate::cli::{
-    arguments::find::{self, Whose},
-    connection::client::Request,
-    context::{AsOf, Context, Named},
-    failure::Failure,
+    arguments::find::{self, SessionScope},
+    connection::client::ApiRequest,
+    context::{AsOf, CommandContext, NamedServer},
+    failure::CommandError,
     files::session_file,
 };
 
 /// Example: tenure session show night-bot
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The session, by id or unique beginning, or a subject with one active session
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(),
         required_unless_present = "session_file")]
@@ -29,16 +29,16 @@ pub(crate) struct Show {
     as_of: AsOf,
 }
 
-impl Show {
-    pub(crate) fn run(&self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+impl ShowArgs {
+    pub(crate) fn run(&self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         if let Some(path) = &self.session_file {
             let held = session_file::held(named, path)?;
-            let request = Request::get(&["v1", "sessions", &held.session]);
+            let request = ApiRequest::get(&["v1", "sessions", &held.session]);
             let session = held.client.send_as(&held.token, &request)?.body;
             return cli.output.record(&session, DETAILS, cli.time_of(&session));
         }
-        let id = find::session(cli, self.session.as_deref().unwrap_or_default(), Whose::Any)?;
-        let request = Request::get(&["v1", "sessions", &id]);
+        let id = find::session(cli, self.session.as_deref().unwrap_or_default(), SessionScope::Any)?;
+        let request = ApiRequest::get(&["v1", "sessions", &id]);
         cli.show(&self.as_of.apply(cli, request)?, DETAILS)
     }
 }

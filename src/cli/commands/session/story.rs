@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     arguments::{
-        find::{self, Whose},
+        find::{self, SessionScope},
         moments,
     },
-    connection::{client::Request, pages},
-    context::Context,
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::CommandContext,
+    failure::CommandError,
     output::{
-        happened::{self, Names},
+        event_text::{self, KeyNames},
         words,
     },
 };
@@ -23,24 +23,25 @@ use tenure_core::Timestamp;
 ///
 /// Example: tenure session story night-bot
 #[derive(Debug, Args)]
-pub(crate) struct Tell {
+pub(crate) struct StoryArgs {
     /// The session, by id or unique beginning, or a subject: its active session, or else its newest
     #[arg(value_name = "SESSION|SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     session: String,
 }
 
-impl Tell {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
-        let id = find::session(cli, &self.session, Whose::Any)?;
-        let session = cli.client.send(&Request::get(&["v1", "sessions", &id]))?.body;
-        let request = Request::get(&["v1", "events"]).query("sessionId", Some(&id)).query("limit", Some(200));
+impl StoryArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
+        let id = find::session(cli, &self.session, SessionScope::Any)?;
+        let session = cli.client.send(&ApiRequest::get(&["v1", "sessions", &id]))?.body;
+        let request =
+            ApiRequest::get(&["v1", "events"]).query("sessionId", Some(&id)).query("limit", Some(200));
         let mut events = pages::whole(cli, request, pages::by_position)?["items"].take();
-        let names = Names::read(cli)?;
+        let names = KeyNames::read(cli)?;
         let now = cli.time_of(&session);
         let is_local = cli.output.is_for_people();
         let mut lines = vec![headline(&session), String::new()];
         for event in events.as_array_mut().into_iter().flatten() {
-            let (what, by) = (happened::what(event), names.who(event));
+            let (what, by) = (event_text::what(event), names.who(event));
             lines.push(format!("{}  {what}, by {by}", when(event, is_local)));
             event["what"] = what.into();
             event["by"] = by.into();

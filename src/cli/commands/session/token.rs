@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{failure::Failure, output::Output};
+use crate::cli::{failure::CommandError, output::Output};
 use tenure_client::SessionFile;
 
 /// Asks no server. Run it for each use: a renewal makes the token void.
@@ -14,14 +14,14 @@ use tenure_client::SessionFile;
 ///
 /// Example: curl -H "Authorization: Bearer $(tenure session token)" https://api.example
 #[derive(Debug, Args)]
-pub(crate) struct Token {
+pub(crate) struct TokenArgs {
     /// Session file, as `tenure run` hands it to its command
     #[arg(long, value_name = "FILE", env = "TENURE_SESSION_FILE")]
     session_file: PathBuf,
 }
 
-impl Token {
-    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
+impl TokenArgs {
+    pub(crate) fn run(self, output: Output) -> Result<(), CommandError> {
         let grant = SessionFile::at(&self.session_file).read()?;
         let token = grant.token.expose().to_owned();
         let document = json!({

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     ambient,
-    connection::client::Request,
-    context::{Context, Named, fields},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, NamedServer, fields},
+    failure::CommandError,
     files::{secret_file, session_file},
     output::Column,
 };
@@ -19,7 +19,7 @@ use tenure_core::{Amount, Timestamp};
 
 /// Arguments of `tenure session usage`.
 #[derive(Debug, Args)]
-pub(crate) struct Usage {
+pub(crate) struct UsageArgs {
     /// The session's id
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
         required_unless_present = "session_file", conflicts_with = "session_file")]
@@ -56,8 +56,8 @@ const COLUMNS: &[Column] = &[
     Column::moment("LAST", "lastAt"),
 ];
 
-impl Usage {
-    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+impl UsageArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
         let held = self.session_file.take().map(|path| session_file::held(named, &path)).transpose()?;
@@ -80,7 +80,7 @@ impl Usage {
         cli.output.record(usage, COLUMNS, then)
     }
 
-    fn request(self, session: &str, key: &str) -> Request {
+    fn request(self, session: &str, key: &str) -> ApiRequest {
         let amount = self.amount.map(|amount| json!(amount));
         let body = fields([
             ("operation", Some(self.operation.into())),
@@ -88,7 +88,7 @@ impl Usage {
             ("destination", self.destination.map(Value::from)),
         ]);
         let path = ["v1", "sessions", session, "usage"];
-        Request::post(&path, body.into()).idempotency_key(key.to_owned())
+        ApiRequest::post(&path, body.into()).idempotency_key(key.to_owned())
     }
 }
 
@@ -100,28 +100,28 @@ mod tests {
 
     use super::*;
     use crate::cli::{
-        connection::{client::Client, fake_server},
+        connection::{client::ApiClient, fake_server},
         files::secret::Secret,
-        output::{Form, Output},
+        output::{Output, OutputArg},
     };
-    use tenure_http_client::outbound::Plaintext;
+    use tenure_http_client::outbound::PlaintextPolicy;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestLine {
         #[command(flatten)]
-        usage: Usage,
+        usage: UsageArgs,
     }
 
-    fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
-        let context = Context {
-            client: Client::new(url, Some(Secret::new("tnr_key_1")), Plaintext::Refused).unwrap(),
-            output: Output::of(Form::Jsonl, false),
+    fn run(url: &str, words: &[&str]) -> Result<(), CommandError> {
+        let context = CommandContext {
+            client: ApiClient::new(url, Some(Secret::new("tnr_key_1")), PlaintextPolicy::Refused).unwrap(),
+            output: Output::of(OutputArg::Jsonl, false),
         };
         let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
-        Line::try_parse_from(words)
+        TestLine::try_parse_from(words)
             .unwrap()
             .usage
-            .run(&context, Named { url: None, plaintext: Plaintext::Refused })
+            .run(&context, NamedServer { url: None, plaintext: PlaintextPolicy::Refused })
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     fn an_amount_is_a_decimal_number() {
         for wrong in ["-1", "1e3", "1,5", ""] {
             let words = ["usage", "s1", "--operation", "pay", "--amount", wrong];
-            assert!(Line::try_parse_from(words).is_err(), "{wrong}");
+            assert!(TestLine::try_parse_from(words).is_err(), "{wrong}");
         }
     }
 }

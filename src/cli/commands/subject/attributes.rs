@@ -26,7 +26,7 @@ pub(super) const OPTIONS: [&str; 7] =
 
 /// What is known of a subject.
 #[derive(Debug, Args)]
-pub(super) struct Attributes {
+pub(super) struct AttributeArgs {
     /// Name for people
     #[arg(long)]
     name: Option<String>,
@@ -56,7 +56,7 @@ pub(super) struct Attributes {
     on_device_limit: Option<String>,
 }
 
-impl Attributes {
+impl AttributeArgs {
     /// The fields of a request: what was typed.
     pub(super) fn body(self) -> Map<String, Value> {
         fields([

@@ -6,16 +6,16 @@ use serde_json::json;
 use super::DETAILS;
 use crate::cli::{
     arguments::find,
-    connection::client::Request,
-    context::{Caution, Context},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
     output::Column,
 };
 
 /// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
 /// what happened and when stays on record.
 #[derive(Debug, Args)]
-pub(crate) struct Erase {
+pub(crate) struct EraseArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
@@ -25,22 +25,22 @@ pub(crate) struct Erase {
     reason: String,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
 const ERASED: &[Column] = &[Column::plain("SUBJECT", "subjectId"), Column::moment("ERASED", "erasedAt")];
 
-impl Erase {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+impl EraseArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         let path = ["v1", "subjects", self.subject.as_str()];
         if self.caution.dry_run {
             cli.output.talk("All text about this subject and its sessions would become unreadable:");
-            return cli.show(&Request::get(&path), DETAILS);
+            return cli.show(&ApiRequest::get(&path), DETAILS);
         }
         self.caution.ask(cli.output, || Ok(self.question()))?;
         let path = ["v1", "subjects", self.subject.as_str(), "erase"];
-        cli.show(&Request::post(&path, json!({ "reason": self.reason })), ERASED)
+        cli.show(&ApiRequest::post(&path, json!({ "reason": self.reason })), ERASED)
     }
 
     fn question(&self) -> String {

@@ -5,17 +5,17 @@ use clap::Args;
 use super::COLUMNS;
 use crate::cli::{
     connection::{
-        client::Request,
-        pages::{self, Paging},
+        client::ApiRequest,
+        pages::{self, PagingArgs},
     },
-    context::Context,
-    failure::Failure,
+    context::CommandContext,
+    failure::CommandError,
 };
 use tenure_core::OwnerId;
 
 /// Arguments of `tenure subject list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListArgs {
     /// Only subjects of this owner
     #[arg(long, value_name = "ID")]
     owner: Option<OwnerId>,
@@ -25,15 +25,15 @@ pub(crate) struct List {
     cursor: Option<String>,
 
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingArgs,
 }
 
-impl List {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl ListArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let of =
             self.owner.as_ref().map_or("subjects".to_owned(), |owner| format!("subjects of owner {owner}"));
         let request =
-            Request::get(&["v1", "subjects"]).query("ownerId", self.owner).query("cursor", self.cursor);
+            ApiRequest::get(&["v1", "subjects"]).query("ownerId", self.owner).query("cursor", self.cursor);
         pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, &of)
     }
 }

@@ -5,16 +5,16 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use crate::cli::{
     arguments::find,
     commands::session,
-    connection::{client::Request, pages},
-    context::{Caution, Context},
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
     output::Column,
 };
 use tenure_core::SessionId;
 
 /// Arguments of `tenure subject logout`.
 #[derive(Debug, Args)]
-pub(crate) struct Logout {
+pub(crate) struct LogoutArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
@@ -32,19 +32,19 @@ pub(crate) struct Logout {
     reason: Option<String>,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
 const COLUMNS: &[Column] = &[Column::plain("MATCHED", "matched"), Column::plain("SESSIONS", "sessionIds")];
 
-impl Logout {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+impl LogoutArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         if self.caution.dry_run {
             return self.preview(cli);
         }
         self.caution.ask(cli.output, || self.question(cli))?;
-        let request = Request::delete(&["v1", "subjects", self.subject.as_str(), "sessions"])
+        let request = ApiRequest::delete(&["v1", "subjects", self.subject.as_str(), "sessions"])
             .query("device", self.device)
             .query("exceptSessionId", self.except)
             .query("reason", self.reason);
@@ -52,11 +52,11 @@ impl Logout {
     }
 
     /// The active sessions that would end now. One that begins in between is not among them.
-    fn preview(&self, cli: &Context) -> Result<(), Failure> {
+    fn preview(&self, cli: &CommandContext) -> Result<(), CommandError> {
         // A list of what does not exist is empty; to end its sessions is refused.
-        cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?;
+        cli.client.send(&ApiRequest::get(&["v1", "subjects", self.subject.as_str()]))?;
         self.check_exception(cli)?;
-        let request = Request::get(&["v1", "sessions"])
+        let request = ApiRequest::get(&["v1", "sessions"])
             .query("subjectId", Some(&self.subject))
             .query("device", self.device.as_ref())
             .query("status", Some("active"));
@@ -78,17 +78,17 @@ impl Logout {
     }
 
     /// The session to keep must be one of the subject's.
-    fn check_exception(&self, cli: &Context) -> Result<(), Failure> {
+    fn check_exception(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let Some(kept) = self.except else { return Ok(()) };
-        let session = cli.client.send(&Request::get(&["v1", "sessions", &kept.to_string()]))?;
+        let session = cli.client.send(&ApiRequest::get(&["v1", "sessions", &kept.to_string()]))?;
         if session.body["subjectId"] == self.subject.as_str() {
             return Ok(());
         }
-        Err(Failure::Missing(format!("{kept} is no session of {}", self.subject)))
+        Err(CommandError::Missing(format!("{kept} is no session of {}", self.subject)))
     }
 
-    fn question(&self, cli: &Context) -> Result<String, Failure> {
-        let subject = cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?.body;
+    fn question(&self, cli: &CommandContext) -> Result<String, CommandError> {
+        let subject = cli.client.send(&ApiRequest::get(&["v1", "subjects", self.subject.as_str()]))?.body;
         let owner = subject["ownerId"].as_str().map(|owner| format!(", owner {owner}")).unwrap_or_default();
         let active = subject["activeSessions"].to_string();
         let device = self.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();

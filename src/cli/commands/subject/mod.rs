@@ -12,32 +12,32 @@ mod suspend;
 
 use clap::Subcommand;
 
-use crate::cli::{context::Context, failure::Failure, output::Column};
+use crate::cli::{context::CommandContext, failure::CommandError, output::Column};
 
 /// The commands about subjects.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Subject {
+pub(crate) enum SubjectCommand {
     /// Register a subject, or replace all its attributes
-    Put(put::Put),
+    Put(put::PutArgs),
     /// Change single attributes of a subject
-    Set(set::Set),
+    Set(set::SetArgs),
     /// Show a subject
-    Show(show::Show),
+    Show(show::ShowArgs),
     /// List subjects
     #[command(alias = "ls")]
-    List(list::List),
+    List(list::ListArgs),
     /// Suspend a subject: its sessions stop working, and it gets no new one
-    Suspend(suspend::Suspend),
+    Suspend(suspend::SuspendArgs),
     /// Lift the suspension of a subject
-    Resume(resume::Resume),
+    Resume(resume::ResumeArgs),
     /// End all sessions of a subject in one step
-    Logout(logout::Logout),
+    Logout(logout::LogoutArgs),
     /// Erase all text about a subject, irreversibly
-    Erase(erase::Erase),
+    Erase(erase::EraseArgs),
 }
 
-impl Subject {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl SubjectCommand {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         match self {
             Self::Put(put) => put.run(cli),
             Self::Set(set) => set.run(cli),

@@ -5,12 +5,12 @@ use serde_json::{Map, Value};
 
 use super::{
     DETAILS,
-    attributes::{Attributes, FIELDS},
+    attributes::{AttributeArgs, FIELDS},
 };
 use crate::cli::{
-    connection::client::Request,
-    context::{Caution, Context},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
 };
 use tenure_core::SubjectId;
 
@@ -20,20 +20,20 @@ const KEPT_FROM_ISSUERS: [&str; 5] =
 
 /// The whole subject is replaced: what is left out goes back to its default. `tenure subject set` changes single things.
 #[derive(Debug, Args)]
-pub(crate) struct Put {
+pub(crate) struct PutArgs {
     /// The subject's id: 1 to 128 of A-Z a-z 0-9 . _ : @ -
     #[arg(value_name = "ID")]
     subject: SubjectId,
 
     #[command(flatten)]
-    attributes: Attributes,
+    attributes: AttributeArgs,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
-impl Put {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl PutArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let path = ["v1", "subjects", self.subject.as_str()];
         let body = self.attributes.body();
         let lost = lost(cli, &path, &body)?;
@@ -52,15 +52,15 @@ impl Put {
             let question = format!("Remove from {}: {}?", self.subject, lost.join(", "));
             self.caution.ask(cli.output, || Ok(question))?;
         }
-        cli.show(&Request::put(&path, Some(body.into())), DETAILS)
+        cli.show(&ApiRequest::put(&path, Some(body.into())), DETAILS)
     }
 }
 
 /// What the subject has and this would take away, such as `owner alice → none`.
-fn lost(cli: &Context, path: &[&str], body: &Map<String, Value>) -> Result<Vec<String>, Failure> {
-    let subject = match cli.client.send(&Request::get(path)) {
+fn lost(cli: &CommandContext, path: &[&str], body: &Map<String, Value>) -> Result<Vec<String>, CommandError> {
+    let subject = match cli.client.send(&ApiRequest::get(path)) {
         Ok(reply) => reply.body,
-        Err(Failure::Problem(problem)) if problem.status == 404 => return Ok(Vec::new()),
+        Err(CommandError::Problem(problem)) if problem.status == 404 => return Ok(Vec::new()),
         Err(failure) => return Err(failure),
     };
     let gone = |(field, _): &&(&str, &str)| !subject[*field].is_null() && !body.contains_key(*field);
@@ -73,8 +73,8 @@ fn lost(cli: &Context, path: &[&str], body: &Map<String, Value>) -> Result<Vec<S
 }
 
 /// An older server does not say, and removes it for any caller.
-fn is_issuer(cli: &Context) -> bool {
-    let own = cli.client.send(&Request::get(&["v1", "credentials", "self"]));
+fn is_issuer(cli: &CommandContext) -> bool {
+    let own = cli.client.send(&ApiRequest::get(&["v1", "credentials", "self"]));
     own.is_ok_and(|reply| reply.body["role"] == "issuer")
 }
 
@@ -86,13 +86,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestLine {
         #[command(flatten)]
-        put: Put,
+        put: PutArgs,
     }
 
     fn body(line: &str) -> Value {
-        Line::try_parse_from(line.split(' ')).unwrap().put.attributes.body().into()
+        TestLine::try_parse_from(line.split(' ')).unwrap().put.attributes.body().into()
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_wrong_id_or_kind_is_noticed_here() {
-        assert!(Line::try_parse_from(["put", "a/b"]).is_err());
-        assert!(Line::try_parse_from(["put", "a", "--kind", "robot"]).is_err());
+        assert!(TestLine::try_parse_from(["put", "a/b"]).is_err());
+        assert!(TestLine::try_parse_from(["put", "a", "--kind", "robot"]).is_err());
     }
 }

@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::DETAILS;
 use crate::cli::{
     arguments::find,
-    connection::client::Request,
-    context::{Context, fields},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, fields},
+    failure::CommandError,
 };
 
 /// Its sessions that have not ended meanwhile work again.
 #[derive(Debug, Args)]
-pub(crate) struct Resume {
+pub(crate) struct ResumeArgs {
     /// The subject, by id or name
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
@@ -23,11 +23,11 @@ pub(crate) struct Resume {
     reason: Option<String>,
 }
 
-impl Resume {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl ResumeArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let subject = find::subject_to_change(cli, &self.subject, false)?;
         let path = ["v1", "subjects", &subject, "resume"];
         let body = fields([("reason", self.reason.map(Value::from))]);
-        cli.show(&Request::post(&path, body.into()), DETAILS)
+        cli.show(&ApiRequest::post(&path, body.into()), DETAILS)
     }
 }

@@ -5,43 +5,49 @@ use serde_json::{Map, Value};
 
 use super::{
     DETAILS,
-    attributes::{Attributes, FIELDS, OPTIONS},
+    attributes::{AttributeArgs, FIELDS, OPTIONS},
 };
-use crate::cli::{arguments::find, connection::client::Request, context::Context, failure::Failure};
+use crate::cli::{
+    arguments::find, connection::client::ApiRequest, context::CommandContext, failure::CommandError,
+};
 
 /// Only what is named is changed.
 #[derive(Debug, Args)]
-pub(crate) struct Set {
+pub(crate) struct SetArgs {
     /// The subject, by id or name
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
 
     #[command(flatten)]
-    attributes: Attributes,
+    attributes: AttributeArgs,
 
     /// Remove this, such as owner or max-sessions; may be repeated
     #[arg(long, value_name = "WHAT", value_parser = OPTIONS)]
     unset: Vec<String>,
 }
 
-impl Set {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl SetArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let typed = self.subject.clone();
         let body = self.body()?;
         let id = find::subject_to_change(cli, &typed, false)?;
-        let request = Request::patch(&["v1", "subjects", &id], body.into());
+        let request = ApiRequest::patch(&["v1", "subjects", &id], body.into());
         cli.show(&request, DETAILS)
     }
 
-    fn body(self) -> Result<Map<String, Value>, Failure> {
+    fn body(self) -> Result<Map<String, Value>, CommandError> {
         let mut body = self.attributes.body();
         for (field, name) in FIELDS.iter().filter(|(_, name)| self.unset.iter().any(|unset| unset == name)) {
             if body.insert((*field).to_owned(), Value::Null).is_some() {
-                return Err(Failure::Usage(format!("--{name} and --unset {name} contradict each other")));
+                return Err(CommandError::Usage(format!(
+                    "--{name} and --unset {name} contradict each other"
+                )));
             }
         }
         if body.is_empty() {
-            return Err(Failure::Usage("say what to change, such as --owner ID, or --unset owner".into()));
+            return Err(CommandError::Usage(
+                "say what to change, such as --owner ID, or --unset owner".into(),
+            ));
         }
         Ok(body)
     }
@@ -55,13 +61,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestLine {
         #[command(flatten)]
-        set: Set,
+        set: SetArgs,
     }
 
     fn body(line: &str) -> Option<Value> {
-        Line::try_parse_from(line.split(' ')).unwrap().set.body().ok().map(Value::Object)
+        TestLine::try_parse_from(line.split(' ')).unwrap().set.body().ok().map(Value::Object)
     }
 
     #[test]
@@ -70,6 +76,6 @@ mod tests {
         assert_eq!(body(line), Some(json!({"name": "Night", "ownerId": null, "maxSessions": null})));
         assert_eq!(body("set agent-7"), None);
         assert_eq!(body("set agent-7 --owner a --unset owner"), None);
-        assert!(Line::try_parse_from(["set", "agent-7", "--unset", "id"]).is_err());
+        assert!(TestLine::try_parse_from(["set", "agent-7", "--unset", "id"]).is_err());
     }
 }

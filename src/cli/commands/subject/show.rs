@@ -5,14 +5,14 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use super::DETAILS;
 use crate::cli::{
     arguments::find,
-    connection::client::Request,
-    context::{AsOf, Context},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{AsOf, CommandContext},
+    failure::CommandError,
 };
 
 /// Arguments of `tenure subject show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
@@ -21,10 +21,10 @@ pub(crate) struct Show {
     as_of: AsOf,
 }
 
-impl Show {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+impl ShowArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = find::subject(cli, &self.subject)?;
-        let request = Request::get(&["v1", "subjects", &id]);
+        let request = ApiRequest::get(&["v1", "subjects", &id]);
         cli.show(&self.as_of.apply(cli, request)?, DETAILS)
     }
 }

@@ -7,18 +7,18 @@ use super::DETAILS;
 use crate::cli::{
     arguments::{
         find,
-        moments::{Moment, moment},
+        moments::{TypedMoment, moment},
     },
-    connection::client::Request,
-    context::{Caution, Context, fields, span},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CautionArgs, CommandContext, fields, span},
+    failure::CommandError,
 };
 use tenure_core::Seconds;
 
 /// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are
 /// not ended: `tenure subject logout` does that.
 #[derive(Debug, Args)]
-pub(crate) struct Suspend {
+pub(crate) struct SuspendArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
@@ -29,21 +29,21 @@ pub(crate) struct Suspend {
 
     /// When the suspension ends by itself, such as 'tomorrow 8:00' or 12h [default: it does not]
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "for_")]
-    until: Option<Moment>,
+    until: Option<TypedMoment>,
 
     /// How long it lasts, from now on
     #[arg(long = "for", value_name = "DURATION", value_parser = span)]
     for_: Option<Seconds>,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
-impl Suspend {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+impl SuspendArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         let path = ["v1", "subjects", self.subject.as_str()];
-        let subject = cli.client.send(&Request::get(&path))?.body;
+        let subject = cli.client.send(&ApiRequest::get(&path))?.body;
         let now = cli.time_of(&subject);
         if self.caution.dry_run {
             cli.output.talk("This subject would be suspended:");
@@ -56,7 +56,7 @@ impl Suspend {
         let body =
             fields([("reason", self.reason.map(Value::from)), ("until", until.map(|until| json!(until)))]);
         let path = ["v1", "subjects", self.subject.as_str(), "suspend"];
-        cli.show(&Request::post(&path, body.into()), DETAILS)
+        cli.show(&ApiRequest::post(&path, body.into()), DETAILS)
     }
 
     fn question(&self, subject: &Value) -> String {

@@ -7,12 +7,12 @@ use clap::{Args, builder::PossibleValuesParser};
 use crate::cli::{
     arguments::find,
     connection::{
-        client::Request,
-        follow::{Begin, follow},
+        client::ApiRequest,
+        follow::{BeginArgs, follow},
     },
-    context::Context,
-    failure::Failure,
-    output::Format,
+    context::CommandContext,
+    failure::CommandError,
+    output::OutputFormat,
 };
 use tenure_core::webhook::NoticeKind;
 
@@ -20,7 +20,7 @@ use tenure_core::webhook::NoticeKind;
 ///
 /// Example: tenure watch --subject night-bot --since 1h
 #[derive(Debug, Args)]
-pub(crate) struct Watch {
+pub(crate) struct WatchArgs {
     /// Only these kinds, separated by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(NoticeKind::ALL.map(NoticeKind::name)))]
@@ -35,16 +35,16 @@ pub(crate) struct Watch {
     session: Option<String>,
 
     #[command(flatten)]
-    begin: Begin,
+    begin: BeginArgs,
 }
 
-impl Watch {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl WatchArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let subject = find::subject_filter(cli, self.subject.as_ref())?;
         let session = find::session_filter(cli, self.session.as_ref())?;
         let of = subject.as_ref().or(session.as_ref()).map(|id| format!(" of {id}")).unwrap_or_default();
         let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
-        let request = Request::get(&["v1", "notices"])
+        let request = ApiRequest::get(&["v1", "notices"])
             .query("kinds", kinds)
             .query("subjectId", subject)
             .query("sessionId", session);
@@ -54,7 +54,7 @@ impl Watch {
             request.query("after", Some("latest"))
         };
         let is_for_people = cli.output.is_for_people();
-        if is_for_people && cli.output.format() == Format::Table {
+        if is_for_people && cli.output.format() == OutputFormat::Table {
             cli.output.talk(&format!("Watching notices{of} at {} \u{b7} Ctrl-C ends", cli.client.url()));
         }
         follow(cli, request, |notice| {

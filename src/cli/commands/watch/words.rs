@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::cli::{
     arguments::moments,
-    output::{Ink, Painted, words},
+    output::{InkColor, PaintedLine, words},
 };
 use tenure_core::Timestamp;
 
 /// By the local clock, with the command that vetoes; a mark in the colour of what happened.
-pub(super) fn for_people(notice: &Value, now: Timestamp) -> Painted {
+pub(super) fn for_people(notice: &Value, now: Timestamp) -> PaintedLine {
     let text = |name: &str| notice[name].as_str().unwrap_or("-");
     let at = Timestamp::parse(text("occurredAt")).unwrap_or(now);
     let when =
@@ -17,9 +17,9 @@ pub(super) fn for_people(notice: &Value, now: Timestamp) -> Painted {
     let name = notice["subjectName"].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
     let (mark, verb, ink) = kind(notice);
     let rest = format!(" {}{name}  {verb:<10}  {}", text("subjectId"), what(notice, now));
-    Painted(vec![
+    PaintedLine(vec![
         (None, format!("{when}  ")),
-        (Some(Ink(ink)), mark.to_owned()),
+        (Some(InkColor(ink)), mark.to_owned()),
         (None, rest.trim_end().to_owned()),
     ])
 }
@@ -147,8 +147,8 @@ mod tests {
             "expiresAt": "2026-11-22T01:35:00.000Z", "rejectWindowExpiry": "2026-11-21T02:35:00.000Z",
         });
         let now = Timestamp::parse("2026-11-21T01:36:00Z").unwrap();
-        let Painted(parts) = for_people(&notice, now);
-        assert_eq!(parts[1], (Some(Ink(32)), "\u{25cf}".to_owned()));
+        let PaintedLine(parts) = for_people(&notice, now);
+        assert_eq!(parts[1], (Some(InkColor(32)), "\u{25cf}".to_owned()));
         let told = |now| for_people(&notice, now).0.into_iter().map(|(_, text)| text).collect::<String>();
         let late = told(Timestamp::parse("2026-11-21T02:36:00Z").unwrap());
         let told = told(now);

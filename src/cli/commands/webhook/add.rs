@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::COLUMNS;
 use crate::cli::{
-    connection::client::Request,
-    context::{Context, fields},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CommandContext, fields},
+    failure::CommandError,
 };
 use tenure_core::{
     OwnerId,
@@ -16,7 +16,7 @@ use tenure_core::{
 
 /// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]
-pub(crate) struct Add {
+pub(crate) struct AddArgs {
     /// Destination of the requests, a secret; or TENURE_WEBHOOK_URL, which no process list shows
     #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
     receiver: String,
@@ -36,15 +36,15 @@ pub(crate) struct Add {
     format: String,
 }
 
-impl Add {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl AddArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let body = fields([
             ("url", Some(self.receiver.into())),
             ("kinds", (!self.kinds.is_empty()).then(|| json!(self.kinds))),
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("format", Some(self.format.into())),
         ]);
-        let made = cli.client.send(&Request::post(&["v1", "webhooks"], body.into()))?.body;
+        let made = cli.client.send(&ApiRequest::post(&["v1", "webhooks"], body.into()))?.body;
         cli.output.record_with_secret(&made, "secret", COLUMNS, cli.time_of(&made))
     }
 }

@@ -4,17 +4,17 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::cli::{
     connection::{
-        client::Request,
-        pages::{self, Paging},
+        client::ApiRequest,
+        pages::{self, PagingArgs},
     },
-    context::Context,
-    failure::Failure,
+    context::CommandContext,
+    failure::CommandError,
     output::Column,
 };
 
 /// Arguments of `tenure webhook deliveries`.
 #[derive(Debug, Args)]
-pub(crate) struct Deliveries {
+pub(crate) struct DeliveriesArgs {
     /// The webhook, by id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
@@ -24,7 +24,7 @@ pub(crate) struct Deliveries {
     cursor: Option<String>,
 
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingArgs,
 }
 
 const COLUMNS: &[Column] = &[
@@ -34,11 +34,11 @@ const COLUMNS: &[Column] = &[
     Column::attempts("ATTEMPTS", "attempts"),
 ];
 
-impl Deliveries {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl DeliveriesArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = super::find(cli, &self.webhook)?;
         let path = ["v1", "webhooks", &id, "deliveries"];
-        let request = Request::get(&path).query("cursor", self.cursor);
+        let request = ApiRequest::get(&path).query("cursor", self.cursor);
         pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "deliveries of this webhook")
     }
 }

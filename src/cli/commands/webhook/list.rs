@@ -5,27 +5,27 @@ use clap::Args;
 use super::WITH_HEALTH;
 use crate::cli::{
     connection::{
-        client::Request,
-        pages::{self, Paging},
+        client::ApiRequest,
+        pages::{self, PagingArgs},
     },
-    context::Context,
-    failure::Failure,
+    context::CommandContext,
+    failure::CommandError,
 };
 
 /// Arguments of `tenure webhook list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListArgs {
     /// Continue after an earlier page: its nextCursor
     #[arg(long)]
     cursor: Option<String>,
 
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingArgs,
 }
 
-impl List {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let request = Request::get(&["v1", "webhooks"]).query("cursor", self.cursor);
+impl ListArgs {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
+        let request = ApiRequest::get(&["v1", "webhooks"]).query("cursor", self.cursor);
         pages::show(cli, request, &self.paging, pages::by_cursor, WITH_HEALTH, "webhooks")
     }
 }

@@ -12,35 +12,35 @@ use clap::Subcommand;
 
 use crate::cli::{
     arguments::find as found,
-    connection::{client::Request, pages},
-    context::Context,
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::CommandContext,
+    failure::CommandError,
     output::Column,
 };
 
 /// The commands about webhooks.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Webhook {
+pub(crate) enum WebhookCommand {
     /// Create a webhook; its URL and secret are shown only once
-    Add(add::Add),
+    Add(add::AddArgs),
     /// List webhooks, without their URLs and secrets
     #[command(alias = "ls")]
-    List(list::List),
+    List(list::ListArgs),
     /// Show a webhook, and how deliveries to it have been going
-    Show(show::Show),
+    Show(show::ShowArgs),
     /// Delete a webhook
     #[command(alias = "rm")]
-    Remove(remove::Remove),
+    Remove(remove::RemoveArgs),
     /// Show the delivery of each notice
-    Deliveries(deliveries::Deliveries),
+    Deliveries(deliveries::DeliveriesArgs),
     /// Deliver all notices again from a position on
-    Redeliver(redeliver::Redeliver),
+    Redeliver(redeliver::RedeliverArgs),
     /// Send a test message
     Test(test::Test),
 }
 
-impl Webhook {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+impl WebhookCommand {
+    pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         match self {
             Self::Add(add) => add.run(cli),
             Self::List(list) => list.run(cli),
@@ -84,12 +84,12 @@ const WITH_HEALTH: &[Column] = &[
 ];
 
 /// The id of a webhook that was named by its id or the beginning of it.
-fn find(cli: &Context, typed: &str) -> Result<String, Failure> {
+fn find(cli: &CommandContext, typed: &str) -> Result<String, CommandError> {
     if found::is_whole(typed) {
         return Ok(typed.to_owned());
     }
     found::among(
-        &pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?,
+        &pages::whole(cli, ApiRequest::get(&["v1", "webhooks"]), pages::by_cursor)?,
         "webhookId",
         "webhook",
         typed,

@@ -3,11 +3,11 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
-use crate::cli::{connection::client::Request, context::Context, failure::Failure};
+use crate::cli::{connection::client::ApiRequest, context::CommandContext, failure::CommandError};
 
 /// Arguments of `tenure webhook redeliver`.
 #[derive(Debug, Args)]
-pub(crate) struct Redeliver {
+pub(crate) struct RedeliverArgs {
     /// The webhook, by id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
@@ -17,10 +17,10 @@ pub(crate) struct Redeliver {
     from: u64,
 }
 
-impl Redeliver {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+impl RedeliverArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = super::find(cli, &self.webhook)?;
         let path = ["v1", "webhooks", &id, "redeliver"];
-        cli.show(&Request::post(&path, json!({ "from": self.from })), &[])
+        cli.show(&ApiRequest::post(&path, json!({ "from": self.from })), &[])
     }
 }

@@ -5,46 +5,46 @@ use serde_json::Value;
 
 use super::COLUMNS;
 use crate::cli::{
-    connection::client::Request,
-    context::{Caution, Context},
-    failure::Failure,
+    connection::client::ApiRequest,
+    context::{CautionArgs, CommandContext},
+    failure::CommandError,
 };
 
 /// Arguments of `tenure webhook remove`.
 #[derive(Debug, Args)]
-pub(crate) struct Remove {
+pub(crate) struct RemoveArgs {
     /// The webhook, by id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
     #[command(flatten)]
-    caution: Caution,
+    caution: CautionArgs,
 }
 
-impl Remove {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+impl RemoveArgs {
+    pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.webhook = super::find(cli, &self.webhook)?;
         if self.caution.dry_run {
             return self.preview(cli);
         }
         self.caution.ask(cli.output, || self.question(cli))?;
-        cli.show(&Request::delete(&["v1", "webhooks", &self.webhook]), COLUMNS)
+        cli.show(&ApiRequest::delete(&["v1", "webhooks", &self.webhook]), COLUMNS)
     }
 
-    fn preview(&self, cli: &Context) -> Result<(), Failure> {
+    fn preview(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let found = self.found(cli)?;
         cli.output.talk("This webhook would be removed:");
         cli.output.record(&found, COLUMNS, cli.now())
     }
 
-    fn question(&self, cli: &Context) -> Result<String, Failure> {
+    fn question(&self, cli: &CommandContext) -> Result<String, CommandError> {
         let found = self.found(cli)?;
         let owner = found["ownerId"].as_str().map(|owner| format!(" of owner {owner}")).unwrap_or_default();
         let url = found["url"].as_str().unwrap_or_default();
         Ok(format!("Remove webhook {}{owner} to {url}?", self.webhook))
     }
 
-    fn found(&self, cli: &Context) -> Result<Value, Failure> {
-        Ok(cli.client.send(&Request::get(&["v1", "webhooks", &self.webhook]))?.body)
+    fn found(&self, cli: &CommandContext) -> Result<Value, CommandError> {
+        Ok(cli.client.send(&ApiRequest::get(&["v1", "webhooks", &self.webhook]))?.body)
     }
 }

@@ -3,19 +3,19 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::WITH_HEALTH;
-use crate::cli::{connection::client::Request, context::Context, failure::Failure};
+use crate::cli::{connection::client::ApiRequest, context::CommandContext, failure::CommandError};
 
 /// Arguments of `tenure webhook show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The webhook, by id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 }
 
-impl Show {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+impl ShowArgs {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = super::find(cli, &self.webhook)?;
-        cli.show(&Request::get(&["v1", "webhooks", &id]), WITH_HEALTH)
+        cli.show(&ApiRequest::get(&["v1", "webhooks", &id]), WITH_HEALTH)
     }
 }

@@ -2,7 +2,9 @@
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
-use crate::cli::{connection::client::Request, context::Context, failure::Failure, output::Column};
+use crate::cli::{
+    connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::Column,
+};
 
 /// Arguments of `tenure webhook test`.
 #[derive(Debug, Args)]
@@ -16,14 +18,14 @@ const COLUMNS: &[Column] = &[Column::plain("OUTCOME", "outcome"), Column::plain(
 
 impl Test {
     /// A receiver that does not take the message is a failure, whatever it was that failed.
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = super::find(cli, &self.webhook)?;
-        let request = Request::post_without_body(&["v1", "webhooks", &id, "test"]);
+        let request = ApiRequest::post_without_body(&["v1", "webhooks", &id, "test"]);
         let outcome = cli.client.send(&request)?.body;
         cli.output.record(&outcome, COLUMNS, cli.now())?;
         match outcome["outcome"].as_str() {
             Some("delivered") => Ok(()),
-            Some(other) => Err(Failure::Server(format!("the receiver did not take the test: {other}"))),
+            Some(other) => Err(CommandError::Server(format!("the receiver did not take the test: {other}"))),
             None => Err(cli.client.strange(200, "the reply names no outcome")),
         }
     }

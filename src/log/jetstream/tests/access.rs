@@ -8,11 +8,11 @@ use std::{
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use serde_json::{Value, json};
 
-use super::{Access, Broker, MAKING, broker, led, make, names, node, operator};
+use super::{Broker, BrokerAccess, MAKING, broker, led, make, names, node, operator};
 use crate::{
     EventLog,
     conformance::append_all,
-    jetstream::{BrokerError, Connection, HeadPut, HeadStream, NodeRecord, NodeRegistry, init, status},
+    jetstream::{BrokerConnection, BrokerError, HeadPut, HeadStream, NodeRecord, NodeRegistry, init, status},
     samples::small,
 };
 
@@ -132,10 +132,14 @@ fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
            {{ nkey: {reader}, permissions: {{ publish: [\"t1.v1.lease\", {looks}], {subscribe} }} }} ] }}"
     );
     let broker = Broker::start_with(&program, &users);
-    let access =
-        |file: &Path| Access { url: broker.url(), nkey_file: Some(file.to_owned()), ..Access::default() };
-    init(&Connection::open(&access(&operator_file), "operator").unwrap(), &names(1), MAKING).unwrap();
-    let as_user = |file: &Path| crate::jetstream::Options { access: access(file), ..node(&broker, 1, "a") };
+    let access = |file: &Path| BrokerAccess {
+        url: broker.url(),
+        nkey_file: Some(file.to_owned()),
+        ..BrokerAccess::default()
+    };
+    init(&BrokerConnection::open(&access(&operator_file), "operator").unwrap(), &names(1), MAKING).unwrap();
+    let as_user =
+        |file: &Path| crate::jetstream::JetStreamOptions { access: access(file), ..node(&broker, 1, "a") };
     let data = tempfile::tempdir().unwrap();
     let log = led(data.path(), &as_user(&good_file)).unwrap();
     append_all(&log, vec![small(1)]);
@@ -143,8 +147,8 @@ fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
     let refused = led(data.path(), &as_user(&reader_file)).unwrap_err().to_string();
     assert!(refused.to_lowercase().contains("permissions violation"), "{refused}");
     for wrong in [Some(stranger_file), None] {
-        let access = Access { url: broker.url(), nkey_file: wrong, ..Access::default() };
-        let refused = Connection::open(&access, "a").unwrap_err();
+        let access = BrokerAccess { url: broker.url(), nkey_file: wrong, ..BrokerAccess::default() };
+        let refused = BrokerConnection::open(&access, "a").unwrap_err();
         assert!(matches!(refused, BrokerError::Refused { .. }), "{refused}");
     }
 }
@@ -179,21 +183,21 @@ fn certificates_are_checked_on_both_sides() {
         ca.display()
     );
     let broker = Broker::start_with(&program, &tls);
-    let access = |ca: &Path, with_own: bool| Access {
+    let access = |ca: &Path, with_own: bool| BrokerAccess {
         url: format!("tls://127.0.0.1:{}", broker.port()),
         tls_ca: Some(ca.to_owned()),
         tls_cert: with_own.then(|| cert.clone()),
         tls_key: with_own.then(|| key.clone()),
-        ..Access::default()
+        ..BrokerAccess::default()
     };
-    let operator = Connection::open(&access(&ca, true), "operator").unwrap();
+    let operator = BrokerConnection::open(&access(&ca, true), "operator").unwrap();
     init(&operator, &names(1), MAKING).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let options = crate::jetstream::Options { access: access(&ca, true), ..node(&broker, 1, "a") };
+    let options = crate::jetstream::JetStreamOptions { access: access(&ca, true), ..node(&broker, 1, "a") };
     append_all(&led(data.path(), &options).unwrap(), vec![small(1)]);
     // A server that nobody vouches for, and a node without a certificate.
     for wrong in [access(&other_ca, true), access(&ca, false)] {
-        let refused = Connection::open(&wrong, "a");
+        let refused = BrokerConnection::open(&wrong, "a");
         assert!(refused.is_err(), "{wrong:?}");
     }
 }

@@ -13,24 +13,27 @@ use super::{Broker, broker, lead, led, make, node};
 use crate::{
     EventLog, LogError,
     conformance::{append_all, read_all},
-    jetstream::{JetStreamLog, Options, Standing},
+    jetstream::{JetStreamLog, JetStreamOptions, StandbyStatus},
     samples::small,
 };
 
 /// Begins to follow on a thread; says what it stands by, and gives the log once it leads.
-fn standby(data: &Path, options: &Options) -> (mpsc::Receiver<Standing>, thread::JoinHandle<JetStreamLog>) {
+fn standby(
+    data: &Path,
+    options: &JetStreamOptions,
+) -> (mpsc::Receiver<StandbyStatus>, thread::JoinHandle<JetStreamLog>) {
     let (tell, told) = mpsc::channel();
     let (data, options) = (data.to_owned(), options.clone());
     let leads = thread::spawn(move || {
-        let told = move |standing: &Standing| drop(tell.send(standing.clone()));
+        let told = move |standing: &StandbyStatus| drop(tell.send(standing.clone()));
         lead(&data, &options, Arc::new(told), &mut |_| Ok(())).unwrap()
     });
     (told, leads)
 }
 
-fn stands_by(told: &mpsc::Receiver<Standing>, leader: &str) {
+fn stands_by(told: &mpsc::Receiver<StandbyStatus>, leader: &str) {
     let standing = told.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert!(matches!(&standing, Standing::By(claim) if claim.node == leader), "{standing:?}");
+    assert!(matches!(&standing, StandbyStatus::By(claim) if claim.node == leader), "{standing:?}");
 }
 
 #[test]
@@ -86,15 +89,17 @@ fn an_idle_leader_notices_that_another_holds_the_lease() {
     let log = led(dir.path(), &node(&broker, 1, "one")).unwrap();
     let (tell, told) = mpsc::channel();
     log.leadership().unwrap().when_lost(move |why| drop(tell.send(why))).unwrap();
-    let place = super::super::lease::Place {
+    let place = super::super::lease::LeaseStore {
         connection: std::sync::Arc::new(super::operator(&broker)),
         names: super::names(1),
     };
     let thief = node(&broker, 1, "two").claim;
     loop {
-        let Ok(super::super::lease::Look::Held { sequence, .. }) = place.look() else { panic!("it is held") };
+        let Ok(super::super::lease::LeaseStatus::Held { sequence, .. }) = place.look() else {
+            panic!("it is held")
+        };
         let taken = place.publish(&thief.body(), sequence, Duration::from_secs(30));
-        if matches!(taken, super::super::answer::Acknowledged::Stored { .. }) {
+        if matches!(taken, super::super::broker_reply::PublishAck::Stored { .. }) {
             break;
         }
     }

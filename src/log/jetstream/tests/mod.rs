@@ -18,22 +18,29 @@ use tenure_testing::{
 };
 
 pub(super) use self::faults::Faults;
-use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Step, Told, init, join};
+use super::{
+    BrokerAccess, BrokerConnection, JetStreamLog, JetStreamOptions, LeaseClaim, MemberStep, StatusListener,
+    StreamNames, StreamSettings, init, join,
+};
 use crate::{EventLog, OpenError, StoredCommit, conformance};
 
-const MAKING: Making = Making { replicas: 1, max_bytes: 64 << 20 };
+const MAKING: StreamSettings = StreamSettings { replicas: 1, max_bytes: 64 << 20 };
 
 /// A node of this name, on the log of this number at the broker.
-fn node(broker: &Broker, log: u32, name: &str) -> Options {
-    Options {
-        access: Access { url: broker.url(), ..Access::default() },
+fn node(broker: &Broker, log: u32, name: &str) -> JetStreamOptions {
+    JetStreamOptions {
+        access: BrokerAccess { url: broker.url(), ..BrokerAccess::default() },
         names: names(log),
-        claim: Claim { node: name.into(), start: format!("{name} {log}"), address: format!("http://{name}") },
+        claim: LeaseClaim {
+            node: name.into(),
+            start: format!("{name} {log}"),
+            address: format!("http://{name}"),
+        },
     }
 }
 
-fn names(log: u32) -> Names {
-    Names::new(&format!("T{log}"), &format!("t{log}.v1"))
+fn names(log: u32) -> StreamNames {
+    StreamNames::new(&format!("T{log}"), &format!("t{log}.v1"))
 }
 
 /// Makes the streams of the log of this number.
@@ -41,24 +48,25 @@ fn make(broker: &Broker, log: u32) {
     init(&operator(broker), &names(log), MAKING).unwrap();
 }
 
-fn operator(broker: &Broker) -> Connection {
-    Connection::open(&Access { url: broker.url(), ..Access::default() }, "operator").unwrap()
+fn operator(broker: &Broker) -> BrokerConnection {
+    BrokerConnection::open(&BrokerAccess { url: broker.url(), ..BrokerAccess::default() }, "operator")
+        .unwrap()
 }
 
 /// A node that leads, sooner or later.
-fn led(data: &Path, options: &Options) -> Result<JetStreamLog, OpenError> {
+fn led(data: &Path, options: &JetStreamOptions) -> Result<JetStreamLog, OpenError> {
     lead(data, options, Arc::new(|_| ()), &mut |_| Ok(()))
 }
 
 /// Follows until this node leads.
 fn lead(
     data: &Path,
-    options: &Options,
-    told: Told,
+    options: &JetStreamOptions,
+    told: StatusListener,
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
 ) -> Result<JetStreamLog, OpenError> {
     let mut member = join(data, options, told, fold)?;
-    while member.step(&mut |commits| commits.into_iter().try_for_each(&mut *fold))? == Step::Follows {}
+    while member.step(&mut |commits| commits.into_iter().try_for_each(&mut *fold))? == MemberStep::Follows {}
     let log = Arc::clone(member.log());
     drop(member);
     Ok(Arc::into_inner(log).unwrap())

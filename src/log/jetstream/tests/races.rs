@@ -17,14 +17,14 @@ use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{Broker, Faults, MAKING, broker, make, names, node, operator, surroundings::variable};
 use crate::{
-    EventLog, LogError, Outcome,
+    AppendOutcome, EventLog, LogError,
     conformance::append_all,
     jetstream::{
-        Connection, JetStreamLog, Leadership, Making, Options, bar,
-        copy::Copy,
-        end::End,
+        BrokerConnection, JetStreamLog, JetStreamOptions, Leadership, StreamSettings, bar,
+        copy::LocalCopy,
         init,
-        publisher::{Publisher, Put},
+        publisher::{FramePublisher, PublishOutcome},
+        read_end::ReadEnd,
         standby::Standby,
     },
     samples::{at, commit, small, subject},
@@ -32,12 +32,12 @@ use crate::{
 use tenure_core::CommitId;
 
 /// A node that takes the lead without asking for the lease: only the log itself can tell it no.
-pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
-    let copy = Arc::new(Copy::open(data).unwrap());
-    let mut end = End::new();
+pub(super) fn believer(data: &Path, options: &JetStreamOptions) -> JetStreamLog {
+    let copy = Arc::new(LocalCopy::open(data).unwrap());
+    let mut end = ReadEnd::new();
     copy.scan(&mut end, &mut |_| Ok(())).unwrap();
     let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, Arc::new(|_| ()));
-    let open = || Connection::open(&options.access, &options.claim.node);
+    let open = || BrokerConnection::open(&options.access, &options.claim.node);
     let begun = stopwatch();
     let connection = loop {
         match open() {
@@ -46,10 +46,10 @@ pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
         }
         pause(Duration::from_millis(50));
     };
-    let publisher = Publisher::new(connection, options.names.clone());
+    let publisher = FramePublisher::new(connection, options.names.clone());
     loop {
         let filled = standby.fill(publisher.connection(), &mut |_, _| Ok(()));
-        if filled.is_ok() && bar(&mut standby, &publisher).unwrap() == Put::Stored {
+        if filled.is_ok() && bar(&mut standby, &publisher).unwrap() == PublishOutcome::Stored {
             break;
         }
         pause(Duration::from_millis(5));
@@ -58,7 +58,11 @@ pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
     JetStreamLog {
         head: RwLock::new(end.tail.head()),
         copy,
-        writer: Mutex::new(Some(super::super::Writer { publisher, end, patience: Duration::from_mins(1) })),
+        writer: Mutex::new(Some(super::super::JetStreamWriter {
+            publisher,
+            end,
+            patience: Duration::from_mins(1),
+        })),
         stopped: OnceLock::new(),
         leadership: RwLock::new(Some(Leadership::begin())),
         lease: Mutex::new(None),
@@ -72,7 +76,7 @@ fn faults(log: &JetStreamLog) -> Arc<Faults> {
 }
 
 /// All commits of a log, as one that has nothing of it reads them; each frame is checked on the way.
-fn history(options: &Options) -> HashMap<CommitId, u32> {
+fn history(options: &JetStreamOptions) -> HashMap<CommitId, u32> {
     let dir = tempfile::tempdir().unwrap();
     let log = believer(dir.path(), options);
     let mut found = HashMap::new();
@@ -121,7 +125,7 @@ fn a_frame_whose_acknowledgement_is_lost_is_found_below_that_of_another_writer()
 
 /// Makes the streams, on as many servers as there are, once these have found each other.
 fn make_on(brokers: &[Broker], log: u32) {
-    let making = Making { replicas: u8::try_from(brokers.len()).unwrap(), ..MAKING };
+    let making = StreamSettings { replicas: u8::try_from(brokers.len()).unwrap(), ..MAKING };
     let begun = stopwatch();
     while let Err(error) = init(&operator(&brokers[0]), &names(log), making) {
         assert!(begun.elapsed() < Duration::from_secs(30), "{error}");
@@ -139,7 +143,7 @@ struct Told {
 }
 
 /// Appends until it is over; whenever it is deposed it takes the lead again.
-fn write(data: &Path, options: &Options, told: &Told, from: u64) {
+fn write(data: &Path, options: &JetStreamOptions, told: &Told, from: u64) {
     let mut n = from;
     while !told.over.load(Ordering::SeqCst) {
         let log = believer(data, options);
@@ -150,7 +154,7 @@ fn write(data: &Path, options: &Options, told: &Told, from: u64) {
             let commit = crate::encode(&commit(n, subject(n), 0, moment.max(0), 1 + n % 3)).unwrap();
             let id = commit.id();
             match log.append(log.head().position, vec![commit]) {
-                Ok(Outcome::Appended) => {
+                Ok(AppendOutcome::Appended) => {
                     told.stored.lock().push(id);
                     told.count.fetch_add(1, Ordering::SeqCst);
                 }

@@ -8,44 +8,44 @@ use std::{
 
 use super::{
     BLOCK_LEVEL, key_of_session, key_of_stream,
-    layout::{BODY, Layout, Section, check},
+    layout::{BODY, IndexLayout, IndexSection, check},
 };
 use crate::{
     StoredCommit,
-    segment::header::Header,
+    segment::header::SegmentHeader,
     tree::{leaf, parent},
 };
-use tenure_core::{Event, Position, Stream, SubjectEvent, SystemEvent};
+use tenure_core::{Event, Position, StreamId, SubjectEvent, SystemEvent};
 
 /// A key, and how far behind the first position of the segment.
-type Pair = (u64, u32);
+type IndexEntry = (u64, u32);
 
 /// Takes the commits of a segment, in order.
-pub(crate) struct Builder {
+pub(crate) struct IndexBuilder {
     segment: [u8; 32],
     range: (Position, Position),
-    streams: Vec<Pair>,
-    created: Vec<Pair>,
-    named: Vec<Pair>,
+    streams: Vec<IndexEntry>,
+    created: Vec<IndexEntry>,
+    named: Vec<IndexEntry>,
     revocations: Vec<u32>,
     bulks: Vec<u32>,
     creations: Vec<u32>,
     erasures: Vec<u32>,
-    tree: Growing,
+    tree: GrowingTree,
 }
 
 /// The tree as it grows, with the nodes that are completed.
-struct Growing {
+struct GrowingTree {
     size: u64,
     peaks: Vec<[u8; 32]>,
     nodes: Vec<[u8; 32]>,
 }
 
-impl Builder {
+impl IndexBuilder {
     /// For the index of the segment with this header.
-    pub(crate) fn new(header: &Header) -> Self {
+    pub(crate) fn new(header: &SegmentHeader) -> Self {
         let tree = header.base.tree();
-        let tree = Growing { size: tree.size(), peaks: tree.peaks().to_vec(), nodes: Vec::new() };
+        let tree = GrowingTree { size: tree.size(), peaks: tree.peaks().to_vec(), nodes: Vec::new() };
         Self {
             segment: header.check(),
             range: (header.first(), header.last()),
@@ -63,7 +63,7 @@ impl Builder {
     /// Adds a commit.
     pub(crate) fn add(&mut self, stored: &StoredCommit) {
         let first = self.place(stored.first);
-        if let Stream::Subject(_) = &stored.commit.stream {
+        if let StreamId::Subject(_) = &stored.commit.stream {
             self.streams.push((key_of_stream(&stored.commit.stream), first));
         }
         for (position, event) in stored.positions().zip(&stored.commit.events) {
@@ -103,54 +103,55 @@ impl Builder {
             pairs.sort_unstable();
             pairs.dedup();
         }
-        let mut entries = [0; Section::ALL.len()];
-        for section in Section::ALL {
+        let mut entries = [0; IndexSection::ALL.len()];
+        for section in IndexSection::ALL {
             entries[section as usize] = self.count(section) as u64;
         }
-        let layout = Layout { range: self.range, entries };
-        let mut out = Pages { file: BufWriter::new(File::create(path)?), segment: self.segment, number: 0 };
+        let layout = IndexLayout { range: self.range, entries };
+        let mut out =
+            PageWriter { file: BufWriter::new(File::create(path)?), segment: self.segment, number: 0 };
         out.put(&layout.body())?;
-        for section in Section::ALL {
+        for section in IndexSection::ALL {
             self.put(section, &mut out)?;
         }
         out.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 
-    fn count(&self, section: Section) -> usize {
+    fn count(&self, section: IndexSection) -> usize {
         match section {
-            Section::Streams => self.streams.len(),
-            Section::Created => self.created.len(),
-            Section::Named => self.named.len(),
-            Section::Revocations => self.revocations.len(),
-            Section::Bulks => self.bulks.len(),
-            Section::Creations => self.creations.len(),
-            Section::Erasures => self.erasures.len(),
-            Section::Nodes => self.tree.nodes.len(),
+            IndexSection::Streams => self.streams.len(),
+            IndexSection::Created => self.created.len(),
+            IndexSection::Named => self.named.len(),
+            IndexSection::Revocations => self.revocations.len(),
+            IndexSection::Bulks => self.bulks.len(),
+            IndexSection::Creations => self.creations.len(),
+            IndexSection::Erasures => self.erasures.len(),
+            IndexSection::Nodes => self.tree.nodes.len(),
         }
     }
 
-    fn put(&self, section: Section, out: &mut Pages) -> io::Result<()> {
-        let pair = |(key, place): &Pair, body: &mut Vec<u8>| {
+    fn put(&self, section: IndexSection, out: &mut PageWriter) -> io::Result<()> {
+        let pair = |(key, place): &IndexEntry, body: &mut Vec<u8>| {
             body.extend_from_slice(&key.to_be_bytes());
             body.extend_from_slice(&place.to_be_bytes());
         };
         let place = |place: &u32, body: &mut Vec<u8>| body.extend_from_slice(&place.to_be_bytes());
         match section {
-            Section::Streams => out.put_all(section, &self.streams, pair),
-            Section::Created => out.put_all(section, &self.created, pair),
-            Section::Named => out.put_all(section, &self.named, pair),
-            Section::Revocations => out.put_all(section, &self.revocations, place),
-            Section::Bulks => out.put_all(section, &self.bulks, place),
-            Section::Creations => out.put_all(section, &self.creations, place),
-            Section::Erasures => out.put_all(section, &self.erasures, place),
-            Section::Nodes => {
+            IndexSection::Streams => out.put_all(section, &self.streams, pair),
+            IndexSection::Created => out.put_all(section, &self.created, pair),
+            IndexSection::Named => out.put_all(section, &self.named, pair),
+            IndexSection::Revocations => out.put_all(section, &self.revocations, place),
+            IndexSection::Bulks => out.put_all(section, &self.bulks, place),
+            IndexSection::Creations => out.put_all(section, &self.creations, place),
+            IndexSection::Erasures => out.put_all(section, &self.erasures, place),
+            IndexSection::Nodes => {
                 out.put_all(section, &self.tree.nodes, |node, body| body.extend_from_slice(node))
             }
         }
     }
 }
 
-impl Growing {
+impl GrowingTree {
     fn append(&mut self, leaf: &[u8; 32]) {
         let mut node = *leaf;
         for level in 1..=self.size.trailing_ones() {
@@ -165,14 +166,19 @@ impl Growing {
     }
 }
 
-struct Pages {
+struct PageWriter {
     file: BufWriter<File>,
     segment: [u8; 32],
     number: u64,
 }
 
-impl Pages {
-    fn put_all<T>(&mut self, section: Section, all: &[T], put: impl Fn(&T, &mut Vec<u8>)) -> io::Result<()> {
+impl PageWriter {
+    fn put_all<T>(
+        &mut self,
+        section: IndexSection,
+        all: &[T],
+        put: impl Fn(&T, &mut Vec<u8>),
+    ) -> io::Result<()> {
         for part in all.chunks(section.per_page()) {
             let mut body = Vec::with_capacity(BODY);
             for one in part {

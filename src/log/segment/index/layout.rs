@@ -14,7 +14,7 @@ const MAGIC: &[u8; 8] = b"TENUREX1";
 
 /// A table of the index: entries of one size, in order, from the beginning of a page on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Section {
+pub(crate) enum IndexSection {
     /// The key of a subject's stream, and where a commit of it begins.
     Streams = 0,
     /// The key of a session, and the position of the event that began it.
@@ -33,7 +33,7 @@ pub(crate) enum Section {
     Nodes = 7,
 }
 
-impl Section {
+impl IndexSection {
     pub(super) const ALL: [Self; 8] = [
         Self::Streams,
         Self::Created,
@@ -60,31 +60,31 @@ impl Section {
 
 /// What stands on the first page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct IndexLayout {
     /// The positions of the first and the last event of the segment.
     pub(super) range: (Position, Position),
     /// How many entries each table has.
-    pub(super) entries: [u64; Section::ALL.len()],
+    pub(super) entries: [u64; IndexSection::ALL.len()],
 }
 
-impl Layout {
-    pub(super) const fn entries(&self, section: Section) -> u64 {
+impl IndexLayout {
+    pub(super) const fn entries(&self, section: IndexSection) -> u64 {
         self.entries[section as usize]
     }
 
     /// The page on which a table begins.
-    pub(super) fn page_of(&self, section: Section) -> u64 {
-        let before = &Section::ALL[..section as usize];
+    pub(super) fn page_of(&self, section: IndexSection) -> u64 {
+        let before = &IndexSection::ALL[..section as usize];
         1 + before.iter().map(|section| self.pages_of(*section)).sum::<u64>()
     }
 
-    fn pages_of(&self, section: Section) -> u64 {
+    fn pages_of(&self, section: IndexSection) -> u64 {
         self.entries(section).div_ceil(section.per_page() as u64)
     }
 
     /// How many pages there are.
     pub(super) fn pages(&self) -> u64 {
-        1 + Section::ALL.iter().map(|section| self.pages_of(*section)).sum::<u64>()
+        1 + IndexSection::ALL.iter().map(|section| self.pages_of(*section)).sum::<u64>()
     }
 
     pub(super) fn body(&self) -> Vec<u8> {
@@ -102,7 +102,7 @@ impl Layout {
             .chunks_exact(8)
             .map(|number| u64::from_be_bytes(number.try_into().expect("it has eight bytes")));
         let range = (Position(numbers.next()?), Position(numbers.next()?));
-        let mut entries = [0; Section::ALL.len()];
+        let mut entries = [0; IndexSection::ALL.len()];
         for entry in &mut entries {
             *entry = numbers.next().filter(|count| *count < u64::from(u32::MAX) * 64)?;
         }

@@ -18,32 +18,32 @@ use std::{
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
-use self::layout::{BODY, Layout, PAGE, check, nodes_over};
-pub(crate) use self::{build::Builder, layout::Section};
+use self::layout::{BODY, IndexLayout, PAGE, check, nodes_over};
+pub(crate) use self::{build::IndexBuilder, layout::IndexSection};
 use super::{
-    Trouble,
-    damage::{Damage, Positions, read_at, second_time},
-    header::Header,
+    SegmentError,
+    damage::{DamageFlag, PositionSpan, read_at, second_time},
+    header::SegmentHeader,
 };
 use crate::StreamKey;
-use tenure_core::{Position, SessionId, Stream};
+use tenure_core::{Position, SessionId, StreamId};
 
 /// The nodes of the tree that are kept are the roots of blocks of 2⁸ records, and all above them.
 pub(crate) const BLOCK_LEVEL: u32 = 8;
 
 /// Positions after the first of these, up to the second.
-pub(crate) type Span = (Position, Position);
+pub(crate) type PositionRange = (Position, Position);
 
 /// The index of a segment, by its first page.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub(crate) struct SegmentIndex {
     path: PathBuf,
     /// The check of the segment's header.
     segment: [u8; 32],
-    layout: Layout,
+    layout: IndexLayout,
     /// Nodes that are complete before the segment.
     nodes_before: u64,
-    damage: Damage,
+    damage: DamageFlag,
 }
 
 /// Where the index of a segment is, or is to be.
@@ -53,7 +53,7 @@ pub(crate) fn path_of(segment: &Path) -> PathBuf {
     data.join("indexes").join(name)
 }
 
-pub(crate) fn key_of_stream(stream: &Stream) -> u64 {
+pub(crate) fn key_of_stream(stream: &StreamId) -> u64 {
     key(StreamKey::of(stream).as_bytes())
 }
 
@@ -66,12 +66,12 @@ fn key(hash: &[u8]) -> u64 {
     u64::from_be_bytes(*hash.first_chunk().expect("a hash is longer"))
 }
 
-impl Index {
+impl SegmentIndex {
     /// Reads the first page, and looks at the length of the file.
     ///
     /// # Errors
     /// `InvalidData` where it is no index of the segment with this header, or not a whole one.
-    pub(crate) fn open(path: PathBuf, header: &Header) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf, header: &SegmentHeader) -> io::Result<Self> {
         let segment = header.check();
         let file = File::open(&path)?;
         let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
@@ -80,14 +80,14 @@ impl Index {
             return Err(damaged("is cut short"));
         }
         let page = read_at(&file, 0, PAGE, 0)?;
-        let layout = body_of(&segment, 0, &page).and_then(Layout::read);
+        let layout = body_of(&segment, 0, &page).and_then(IndexLayout::read);
         let layout = layout.filter(|layout| layout.range == (header.first(), header.last()));
         let layout = layout.ok_or_else(|| damaged("is not the index of its segment"))?;
         if length != layout.pages() * PAGE as u64 {
             return Err(damaged("has another length than it was written with"));
         }
         let nodes_before = nodes_over(header.base.position().0 >> BLOCK_LEVEL);
-        Ok(Self { path, segment, layout, nodes_before, damage: Damage::of_index() })
+        Ok(Self { path, segment, layout, nodes_before, damage: DamageFlag::of_index() })
     }
 
     /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
@@ -108,7 +108,7 @@ impl Index {
     }
 
     /// Reads every page; whether it came to the end.
-    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, SegmentError> {
         let mut reader = self.reader()?;
         for page in 0..self.layout.pages() {
             reader.load(page)?;
@@ -120,13 +120,13 @@ impl Index {
     }
 
     /// Opens it for questions.
-    pub(crate) fn reader(&self) -> Result<Reader<'_>, Trouble> {
+    pub(crate) fn reader(&self) -> Result<IndexReader<'_>, SegmentError> {
         let open = second_time(|_| File::open(&self.path));
         let file = open.map_err(|error| self.damage.trouble(self.place(), &error))?;
-        Ok(Reader { index: self, file, loaded: None })
+        Ok(IndexReader { index: self, file, loaded: None })
     }
 
-    fn place(&self) -> (&Path, Positions) {
+    fn place(&self) -> (&Path, PositionSpan) {
         (&self.path, self.layout.range)
     }
 }
@@ -137,21 +137,21 @@ fn body_of<'p>(segment: &[u8; 32], number: u64, page: &'p [u8]) -> Option<&'p [u
 }
 
 /// An index that is asked, with the page that was read last.
-pub(crate) struct Reader<'i> {
-    index: &'i Index,
+pub(crate) struct IndexReader<'i> {
+    index: &'i SegmentIndex,
     file: File,
     loaded: Option<(u64, Vec<u8>)>,
 }
 
-impl Reader<'_> {
+impl IndexReader<'_> {
     /// The positions in the span that stand with this key, up to `most`.
     pub(crate) fn with_key(
         &mut self,
-        section: Section,
+        section: IndexSection,
         key: u64,
-        span: Span,
+        span: PositionRange,
         most: usize,
-    ) -> Result<Vec<Position>, Trouble> {
+    ) -> Result<Vec<Position>, SegmentError> {
         let Some((from, to)) = self.places(span) else { return Ok(Vec::new()) };
         let count = u128::from(self.index.layout.entries(section));
         let guess = u64::try_from((u128::from(key) * count) >> 64).expect("it is less than the count");
@@ -165,32 +165,36 @@ impl Reader<'_> {
     /// The positions in the span in a table of positions, up to `most`.
     pub(crate) fn listed(
         &mut self,
-        section: Section,
-        span: Span,
+        section: IndexSection,
+        span: PositionRange,
         most: usize,
-    ) -> Result<Vec<Position>, Trouble> {
+    ) -> Result<Vec<Position>, SegmentError> {
         let Some((from, to)) = self.places(span) else { return Ok(Vec::new()) };
         let begin = self.partition(section, 0, |entry| place(entry) < from)?;
         self.collect(section, begin, most, |entry| Some(place(entry)).filter(|place| *place <= to))
     }
 
     /// The last positions in a table of positions, up to `most`, ascending.
-    pub(crate) fn last_listed(&mut self, section: Section, most: usize) -> Result<Vec<Position>, Trouble> {
+    pub(crate) fn last_listed(
+        &mut self,
+        section: IndexSection,
+        most: usize,
+    ) -> Result<Vec<Position>, SegmentError> {
         let begin = self.index.layout.entries(section).saturating_sub(most as u64);
         self.collect(section, begin, most, |entry| Some(place(entry)))
     }
 
     /// The node of the tree at this place among all that are kept, if it was completed here.
-    pub(crate) fn node(&mut self, ordinal: u64) -> Result<Option<[u8; 32]>, Trouble> {
+    pub(crate) fn node(&mut self, ordinal: u64) -> Result<Option<[u8; 32]>, SegmentError> {
         let Some(number) = ordinal.checked_sub(self.index.nodes_before) else { return Ok(None) };
-        if number >= self.index.layout.entries(Section::Nodes) {
+        if number >= self.index.layout.entries(IndexSection::Nodes) {
             return Ok(None);
         }
-        self.entry(Section::Nodes, number).map(|entry| entry.try_into().ok())
+        self.entry(IndexSection::Nodes, number).map(|entry| entry.try_into().ok())
     }
 
     /// The first and the last place in the segment that lie in the span.
-    fn places(&self, (after, until): Span) -> Option<(u32, u32)> {
+    fn places(&self, (after, until): PositionRange) -> Option<(u32, u32)> {
         let (first, last) = self.index.layout.range;
         let from = after.0.saturating_add(1).max(first.0);
         let to = until.0.min(last.0);
@@ -200,11 +204,11 @@ impl Reader<'_> {
 
     fn collect(
         &mut self,
-        section: Section,
+        section: IndexSection,
         begin: u64,
         most: usize,
         wanted: impl Fn(&[u8]) -> Option<u32>,
-    ) -> Result<Vec<Position>, Trouble> {
+    ) -> Result<Vec<Position>, SegmentError> {
         let first = self.index.layout.range.0;
         let mut found = Vec::new();
         for number in begin..self.index.layout.entries(section) {
@@ -221,10 +225,10 @@ impl Reader<'_> {
     /// by halves.
     fn partition(
         &mut self,
-        section: Section,
+        section: IndexSection,
         guess: u64,
         is_before: impl Fn(&[u8]) -> bool,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, SegmentError> {
         let count = self.index.layout.entries(section);
         let (mut low, mut high, mut step) = (0, count, section.per_page() as u64 / 2);
         let mut probe = guess;
@@ -242,14 +246,14 @@ impl Reader<'_> {
         Ok(low)
     }
 
-    fn entry(&mut self, section: Section, number: u64) -> Result<&[u8], Trouble> {
+    fn entry(&mut self, section: IndexSection, number: u64) -> Result<&[u8], SegmentError> {
         let (per_page, bytes) = (section.per_page() as u64, section.entry_bytes());
         let page = self.index.layout.page_of(section) + number / per_page;
         let at = usize::try_from(number % per_page).expect("a page is small") * bytes;
         Ok(&self.load(page)?[at..at + bytes])
     }
 
-    fn load(&mut self, number: u64) -> Result<&[u8], Trouble> {
+    fn load(&mut self, number: u64) -> Result<&[u8], SegmentError> {
         if self.loaded.as_ref().is_none_or(|(known, _)| *known != number) {
             let is_good = |page: &[u8]| body_of(&self.index.segment, number, page).is_some();
             let read = |time| read_at(&self.file, number * PAGE as u64, PAGE, time);

@@ -94,7 +94,7 @@ fn a_batch_that_fails_behind_the_end_of_a_store_is_of_unknown_fate_and_a_prefix_
     append_all(&log, (0..5).map(small).collect());
     // The barrier of the first store, before the second one begins.
     log.store().faults.next_sync_fails();
-    assert_eq!(log.append(Position(5), (5..15).map(small).collect()), Ok(Outcome::Unknown));
+    assert_eq!(log.append(Position(5), (5..15).map(small).collect()), Ok(AppendOutcome::Unknown));
     assert!(matches!(log.append(Position(5), vec![small(20)]), Err(LogError::Stopped { .. })));
     drop(log);
     let log = open_by(dir.path(), 10).unwrap();
@@ -181,7 +181,7 @@ pub(super) fn of_format_1(data: &Path, commits: u64) {
     let files = StoreFiles::of(1, data.join("log"));
     files.make().unwrap();
     let store = files.open().unwrap();
-    let mut tail = Tail::new();
+    let mut tail = LogTail::new();
     let mut frame_bytes = 0;
     for n in 0..commits {
         let staged = tail.stage(Position(n), vec![small(n)]).unwrap();
@@ -191,8 +191,8 @@ pub(super) fn of_format_1(data: &Path, commits: u64) {
         tail.admit(staged);
     }
     let file_bytes = barrier(&store).unwrap();
-    let record = StoreRecord { frame_bytes, file_bytes, ..StoreRecord::new(1, Tail::new(), NO_FRAME) };
-    let Head { position, recorded_at, root } = tail.head();
+    let record = StoreRecord { frame_bytes, file_bytes, ..StoreRecord::new(1, LogTail::new(), NO_FRAME) };
+    let LogHead { position, recorded_at, root } = tail.head();
     let (check, term, sequence, segment_events) = (None, 0, 0, 0);
     let record =
         HeadRecord { position, recorded_at, root, check, term, sequence, segment_events, store: record };

@@ -11,15 +11,15 @@ use std::{
 
 use super::{cuts::open_by, seals::copy_dir, *};
 use crate::{
-    Indexed, Tree,
+    IndexedKind, TreeEdge,
     conformance::{append_all, read_all},
     encode,
     samples::{commit, every_kind, small, subject},
     tree::{leaf, parent},
 };
 use tenure_core::{
-    Commit, Event, Generation, SessionId, Stream, SubjectEvent, SystemEvent,
-    event::{Presented, TokensPresented},
+    Commit, Event, Generation, SessionId, StreamId, SubjectEvent, SystemEvent,
+    event::{PresentedToken, TokensPresented},
 };
 
 /// Flips every byte, and not only some.
@@ -58,7 +58,7 @@ fn random(n: u64, chance: &mut Chance, most: u64) -> EncodedCommit {
         every_kind().into_iter().partition(|event| matches!(event, Event::Subject(_)));
     let is_system = chance.below(3) == 0;
     let kinds = if is_system { &systems } else { &subjects };
-    let stream = if is_system { Stream::System } else { subject(chance.below(SUBJECTS)) };
+    let stream = if is_system { StreamId::System } else { subject(chance.below(SUBJECTS)) };
     let events = (0..=chance.below(most)).map(|_| {
         let index = usize::try_from(chance.below(kinds.len() as u64)).unwrap();
         of_session(kinds[index].clone(), chance)
@@ -75,7 +75,7 @@ fn of_session(event: Event, chance: &mut Chance) -> Event {
             Event::Subject(SubjectEvent::SessionCreated(created))
         }
         Event::System(SystemEvent::TokensPresented(_)) => {
-            let named = (0..=chance.below(3)).map(|_| Presented {
+            let named = (0..=chance.below(3)).map(|_| PresentedToken {
                 session_id: session(chance.below(SESSIONS)),
                 generation: Generation::FIRST,
             });
@@ -113,7 +113,8 @@ struct Expected {
     end: u64,
 }
 
-const KINDS: [Indexed; 4] = [Indexed::Revocations, Indexed::Bulks, Indexed::Creations, Indexed::Erasures];
+const KINDS: [IndexedKind; 4] =
+    [IndexedKind::Revocations, IndexedKind::Bulks, IndexedKind::Creations, IndexedKind::Erasures];
 
 impl Expected {
     fn of(history: &[StoredCommit], end: u64) -> Self {
@@ -133,11 +134,11 @@ impl Expected {
             }
             for (position, event) in stored.positions().zip(&stored.commit.events) {
                 let is_of = |kind| match (kind, event) {
-                    (Indexed::Revocations, event) => event.is_revocation(),
-                    (Indexed::Bulks, Event::System(SystemEvent::SelectionRevoked(_)))
-                    | (Indexed::Creations, Event::Subject(SubjectEvent::SessionCreated(_)))
-                    | (Indexed::Erasures, Event::Subject(SubjectEvent::SubjectErased(_))) => true,
-                    (Indexed::Bulks | Indexed::Creations | Indexed::Erasures, _) => false,
+                    (IndexedKind::Revocations, event) => event.is_revocation(),
+                    (IndexedKind::Bulks, Event::System(SystemEvent::SelectionRevoked(_)))
+                    | (IndexedKind::Creations, Event::Subject(SubjectEvent::SessionCreated(_)))
+                    | (IndexedKind::Erasures, Event::Subject(SubjectEvent::SubjectErased(_))) => true,
+                    (IndexedKind::Bulks | IndexedKind::Creations | IndexedKind::Erasures, _) => false,
                 };
                 for (kind, known) in KINDS.into_iter().zip(&mut kinds) {
                     known.extend(is_of(kind).then_some(position.0));
@@ -243,7 +244,7 @@ fn an_index_answers_what_the_commits_say() {
             let mut chance = Chance::of(number as u64);
             Expected::of(&history, end.0).compare(&part, &mut chance).unwrap();
             let records = part.open_records().unwrap();
-            let mut grown = Tree::from_peaks(end.0 >> 8 << 8, whole_peaks(part.tree())).unwrap();
+            let mut grown = TreeEdge::from_peaks(end.0 >> 8 << 8, whole_peaks(part.tree())).unwrap();
             for record in &records {
                 grown.append(record);
             }
@@ -256,7 +257,7 @@ fn an_index_answers_what_the_commits_say() {
 }
 
 /// Of whole blocks alone.
-fn whole_peaks(tree: &Tree) -> Vec<[u8; 32]> {
+fn whole_peaks(tree: &TreeEdge) -> Vec<[u8; 32]> {
     let whole = (tree.size() >> 8).count_ones() as usize;
     tree.peaks()[..whole].to_vec()
 }
@@ -393,15 +394,15 @@ fn an_index_that_goes_while_the_log_is_open_is_named_and_made_again() {
     let path = dir.path().join("indexes/00000000000000000011.index");
     fs::remove_file(&path).unwrap();
     let everything = (Position::ZERO, log.indexed().end());
-    let asked = log.indexed().listed(Indexed::Revocations, everything, 100);
+    let asked = log.indexed().listed(IndexedKind::Revocations, everything, 100);
     assert!(matches!(asked, Err(LogError::Damaged { first: Position(11), .. })), "{asked:?}");
     assert!(log.index(&|| true).unwrap() && !log.index(&|| true).unwrap());
-    assert_eq!(log.indexed().listed(Indexed::Revocations, everything, 100).unwrap().len(), 20);
+    assert_eq!(log.indexed().listed(IndexedKind::Revocations, everything, 100).unwrap().len(), 20);
     // A segment that is damaged gets none, and says so.
     let segment = dir.path().join("segments/00000000000000000011.segment");
     let whole = fs::read(&segment).unwrap();
     fs::remove_file(&path).unwrap();
-    drop(log.indexed().listed(Indexed::Revocations, everything, 100));
+    drop(log.indexed().listed(IndexedKind::Revocations, everything, 100));
     let mut flipped = whole.clone();
     flipped[4_300] ^= 1;
     fs::write(&segment, flipped).unwrap();
@@ -411,6 +412,6 @@ fn an_index_that_goes_while_the_log_is_open_is_named_and_made_again() {
     fs::write(&segment, whole).unwrap();
     assert_eq!(log.scrub(1, &mut |_| true).ok(), None, "its index is still missing");
     assert!(log.index(&|| true).unwrap());
-    assert_eq!(log.scrub(1, &mut |_| true).ok(), Some(Scrubbed::Sound));
+    assert_eq!(log.scrub(1, &mut |_| true).ok(), Some(ScrubResult::Sound));
     assert!(log.index(&|| false).is_ok_and(|made| !made));
 }

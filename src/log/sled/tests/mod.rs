@@ -29,12 +29,12 @@ impl SledLog {
 }
 
 /// Keeps it, but not the writer.
-pub(super) struct StoreInUse(Arc<Range>);
+pub(super) struct StoreInUse(Arc<StoreRange>);
 
 impl std::ops::Deref for StoreInUse {
-    type Target = Store;
+    type Target = SledStore;
 
-    fn deref(&self) -> &Store {
+    fn deref(&self) -> &SledStore {
         &self.0.store
     }
 }
@@ -102,7 +102,7 @@ fn after_a_failed_write_nothing_is_written_and_reading_goes_on() {
     append_all(&log, (0..10).map(small).collect());
     let head = log.head();
     log.store().faults.next_sync_fails();
-    assert_eq!(log.append(head.position, vec![small(20)]), Ok(Outcome::Unknown));
+    assert_eq!(log.append(head.position, vec![small(20)]), Ok(AppendOutcome::Unknown));
     for _ in 0..3 {
         assert!(matches!(log.append(head.position, vec![small(30)]), Err(LogError::Stopped { .. })));
     }
@@ -142,7 +142,7 @@ fn a_value_in_blobs_stops_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
     std::fs::write(dir.path().join("log/1/blobs/123"), b"x").unwrap();
-    assert_eq!(log.append(Position::ZERO, vec![small(1)]), Ok(Outcome::Unknown));
+    assert_eq!(log.append(Position::ZERO, vec![small(1)]), Ok(AppendOutcome::Unknown));
     assert!(log.stopped().unwrap().contains("blobs"));
 }
 

@@ -46,7 +46,7 @@ fn what_is_sound_needs_no_repair() {
 #[test]
 fn a_flipped_byte_anywhere_is_made_good_by_the_same_bytes_of_another_directory() {
     let (_dir, good, data) = house();
-    let copy = SegmentsOf::data_dir(&good);
+    let copy = DirectoryCopy::data_dir(&good);
     for first in [1, 11, 21, 31] {
         let length = fs::metadata(segment(&data, first)).unwrap().len();
         // In the header, in a block, in the index.
@@ -63,7 +63,7 @@ fn a_flipped_byte_anywhere_is_made_good_by_the_same_bytes_of_another_directory()
 #[test]
 fn missing_segments_are_put_back_also_several_and_the_last_one() {
     let (_dir, good, data) = house();
-    let copy = SegmentsOf::data_dir(&good);
+    let copy = DirectoryCopy::data_dir(&good);
     for missing in [&[1][..], &[11, 21], &[31], &[1, 11, 21, 31]] {
         for first in missing {
             fs::remove_file(segment(&data, *first)).unwrap();
@@ -83,7 +83,7 @@ fn of_the_same_commits_the_same_bytes_are_made() {
     append_all(&log, (0..45).map(small).collect());
     seal_all(&log);
     log.close().unwrap();
-    let copy = SegmentsOf::data_dir(&other);
+    let copy = DirectoryCopy::data_dir(&other);
     flip(&segment(&data, 1), 4_100);
     fs::remove_file(segment(&data, 21)).unwrap();
     fs::remove_file(segment(&data, 11)).unwrap();
@@ -105,15 +105,15 @@ fn bytes_that_do_not_fit_are_refused_and_nothing_is_changed() {
     log.close().unwrap();
     flip(&segment(&data, 11), 4_100);
     let before = all_bytes(&data);
-    let refused = repaired(&data, &SegmentsOf::data_dir(&other)).unwrap_err();
+    let refused = repaired(&data, &DirectoryCopy::data_dir(&other)).unwrap_err();
     assert!(matches!(refused, RepairError::Unfit { .. }), "{refused}");
     assert_eq!(all_bytes(&data), before);
     // And of a copy that is damaged in the same place, or ends before it.
     flip(&segment(&good, 11), 4_101);
-    let refused = repaired(&data, &SegmentsOf::data_dir(&good)).unwrap_err();
+    let refused = repaired(&data, &DirectoryCopy::data_dir(&good)).unwrap_err();
     assert!(matches!(refused, RepairError::Unreadable(_)), "{refused}");
     fs::remove_file(segment(&good, 11)).unwrap();
-    let refused = repaired(&data, &SegmentsOf::data_dir(&good)).unwrap_err();
+    let refused = repaired(&data, &DirectoryCopy::data_dir(&good)).unwrap_err();
     assert!(matches!(refused, RepairError::Lacking(Position(11))), "{refused}");
     assert_eq!(all_bytes(&data), before);
 }
@@ -130,10 +130,10 @@ fn what_nothing_vouches_for_is_not_believed() {
     copy_dir(&good, &data);
     assert_eq!(find_damage(&data).unwrap(), []);
     flip(&segment(&data, 1), 20);
-    let refused = repaired(&data, &SegmentsOf::data_dir(&good)).unwrap_err();
+    let refused = repaired(&data, &DirectoryCopy::data_dir(&good)).unwrap_err();
     assert!(matches!(refused, RepairError::EndUnknown), "{refused}");
     // Its own header does, where it can be read.
     flip(&segment(&data, 1), 20);
     flip(&segment(&data, 1), 4_100);
-    assert_eq!(repaired(&data, &SegmentsOf::data_dir(&good)).unwrap().len(), 1);
+    assert_eq!(repaired(&data, &DirectoryCopy::data_dir(&good)).unwrap().len(), 1);
 }

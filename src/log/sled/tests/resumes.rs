@@ -20,7 +20,7 @@ struct Behind {
     folded: Vec<StoredCommit>,
 }
 
-impl Folding for Behind {
+impl StartupFold for Behind {
     fn begin(&mut self, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.ends = sealed.ends();
         Ok(self.count)
@@ -132,7 +132,7 @@ fn no_start_goes_on_behind_what_the_head_record_does_not_know() {
     with_record(RootHash::from_bytes([7; 32]));
     let refused = open_behind(dir.path(), 4).map(drop).unwrap_err().to_string();
     assert!(refused.contains("not the one that log.head was written of"), "{refused}");
-    let mut tree = crate::Tree::new();
+    let mut tree = crate::TreeEdge::new();
     history[..25].iter().flat_map(|stored| &stored.record_hashes).for_each(|hash| tree.append(hash));
     with_record(tree.root());
     let (_, behind) = open_behind(dir.path(), 4).unwrap();

@@ -227,7 +227,7 @@ pub(super) fn flip(path: &Path, at: u64) {
 /// Reads all segments again; gives how many there were.
 fn scrub_all(log: &SledLog) -> Result<usize, LogError> {
     let mut count = 0;
-    while log.scrub(count, &mut |_| true)? == Scrubbed::Sound {
+    while log.scrub(count, &mut |_| true)? == ScrubResult::Sound {
         count += 1;
     }
     Ok(count)

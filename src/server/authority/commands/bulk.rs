@@ -2,7 +2,7 @@
 
 use tenure_core::{
     Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
-    bulk::{SAMPLE, Selector},
+    bulk::{SAMPLE, SessionSelector},
     command::{RevokeMatching, SystemCommand},
     refusal::{FieldError, Refusal},
 };
@@ -10,12 +10,12 @@ use tenure_log::StoredCommit;
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
 
 /// The sessions meant: those that match every field given here; without a field, all.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub struct SessionSelection {
     /// Those of subjects that this owner answers for.
     pub owner_id: Option<OwnerId>,
     /// Those of this subject.
@@ -28,7 +28,7 @@ pub struct Selection {
     pub key_id: Option<KeyId>,
 }
 
-impl Selection {
+impl SessionSelection {
     /// Whether any criterion is set, so that it need not match all.
     pub const fn is_narrow(&self) -> bool {
         let Self { owner_id, subject_id, device, issued_before, key_id } = self;
@@ -42,16 +42,16 @@ impl Selection {
 
 /// A bulk revocation, asked for.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct BulkRequest {
     /// Which sessions.
-    pub selection: Selection,
+    pub selection: SessionSelection,
     /// Why, in the caller's words.
     pub reason: String,
 }
 
 /// What a bulk revocation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedInBulk {
+pub struct BulkResult {
     /// How many sessions ended.
     pub matched: u32,
     /// Some of them, by id.
@@ -60,7 +60,7 @@ pub struct RevokedInBulk {
     pub position: Option<Position>,
 }
 
-impl RevokedInBulk {
+impl BulkResult {
     /// How many sessions the bulk revocation of a commit ended; `None` if the commit is something else.
     pub fn matched_of(stored: &StoredCommit) -> Option<u32> {
         stored.commit.events.iter().find_map(|event| {
@@ -78,17 +78,21 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a moment of the future, or why it could not be recorded.
-    pub async fn revoke_matching(&self, context: Context, asked: Asked) -> Result<RevokedInBulk, Failure> {
+    pub async fn revoke_matching(
+        &self,
+        context: RequestContext,
+        asked: BulkRequest,
+    ) -> Result<BulkResult, CommandError> {
         let selector = self.selector(&asked.selection)?;
         let reason = self.seal_own("reason", &asked.reason)?;
         let command = RevokeMatching { selector, reason };
         let done =
             self.submit(CommandRequest::System(SystemCommand::RevokeMatching(command)), context).await?;
-        let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);
+        let matched = done.commit.as_deref().and_then(BulkResult::matched_of).unwrap_or(0);
         let position = done.position();
         let again = position.filter(|_| done.is_repeat);
         let sample = again.map_or(done.sample, |position| self.ended_by(position, SAMPLE));
-        Ok(RevokedInBulk { matched, sample, position })
+        Ok(BulkResult { matched, sample, position })
     }
 
     /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session. Those
@@ -107,7 +111,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a moment of the future.
-    pub fn matching(&self, selection: &Selection) -> Result<RevokedInBulk, Failure> {
+    pub fn matching(&self, selection: &SessionSelection) -> Result<BulkResult, CommandError> {
         self.matching_while(&|| true, selection)
     }
 
@@ -118,19 +122,19 @@ impl Authority {
     pub fn matching_while(
         &self,
         is_wanted: &(dyn Fn() -> bool + Sync),
-        selection: &Selection,
-    ) -> Result<RevokedInBulk, Failure> {
+        selection: &SessionSelection,
+    ) -> Result<BulkResult, CommandError> {
         let matched = self.live.matching_while(is_wanted, &self.selector(selection)?, self.now());
-        Ok(RevokedInBulk { matched: matched.count, sample: matched.sample().to_vec(), position: None })
+        Ok(BulkResult { matched: matched.count, sample: matched.sample().to_vec(), position: None })
     }
 
-    fn selector(&self, selection: &Selection) -> Result<Selector, Failure> {
+    fn selector(&self, selection: &SessionSelection) -> Result<SessionSelector, CommandError> {
         if selection.issued_before.is_some_and(|moment| moment > self.now()) {
             let fault = FieldError::new("selector.issuedBefore", "must not be in the future");
             return Err(Refusal::Invalid(vec![fault]).into());
         }
         let keys = &self.live.system().system.keys;
-        Ok(Selector {
+        Ok(SessionSelector {
             owner_id: selection.owner_id.clone(),
             subject_id: selection.subject_id.clone(),
             device_digest: selection.device.as_deref().map(|name| self.secrets.digests.device(name)),

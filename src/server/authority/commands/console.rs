@@ -1,19 +1,20 @@
 //! The console's side of the authority: sign-ins, which are sessions, and the links in notices.
 
-use crate::notify::{Notice, notice::Details};
+use crate::notify::{Notice, notice::NoticeDetails};
 use crate::tokens::VetoClaims;
 use tenure_core::{
-    Actor, CredentialId, Digest16, Generation, Mode, OwnerId, Policy, Seconds, SessionId, SubjectId,
-    command::{RequestedTerms, Revoker, Suspender, VetoLink},
-    event::{Purpose, Role, SubjectKind},
+    Actor, CredentialId, Digest16, Generation, OwnerId, Policy, Seconds, SessionId, SessionMode, SubjectId,
+    command::{RequestedTerms, Revoker, SuspensionActor, VetoLink},
+    commit::ActorKind,
+    event::{Role, SessionPurpose, SubjectKind},
     policy::OnLimit,
-    record::ActorKind,
     system::Credential,
 };
 
 use crate::authority::{
-    Authority, Granted, NewProfile, NewSession, Revocation, RevocationOfMany, Revoked,
-    pipeline::request::{Context, Failure},
+    Authority, GrantedSession, NewProfile, NewSession, RevocationRequest, SessionEnd,
+    SubjectRevocationRequest,
+    pipeline::request::{CommandError, RequestContext},
 };
 
 /// What the ids of the subjects of sign-ins begin with.
@@ -41,8 +42,8 @@ fn terms(policy: &Policy) -> RequestedTerms {
         ttl: Some(ttl),
         absolute_lifetime: Some(Seconds(ABSOLUTE_LIFETIME.0.min(policy.absolute_lifetime.0))),
         idle_timeout: Some(IDLE_TIMEOUT),
-        mode: Mode::Sliding,
-        purpose: Some(Purpose::Console),
+        mode: SessionMode::Sliding,
+        purpose: Some(SessionPurpose::Console),
         ..RequestedTerms::default()
     }
 }
@@ -52,7 +53,11 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded.
-    pub async fn sign_in(&self, context: Context, credential: &Credential) -> Result<Granted, Failure> {
+    pub async fn sign_in(
+        &self,
+        context: RequestContext,
+        credential: &Credential,
+    ) -> Result<GrantedSession, CommandError> {
         let id = console_subject(credential);
         let profile = NewProfile {
             kind: Some(SubjectKind::User),
@@ -67,13 +72,14 @@ impl Authority {
 
     /// Records that the sign-ins with a withdrawn API key have ended. They are all invalid already, so a failure to
     /// record them now does not make the withdrawal fail.
-    pub(super) async fn end_sign_ins(&self, context: Context, credential: CredentialId) {
+    pub(super) async fn end_sign_ins(&self, context: RequestContext, credential: CredentialId) {
         let Ok(subject_id) = format!("{SUBJECT_PREFIX}{credential}").parse::<SubjectId>() else { return };
         let now = self.now();
         if self.live.subject(&subject_id).is_none_or(|subject| subject.active_count(now) == 0) {
             return;
         }
-        let asked = RevocationOfMany { subject_id, device: None, except: None, owner: None, reason: None };
+        let asked =
+            SubjectRevocationRequest { subject_id, device: None, except: None, owner: None, reason: None };
         if let Err(failure) = self.revoke_many(context, asked).await {
             tracing::warn!(%failure, %credential, "the sign-ins with a withdrawn key could not be recorded as ended");
         }
@@ -101,7 +107,7 @@ impl Authority {
     /// The link that vetoes the renewal in a notice.
     pub(crate) fn veto_link(&self, notice: &Notice) -> Option<String> {
         let base = self.issuing.links.console.as_ref().filter(|_| self.issuing.links.veto)?;
-        let Details::Renewed(renewed) = &notice.details else { return None };
+        let NoticeDetails::Renewed(renewed) = &notice.details else { return None };
         let claims = VetoClaims {
             session: notice.session_id?,
             generation: Generation(Generation::FIRST.0 + renewed.renewal_count),
@@ -134,16 +140,16 @@ impl Authority {
         correlation_id: Option<String>,
         claims: VetoClaims,
         suspends: bool,
-    ) -> Result<Revoked, Failure> {
+    ) -> Result<SessionEnd, CommandError> {
         let VetoClaims { session, generation, notice, owner } = claims;
         let actor = Actor { kind: ActorKind::Link, id: Some(notice) };
-        let context = Context { actor: actor.clone(), correlation_id, idempotency: None };
+        let context = RequestContext { actor: actor.clone(), correlation_id, idempotency: None };
         let by = Revoker::Link(VetoLink { owner: owner.clone(), generation });
-        let asked = Revocation { session_id: session, by, reject_renewal: Some(true), reason: None };
+        let asked = RevocationRequest { session_id: session, by, reject_renewal: Some(true), reason: None };
         if !suspends {
             return self.revoke(context, asked).await;
         }
-        let suspender = Suspender { role: Role::Owner, owner: Some(owner), actor };
+        let suspender = SuspensionActor { role: Role::Owner, owner: Some(owner), actor };
         self.revoke_and_suspend(context, asked, suspender).await
     }
 }

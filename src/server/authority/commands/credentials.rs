@@ -14,7 +14,7 @@ use tenure_protocol::entropy::credential_id;
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
 
 /// An API key to create.
@@ -94,33 +94,37 @@ impl Authority {
     /// Why it could not be recorded.
     pub async fn issue_credential(
         &self,
-        context: Context,
+        context: RequestContext,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<IssuedCredential, Failure> {
+    ) -> Result<IssuedCredential, CommandError> {
         let (_, command) = self.issuing(key, new)?;
         let done = self.submit(CommandRequest::System(command), context).await?;
         let issued = done.commit.as_deref().and_then(|stored| IssuedCredential::of(stored, done.is_repeat));
         Ok(issued.expect("issuing a key always records it"))
     }
 
-    /// The same, for callers outside of an async runtime. [`Context::idempotency`] counts for nothing here: a repeat
+    /// The same, for callers outside of an async runtime. [`RequestContext::idempotency`] counts for nothing here: a repeat
     /// would have another key.
     ///
     /// # Errors
     /// Why it could not be recorded.
     pub fn issue_credential_blocking(
         &self,
-        context: Context,
+        context: RequestContext,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<(CredentialId, Timestamp), Failure> {
+    ) -> Result<(CredentialId, Timestamp), CommandError> {
         let (id, command) = self.issuing(key, new)?;
         let done = pollster::block_on(self.submit_unmarked(CommandRequest::System(command), context))?;
         Ok((id, done.at))
     }
 
-    fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {
+    fn issuing(
+        &self,
+        key: &ApiKey,
+        new: NewCredential,
+    ) -> Result<(CredentialId, SystemCommand), CommandError> {
         let id = credential_id(&*self.entropy, self.now());
         let event = CredentialIssued {
             credential_id: id,
@@ -140,12 +144,12 @@ impl Authority {
     /// [`Refusal::LastAdmin`](tenure_core::refusal::Refusal), or why it could not be recorded.
     pub async fn revoke_credential(
         &self,
-        context: Context,
+        context: RequestContext,
         id: CredentialId,
-    ) -> Result<Option<Position>, Failure> {
+    ) -> Result<Option<Position>, CommandError> {
         let (actor, correlation_id) = (context.actor.clone(), context.correlation_id.clone());
         let done = self.submit(CommandRequest::System(SystemCommand::RevokeCredential(id)), context).await?;
-        self.end_sign_ins(Context { actor, correlation_id, idempotency: None }, id).await;
+        self.end_sign_ins(RequestContext { actor, correlation_id, idempotency: None }, id).await;
         Ok(done.position())
     }
 
@@ -155,9 +159,9 @@ impl Authority {
     /// [`Refusal::CredentialNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.
     pub async fn confirm_credential(
         &self,
-        context: Context,
+        context: RequestContext,
         id: CredentialId,
-    ) -> Result<Option<Position>, Failure> {
+    ) -> Result<Option<Position>, CommandError> {
         let done = self.submit(CommandRequest::System(SystemCommand::ConfirmCredential(id)), context).await?;
         Ok(done.position())
     }

@@ -2,14 +2,14 @@
 
 use crate::tokens::NewKey;
 use tenure_core::{
-    Actor, Event, KeyUse, Position, Stream, SubjectId, SystemEvent,
+    Actor, Event, KeyUse, Position, StreamId, SubjectId, SystemEvent,
     command::{BeginEpoch, Command, EraseSubject},
-    record::ActorKind,
+    commit::ActorKind,
 };
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
 
 /// What a new epoch is to be called, and what came before.
@@ -41,7 +41,7 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded.
-    pub fn begin_epoch(&self, new: NewEpoch) -> Result<BegunEpoch, Failure> {
+    pub fn begin_epoch(&self, new: NewEpoch) -> Result<BegunEpoch, CommandError> {
         let keys = KeyUse::ALL.map(|(_, which)| (which, NewKey::draw(which, &*self.entropy)));
         let command = BeginEpoch {
             epoch: new.epoch,
@@ -54,7 +54,7 @@ impl Authority {
         };
         let ask = CommandRequest::BeginEpoch(Box::new(command), keys.map(|(_, key)| key));
         let operator = Actor { kind: ActorKind::Operator, id: None };
-        let done = self.submit_blocking(ask, Context::of(operator))?;
+        let done = self.submit_blocking(ask, RequestContext::of(operator))?;
         let commit = done.commit.expect("the beginning of an epoch is recorded");
         let ended = commit.commit.events.iter().find_map(|event| {
             if let Event::System(SystemEvent::SelectionRevoked(revoked)) = event {
@@ -70,13 +70,13 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded.
-    pub fn erase_again(&self, subjects: &[SubjectId]) -> Result<(), Failure> {
+    pub fn erase_again(&self, subjects: &[SubjectId]) -> Result<(), CommandError> {
         for id in subjects {
             let reason = self.seal_own("reason", "it was erased in the history that was lost")?;
             // A subject without a key counts as erased already; the event destroys this one.
-            self.key_for(&Stream::Subject(id.clone()))?;
+            self.key_for(&StreamId::Subject(id.clone()))?;
             let ask = CommandRequest::Subject(id.clone(), Command::EraseSubject(EraseSubject { reason }));
-            self.submit_blocking(ask, Context::of(Actor::AUTHORITY))?;
+            self.submit_blocking(ask, RequestContext::of(Actor::AUTHORITY))?;
         }
         Ok(())
     }

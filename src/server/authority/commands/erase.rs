@@ -8,17 +8,17 @@ use crate::authority::{
     Authority,
     pipeline::{
         key_destruction::erasures,
-        request::{CommandRequest, Context, Failure},
+        request::{CommandError, CommandRequest, RequestContext},
     },
 };
 use tenure_core::{
-    Position, Stream, SubjectId, Timestamp,
+    Position, StreamId, SubjectId, Timestamp,
     command::{Command, EraseSubject},
 };
 
 /// A subject without readable text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Erased {
+pub struct SubjectErasure {
     /// The event that says so; `None` if the log is older than the keys and lacks it.
     pub by: Option<Position>,
     /// The same event, if it was recorded now; `None` if nothing was left to be erased.
@@ -40,24 +40,24 @@ impl Authority {
     /// could not be destroyed, the outcome is unknown: the next start destroys it.
     pub async fn erase_subject(
         &self,
-        context: Context,
+        context: RequestContext,
         id: SubjectId,
         reason: &str,
-    ) -> Result<Erased, Failure> {
+    ) -> Result<SubjectErasure, CommandError> {
         let reason = self.seal_own("reason", reason)?;
         let command = Command::EraseSubject(EraseSubject { reason });
         let done = self.submit(CommandRequest::Subject(id.clone(), command), context).await?;
         let position = done.position();
-        let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id.clone())));
+        let by = position.or_else(|| self.secrets.texts.forgotten_by(&StreamId::Subject(id.clone())));
         let erased_at = by.map(|by| self.erased_at(&id, by)).transpose()?.flatten();
-        Ok(Erased { by, position, erased_at, at: done.at })
+        Ok(SubjectErasure { by, position, erased_at, at: done.at })
     }
 
     /// When the event at this position was recorded, if it is of the erasure of this subject.
-    fn erased_at(&self, id: &SubjectId, by: Position) -> Result<Option<Timestamp>, Failure> {
+    fn erased_at(&self, id: &SubjectId, by: Position) -> Result<Option<Timestamp>, CommandError> {
         let read = self.log().read(Position(by.0.saturating_sub(1)), 1);
-        let read = read.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
-        let of_subject = Stream::Subject(id.clone());
+        let read = read.map_err(|error| CommandError::StorageUnavailable { why: error.to_string() })?;
+        let of_subject = StreamId::Subject(id.clone());
         let found = read.iter().find(|stored| {
             stored.commit.stream == of_subject && stored.last() >= by && erasures(stored).next().is_some()
         });

@@ -1,11 +1,11 @@
 //! What an authority does as one of several nodes: what it may merely not know yet, and what others have noted.
 
-use super::super::{Authority, CommandRequest, Context, Failure};
+use super::super::{Authority, CommandError, CommandRequest, RequestContext};
 use crate::tokens::{ApiKey, SessionToken};
 use tenure_core::{
     Actor,
     command::SystemCommand,
-    event::{Presented, Seen},
+    event::{PresentedToken, SessionSeen},
 };
 
 impl Authority {
@@ -27,14 +27,14 @@ impl Authority {
     }
 
     /// Presented tokens and uses of sessions that await recording, up to `most` of each.
-    pub(crate) fn noted(&self, most: usize) -> (Vec<Presented>, Vec<Seen>) {
+    pub(crate) fn noted(&self, most: usize) -> (Vec<PresentedToken>, Vec<SessionSeen>) {
         let due = self.live.uses().due_now(most);
         let seen = due.into_iter().filter_map(|id| self.live.uses().noted(id)).collect();
         (self.presence.pending(most), seen)
     }
 
     /// The leader has recorded these.
-    pub(crate) fn are_recorded(&self, presented: &[Presented], seen: &[Seen]) {
+    pub(crate) fn are_recorded(&self, presented: &[PresentedToken], seen: &[SessionSeen]) {
         self.presence.recorded(presented);
         for seen in seen {
             self.live
@@ -47,7 +47,11 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded; it stays noted here.
-    pub(crate) async fn take_noted(&self, presented: Vec<Presented>, seen: Vec<Seen>) -> Result<(), Failure> {
+    pub(crate) async fn take_noted(
+        &self,
+        presented: Vec<PresentedToken>,
+        seen: Vec<SessionSeen>,
+    ) -> Result<(), CommandError> {
         for seen in &seen {
             if let Some(recorded) = self.live.recorded_session(seen.session_id) {
                 self.live.uses().note(&recorded, seen.seen_at.min(self.now()));
@@ -64,7 +68,7 @@ impl Authority {
             (!presented.is_empty()).then(|| SystemCommand::MarkPresented(presented)),
         ];
         for command in commands.into_iter().flatten() {
-            self.submit(CommandRequest::System(command), Context::of(Actor::AUTHORITY)).await?;
+            self.submit(CommandRequest::System(command), RequestContext::of(Actor::AUTHORITY)).await?;
         }
         Ok(())
     }

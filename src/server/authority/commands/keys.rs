@@ -5,19 +5,19 @@ use tenure_core::{
     Event, KeyId, KeyUse, Position, Seconds, SystemEvent, Timestamp,
     command::{RotateKey, SystemCommand},
     event::KeyRotated,
-    keys::Retire,
+    keys::RetireMode,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::entropy;
 
 use crate::authority::{
     AuthenticatedSession, Authority, InactiveToken,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
 
 /// What the authority's tokens obey.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issuing {
+pub struct TokenIssuance {
     /// The `iss` of access tokens: `server.public_url`, or `tenure`.
     pub issuer: String,
     /// `keys.overlap`; `None`: until the longest-lived token of the old key has ended.
@@ -37,7 +37,7 @@ pub struct NoticeLinks {
     pub veto: bool,
 }
 
-impl Default for Issuing {
+impl Default for TokenIssuance {
     fn default() -> Self {
         Self {
             issuer: "tenure".to_owned(),
@@ -50,7 +50,7 @@ impl Default for Issuing {
 
 /// An access token, and when it ends.
 #[derive(Debug)]
-pub struct Minted {
+pub struct MintedToken {
     /// The token, shown to its holder only.
     pub token: AccessToken,
     /// It is good while `now` is before that.
@@ -72,7 +72,7 @@ pub struct AccessKey {
 
 /// A key that seals now, and what became of the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rotated {
+pub struct RotatedKey {
     /// What was recorded.
     pub event: KeyRotated,
     /// When.
@@ -81,7 +81,7 @@ pub struct Rotated {
     pub position: Position,
 }
 
-impl Rotated {
+impl RotatedKey {
     /// The rotation that a commit recorded; `None` if it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
         let Some(Event::System(SystemEvent::KeyRotated(event))) = stored.commit.events.last() else {
@@ -101,7 +101,7 @@ impl Authority {
         holder: &AuthenticatedSession,
         ttl: Seconds,
         audience: Option<String>,
-    ) -> Result<Minted, InactiveToken> {
+    ) -> Result<MintedToken, InactiveToken> {
         // The token was judged before the body arrived, and a revocation may have come since: what is signed after it
         // must not bear a later time than verifiers refuse.
         let holder = self.holder_again(holder);
@@ -123,7 +123,7 @@ impl Authority {
             exp: expires_at,
             jti: entropy::token_id(&*self.entropy, now),
         });
-        Ok(Minted { token, expires_at })
+        Ok(MintedToken { token, expires_at })
     }
 
     /// The keys with which access tokens are judged now: the one that signs last.
@@ -149,14 +149,14 @@ impl Authority {
     /// [`Refusal::RotationTooRecent`](tenure_core::refusal::Refusal), or why the key could not be kept or recorded.
     pub async fn rotate_key(
         &self,
-        context: Context,
+        context: RequestContext,
         which: KeyUse,
-        retire: Retire,
-    ) -> Result<Rotated, Failure> {
+        retire: RetireMode,
+    ) -> Result<RotatedKey, CommandError> {
         let key = NewKey::draw(which, &*self.entropy);
         let command = RotateKey { which, key_id: key.id().clone(), retire, overlap: self.issuing.overlap };
         let done = self.submit(CommandRequest::Rotate(command, key), context).await?;
-        let rotated = done.commit.as_deref().and_then(Rotated::of_commit);
+        let rotated = done.commit.as_deref().and_then(RotatedKey::of_commit);
         Ok(rotated.expect("a granted rotation is recorded"))
     }
 
@@ -167,10 +167,10 @@ impl Authority {
 
     /// Records which keys seal, if not recorded yet: at the first start, and at the first start after
     /// keys came to be recorded.
-    pub(crate) fn admit_keys(&self) -> Result<(), Failure> {
+    pub(crate) fn admit_keys(&self) -> Result<(), CommandError> {
         let keyring = self.secrets.tokens.keyring();
         let keys = KeyUse::ALL.map(|(_, which)| (which, keyring.active(which))).to_vec();
         let ask = CommandRequest::System(SystemCommand::AdmitKeys(keys));
-        self.submit_blocking(ask, Context::of(tenure_core::Actor::AUTHORITY)).map(drop)
+        self.submit_blocking(ask, RequestContext::of(tenure_core::Actor::AUTHORITY)).map(drop)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::gate::{Gate, GateRefusal, Questions, Shares, StillWanted};
+use crate::gate::{CallerShares, CancelCheck, GateRefusal, SharedQuestions, WorkGate};
 use tenure_core::{
-    Event, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
-    event::{SessionCreated, Terms},
+    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
+    event::{SessionCreated, SessionTerms},
     refusal::Refusal,
     session::SharedSession,
     subject::Subject,
@@ -16,8 +16,8 @@ use tenure_protocol::clock::stopwatch;
 use crate::authority::{
     Authority,
     pipeline::{
-        carrying::Carried,
-        request::{CommandRequest, Failure},
+        carrying::RecalledSessions,
+        request::{CommandError, CommandRequest},
     },
 };
 
@@ -28,28 +28,28 @@ const WAITING: usize = 64;
 const SHARE: usize = 8;
 
 /// Who asks: the id of a credential or session.
-pub type Asker = [u8; 16];
+pub type RecallCaller = [u8; 16];
 
 /// Reads sessions back.
-pub(crate) struct Recalls {
-    gate: Gate,
-    sessions: Questions<SessionId, Result<Option<SharedSession>, Failure>>,
-    subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Failure>>,
-    shares: Arc<Shares<Asker>>,
+pub(crate) struct SessionRecalls {
+    gate: WorkGate,
+    sessions: SharedQuestions<SessionId, Result<Option<SharedSession>, CommandError>>,
+    subjects: SharedQuestions<(SubjectId, Position), Result<Arc<Subject>, CommandError>>,
+    shares: Arc<CallerShares<RecallCaller>>,
 }
 
-impl Recalls {
+impl SessionRecalls {
     pub(crate) fn new() -> Self {
-        let gate = Gate::new("ended", AT_ONCE, WAITING);
+        let gate = WorkGate::new("ended", AT_ONCE, WAITING);
         Self {
-            sessions: Questions::at(gate.clone()),
-            subjects: Questions::at(gate.clone()),
-            shares: Shares::of(&gate, SHARE),
+            sessions: SharedQuestions::at(gate.clone()),
+            subjects: SharedQuestions::at(gate.clone()),
+            shares: CallerShares::of(&gate, SHARE),
             gate,
         }
     }
 
-    pub(crate) const fn gate(&self) -> &Gate {
+    pub(crate) const fn gate(&self) -> &WorkGate {
         &self.gate
     }
 }
@@ -72,27 +72,27 @@ impl Authority {
     /// session that is in memory, or that there never was.
     ///
     /// # Errors
-    /// [`Failure::Overloaded`] when too many are being read; the log cannot be read.
-    pub async fn recall(&self, id: SessionId, asker: Asker) -> Result<(), Failure> {
+    /// [`CommandError::Overloaded`] when too many are being read; the log cannot be read.
+    pub async fn recall(&self, id: SessionId, asker: RecallCaller) -> Result<(), CommandError> {
         if !self.has_to_be_read(id) {
             return Ok(());
         }
-        let _share = self.recalls.shares.take(asker).ok_or(Failure::Overloaded)?;
+        let _share = self.recalls.shares.take(asker).ok_or(CommandError::Overloaded)?;
         let (log, past, position) = (Arc::clone(&self.log), Arc::clone(&self.past), self.live.position());
-        let find = move |_: &StillWanted<'_>| {
+        let find = move |_: &CancelCheck<'_>| {
             let Some((subject, _)) = beginning(&*log, id).map_err(unread)? else { return Ok(None) };
             let subject = past(&subject, position).map_err(unread)?;
             Ok(subject.session(id).cloned())
         };
         let found = self.recalls.sessions.ask(id, find, Result::clone).await.map_err(turned)??;
         match found {
-            Some(session) if !self.live.recall(&session, stopwatch()) => Err(Failure::Overloaded),
+            Some(session) if !self.live.recall(&session, stopwatch()) => Err(CommandError::Overloaded),
             Some(_) | None => Ok(()),
         }
     }
 
     /// A session that a command is about, wherever it is.
-    pub(super) async fn known_session(&self, id: SessionId) -> Result<SharedSession, Failure> {
+    pub(super) async fn known_session(&self, id: SessionId) -> Result<SharedSession, CommandError> {
         self.recall(id, *id.as_bytes()).await?;
         Ok(self.live.session(id).ok_or(Refusal::SessionNotFound)?)
     }
@@ -101,7 +101,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::recall`].
-    pub async fn recall_veto_link(&self, token: &str) -> Result<(), Failure> {
+    pub async fn recall_veto_link(&self, token: &str) -> Result<(), CommandError> {
         match self.secrets.tokens.open_veto(token, || self.now()) {
             Some(claims) => self.recall(claims.session, *claims.session.as_bytes()).await,
             None => Ok(()),
@@ -115,38 +115,41 @@ impl Authority {
     pub async fn subject_in_full(
         &self,
         id: &SubjectId,
-        asker: Asker,
-    ) -> Result<Option<Arc<Subject>>, Failure> {
+        asker: RecallCaller,
+    ) -> Result<Option<Arc<Subject>>, CommandError> {
         let Some(subject) = self.live.subject(id) else { return Ok(None) };
         if !self.live.has_left(id) {
             return Ok(Some(subject));
         }
-        let _share = self.recalls.shares.take(asker).ok_or(Failure::Overloaded)?;
+        let _share = self.recalls.shares.take(asker).ok_or(CommandError::Overloaded)?;
         self.read_back(id).await.map(Some)
     }
 
     /// The same as the log has it, whether or not a session left.
-    async fn read_back(&self, id: &SubjectId) -> Result<Arc<Subject>, Failure> {
+    async fn read_back(&self, id: &SubjectId) -> Result<Arc<Subject>, CommandError> {
         let version = self.live.recorded_subject(id).map_or(Position::ZERO, |subject| subject.version);
         let (past, position) = (Arc::clone(&self.past), self.live.position().max(version));
         let own = id.clone();
-        let find = move |_: &StillWanted<'_>| past(&own, position).map(Arc::new).map_err(unread);
+        let find = move |_: &CancelCheck<'_>| past(&own, position).map(Arc::new).map_err(unread);
         self.recalls.subjects.ask((id.clone(), version), find, Result::clone).await.map_err(turned)?
     }
 
     /// What a command needs that the sequencer gave back.
-    pub(crate) async fn carried_for(&self, ask: &CommandRequest) -> Result<Option<Carried>, Failure> {
+    pub(crate) async fn carried_for(
+        &self,
+        ask: &CommandRequest,
+    ) -> Result<Option<RecalledSessions>, CommandError> {
         let (CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _)) = ask else {
             return Ok(None);
         };
-        Ok(Some(Carried::of(&*self.read_back(id).await?, command)))
+        Ok(Some(RecalledSessions::of(&*self.read_back(id).await?, command)))
     }
 
     /// The same as [`Authority::subject_in_full`] in this thread, which waits for the disk.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) fn subject_in_full_now(&self, id: &SubjectId) -> Result<Option<Arc<Subject>>, Failure> {
+    pub(crate) fn subject_in_full_now(&self, id: &SubjectId) -> Result<Option<Arc<Subject>>, CommandError> {
         let subject = self.live.subject(id).filter(|_| self.live.has_left(id));
         let Some(subject) = subject else { return Ok(self.live.subject(id)) };
         let position = self.live.position().max(subject.version);
@@ -158,16 +161,16 @@ impl Authority {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) fn subject_of_left(&self, began: Position) -> Result<Option<Arc<Subject>>, Failure> {
+    pub(crate) fn subject_of_left(&self, began: Position) -> Result<Option<Arc<Subject>>, CommandError> {
         let commits = self.log.read_commits(&[began]).map_err(unread)?;
         match commits.into_iter().next().map(|stored| stored.commit.stream) {
-            Some(Stream::Subject(subject)) => self.subject_in_full_now(&subject),
-            Some(Stream::System) | None => Ok(None),
+            Some(StreamId::Subject(subject)) => self.subject_in_full_now(&subject),
+            Some(StreamId::System) | None => Ok(None),
         }
     }
 
     /// What was fixed when a session began that left memory, and when that was. Waits for the disk.
-    pub(crate) fn terms_of_left(&self, id: SessionId) -> Option<(Terms, Timestamp)> {
+    pub(crate) fn terms_of_left(&self, id: SessionId) -> Option<(SessionTerms, Timestamp)> {
         let began = waiting_for_disk(|| beginning(&*self.log, id));
         let (_, stored) =
             began.inspect_err(|error| tracing::error!(%error, "a notice cannot be told")).ok()??;
@@ -181,7 +184,7 @@ fn beginning(log: &dyn EventLog, id: SessionId) -> Result<Option<(SubjectId, Sto
     let began = log.indexed().beginning(id)?;
     let mut commits = log.read_commits(&began)?.into_iter();
     Ok(commits.find_map(|stored| {
-        let Stream::Subject(subject) = stored.commit.stream.clone() else { return None };
+        let StreamId::Subject(subject) = stored.commit.stream.clone() else { return None };
         created_in(&stored, id)?;
         Some((subject, stored))
     }))
@@ -195,13 +198,13 @@ fn created_in(stored: &StoredCommit, id: SessionId) -> Option<&SessionCreated> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what a closure of `map_err` gets")]
-fn unread(why: impl ToString) -> Failure {
-    Failure::StorageUnavailable { why: why.to_string() }
+fn unread(why: impl ToString) -> CommandError {
+    CommandError::StorageUnavailable { why: why.to_string() }
 }
 
-fn turned(refusal: GateRefusal) -> Failure {
+fn turned(refusal: GateRefusal) -> CommandError {
     match refusal {
-        GateRefusal::Away => Failure::Overloaded,
+        GateRefusal::Away => CommandError::Overloaded,
         GateRefusal::Lost => unread("a session that ended long ago could not be read back"),
     }
 }

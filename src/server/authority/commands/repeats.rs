@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::gate::{Gate, Questions, Shares, StillWanted};
-use tenure_core::{Position, Stream};
+use crate::gate::{CallerShares, CancelCheck, SharedQuestions, WorkGate};
+use tenure_core::{Position, StreamId};
 use tenure_log::EventLog;
 
 use crate::authority::{
-    Past,
-    pipeline::request::{Done, Failure},
+    SubjectHistory,
+    pipeline::request::{CommandEffect, CommandError},
 };
 
 /// First answers read back at once, and those that wait.
@@ -18,56 +18,60 @@ const WAITING: usize = 64;
 const SHARE: usize = 8;
 
 /// Who repeats: the id of a credential or session.
-pub(crate) type Repeater = Option<String>;
+pub(crate) type RepeatCaller = Option<String>;
 
 /// Reads the first answers, off the threads that answer checks.
-pub(crate) struct Repeats {
-    gate: Gate,
-    answers: Questions<Position, Result<Done, Failure>>,
-    shares: Arc<Shares<Repeater>>,
+pub(crate) struct RepeatedRequests {
+    gate: WorkGate,
+    answers: SharedQuestions<Position, Result<CommandEffect, CommandError>>,
+    shares: Arc<CallerShares<RepeatCaller>>,
 }
 
-impl Repeats {
+impl RepeatedRequests {
     pub(crate) fn new() -> Self {
-        let gate = Gate::new("repeats", AT_ONCE, WAITING);
-        Self { answers: Questions::at(gate.clone()), shares: Shares::of(&gate, SHARE), gate }
+        let gate = WorkGate::new("repeats", AT_ONCE, WAITING);
+        Self { answers: SharedQuestions::at(gate.clone()), shares: CallerShares::of(&gate, SHARE), gate }
     }
 
-    pub(crate) const fn gate(&self) -> &Gate {
+    pub(crate) const fn gate(&self) -> &WorkGate {
         &self.gate
     }
 
     /// The answer of the request whose commit begins here. Equal repeats share one reading of it.
     pub(crate) async fn answer(
         &self,
-        (log, past): (Arc<dyn EventLog>, Past),
-        repeater: Repeater,
+        (log, past): (Arc<dyn EventLog>, SubjectHistory),
+        repeater: RepeatCaller,
         first: Position,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandEffect, CommandError> {
         let _share = self.shares.take(repeater).ok_or_else(not_now)?;
-        let find = move |_: &StillWanted<'_>| done_before(&*log, &past, first);
+        let find = move |_: &CancelCheck<'_>| done_before(&*log, &past, first);
         let found = self.answers.ask(first, find, Result::clone).await;
         found.unwrap_or_else(|_| Err(not_now()))
     }
 }
 
 /// It had its effect, so the answer must not say that nothing was done.
-fn not_now() -> Failure {
-    Failure::AnswerUnread { why: "too many repeated requests are in work".into() }
+fn not_now() -> CommandError {
+    CommandError::AnswerUnread { why: "too many repeated requests are in work".into() }
 }
 
 /// What was done by the request whose commit begins here, read back from the log.
-fn done_before(log: &dyn EventLog, past: &Past, first: Position) -> Result<Done, Failure> {
-    let unreadable = |why: String| Failure::AnswerUnread { why };
+fn done_before(
+    log: &dyn EventLog,
+    past: &SubjectHistory,
+    first: Position,
+) -> Result<CommandEffect, CommandError> {
+    let unreadable = |why: String| CommandError::AnswerUnread { why };
     let before = Position(first.0.saturating_sub(1));
     let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
     let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
     let subject = match &stored.commit.stream {
-        Stream::System => None,
-        Stream::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
+        StreamId::System => None,
+        StreamId::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
     };
     let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
-    Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
+    Ok(CommandEffect { at, commit, subject, sample: vec![], is_repeat: true })
 }
 
 #[cfg(test)]
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
     use tenure_core::{
         Actor, Commit, CommitId, Event, SubjectEvent, Timestamp,
-        event::{Profile, SubjectRegistered},
+        event::{SubjectProfile, SubjectRegistered},
         subject::Subject,
     };
     use tenure_log::{MemoryLog, encode};
@@ -89,18 +93,18 @@ mod tests {
     const SUBJECTS: u64 = 60;
 
     /// Repeats of requests in a log; none is answered before this channel is dropped.
-    struct Slow {
-        repeats: Arc<Repeats>,
+    struct SlowLog {
+        repeats: Arc<RepeatedRequests>,
         log: Arc<MemoryLog>,
-        past: Past,
+        past: SubjectHistory,
         go_on: mpsc::Sender<()>,
     }
 
     fn registered(number: u64) -> tenure_log::EncodedCommit {
-        let profile = Profile::default();
+        let profile = SubjectProfile::default();
         let commit = Commit {
             id: CommitId::from_bytes((u128::from(number) << 64).to_be_bytes()),
-            stream: Stream::Subject(format!("agent-{number}").parse().unwrap()),
+            stream: StreamId::Subject(format!("agent-{number}").parse().unwrap()),
             expected: Position::ZERO,
             recorded_at: Timestamp::ZERO,
             actor: Actor::AUTHORITY,
@@ -111,27 +115,27 @@ mod tests {
         encode(&commit).unwrap()
     }
 
-    impl Slow {
+    impl SlowLog {
         fn new() -> Self {
             let log = Arc::new(MemoryLog::new());
             log.append(Position::ZERO, (0..SUBJECTS).map(registered).collect()).unwrap();
             let (go_on, wait) = mpsc::channel::<()>();
             let wait = Mutex::new(wait);
-            let past: Past = Arc::new(move |id, _| {
+            let past: SubjectHistory = Arc::new(move |id, _| {
                 assert!(wait.lock().recv().is_err(), "nothing is sent; the other end is dropped");
                 Ok(Subject::new(id.clone()))
             });
-            Self { repeats: Arc::new(Repeats::new()), log, past, go_on }
+            Self { repeats: Arc::new(RepeatedRequests::new()), log, past, go_on }
         }
 
-        fn ask(&self, repeater: &str, first: u64) -> JoinHandle<Result<Done, Failure>> {
+        fn ask(&self, repeater: &str, first: u64) -> JoinHandle<Result<CommandEffect, CommandError>> {
             let (repeats, log, past) =
                 (Arc::clone(&self.repeats), Arc::clone(&self.log), Arc::clone(&self.past));
             let repeater = Some(repeater.to_owned());
             tokio::spawn(async move { repeats.answer((log, past), repeater, Position(first)).await })
         }
 
-        async fn until(&self, what: impl Fn(&Gate) -> bool) {
+        async fn until(&self, what: impl Fn(&WorkGate) -> bool) {
             let met = async {
                 while !what(self.repeats.gate()) {
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -145,7 +149,7 @@ mod tests {
     /// refusals said that nothing was done.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_that_repeats_much_leaves_places_for_others_and_hears_that_it_was_done() {
-        let slow = Slow::new();
+        let slow = SlowLog::new();
         let greedy: Vec<_> = (1..=SUBJECTS).map(|first| slow.ask("greedy", first)).collect();
         slow.until(|gate| gate.load().running == 4 && gate.load().waiting == 30).await;
         let other = slow.ask("other", SUBJECTS);
@@ -155,7 +159,7 @@ mod tests {
         let mut refused = 0;
         for answer in greedy {
             if let Err(failure) = answer.await.unwrap() {
-                let Failure::AnswerUnread { .. } = failure else { panic!("{failure}") };
+                let CommandError::AnswerUnread { .. } = failure else { panic!("{failure}") };
                 let why = failure.to_string();
                 assert!(why.contains("was done") && why.contains("same Idempotency-Key"), "{why}");
                 refused += 1;
@@ -166,7 +170,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn equal_repeats_share_one_reading() {
-        let slow = Slow::new();
+        let slow = SlowLog::new();
         let equal: Vec<_> = (0..30).map(|number| slow.ask(&format!("{number}"), 7)).collect();
         slow.until(|gate| gate.load().running == 1 && gate.load().shared == 29).await;
         drop(slow.go_on);

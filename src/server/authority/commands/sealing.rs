@@ -2,22 +2,22 @@
 //! request are sealed under one key, and the sequencer accepts them only if the subject still has that key.
 
 use crate::personal_data::SubjectKey;
-use tenure_core::{SealedText, Stream, SubjectId, command::Command};
+use tenure_core::{SealedText, StreamId, SubjectId, command::Command};
 use tenure_log::waiting_for_disk;
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Failure},
+    pipeline::request::{CommandError, CommandRequest},
 };
 
 /// Seals the texts of one request about a subject.
-pub(crate) struct Sealer<'a> {
+pub(crate) struct TextSealer<'a> {
     authority: &'a Authority,
     subject: SubjectId,
     key: Option<SubjectKey>,
 }
 
-impl<'a> Sealer<'a> {
+impl<'a> TextSealer<'a> {
     /// For a request about this subject.
     pub(crate) const fn new(authority: &'a Authority, subject: SubjectId) -> Self {
         Self { authority, subject, key: None }
@@ -28,11 +28,11 @@ impl<'a> Sealer<'a> {
         &mut self,
         field: &'static str,
         text: Option<&str>,
-    ) -> Result<Option<SealedText>, Failure> {
+    ) -> Result<Option<SealedText>, CommandError> {
         let Some(text) = text else { return Ok(None) };
         let key = match self.key.take() {
             Some(key) => key,
-            None => self.authority.key_for(&Stream::Subject(self.subject.clone()))?,
+            None => self.authority.key_for(&StreamId::Subject(self.subject.clone()))?,
         };
         let sealed = key.seal(field, text);
         self.key = Some(key);
@@ -59,18 +59,18 @@ impl<'a> Sealer<'a> {
 
 impl Authority {
     /// Seals a text of the authority's own stream, which is never erased.
-    pub(crate) fn seal_own(&self, field: &'static str, text: &str) -> Result<SealedText, Failure> {
-        Ok(self.key_for(&Stream::System)?.seal(field, text))
+    pub(crate) fn seal_own(&self, field: &'static str, text: &str) -> Result<SealedText, CommandError> {
+        Ok(self.key_for(&StreamId::System)?.seal(field, text))
     }
 
-    pub(crate) fn key_for(&self, stream: &Stream) -> Result<SubjectKey, Failure> {
+    pub(crate) fn key_for(&self, stream: &StreamId) -> Result<SubjectKey, CommandError> {
         let texts = &self.secrets.texts;
         // A subject's first text makes a key, which waits for the disk.
         let make = || waiting_for_disk(|| texts.key_for(stream, &*self.entropy));
         let key = texts.get(stream).map_or_else(make, Ok);
         key.map_err(|error| {
             tracing::warn!(%error, "the key for texts of a subject cannot be kept");
-            Failure::StorageUnavailable { why: error.to_string() }
+            CommandError::StorageUnavailable { why: error.to_string() }
         })
     }
 }

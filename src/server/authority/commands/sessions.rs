@@ -1,27 +1,27 @@
 //! Sessions: create, check, renew, revoke.
 
-use crate::tokens::{Claims, SessionToken};
+use crate::tokens::{SessionToken, TokenClaims};
 use tenure_core::{
     Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
-    budget::{Constraints, Usage, Use},
+    budget::{Constraints, SessionUse, Usage},
     command::{
         Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession, RequestedTerms,
         RevokeSession, RevokeSessions, Revoker, SystemCommand,
     },
     decide::check_terms,
-    event::{Device, Trigger},
+    event::{EndTrigger, SessionDevice},
     refusal::Refusal,
     session::{SharedSession, TokenFault},
-    suspension::Suspension,
+    suspension::SubjectSuspension,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::entropy::{jitter, session_id};
 
-use super::sealing::Sealer;
+use super::sealing::TextSealer;
 use crate::authority::{
     Authority,
     pipeline::{
-        request::{CommandRequest, Context, Done, Failure},
+        request::{CommandEffect, CommandError, CommandRequest, RequestContext},
         sequencer::MARKS_PER_COMMIT,
     },
 };
@@ -63,7 +63,7 @@ impl NewSession {
 
 /// A session that was created or renewed, and the token that works from now on.
 #[derive(Debug)]
-pub struct Granted {
+pub struct GrantedSession {
     /// The session.
     pub session: SharedSession,
     /// Its token, shown to its holder only.
@@ -80,12 +80,12 @@ pub struct NewUse {
     /// The generation of its own token; `None` if an API key asks on its behalf.
     pub generation: Option<Generation>,
     /// What is done.
-    pub wanted: Use,
+    pub wanted: SessionUse,
 }
 
 /// A use of a session that was recorded.
 #[derive(Debug)]
-pub struct Used {
+pub struct RecordedUse {
     /// The session's usage after it.
     pub usage: Usage,
     /// The event that recorded it.
@@ -94,7 +94,7 @@ pub struct Used {
 
 /// A session's end, asked for.
 #[derive(Clone, Debug)]
-pub struct Revocation {
+pub struct RevocationRequest {
     /// The session.
     pub session_id: SessionId,
     /// Who asks.
@@ -107,7 +107,7 @@ pub struct Revocation {
 
 /// The end of all active sessions of a subject that match, asked for.
 #[derive(Clone, Debug)]
-pub struct RevocationOfMany {
+pub struct SubjectRevocationRequest {
     /// The subject.
     pub subject_id: SubjectId,
     /// Only sessions of this device.
@@ -122,13 +122,13 @@ pub struct RevocationOfMany {
 
 /// A session that has ended.
 #[derive(Debug)]
-pub struct Revoked {
+pub struct SessionEnd {
     /// The session.
     pub session_id: SessionId,
     /// When it ended.
     pub at: Timestamp,
     /// What ended it.
-    pub trigger: Trigger,
+    pub trigger: EndTrigger,
     /// Whether there is a reason in the record of its end.
     pub has_reason: bool,
     /// The last event of the commit; `None` if the session had ended before.
@@ -137,7 +137,7 @@ pub struct Revoked {
 
 /// Sessions that were ended in one step.
 #[derive(Debug)]
-pub struct RevokedMany {
+pub struct SessionsEnd {
     /// Which, oldest first.
     pub session_ids: Vec<SessionId>,
     /// Whether there is a reason in the record of their end.
@@ -150,16 +150,16 @@ pub struct RevokedMany {
 #[derive(Clone, Debug)]
 pub struct AuthenticatedSession {
     /// What the token says.
-    pub claims: Claims,
+    pub claims: TokenClaims,
     /// The session that it names.
     pub session: SharedSession,
     /// The suspension of its subject, which may have ended by itself.
-    pub suspension: Option<Suspension>,
+    pub suspension: Option<SubjectSuspension>,
 }
 
 /// Uses of sessions are noted that could not be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UsesUnrecorded;
+pub struct UnrecordedUses;
 
 /// Why a token is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,13 +181,17 @@ impl AuthenticatedSession {
         self.judge_under(None, now)
     }
 
-    fn judge_under(&self, suspension: Option<&Suspension>, now: Timestamp) -> Result<(), InactiveToken> {
+    fn judge_under(
+        &self,
+        suspension: Option<&SubjectSuspension>,
+        now: Timestamp,
+    ) -> Result<(), InactiveToken> {
         let judged = self.session.judge(self.claims.generation, suspension, now);
         judged.map_err(|fault| InactiveToken::Fault(fault, self.session.cause_of(fault)))
     }
 }
 
-impl Used {
+impl RecordedUse {
     /// The use that a commit recorded; `None` if it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
         stored.positions().zip(&stored.commit.events).find_map(|(position, event)| {
@@ -237,7 +241,7 @@ impl Authority {
         Ok(self.used(&holder.session))
     }
 
-    /// Notes a use of a live session, and gives it as it is after that. Nothing changes of one without an
+    /// Notes a use of a live session, and gives it is after that. Nothing changes of one without an
     /// `idleTimeout`.
     pub fn used(&self, session: &SharedSession) -> SharedSession {
         if session.terms.idle_timeout.is_none() {
@@ -256,7 +260,7 @@ impl Authority {
         let due: Vec<_> = sessions.iter().filter_map(due).collect();
         if !due.is_empty() {
             let record = CommandRequest::System(SystemCommand::MarkSeen(due));
-            if let Err(failure) = self.submit(record, Context::of(Actor::AUTHORITY)).await {
+            if let Err(failure) = self.submit(record, RequestContext::of(Actor::AUTHORITY)).await {
                 tracing::debug!(%failure, "uses of sessions could not be recorded yet");
             }
         }
@@ -270,7 +274,7 @@ impl Authority {
             return;
         }
         let record = CommandRequest::System(SystemCommand::MarkPresented(pending.clone()));
-        match self.submit(record, Context::of(Actor::AUTHORITY)).await {
+        match self.submit(record, RequestContext::of(Actor::AUTHORITY)).await {
             Ok(_) => self.presence.recorded(&pending),
             Err(failure) => tracing::debug!(%failure, "presented tokens could not be recorded yet"),
         }
@@ -278,21 +282,21 @@ impl Authority {
 
     /// Before which moment sessions may have been used without a record of it, now that the authority has stopped.
     /// None: all uses are recorded. An error: any may not be.
-    pub fn uses_forgotten_before(&self) -> Result<Option<Timestamp>, UsesUnrecorded> {
+    pub fn uses_forgotten_before(&self) -> Result<Option<Timestamp>, UnrecordedUses> {
         let is_recorded = self.health.are_uses_recorded();
-        is_recorded.then(|| self.live.uses().forgotten_before()).ok_or(UsesUnrecorded)
+        is_recorded.then(|| self.live.uses().forgotten_before()).ok_or(UnrecordedUses)
     }
 
     /// Begins the period of a sliding session again, if due; what it is then, and whether it was.
-    /// [`Context::idempotency`] counts for nothing here.
+    /// [`RequestContext::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// The fault of the token, or why it could not be recorded.
     pub async fn refresh(
         &self,
-        context: Context,
+        context: RequestContext,
         holder: &AuthenticatedSession,
-    ) -> Result<Option<Granted>, Failure> {
+    ) -> Result<Option<GrantedSession>, CommandError> {
         let id = holder.session.id;
         let command =
             Command::RefreshSession(RefreshSession { session_id: id, generation: holder.claims.generation });
@@ -303,25 +307,25 @@ impl Authority {
     }
 
     /// Ends the session of a token that is about to be used without a record, if two holders contest it: this one is
-    /// the second. [`Context::idempotency`] counts for nothing here.
+    /// the second. [`RequestContext::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
     pub async fn check_uncontested(
         &self,
-        context: &Context,
+        context: &RequestContext,
         holder: &AuthenticatedSession,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         self.end_if_contested(context, &holder.session, holder.claims.generation).await
     }
 
     /// What the decision about a renewal or a use does as well, if there is room on the disk for more than ends.
     async fn end_if_contested(
         &self,
-        context: &Context,
+        context: &RequestContext,
         session: &SharedSession,
         shown: Generation,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         if !session.ends_when_presented(self.live.system().system.policy_in_force()) {
             return Ok(());
         }
@@ -334,7 +338,7 @@ impl Authority {
     /// A token of the session's generation. Tokens can be sealed again at any time, so none is ever stored.
     pub fn seal(&self, session: &tenure_core::session::Session) -> SessionToken {
         let (grant, generation) = (session.grant(), session.generation);
-        self.secrets.tokens.seal_claims(Claims { session: session.id, generation, grant })
+        self.secrets.tokens.seal_claims(TokenClaims { session: session.id, generation, grant })
     }
 
     /// The same holder, of its session as it is now.
@@ -349,9 +353,13 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
     /// not be recorded.
-    pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Granted, Failure> {
+    pub async fn create_session(
+        &self,
+        context: RequestContext,
+        new: NewSession,
+    ) -> Result<GrantedSession, CommandError> {
         self.check_before_sealing(&new)?;
-        let mut sealer = Sealer::new(self, new.subject_id);
+        let mut sealer = TextSealer::new(self, new.subject_id);
         let device = self.sealed_device(&mut sealer, new.device.as_deref())?;
         let id = session_id(&*self.entropy, self.now());
         let command = Command::CreateSession(CreateSession {
@@ -370,7 +378,7 @@ impl Authority {
     }
 
     /// As with a renewal under its key, a repeat hands out no token of a subject suspended now.
-    fn check_repeat(&self, done: &Done) -> Result<(), Refusal> {
+    fn check_repeat(&self, done: &CommandEffect) -> Result<(), Refusal> {
         let known = done.subject.as_ref().filter(|_| done.is_repeat);
         let suspension = known.and_then(|subject| self.live.suspension(&subject.id));
         match suspension.filter(|suspension| suspension.is_in_force(self.now())) {
@@ -398,16 +406,16 @@ impl Authority {
     }
 
     /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be
-    /// repeated with the same token if its reply is lost; [`Context::idempotency`] counts for nothing here.
+    /// repeated with the same token if its reply is lost; [`RequestContext::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// The refusal of the first row that does not hold, or why it could not be recorded.
     pub async fn renew(
         &self,
-        context: Context,
+        context: RequestContext,
         holder: &AuthenticatedSession,
         key: Option<&str>,
-    ) -> Result<Granted, Failure> {
+    ) -> Result<GrantedSession, CommandError> {
         let id = holder.session.id;
         let command = Command::RenewSession(RenewSession {
             session_id: id,
@@ -430,7 +438,11 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SessionNotFound`]; [`Refusal::ConstraintViolated`]; the fault of the session's own token, or
     /// [`Refusal::SessionNotActive`] on its behalf; or why it could not be recorded.
-    pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Used, Failure> {
+    pub async fn record_usage(
+        &self,
+        context: RequestContext,
+        asked: NewUse,
+    ) -> Result<RecordedUse, CommandError> {
         let NewUse { session_id, generation, wanted } = asked;
         let session = self.known_session(session_id).await?;
         if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
@@ -438,7 +450,7 @@ impl Authority {
         }
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
         let done = self.submit(CommandRequest::Subject(session.subject.clone(), command), context).await?;
-        let recorded = done.commit.as_deref().and_then(Used::of_commit);
+        let recorded = done.commit.as_deref().and_then(RecordedUse::of_commit);
         Ok(recorded.expect("a granted use is recorded"))
     }
 
@@ -447,9 +459,13 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SessionNotFound`], also for a foreign owner; [`Refusal::Invalid`] for a veto that cannot be
     /// one; the fault of the session's own token; or why it could not be recorded.
-    pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Revoked, Failure> {
+    pub async fn revoke(
+        &self,
+        context: RequestContext,
+        asked: RevocationRequest,
+    ) -> Result<SessionEnd, CommandError> {
         let session = self.known_session(asked.session_id).await?;
-        let mut sealer = Sealer::new(self, session.subject.clone());
+        let mut sealer = TextSealer::new(self, session.subject.clone());
         let command = Command::RevokeSession(RevokeSession {
             session_id: asked.session_id,
             by: asked.by,
@@ -465,11 +481,11 @@ impl Authority {
     /// [`Refusal::SubjectNotFound`], also for a foreign owner; or why it could not be recorded.
     pub async fn revoke_many(
         &self,
-        context: Context,
-        asked: RevocationOfMany,
-    ) -> Result<RevokedMany, Failure> {
+        context: RequestContext,
+        asked: SubjectRevocationRequest,
+    ) -> Result<SessionsEnd, CommandError> {
         self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
-        let mut sealer = Sealer::new(self, asked.subject_id);
+        let mut sealer = TextSealer::new(self, asked.subject_id);
         let command = Command::RevokeSessions(RevokeSessions {
             device: asked.device.map(|name| self.secrets.digests.device(&name)),
             except: asked.except,
@@ -479,16 +495,20 @@ impl Authority {
         Ok(revoked_many(&self.submit(sealer.ask(command), context).await?))
     }
 
-    fn sealed_device(&self, sealer: &mut Sealer<'_>, name: Option<&str>) -> Result<Option<Device>, Failure> {
+    fn sealed_device(
+        &self,
+        sealer: &mut TextSealer<'_>,
+        name: Option<&str>,
+    ) -> Result<Option<SessionDevice>, CommandError> {
         let text = sealer.seal("device", name)?;
         let digest = name.map(|name| self.secrets.digests.device(name));
-        Ok(digest.zip(text).map(|(digest, name)| Device { digest, name }))
+        Ok(digest.zip(text).map(|(digest, name)| SessionDevice { digest, name }))
     }
 
-    fn granted(&self, done: &Done, id: SessionId) -> Granted {
+    fn granted(&self, done: &CommandEffect, id: SessionId) -> GrantedSession {
         let session = session_after(done, id);
         let token = self.seal(&session);
-        Granted { session, token, position: done.position() }
+        GrantedSession { session, token, position: done.position() }
     }
 }
 
@@ -499,15 +519,15 @@ fn created_session(stored: &StoredCommit) -> Option<SessionId> {
     })
 }
 
-fn session_after(done: &Done, id: SessionId) -> SharedSession {
+fn session_after(done: &CommandEffect, id: SessionId) -> SharedSession {
     let subject = done.subject.as_ref().expect("it was a command about a subject");
     subject.session(id).expect("a granted command leaves its session in the state").clone()
 }
 
-pub(crate) fn revoked(done: &Done, id: SessionId) -> Revoked {
+pub(crate) fn revoked(done: &CommandEffect, id: SessionId) -> SessionEnd {
     let session = session_after(done, id);
     let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
-    Revoked {
+    SessionEnd {
         session_id: id,
         at: revocation.at,
         trigger: revocation.trigger,
@@ -516,10 +536,10 @@ pub(crate) fn revoked(done: &Done, id: SessionId) -> Revoked {
     }
 }
 
-fn revoked_many(done: &Done) -> RevokedMany {
+fn revoked_many(done: &CommandEffect) -> SessionsEnd {
     let subject = done.subject.as_ref().expect("it was a command about a subject");
     let position = done.position();
     let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
     let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
-    RevokedMany { has_reason: ended.is_some_and(|end| end.reason.is_some()), session_ids, position }
+    SessionsEnd { has_reason: ended.is_some_and(|end| end.reason.is_some()), session_ids, position }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tenure_core::{
     OwnerId, Position, SubjectId, Timestamp,
     command::{ChangeSubject, Command, RegisterSubject},
-    event::{Change, Profile, ProfileChanges, SubjectKind},
+    event::{PartChange, ProfileChanges, SubjectKind, SubjectProfile},
     policy::OnLimit,
     subject::Subject,
 };
 
-use super::sealing::Sealer;
+use super::sealing::TextSealer;
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
 
 /// What is to be registered of a subject, as the caller said it.
@@ -39,14 +39,14 @@ pub struct NewProfile {
 #[derive(Clone, Debug, Default)]
 pub struct SubjectChanges {
     /// What people call it.
-    pub name: Change<String>,
+    pub name: PartChange<String>,
     /// All but the name.
     pub others: ProfileChanges,
 }
 
 /// A registered subject, after a change.
 #[derive(Debug)]
-pub struct Registered {
+pub struct RegisteredSubject {
     /// The subject.
     pub subject: Arc<Subject>,
     /// Whether it was not known before.
@@ -65,13 +65,13 @@ impl Authority {
     /// could not be recorded.
     pub async fn register_subject(
         &self,
-        context: Context,
+        context: RequestContext,
         id: SubjectId,
         new: NewProfile,
         may_change_policy: bool,
-    ) -> Result<Registered, Failure> {
-        let mut sealer = Sealer::new(self, id);
-        let profile = Profile {
+    ) -> Result<RegisteredSubject, CommandError> {
+        let mut sealer = TextSealer::new(self, id);
+        let profile = SubjectProfile {
             name: sealer.seal("name", new.name.as_deref())?,
             kind: new.kind,
             owner_id: new.owner_id,
@@ -91,15 +91,15 @@ impl Authority {
     /// be recorded.
     pub async fn change_subject(
         &self,
-        context: Context,
+        context: RequestContext,
         id: SubjectId,
         asked: SubjectChanges,
         may_change_policy: bool,
-    ) -> Result<Registered, Failure> {
-        let mut sealer = Sealer::new(self, id);
+    ) -> Result<RegisteredSubject, CommandError> {
+        let mut sealer = TextSealer::new(self, id);
         let name = match asked.name {
-            Change::Keep => Change::Keep,
-            Change::To(name) => Change::To(sealer.seal("name", name.as_deref())?),
+            PartChange::Keep => PartChange::Keep,
+            PartChange::To(name) => PartChange::To(sealer.seal("name", name.as_deref())?),
         };
         let changes = ProfileChanges { name, ..asked.others };
         let command = Command::ChangeSubject(ChangeSubject { changes, may_change_policy });
@@ -109,12 +109,12 @@ impl Authority {
     pub(crate) async fn registered(
         &self,
         ask: CommandRequest,
-        context: Context,
-    ) -> Result<Registered, Failure> {
+        context: RequestContext,
+    ) -> Result<RegisteredSubject, CommandError> {
         let done = self.submit(ask, context).await?;
         let position = done.position();
         let subject = done.subject.expect("it was a command about a subject");
         let is_new = position.is_some_and(|position| subject.was_registered_by(position));
-        Ok(Registered { is_new, subject, at: done.at, position })
+        Ok(RegisteredSubject { is_new, subject, at: done.at, position })
     }
 }

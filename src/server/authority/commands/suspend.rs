@@ -1,16 +1,16 @@
 //! Suspend a subject, and resume it.
 
 use tenure_core::{
-    Event, Stream, SubjectEvent, SubjectId, Timestamp,
-    command::{Command, EndAndSuspend, ResumeSubject, RevokeSession, SuspendSubject, Suspender},
+    Event, StreamId, SubjectEvent, SubjectId, Timestamp,
+    command::{Command, EndAndSuspend, ResumeSubject, RevokeSession, SuspendSubject, SuspensionActor},
     refusal::Refusal,
-    suspension::Suspension,
+    suspension::SubjectSuspension,
 };
 
-use super::{sealing::Sealer, sessions::revoked};
+use super::{sealing::TextSealer, sessions::revoked};
 use crate::authority::{
-    Authority, Registered, Revocation, Revoked,
-    pipeline::request::{Context, Done, Failure},
+    Authority, RegisteredSubject, RevocationRequest, SessionEnd,
+    pipeline::request::{CommandEffect, CommandError, RequestContext},
 };
 
 /// The suspension of a subject, asked for.
@@ -19,7 +19,7 @@ pub struct NewSuspension {
     /// The subject.
     pub subject_id: SubjectId,
     /// Who asks.
-    pub by: Suspender,
+    pub by: SuspensionActor,
     /// When it ends by itself; `None`: never.
     pub until: Option<Timestamp>,
     /// Why, in the caller's words.
@@ -34,15 +34,16 @@ impl Authority {
     /// end that has passed; or why it could not be recorded.
     pub async fn suspend_subject(
         &self,
-        context: Context,
+        context: RequestContext,
         asked: NewSuspension,
-    ) -> Result<Registered, Failure> {
+    ) -> Result<RegisteredSubject, CommandError> {
         let NewSuspension { subject_id, by, until, reason } = asked;
         if reason.is_some() {
-            let may = |known: &Suspension| known.may_be_lifted_by(by.role) || known.is_lengthened_by(until);
+            let may =
+                |known: &SubjectSuspension| known.may_be_lifted_by(by.role) || known.is_lengthened_by(until);
             self.check_before_first_text(&subject_id, may)?;
         }
-        let mut sealer = Sealer::new(self, subject_id);
+        let mut sealer = TextSealer::new(self, subject_id);
         let reason = sealer.seal_reason(reason.as_deref());
         let command = Command::SuspendSubject(SuspendSubject { by, until, reason });
         self.registered(sealer.ask(command), context).await
@@ -55,16 +56,16 @@ impl Authority {
     /// recorded.
     pub async fn resume_subject(
         &self,
-        context: Context,
+        context: RequestContext,
         subject_id: SubjectId,
-        by: Suspender,
+        by: SuspensionActor,
         reason: Option<&str>,
-    ) -> Result<Registered, Failure> {
+    ) -> Result<RegisteredSubject, CommandError> {
         if reason.is_some() {
             self.check_before_first_text(&subject_id, |known| known.may_be_lifted_by(by.role))?;
         }
         let reason = reason.filter(|_| self.may_have_use_of_text(&subject_id));
-        let mut sealer = Sealer::new(self, subject_id);
+        let mut sealer = TextSealer::new(self, subject_id);
         let reason = sealer.seal("reason", reason)?;
         self.registered(sealer.ask(Command::ResumeSubject(ResumeSubject { by, reason })), context).await
     }
@@ -75,12 +76,12 @@ impl Authority {
     /// As [`Authority::revoke`].
     pub async fn revoke_and_suspend(
         &self,
-        context: Context,
-        asked: Revocation,
-        by: Suspender,
-    ) -> Result<Revoked, Failure> {
+        context: RequestContext,
+        asked: RevocationRequest,
+        by: SuspensionActor,
+    ) -> Result<SessionEnd, CommandError> {
         let session = self.known_session(asked.session_id).await?;
-        let mut sealer = Sealer::new(self, session.subject.clone());
+        let mut sealer = TextSealer::new(self, session.subject.clone());
         let reason = sealer.seal_reason(asked.reason.as_deref());
         let end = RevokeSession {
             session_id: asked.session_id,
@@ -92,7 +93,7 @@ impl Authority {
         let command = Command::EndAndSuspend(EndAndSuspend { end, suspension });
         let done = self.submit(sealer.ask(command), context).await?;
         let revoked = revoked(&done, asked.session_id);
-        Ok(Revoked { has_reason: revoked.has_reason || suspends_with_reason(&done), ..revoked })
+        Ok(SessionEnd { has_reason: revoked.has_reason || suspends_with_reason(&done), ..revoked })
     }
 
     /// An unsuspended subject is not resumed, and no key is written for the reason.
@@ -104,7 +105,7 @@ impl Authority {
 
     /// Whether texts about this subject have a key.
     pub(crate) fn has_text_key(&self, id: &SubjectId) -> bool {
-        self.secrets.texts.get(&Stream::Subject(id.clone())).is_some()
+        self.secrets.texts.get(&StreamId::Subject(id.clone())).is_some()
     }
 
     /// The first text about a subject writes a key for it: not for a caller that will be refused. Where there is a key,
@@ -112,7 +113,7 @@ impl Authority {
     fn check_before_first_text(
         &self,
         id: &SubjectId,
-        may_replace: impl FnOnce(&Suspension) -> bool,
+        may_replace: impl FnOnce(&SubjectSuspension) -> bool,
     ) -> Result<(), Refusal> {
         let subject = self.live.subject(id).ok_or(Refusal::SubjectNotFound)?;
         let has_key = self.has_text_key(id);
@@ -126,7 +127,7 @@ impl Authority {
 }
 
 /// A session that had ended before keeps the record of its end; the reason is then in that of the suspension.
-fn suspends_with_reason(done: &Done) -> bool {
+fn suspends_with_reason(done: &CommandEffect) -> bool {
     let events = done.commit.iter().flat_map(|stored| &stored.commit.events);
     let mut suspensions = events.filter_map(|event| match event {
         Event::Subject(SubjectEvent::SubjectSuspended(suspended)) => Some(suspended),

@@ -18,8 +18,8 @@ use tenure_core::{
 use crate::authority::{
     Authority,
     pipeline::{
-        passage::Passage,
-        request::{CommandOutcome, CommandRequest, Context, Failure},
+        passage::CommandTimings,
+        request::{CommandError, CommandOutcome, CommandRequest, RequestContext},
     },
 };
 
@@ -30,14 +30,14 @@ const BATCH: usize = 256;
 
 /// What sweeps remember and count.
 #[derive(Default)]
-pub(crate) struct Sweep {
-    index: Mutex<Index>,
+pub(crate) struct ExpirySweep {
+    index: Mutex<ExpiryIndex>,
     recorded: AtomicU64,
     failures: AtomicU64,
 }
 
 /// What ends soon.
-struct Index {
+struct ExpiryIndex {
     /// Which session ends when; the latest first, so that what is due is at the end.
     ends: Vec<(Timestamp, SessionId)>,
     /// It knows of every end up to this moment.
@@ -46,13 +46,13 @@ struct Index {
     in_work: Vec<SessionId>,
 }
 
-impl Default for Index {
+impl Default for ExpiryIndex {
     fn default() -> Self {
         Self { ends: Vec::new(), until: Timestamp::ZERO, in_work: Vec::new() }
     }
 }
 
-impl Index {
+impl ExpiryIndex {
     fn sort(&mut self) {
         self.ends.sort_unstable_by(|a, b| b.cmp(a));
     }
@@ -60,7 +60,7 @@ impl Index {
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepResult {
     /// How many sessions were found to have ended.
     pub recorded: u64,
     /// The last event that says so; `None` if there was none.
@@ -72,7 +72,7 @@ impl Authority {
     ///
     /// # Errors
     /// Why it could not be recorded. What was recorded before that stays so.
-    pub async fn sweep(&self) -> Result<Swept, Failure> {
+    pub async fn sweep(&self) -> Result<SweepResult, CommandError> {
         let mut due = self.live.ended_suspensions(self.now());
         self.for_each_end(self.now(), |session| due.push(session.subject.clone()));
         self.record_ended(due).await
@@ -83,7 +83,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::sweep`]; what was not recorded is tried again by a later call.
-    pub async fn sweep_due(&self) -> Result<Swept, Failure> {
+    pub async fn sweep_due(&self) -> Result<SweepResult, CommandError> {
         let (due, now) = (self.due(), self.now());
         let sessions = due.iter().filter_map(|id| self.live.session(*id));
         let ended = sessions.filter(|session| session.awaits_expiry(now));
@@ -105,7 +105,7 @@ impl Authority {
         if now >= index.until {
             let (mut ends, until) = (Vec::new(), now.plus(AHEAD));
             self.for_each_end(until, |session| ends.push((session.ends_at(), session.id)));
-            *index = Index { ends, until, in_work: Vec::new() };
+            *index = ExpiryIndex { ends, until, in_work: Vec::new() };
             index.sort();
         }
         let later = index.ends.partition_point(|(end, _)| *end > now);
@@ -145,10 +145,10 @@ impl Authority {
         });
     }
 
-    async fn record_ended(&self, mut due: Vec<SubjectId>) -> Result<Swept, Failure> {
+    async fn record_ended(&self, mut due: Vec<SubjectId>) -> Result<SweepResult, CommandError> {
         due.sort_unstable();
         due.dedup();
-        let mut swept = Swept::default();
+        let mut swept = SweepResult::default();
         for batch in due.chunks(BATCH) {
             if let Err(failure) = self.record_batch(batch, &mut swept).await {
                 self.sweep.failures.fetch_add(1, Ordering::Relaxed);
@@ -161,13 +161,14 @@ impl Authority {
     }
 
     /// Asks about some subjects together, and again about those that had too much to say for one commit.
-    async fn record_batch(&self, batch: &[SubjectId], swept: &mut Swept) -> Result<(), Failure> {
+    async fn record_batch(&self, batch: &[SubjectId], swept: &mut SweepResult) -> Result<(), CommandError> {
         let mut open = batch.to_vec();
         while !open.is_empty() {
             let asked: Result<Vec<_>, _> = open.iter().map(|subject| self.ask_of(subject)).collect();
             let mut more = Vec::new();
             for (subject, answer) in open.into_iter().zip(asked?) {
-                let CommandOutcome::Done(done) = answer.await.unwrap_or(Err(Failure::OutcomeUnknown))? else {
+                let CommandOutcome::Done(done) = answer.await.unwrap_or(Err(CommandError::OutcomeUnknown))?
+                else {
                     continue;
                 };
                 let Some(commit) = done.commit else { continue };
@@ -183,12 +184,12 @@ impl Authority {
         Ok(())
     }
 
-    fn ask_of(&self, subject: &SubjectId) -> Result<crate::authority::Waiting, Failure> {
+    fn ask_of(&self, subject: &SubjectId) -> Result<crate::authority::PendingOutcome, CommandError> {
         self.put(
             CommandRequest::Subject(subject.clone(), Command::RecordExpiries),
-            Context::of(Actor::AUTHORITY),
+            RequestContext::of(Actor::AUTHORITY),
             None,
-            Passage::default(),
+            CommandTimings::default(),
         )
     }
 }

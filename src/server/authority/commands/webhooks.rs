@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::notify::{
-    Cursor, Notice, NoticeId, notices_of,
-    webhooks::{Recorded, Source},
+    EventCursor, Notice, NoticeId, notices_of,
+    webhooks::{RecordOutcome, WebhookSource},
 };
 use tenure_core::{
     Event, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
@@ -17,7 +17,7 @@ use tenure_protocol::entropy;
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Done, Failure},
+    pipeline::request::{CommandEffect, CommandError, CommandRequest, RequestContext},
 };
 
 impl Authority {
@@ -28,9 +28,9 @@ impl Authority {
     /// [`Refusal::WebhookLimitExceeded`](tenure_core::refusal::Refusal), or why it could not be recorded.
     pub async fn create_webhook(
         &self,
-        context: Context,
+        context: RequestContext,
         asked: WebhookCreated,
-    ) -> Result<CreatedWebhook, Failure> {
+    ) -> Result<CreatedWebhook, CommandError> {
         let done = self.submit(CommandRequest::System(SystemCommand::CreateWebhook(asked)), context).await?;
         CreatedWebhook::of(&done)
     }
@@ -41,17 +41,17 @@ impl Authority {
     /// [`Refusal::WebhookNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.
     pub async fn delete_webhook(
         &self,
-        context: Context,
+        context: RequestContext,
         id: WebhookId,
         owner: Option<OwnerId>,
-    ) -> Result<Position, Failure> {
+    ) -> Result<Position, CommandError> {
         let asked = DeleteWebhook { id, owner };
         let done = self.submit(CommandRequest::System(SystemCommand::DeleteWebhook(asked)), context).await?;
         Ok(recorded(&done).last())
     }
 }
 
-fn recorded(done: &Done) -> &StoredCommit {
+fn recorded(done: &CommandEffect) -> &StoredCommit {
     done.commit.as_deref().expect("what is done to a webhook is recorded")
 }
 
@@ -69,29 +69,29 @@ pub struct CreatedWebhook {
 }
 
 impl CreatedWebhook {
-    fn of(done: &Done) -> Result<Self, Failure> {
+    fn of(done: &CommandEffect) -> Result<Self, CommandError> {
         let stored = recorded(done);
         let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
             let why = format!("what was recorded at {} is no webhook", stored.first);
-            return Err(Failure::StorageUnavailable { why });
+            return Err(CommandError::StorageUnavailable { why });
         };
         let (created_at, position) = (stored.commit.recorded_at, stored.last());
         Ok(Self { event: event.clone(), created_at, position, is_repeat: done.is_repeat })
     }
 }
 
-impl From<Result<CreatedWebhook, Failure>> for Recorded<CreatedWebhook, Failure> {
-    fn from(answer: Result<CreatedWebhook, Failure>) -> Self {
+impl From<Result<CreatedWebhook, CommandError>> for RecordOutcome<CreatedWebhook, CommandError> {
+    fn from(answer: Result<CreatedWebhook, CommandError>) -> Self {
         match answer {
             Ok(webhook) if webhook.is_repeat => Self::Before(webhook),
             Ok(webhook) => Self::Now(webhook),
-            Err(failure @ Failure::OutcomeUnknown) => Self::Unknown(failure),
+            Err(failure @ CommandError::OutcomeUnknown) => Self::Unknown(failure),
             Err(failure) => Self::Not(failure),
         }
     }
 }
 
-impl Source for Authority {
+impl WebhookSource for Authority {
     fn now(&self) -> Timestamp {
         Self::now(self)
     }
@@ -100,7 +100,7 @@ impl Source for Authority {
         entropy::jitter(self.entropy())
     }
 
-    fn subscribe(&self, after: Position) -> Cursor {
+    fn subscribe(&self, after: Position) -> EventCursor {
         Self::subscribe(self, after)
     }
 

@@ -6,45 +6,45 @@ use std::{collections::BTreeSet, sync::Arc};
 use hashbrown::HashMap;
 
 use tenure_core::{
-    Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Commit, Digest16, Event, Position, Seconds, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent,
     Timestamp,
-    bulk::{Bulk, Matched, Selector},
+    bulk::{BulkRevocation, MatchCount, SessionSelector},
     command::{Command, SystemCommand},
+    commit::IdempotencyMark,
     decide::{decide, decide_system},
-    event::{Presented, Seen},
+    event::{PresentedToken, SessionSeen},
     evolve::IllegalEvent,
-    fold::{self, Ledger},
+    fold::{self, FoldTarget},
     id::CommitId,
-    observed::Observed,
-    record::Idempotency,
-    refusal::{Refusal, Refused},
+    observed::Observation,
+    refusal::{RecordedRefusal, Refusal},
     subject::Subject,
-    system::System,
+    system::SystemState,
 };
 use tenure_log::{EncodedCommit, LogError, StoredCommit, encode};
 
-use super::request::Context;
+use super::request::RequestContext;
 use crate::authority::state::{
-    idempotency::{KnownRequest, RememberedRequest, Table},
-    published::{Live, settled},
+    idempotency::{IdempotencyEntry, IdempotencyLookup, IdempotencyTable},
+    published::{PublishedState, settled},
 };
 
 /// The commits of a batch and the state that they would leave.
 pub(crate) struct Batch<'a> {
-    live: &'a Live,
+    live: &'a PublishedState,
     subjects: HashMap<SubjectId, Arc<Subject>>,
     /// The subject being decided about, so that the fold need not look it up again.
     at_hand: Option<Arc<Subject>>,
     /// The sessions that it begins.
     begun: HashMap<SessionId, SubjectId>,
-    system: Arc<System>,
+    system: Arc<SystemState>,
     is_system_changed: bool,
     /// The subjects that it erases: rarely any.
     erased: Vec<SubjectId>,
     /// The bulk revocations not settled everywhere: those published, and this batch's own.
-    bulks: Vec<Bulk>,
+    bulks: Vec<BulkRevocation>,
     /// The keys of its requests that had an effect. They count once the batch is durable.
-    idempotency: HashMap<Digest16, RememberedRequest>,
+    idempotency: HashMap<Digest16, IdempotencyEntry>,
     /// The sessions whose due uses it records, or found to say nothing. They are due until the batch is durable.
     uses: BTreeSet<SessionId>,
     encoded: Vec<EncodedCommit>,
@@ -65,7 +65,7 @@ pub(crate) struct Decision {
 
 /// A decision that cannot be written down: ours is the fault, not the caller's.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unwritable {
+pub(crate) enum CommitError {
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
     #[error(transparent)]
@@ -73,11 +73,11 @@ pub(crate) enum Unwritable {
 }
 
 /// What is published once the batch is durable.
-pub(crate) struct Published {
+pub(crate) struct BatchChanges {
     pub(crate) subjects: HashMap<SubjectId, Arc<Subject>>,
-    pub(crate) system: Option<Arc<System>>,
+    pub(crate) system: Option<Arc<SystemState>>,
     /// The bulk revocations among them.
-    pub(crate) bulks: Vec<Bulk>,
+    pub(crate) bulks: Vec<BulkRevocation>,
     /// The sessions whose uses are not due any more, unless they were used again.
     pub(crate) uses: BTreeSet<SessionId>,
     pub(crate) commits: Vec<Arc<StoredCommit>>,
@@ -85,7 +85,7 @@ pub(crate) struct Published {
     pub(crate) recorded_at: Timestamp,
 }
 
-impl Published {
+impl BatchChanges {
     /// Whether another key seals from now on.
     pub(crate) fn rotates_keys(&self) -> bool {
         let mut events = self.commits.iter().flat_map(|commit| &commit.commit.events);
@@ -95,7 +95,7 @@ impl Published {
 
 impl<'a> Batch<'a> {
     /// An empty batch on top of the published state, with capacity for this number of commits.
-    pub(crate) fn new(live: &'a Live, commits: usize) -> Self {
+    pub(crate) fn new(live: &'a PublishedState, commits: usize) -> Self {
         Self {
             live,
             subjects: HashMap::with_capacity(commits),
@@ -138,7 +138,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Counts the sessions that match and are active at this moment, as this batch would leave them.
-    pub(crate) fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+    pub(crate) fn matching(&self, selector: &SessionSelector, at: Timestamp) -> MatchCount {
         let selector = &selector.clone().under(&self.system.keys);
         let mut matched = self.live.matching_under(&self.bulks, selector, at, self.subjects.keys());
         for subject in self.subjects.values() {
@@ -149,7 +149,12 @@ impl<'a> Batch<'a> {
 
     /// What is known of a request by its idempotency key: to this batch first, and then to the table of those that are
     /// recorded.
-    pub(crate) fn look_up(&self, table: &Table, mark: Idempotency, at: Timestamp) -> KnownRequest {
+    pub(crate) fn look_up(
+        &self,
+        table: &IdempotencyTable,
+        mark: IdempotencyMark,
+        at: Timestamp,
+    ) -> IdempotencyLookup {
         match self.idempotency.get(&mark.key) {
             Some(entry) => entry.judge(mark),
             None => table.look_up(mark, at),
@@ -161,13 +166,13 @@ impl<'a> Batch<'a> {
         &mut self,
         subject: Arc<Subject>,
         command: &Command,
-        observed: &Observed,
+        observed: &Observation,
         stamp: CommitStamp,
-    ) -> Result<Decision, Unwritable> {
+    ) -> Result<Decision, CommitError> {
         let decision = decide(self.system.policy_in_force(), &subject, command, observed, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
-            Err(Refused { refusal, record }) => (record, Some(refusal)),
+            Err(RecordedRefusal { refusal, record }) => (record, Some(refusal)),
         };
         if events.is_empty() {
             return Ok(Decision { refusal, commit: None, subject: Some(subject) });
@@ -177,7 +182,7 @@ impl<'a> Batch<'a> {
         }
         let id = subject.id.clone();
         let staged =
-            self.write(Stream::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
+            self.write(StreamId::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
         self.at_hand = Some(subject);
         let commit = Some(self.add(staged)?);
         let subject = self.subjects.get(&id).cloned();
@@ -189,7 +194,7 @@ impl<'a> Batch<'a> {
         &self,
         subject: &Subject,
         command: &Command,
-        observed: &Observed,
+        observed: &Observation,
         at: Timestamp,
     ) -> bool {
         decide(self.system.policy_in_force(), subject, command, observed, at)
@@ -203,7 +208,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Whether a command about the authority itself would be granted.
-    pub(crate) fn grants(&self, command: &SystemCommand, observed: &Observed, at: Timestamp) -> bool {
+    pub(crate) fn grants(&self, command: &SystemCommand, observed: &Observation, at: Timestamp) -> bool {
         decide_system(&self.system, command, observed, at).is_ok()
     }
 
@@ -211,9 +216,9 @@ impl<'a> Batch<'a> {
     pub(crate) fn decide_system(
         &mut self,
         command: &SystemCommand,
-        observed: &Observed,
+        observed: &Observation,
         stamp: CommitStamp,
-    ) -> Result<Decision, Unwritable> {
+    ) -> Result<Decision, CommitError> {
         let (events, refusal) = match decide_system(&self.system, command, observed, stamp.at) {
             Ok(events) => (events, None),
             Err(refusal) => (vec![], Some(refusal)),
@@ -221,13 +226,13 @@ impl<'a> Batch<'a> {
         if events.is_empty() {
             return Ok(Decision { refusal, commit: None, subject: None });
         }
-        let staged = self.write(Stream::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
+        let staged = self.write(StreamId::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
         Ok(Decision { refusal, commit: Some(self.add(staged)?), subject: None })
     }
 
     /// Those marks that still say something: the session has not been renewed again since.
-    pub(crate) fn still_true(&self, marks: Vec<Presented>) -> Vec<Presented> {
-        let is_true = |mark: &Presented| {
+    pub(crate) fn still_true(&self, marks: Vec<PresentedToken>) -> Vec<PresentedToken> {
+        let is_true = |mark: &PresentedToken| {
             self.holder(mark.session_id).is_some_and(|subject| {
                 subject.session(mark.session_id).is_some_and(|session| {
                     session.generation == mark.generation && session.awaits_presentation()
@@ -242,14 +247,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The due uses of these sessions, and with them others that are due, up to `most` together.
-    pub(crate) fn due_uses(&mut self, asked: &[Seen], most: usize, at: Timestamp) -> Vec<Seen> {
+    pub(crate) fn due_uses(&mut self, asked: &[SessionSeen], most: usize, at: Timestamp) -> Vec<SessionSeen> {
         let mut ids: BTreeSet<_> = asked.iter().map(|seen| seen.session_id).collect();
         ids.extend(self.live.uses().due_besides(&self.uses, most.saturating_sub(ids.len())));
         self.uses_of(&ids.into_iter().collect::<Vec<_>>(), at)
     }
 
     /// The latest uses of these sessions, those that still say something.
-    pub(crate) fn uses_of(&mut self, ids: &[SessionId], at: Timestamp) -> Vec<Seen> {
+    pub(crate) fn uses_of(&mut self, ids: &[SessionId], at: Timestamp) -> Vec<SessionSeen> {
         self.uses.extend(ids);
         let noted = ids.iter().filter_map(|id| self.live.uses().noted(*id)).collect();
         self.still_news(noted, at)
@@ -257,11 +262,11 @@ impl<'a> Batch<'a> {
 
     /// Those uses that still say something, at this moment: the session has not ended, nor been seen later. None is
     /// later than what is recorded of it, though the clock may have been set back since.
-    pub(crate) fn still_news(&self, uses: Vec<Seen>, at: Timestamp) -> Vec<Seen> {
-        let known = |seen: Seen| {
+    pub(crate) fn still_news(&self, uses: Vec<SessionSeen>, at: Timestamp) -> Vec<SessionSeen> {
+        let known = |seen: SessionSeen| {
             let subject = self.holder(seen.session_id)?;
             let session = subject.session(seen.session_id)?;
-            let seen = Seen { seen_at: seen.seen_at.min(at), ..seen };
+            let seen = SessionSeen { seen_at: seen.seen_at.min(at), ..seen };
             (session.can_be_seen() && session.last_seen_at() < Some(seen.seen_at)).then_some(seen)
         };
         uses.into_iter().filter_map(known).collect()
@@ -269,11 +274,11 @@ impl<'a> Batch<'a> {
 
     fn write(
         &self,
-        stream: Stream,
+        stream: StreamId,
         expected: Position,
         events: Vec<impl Into<Event>>,
         stamp: CommitStamp,
-    ) -> Result<Staged, Unwritable> {
+    ) -> Result<StagedCommit, CommitError> {
         let commit = Commit {
             id: stamp.id,
             stream,
@@ -287,14 +292,14 @@ impl<'a> Batch<'a> {
         let encoded = encode(&commit)?;
         let stored =
             StoredCommit { first: self.next(), commit, record_hashes: encoded.record_hashes().to_vec() };
-        Ok(Staged { stored, encoded })
+        Ok(StagedCommit { stored, encoded })
     }
 
     /// Adds a commit to the batch: its effect, its key, its place.
-    fn add(&mut self, staged: Staged) -> Result<Arc<StoredCommit>, IllegalEvent> {
+    fn add(&mut self, staged: StagedCommit) -> Result<Arc<StoredCommit>, IllegalEvent> {
         let stored = Arc::new(staged.stored);
         fold::apply(self, &stored.commit, stored.first)?;
-        if let Some((key, entry)) = RememberedRequest::of(&stored) {
+        if let Some((key, entry)) = IdempotencyEntry::of(&stored) {
             self.idempotency.insert(key, entry);
         }
         self.head = stored.last();
@@ -319,11 +324,11 @@ impl<'a> Batch<'a> {
     }
 
     /// The bytes for the log, and what to publish once it has them.
-    pub(crate) fn finish(self) -> (Vec<EncodedCommit>, Published) {
+    pub(crate) fn finish(self) -> (Vec<EncodedCommit>, BatchChanges) {
         let Self { live, subjects, encoded, commits, mut bulks, uses, head, recorded_at, .. } = self;
         let system = self.is_system_changed.then_some(self.system);
         bulks.retain(|bulk| bulk.position > live.position());
-        (encoded, Published { subjects, system, bulks, uses, commits, head, recorded_at })
+        (encoded, BatchChanges { subjects, system, bulks, uses, commits, head, recorded_at })
     }
 }
 
@@ -331,7 +336,7 @@ impl<'a> Batch<'a> {
 pub(crate) struct CommitStamp {
     pub(crate) id: CommitId,
     pub(crate) at: Timestamp,
-    pub(crate) context: Context,
+    pub(crate) context: RequestContext,
 }
 
 impl CommitStamp {
@@ -344,13 +349,13 @@ impl CommitStamp {
     }
 }
 
-struct Staged {
+struct StagedCommit {
     stored: StoredCommit,
     encoded: EncodedCommit,
 }
 
 /// A selection's end is remembered, and written into a subject before anything else happens to it.
-impl Ledger for Batch<'_> {
+impl FoldTarget for Batch<'_> {
     fn covers(&self, _: &SubjectId) -> bool {
         true
     }
@@ -379,12 +384,12 @@ impl Ledger for Batch<'_> {
         self.begun.insert(session, id.clone());
     }
 
-    fn system(&mut self) -> Option<&mut System> {
+    fn system(&mut self) -> Option<&mut SystemState> {
         self.is_system_changed = true;
         Some(Arc::make_mut(&mut self.system))
     }
 
-    fn end_selected(&mut self, bulk: Bulk) {
+    fn end_selected(&mut self, bulk: BulkRevocation) {
         self.bulks.push(bulk);
     }
 }

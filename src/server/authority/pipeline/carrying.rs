@@ -10,14 +10,14 @@ use super::{batch::Batch, request::CommandRequest, sequencer::Sequencer};
 
 /// Sessions of a subject that were read back.
 #[derive(Debug)]
-pub(crate) struct Carried {
+pub(crate) struct RecalledSessions {
     /// The last position of the subject's stream then.
     pub(crate) version: Position,
     /// Those that the command needs, if they are the subject's.
     pub(crate) sessions: Vec<SharedSession>,
 }
 
-impl Carried {
+impl RecalledSessions {
     /// What a command needs of a subject that was read back whole.
     pub(crate) fn of(subject: &Subject, command: &Command) -> Self {
         let sessions = match command.session_id() {
@@ -44,7 +44,7 @@ impl Sequencer {
         &self,
         staging: &Batch<'_>,
         ask: &CommandRequest,
-        carried: Option<&Carried>,
+        carried: Option<&RecalledSessions>,
     ) -> bool {
         let (CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _)) = ask else {
             return false;

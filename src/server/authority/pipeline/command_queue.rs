@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{following::Control, request::Request};
+use super::{following::ControlMessage, request::QueuedRequest};
 
 /// Maximum waiting requests per queue; one more is answered "overloaded".
 ///
@@ -17,18 +17,18 @@ pub(crate) const CAPACITY: usize = 8_192;
 
 /// Requests that wait for a decision.
 pub(crate) struct CommandQueue {
-    queues: Mutex<Queues>,
+    queues: Mutex<QueueState>,
     arrived: Condvar,
     /// Whether something urgent waits, for callers that ask often.
     has_urgent: AtomicBool,
 }
 
 #[derive(Default)]
-struct Queues {
+struct QueueState {
     /// These go before all requests, and are taken one by one.
-    controls: VecDeque<Control>,
-    urgent: VecDeque<Request>,
-    ordinary: VecDeque<Request>,
+    controls: VecDeque<ControlMessage>,
+    urgent: VecDeque<QueuedRequest>,
+    ordinary: VecDeque<QueuedRequest>,
     closed: bool,
     /// How many ordinary requests are worth waking the sequencer for.
     wanted: usize,
@@ -47,16 +47,16 @@ pub(crate) struct GatherWindow {
 /// What the sequencer finds when it looks.
 pub(crate) enum QueueItem {
     /// Requests to decide, urgent ones first. Empty when none came in time.
-    Requests(Vec<Request>),
+    Requests(Vec<QueuedRequest>),
     /// What another machine has recorded, or whether this one leads.
-    Control(Control),
+    Control(ControlMessage),
     /// None, and none will come.
     Closed,
 }
 
 /// Why a request was not taken in.
 #[derive(Debug)]
-pub(crate) enum Rejected {
+pub(crate) enum QueueRejection {
     /// Its queue is full.
     Full,
     /// The authority is stopping.
@@ -69,14 +69,14 @@ impl CommandQueue {
     }
 
     /// Takes a request in, or says at once that it cannot.
-    pub(crate) fn put(&self, request: Request) -> Result<(), Rejected> {
+    pub(crate) fn put(&self, request: QueuedRequest) -> Result<(), QueueRejection> {
         let mut queues = self.queues.lock();
         if queues.closed {
-            return Err(Rejected::Closed);
+            return Err(QueueRejection::Closed);
         }
         let queue = queues.of(&request);
         if queue.len() >= CAPACITY {
-            return Err(Rejected::Full);
+            return Err(QueueRejection::Full);
         }
         queue.push_back(request);
         self.note_urgent(&queues);
@@ -89,10 +89,10 @@ impl CommandQueue {
     }
 
     /// Takes in what goes before all requests.
-    pub(crate) fn control(&self, control: Control) -> Result<(), Rejected> {
+    pub(crate) fn control(&self, control: ControlMessage) -> Result<(), QueueRejection> {
         let mut queues = self.queues.lock();
         if queues.closed {
-            return Err(Rejected::Closed);
+            return Err(QueueRejection::Closed);
         }
         queues.controls.push_back(control);
         drop(queues);
@@ -126,7 +126,7 @@ impl CommandQueue {
     }
 
     /// The next request that goes before all others, if one waits. To ask between two decisions costs a look.
-    pub(crate) fn take_urgent(&self) -> Option<Request> {
+    pub(crate) fn take_urgent(&self) -> Option<QueuedRequest> {
         if !self.has_urgent.load(Ordering::Acquire) {
             return None;
         }
@@ -137,13 +137,13 @@ impl CommandQueue {
     }
 
     /// Puts requests that were taken and not decided back to where they were, in their order.
-    pub(crate) fn put_back(&self, requests: impl DoubleEndedIterator<Item = Request>) {
+    pub(crate) fn put_back(&self, requests: impl DoubleEndedIterator<Item = QueuedRequest>) {
         let mut queues = self.queues.lock();
         requests.rev().for_each(|request| queues.of(&request).push_front(request));
         self.note_urgent(&queues);
     }
 
-    fn note_urgent(&self, queues: &Queues) {
+    fn note_urgent(&self, queues: &QueueState) {
         self.has_urgent.store(!queues.urgent.is_empty(), Ordering::Release);
     }
 
@@ -159,9 +159,9 @@ impl CommandQueue {
     }
 }
 
-impl Queues {
+impl QueueState {
     /// Where this request waits.
-    fn of(&mut self, request: &Request) -> &mut VecDeque<Request> {
+    fn of(&mut self, request: &QueuedRequest) -> &mut VecDeque<QueuedRequest> {
         if request.ask.is_urgent() { &mut self.urgent } else { &mut self.ordinary }
     }
 
@@ -181,7 +181,7 @@ impl Queues {
             || self.ordinary.len() >= self.wanted
     }
 
-    fn drain(&mut self, most: usize) -> Vec<Request> {
+    fn drain(&mut self, most: usize) -> Vec<QueuedRequest> {
         let urgent = self.urgent.len().min(most);
         let ordinary = self.ordinary.len().min(most - urgent);
         self.urgent.drain(..urgent).chain(self.ordinary.drain(..ordinary)).collect()

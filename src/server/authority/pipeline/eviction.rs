@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::Horizon};
+use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon};
 
-use crate::authority::state::published::Live;
+use crate::authority::state::published::PublishedState;
 
 /// Subjects looked at between two batches: less than a batch takes.
 const STRIDE: usize = 512;
@@ -21,42 +21,42 @@ pub type OnLeaving = Arc<dyn Fn(&[SharedSession]) + Send + Sync>;
 
 /// How sessions leave memory.
 #[derive(Clone)]
-pub struct Retention {
+pub struct MemoryRetention {
     /// How long an ended session stays, `retention.memory`.
     pub memory: Seconds,
     /// Up to where the log can be asked by key, and when its last event there was recorded.
-    pub indexed: Arc<Mutex<Horizon>>,
+    pub indexed: Arc<Mutex<TrimHorizon>>,
     /// Is handed those that leave.
     pub leaving: OnLeaving,
 }
 
-impl Retention {
+impl MemoryRetention {
     /// Everything stays.
     pub fn forever() -> Self {
         Self { memory: Seconds(u32::MAX), indexed: Arc::default(), leaving: Arc::new(|_| ()) }
     }
 
     /// Behind which sessions may leave at this moment.
-    pub fn horizon(&self, now: Timestamp) -> Horizon {
+    pub fn horizon(&self, now: Timestamp) -> TrimHorizon {
         let indexed = *self.indexed.lock();
         let ended = now.plus_millis(-i64::from(self.memory.0) * 1_000);
-        Horizon { moment: indexed.moment.min(ended), ..indexed }
+        TrimHorizon { moment: indexed.moment.min(ended), ..indexed }
     }
 }
 
 /// A walk over all subjects, part by part.
-pub(crate) struct Eviction {
-    retention: Retention,
+pub(crate) struct EvictionWalk {
+    retention: MemoryRetention,
     /// What the last walk, or the one under way, is about.
-    walked: Horizon,
+    walked: TrimHorizon,
     next_part: usize,
     left: Vec<SubjectId>,
     is_under_way: bool,
 }
 
-impl Eviction {
+impl EvictionWalk {
     /// Behind this horizon nothing is any more.
-    pub(crate) fn new(retention: Retention, walked: Horizon) -> Self {
+    pub(crate) fn new(retention: MemoryRetention, walked: TrimHorizon) -> Self {
         Self { retention, walked, next_part: 0, left: vec![], is_under_way: false }
     }
 
@@ -66,7 +66,7 @@ impl Eviction {
     }
 
     /// Goes on for a short while.
-    pub(crate) fn go_on(&mut self, live: &Live, now: Timestamp) {
+    pub(crate) fn go_on(&mut self, live: &PublishedState, now: Timestamp) {
         if !self.is_under_way && !self.begin(live, now) {
             return;
         }
@@ -84,7 +84,7 @@ impl Eviction {
     }
 
     /// Begins another walk, if that is worth it.
-    fn begin(&mut self, live: &Live, now: Timestamp) -> bool {
+    fn begin(&mut self, live: &PublishedState, now: Timestamp) -> bool {
         let horizon = self.walked.and(self.retention.horizon(now));
         let step = self.retention.memory.0 / PART;
         let is_far = horizon.moment >= self.walked.moment.plus(Seconds(step.max(1)));

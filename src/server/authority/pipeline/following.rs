@@ -12,13 +12,13 @@ use tenure_core::{Event, SystemEvent};
 use tenure_log::StoredCommit;
 
 /// What comes between two batches.
-pub(crate) struct Control {
-    turn: Turn,
+pub(crate) struct ControlMessage {
+    turn: ControlAction,
     done: SyncSender<Result<(), String>>,
 }
 
 /// What is to be done.
-pub(crate) enum Turn {
+pub(crate) enum ControlAction {
     /// Publish these commits: the log holds them.
     Follow(Vec<Arc<StoredCommit>>),
     /// Decide from now on.
@@ -27,9 +27,9 @@ pub(crate) enum Turn {
     Retire,
 }
 
-impl Control {
+impl ControlMessage {
     /// A turn, and the receiver of its outcome.
-    pub(crate) fn new(turn: Turn) -> (Self, Receiver<Result<(), String>>) {
+    pub(crate) fn new(turn: ControlAction) -> (Self, Receiver<Result<(), String>>) {
         let (done, told) = mpsc::sync_channel(1);
         (Self { turn, done }, told)
     }
@@ -37,15 +37,15 @@ impl Control {
 
 impl Sequencer {
     /// Does it, and says so. No request is answered by it.
-    pub(super) fn obey(&mut self, control: Control) -> usize {
+    pub(super) fn obey(&mut self, control: ControlMessage) -> usize {
         let done = match control.turn {
-            Turn::Follow(commits) => self.follow(&commits),
-            Turn::Lead => {
+            ControlAction::Follow(commits) => self.follow(&commits),
+            ControlAction::Lead => {
                 self.live.uses().are_forgotten_before(self.clock.now().max(self.live.recorded_at()));
                 self.leads.store(true, Ordering::Release);
                 Ok(())
             }
-            Turn::Retire => {
+            ControlAction::Retire => {
                 if self.log.stopped().is_none() {
                     self.record_all();
                 }

@@ -11,44 +11,44 @@ use parking_lot::RwLock;
 use tenure_core::EventKind;
 use tenure_log::StoredCommit;
 use tenure_protocol::clock::stopwatch;
-use tenure_threads::panics::Watch;
+use tenure_threads::panics::PanicWatch;
 
-use crate::counters::{Counters, Histogram};
+use crate::counters::{Histogram, ShardedCounters};
 
 /// The number of a kind is one byte.
 const KINDS: usize = 256;
 
 /// Counted by the sequencer, read by `/readyz` and `/metrics`.
 #[derive(Debug)]
-pub struct Health {
+pub struct SequencerHealth {
     stopped: RwLock<Option<String>>,
     commits: AtomicU64,
-    events: Counters,
+    events: ShardedCounters,
     batch_durations: Histogram,
     append_durations: Histogram,
     lost_keys: AtomicU64,
     uses_recorded: AtomicBool,
-    jobs: Watch,
+    jobs: PanicWatch,
 }
 
-impl Default for Health {
+impl Default for SequencerHealth {
     fn default() -> Self {
         Self {
             stopped: RwLock::default(),
             commits: AtomicU64::default(),
-            events: Counters::new(KINDS),
+            events: ShardedCounters::new(KINDS),
             batch_durations: Histogram::default(),
             append_durations: Histogram::default(),
             lost_keys: AtomicU64::default(),
             uses_recorded: AtomicBool::default(),
-            jobs: Watch::over("the sweep of ended sessions and retired keys"),
+            jobs: PanicWatch::over("the sweep of ended sessions and retired keys"),
         }
     }
 }
 
-impl Health {
+impl SequencerHealth {
     /// Over the thread that sweeps.
-    pub(crate) fn jobs(&self) -> &Watch {
+    pub(crate) fn jobs(&self) -> &PanicWatch {
         &self.jobs
     }
 

@@ -2,26 +2,27 @@
 
 use super::{batch::Batch, sequencer::MARKS_PER_COMMIT};
 use tenure_core::{
-    KeyUse, Timestamp, command::SystemCommand, event::Selector, observed::Observed, token::LONGEST_ACCESS,
+    KeyUse, Timestamp, command::SystemCommand, event::SessionSelector, observed::Observation,
+    token::LONGEST_ACCESS,
 };
 
 /// What a command about the authority itself needs of the state of all subjects.
-pub(super) fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
+pub(super) fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observation {
     match command {
         SystemCommand::RevokeMatching(asked) => {
-            Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
+            Observation { matched: staging.matching(&asked.selector, at), ..Observation::default() }
         }
         SystemCommand::RotateKey(asked) => {
             let longest_ttl = match asked.which {
                 KeyUse::Session => staging.longest_ttl(),
                 KeyUse::Access => LONGEST_ACCESS,
             };
-            Observed { longest_ttl, ..Observed::default() }
+            Observation { longest_ttl, ..Observation::default() }
         }
-        SystemCommand::BeginEpoch(_) => Observed {
-            matched: staging.matching(&Selector::default(), at),
+        SystemCommand::BeginEpoch(_) => Observation {
+            matched: staging.matching(&SessionSelector::default(), at),
             longest_ttl: staging.longest_ttl(),
-            ..Observed::default()
+            ..Observation::default()
         },
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)
@@ -32,7 +33,7 @@ pub(super) fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, a
         | SystemCommand::MarkPresented(_)
         | SystemCommand::MarkSeen(_)
         | SystemCommand::CreateWebhook(_)
-        | SystemCommand::DeleteWebhook(_) => Observed::default(),
+        | SystemCommand::DeleteWebhook(_) => Observation::default(),
     }
 }
 

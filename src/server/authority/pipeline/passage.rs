@@ -11,20 +11,20 @@ use crate::traces::{is_followed, note};
 
 /// The moments of a command. Most commands are part of no trace, and have none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passage(Option<Arc<Moments>>);
+pub(crate) struct CommandTimings(Option<Arc<StageTimes>>);
 
 #[derive(Debug)]
-struct Moments {
+struct StageTimes {
     queued: Instant,
     taken: OnceLock<Instant>,
     decided: OnceLock<Instant>,
     durable: OnceLock<Instant>,
 }
 
-impl Passage {
+impl CommandTimings {
     /// Of a command that is queued now by this task.
     pub(crate) fn begin() -> Self {
-        let moments = || Moments {
+        let moments = || StageTimes {
             queued: stopwatch(),
             taken: OnceLock::new(),
             decided: OnceLock::new(),
@@ -46,7 +46,7 @@ impl Passage {
         self.pass(|moments| &moments.durable);
     }
 
-    fn pass(&self, which: impl FnOnce(&Moments) -> &OnceLock<Instant>) {
+    fn pass(&self, which: impl FnOnce(&StageTimes) -> &OnceLock<Instant>) {
         if let Some(moments) = &self.0 {
             which(moments).get_or_init(stopwatch);
         }

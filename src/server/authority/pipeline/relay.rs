@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 
 use tokio::{runtime::Handle, task::yield_now};
 
-use super::request::{CommandOutcome, Failure, WaitingCaller};
+use super::request::{CommandError, CommandOutcome, WaitingCaller};
 
 /// A caller, and the answer for it.
-pub(crate) type Answer = (WaitingCaller, Result<CommandOutcome, Failure>);
+pub(crate) type PendingReply = (WaitingCaller, Result<CommandOutcome, CommandError>);
 
 /// So many callers are woken by the sequencer before the others, each at the price of a lock.
 const FIRST: usize = 16;
@@ -22,14 +22,14 @@ const AT_ONCE: usize = 32;
 
 /// The way back to the callers.
 #[derive(Debug, Default)]
-pub(crate) struct Relay {
+pub(crate) struct ReplyRelay {
     runtime: OnceLock<Handle>,
 }
 
 /// Answers on their way. They are sent when they are dropped, so none is lost with a stopping runtime.
-struct Answers(Vec<Answer>);
+struct ReplyBatch(Vec<PendingReply>);
 
-impl Answers {
+impl ReplyBatch {
     /// Sends this number of them, or all.
     fn send(&mut self, most: usize) {
         let count = most.min(self.0.len());
@@ -45,33 +45,33 @@ impl Answers {
     }
 }
 
-impl Drop for Answers {
+impl Drop for ReplyBatch {
     fn drop(&mut self) {
         self.send(usize::MAX);
     }
 }
 
 /// A caller that has gone away needs no answer; what it asked is done all the same.
-fn answer((caller, outcome): Answer) {
+fn answer((caller, outcome): PendingReply) {
     drop(caller.reply.send(outcome));
 }
 
-impl Relay {
+impl ReplyRelay {
     /// Most callers are tasks of this runtime, whose workers run all the time. Only the first call sets it.
     pub(crate) fn by_way_of(&self, runtime: Handle) {
         drop(self.runtime.set(runtime));
     }
 
     /// Sends all; says how many they are.
-    pub(crate) fn send(&self, mut answers: Vec<Answer>) -> usize {
+    pub(crate) fn send(&self, mut answers: Vec<PendingReply>) -> usize {
         let count = answers.len();
         let mut first = 0;
-        let goes_first = |(caller, _): &mut Answer| {
+        let goes_first = |(caller, _): &mut PendingReply| {
             first += usize::from(caller.goes_first);
             caller.goes_first && first <= FIRST
         };
         answers.extract_if(.., goes_first).for_each(answer);
-        let answers = Answers(answers);
+        let answers = ReplyBatch(answers);
         if let Some(runtime) = self.runtime.get().filter(|_| answers.0.len() > 1) {
             runtime.spawn(answers.send_in_turn());
         }
@@ -84,18 +84,18 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    use crate::authority::pipeline::passage::Passage;
+    use crate::authority::pipeline::passage::CommandTimings;
 
-    type Receiver = oneshot::Receiver<Result<CommandOutcome, Failure>>;
+    type Receiver = oneshot::Receiver<Result<CommandOutcome, CommandError>>;
 
-    fn answers(count: usize) -> (Vec<Answer>, Vec<Receiver>) {
+    fn answers(count: usize) -> (Vec<PendingReply>, Vec<Receiver>) {
         let pairs = (0..count).map(|number| (number % 2 == 0, oneshot::channel()));
         pairs
             .map(|(goes_first, (reply, waiting))| {
                 (
                     (
-                        WaitingCaller { reply, goes_first, passage: Passage::default() },
-                        Err(Failure::Overloaded),
+                        WaitingCaller { reply, goes_first, passage: CommandTimings::default() },
+                        Err(CommandError::Overloaded),
                     ),
                     waiting,
                 )
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn each_caller_is_told_with_a_runtime_and_without_one() {
-        let relay = Relay::default();
+        let relay = ReplyRelay::default();
         let (sent, waiting) = answers(3);
         assert_eq!(relay.send(sent), 3);
         assert!(all_are_told(waiting));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_has_stopped_loses_no_answer() {
-        let relay = Relay::default();
+        let relay = ReplyRelay::default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         relay.by_way_of(runtime.handle().clone());
         drop(runtime);
@@ -136,7 +136,7 @@ mod tests {
     /// A batch of hundreds woke them all at once, and the one whose session was to end stood among them.
     #[test]
     fn who_goes_first_is_woken_before_the_others_and_those_a_few_at_a_time() {
-        let relay = Relay::default();
+        let relay = ReplyRelay::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         relay.by_way_of(runtime.handle().clone());
         let (sent, waiting) = answers(4 * AT_ONCE);

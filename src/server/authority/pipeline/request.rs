@@ -9,26 +9,26 @@ use crate::tokens::NewKey;
 use tenure_core::{
     Actor, Position, SessionId, SubjectId, Timestamp,
     command::{BeginEpoch, Command, RotateKey, SystemCommand},
-    record::Idempotency,
+    commit::IdempotencyMark,
     refusal::Refusal,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
 
-use super::{carrying::Carried, passage::Passage, room::For};
+use super::{carrying::RecalledSessions, disk_room::RoomFor, passage::CommandTimings};
 
 /// Who asks, and by which request: what is recorded beside the facts.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct RequestContext {
     /// Who asks.
     pub actor: Actor,
     /// The id of the request, to find it again in the audit.
     pub correlation_id: Option<String>,
     /// The mark of an idempotent request.
-    pub idempotency: Option<Idempotency>,
+    pub idempotency: Option<IdempotencyMark>,
 }
 
-impl Context {
+impl RequestContext {
     /// Of this actor, without a request id or an idempotency key.
     pub const fn of(actor: Actor) -> Self {
         Self { actor, correlation_id: None, idempotency: None }
@@ -61,15 +61,15 @@ impl CommandRequest {
     }
 
     /// Whether there must be room for everything before it is decided. What a start records is small, and mostly known.
-    pub(crate) fn needs(&self) -> For {
+    pub(crate) fn needs(&self) -> RoomFor {
         match self {
-            Self::System(SystemCommand::SetPolicy(_) | SystemCommand::AdmitKeys(_)) => For::Nothing,
-            ask if ask.is_urgent() => For::Ends,
+            Self::System(SystemCommand::SetPolicy(_) | SystemCommand::AdmitKeys(_)) => RoomFor::Nothing,
+            ask if ask.is_urgent() => RoomFor::Ends,
             Self::Subject(..)
             | Self::Sealed(..)
             | Self::System(_)
             | Self::Rotate(..)
-            | Self::BeginEpoch(..) => For::All,
+            | Self::BeginEpoch(..) => RoomFor::All,
         }
     }
 
@@ -106,30 +106,30 @@ impl CommandRequest {
 }
 
 /// A command on its way to the sequencer.
-pub(crate) struct Request {
+pub(crate) struct QueuedRequest {
     pub(crate) ask: CommandRequest,
-    pub(crate) context: Context,
+    pub(crate) context: RequestContext,
     /// Sessions that it needs and that are not in memory, once they were read.
-    pub(crate) carried: Option<Carried>,
+    pub(crate) carried: Option<RecalledSessions>,
     pub(crate) caller: WaitingCaller,
 }
 
 /// A caller that waits for its answer.
 pub(crate) struct WaitingCaller {
-    pub(crate) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
+    pub(crate) reply: oneshot::Sender<Result<CommandOutcome, CommandError>>,
     /// Whether it is woken before all others.
     pub(crate) goes_first: bool,
-    pub(crate) passage: Passage,
+    pub(crate) passage: CommandTimings,
 }
 
-impl Request {
+impl QueuedRequest {
     /// A request, and where its answer comes.
     pub(crate) fn of(
         ask: CommandRequest,
-        context: Context,
-        carried: Option<Carried>,
-        passage: Passage,
-    ) -> (Self, oneshot::Receiver<Result<CommandOutcome, Failure>>) {
+        context: RequestContext,
+        carried: Option<RecalledSessions>,
+        passage: CommandTimings,
+    ) -> (Self, oneshot::Receiver<Result<CommandOutcome, CommandError>>) {
         let (reply, answer) = oneshot::channel();
         let goes_first = ask.is_urgent();
         (Self { ask, context, carried, caller: WaitingCaller { reply, goes_first, passage } }, answer)
@@ -140,16 +140,16 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum CommandOutcome {
     /// It was decided now.
-    Done(Done),
+    Done(CommandEffect),
     /// It is the repeat of a request whose commit begins here, and had no further effect.
     Repeat(Position),
     /// It was not decided: it needs sessions that left memory.
-    Unread(Box<(CommandRequest, Context)>),
+    Unread(Box<(CommandRequest, RequestContext)>),
 }
 
 /// A command that was decided and, if it said anything new, recorded.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct CommandEffect {
     /// The moment of the decision.
     pub at: Timestamp,
     /// What was recorded; `None` if nothing had to change.
@@ -162,7 +162,7 @@ pub struct Done {
     pub is_repeat: bool,
 }
 
-impl Done {
+impl CommandEffect {
     /// The position of its last event.
     pub fn position(&self) -> Option<Position> {
         self.commit.as_ref().map(|commit| commit.last())
@@ -171,7 +171,7 @@ impl Done {
 
 /// Why a command was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum CommandError {
     /// A rule refuses it.
     #[error("{refusal}")]
     Refused {
@@ -212,7 +212,7 @@ pub enum Failure {
     OutcomeUnknown,
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for CommandError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused { refusal, recorded: None }
     }

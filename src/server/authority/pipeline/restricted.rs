@@ -3,11 +3,11 @@
 
 use super::{
     batch::Batch,
-    request::{CommandRequest, Failure, Request},
-    room::For,
+    disk_room::RoomFor,
+    request::{CommandError, CommandRequest, QueuedRequest},
     sequencer::Sequencer,
 };
-use crate::authority::state::idempotency::KnownRequest;
+use crate::authority::state::idempotency::IdempotencyLookup;
 use tenure_core::Timestamp;
 
 impl Sequencer {
@@ -15,25 +15,25 @@ impl Sequencer {
     /// record nothing, such as a renewal repeated because its reply was lost.
     ///
     /// # Errors
-    /// [`Failure::StorageUnavailable`] with the reason.
+    /// [`CommandError::StorageUnavailable`] with the reason.
     pub(super) fn check_fits(
         &self,
         staging: &Batch<'_>,
-        request: &Request,
-        room: For,
-    ) -> Result<(), Failure> {
+        request: &QueuedRequest,
+        room: RoomFor,
+    ) -> Result<(), CommandError> {
         let is_doubted = self.doubt.is_there() && request.ask.grants();
-        let lacks_room = room != For::All && needs(staging, &request.ask, self.moment(staging)) > room;
+        let lacks_room = room != RoomFor::All && needs(staging, &request.ask, self.moment(staging)) > room;
         if !(is_doubted || lacks_room) || self.has_no_effect(staging, request) {
             return Ok(());
         }
         let full = lacks_room.then(|| self.room.fault()).flatten();
-        Err(Failure::StorageUnavailable { why: full.or_else(|| self.doubt.fault()).unwrap_or_default() })
+        Err(CommandError::StorageUnavailable { why: full.or_else(|| self.doubt.fault()).unwrap_or_default() })
     }
 
-    fn has_no_effect(&self, staging: &Batch<'_>, request: &Request) -> bool {
+    fn has_no_effect(&self, staging: &Batch<'_>, request: &QueuedRequest) -> bool {
         let at = self.moment(staging);
-        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != KnownRequest::No;
+        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != IdempotencyLookup::No;
         request.context.idempotency.is_some_and(is_known) || self.records_nothing(staging, &request.ask, at)
     }
 
@@ -55,8 +55,8 @@ impl Sequencer {
 }
 
 /// For what there must be room. A suspension ends something, and another one on top of it does not.
-fn needs(staging: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> For {
+fn needs(staging: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> RoomFor {
     let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
     let adds_nothing = ask.suspends().is_some_and(is_suspended);
-    if adds_nothing { For::All } else { ask.needs() }
+    if adds_nothing { RoomFor::All } else { ask.needs() }
 }

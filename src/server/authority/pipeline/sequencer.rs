@@ -10,41 +10,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::notify::Feed;
+use crate::notify::EventFeed;
 use crate::personal_data::{SubjectKey, SubjectKeys, TextError};
-use crate::tokens::{NewKey, Tokens};
+use crate::tokens::{NewKey, TokenSealer};
 use tenure_core::{
-    Actor, Position, SessionId, Stream, SubjectId, Timestamp,
-    command::{BeginEpoch, Command, EndContested, RenewSession, RestsOn, SystemCommand},
-    event::{Presented, Seen},
-    observed::Observed,
+    Actor, Position, SessionId, StreamId, SubjectId, Timestamp,
+    command::{ActivityDependency, BeginEpoch, Command, EndContested, RenewSession, SystemCommand},
+    event::{PresentedToken, SessionSeen},
+    observed::Observation,
     refusal::Refusal,
     session::SharedSession,
     subject::Subject,
 };
-use tenure_log::{EventLog, LogError, Outcome, StoredCommit};
+use tenure_log::{AppendOutcome, EventLog, LogError, StoredCommit};
 use tenure_protocol::clock::{Clock, stopwatch};
 use tenure_protocol::entropy::{Entropy, commit_id};
 
 use super::{
-    batch::{Batch, CommitStamp, Decision, Published, Unwritable},
+    batch::{Batch, BatchChanges, CommitError, CommitStamp, Decision},
     bulk_application::BulkApplication,
-    carrying::Carried,
+    carrying::RecalledSessions,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
-    doubt::Doubt,
-    eviction::Eviction,
-    health::Health,
+    disk_room::{DiskRoom, RoomFor},
+    eviction::EvictionWalk,
+    health::SequencerHealth,
     key_destruction::destroy_keys,
+    log_damage::LogDamage,
     observing::{observed_by_system, with_news},
-    relay::{Answer, Relay},
-    request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
-    room::{For, Room},
+    relay::{PendingReply, ReplyRelay},
+    request::{CommandEffect, CommandError, CommandOutcome, CommandRequest, QueuedRequest, RequestContext},
 };
 use crate::authority::state::{
     activity::ActivityTracker,
-    idempotency::{KnownRequest, Table},
+    idempotency::{IdempotencyLookup, IdempotencyTable},
     presented_tokens::PresentedTokens,
-    published::Live,
+    published::PublishedState,
 };
 
 /// Maximum commands per batch; a frame of the log holds about as many renewals.
@@ -71,33 +71,33 @@ const ERASED_MEANWHILE: &str =
 /// those of the call before.
 ///
 /// The published state reflects them. An observer must be quick: the next batch waits for it.
-pub type Observer = Arc<dyn Fn(&Live, &[Arc<StoredCommit>]) + Send + Sync>;
+pub type BatchObserver = Arc<dyn Fn(&PublishedState, &[Arc<StoredCommit>]) + Send + Sync>;
 
 /// What the sequencer works with.
 pub(crate) struct Sequencer {
     pub(crate) intake: Arc<CommandQueue>,
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) live: Arc<Live>,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) live: Arc<PublishedState>,
+    pub(crate) feed: Arc<EventFeed>,
     pub(crate) presence: Arc<PresentedTokens>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) room: Arc<Room>,
-    pub(crate) doubt: Arc<Doubt>,
+    pub(crate) health: Arc<SequencerHealth>,
+    pub(crate) room: Arc<DiskRoom>,
+    pub(crate) doubt: Arc<LogDamage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) idempotency: Table,
+    pub(crate) idempotency: IdempotencyTable,
     pub(crate) texts: Arc<SubjectKeys>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) observers: Vec<Observer>,
+    pub(crate) tokens: Arc<TokenSealer>,
+    pub(crate) observers: Vec<BatchObserver>,
     pub(crate) settling: BulkApplication,
-    pub(crate) eviction: Eviction,
-    pub(crate) relay: Arc<Relay>,
+    pub(crate) eviction: EvictionWalk,
+    pub(crate) relay: Arc<ReplyRelay>,
     /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
     pub(crate) leads: Arc<AtomicBool>,
 }
 
 /// Keeps callers from waiting forever if the thread dies.
-struct CloseOnExit(Arc<CommandQueue>, Arc<Health>);
+struct CloseOnExit(Arc<CommandQueue>, Arc<SequencerHealth>);
 
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
@@ -155,7 +155,7 @@ impl Sequencer {
 
     /// Decides what fits into one batch and makes it durable; what does not fit goes back to the queue. What is urgent
     /// and comes meanwhile goes first. Says how many were answered.
-    fn serve(&mut self, requests: Vec<Request>) -> usize {
+    fn serve(&mut self, requests: Vec<QueuedRequest>) -> usize {
         if requests.is_empty() {
             return 0;
         }
@@ -179,8 +179,8 @@ impl Sequencer {
         self.relay.send(answers.collect())
     }
 
-    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<Request>) -> Vec<Answer> {
-        let mut waiting: Vec<Answer> = Vec::with_capacity(requests.len());
+    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<QueuedRequest>) -> Vec<PendingReply> {
+        let mut waiting: Vec<PendingReply> = Vec::with_capacity(requests.len());
         let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
         let mut requests = requests.into_iter().peekable();
         let room = self.room.look();
@@ -208,7 +208,7 @@ impl Sequencer {
             }
             request.caller.passage.taken();
             let fits = self.check_fits(staging, &request, room);
-            let Request { ask, context, carried, caller } = request;
+            let QueuedRequest { ask, context, carried, caller } = request;
             let outcome = fits.and_then(|()| self.decide(staging, ask, context, carried));
             caller.passage.decided();
             waiting.push((caller, outcome));
@@ -221,34 +221,34 @@ impl Sequencer {
         waiting
     }
 
-    fn may_write(&self) -> Result<(), Failure> {
+    fn may_write(&self) -> Result<(), CommandError> {
         if !self.leads.load(Ordering::Acquire) {
-            return Err(Failure::NotLeading);
+            return Err(CommandError::NotLeading);
         }
         if let Some(why) = self.health.stopped() {
-            return Err(Failure::StorageUnavailable { why });
+            return Err(CommandError::StorageUnavailable { why });
         }
-        self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
+        self.clock.plausible().map_err(|jump| CommandError::StorageUnavailable { why: jump.to_string() })
     }
 
     /// Whether the authority may record its own notes now. They wait for room, because no caller asked for them.
     fn may_note(&self) -> bool {
-        self.may_write().is_ok() && self.room.look() == For::All
+        self.may_write().is_ok() && self.room.look() == RoomFor::All
     }
 
     fn decide(
         &self,
         staging: &mut Batch<'_>,
         ask: CommandRequest,
-        context: Context,
-        carried: Option<Carried>,
-    ) -> Result<CommandOutcome, Failure> {
+        context: RequestContext,
+        carried: Option<RecalledSessions>,
+    ) -> Result<CommandOutcome, CommandError> {
         let at = staging.moment(self.clock.now());
         if let Some(mark) = context.idempotency {
             match staging.look_up(&self.idempotency, mark, at) {
-                KnownRequest::No => self.room_for_key(&context, at)?,
-                KnownRequest::Repeat(first) => return Ok(CommandOutcome::Repeat(first)),
-                KnownRequest::Reused(caused_by) => {
+                IdempotencyLookup::No => self.room_for_key(&context, at)?,
+                IdempotencyLookup::Repeat(first) => return Ok(CommandOutcome::Repeat(first)),
+                IdempotencyLookup::Reused(caused_by) => {
                     return Err(Refusal::IdempotencyKeyReused { caused_by }.into());
                 }
             }
@@ -259,12 +259,12 @@ impl Sequencer {
         let stamp = self.stamp(at, context);
         let (decided, sample) = match ask {
             CommandRequest::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
-                return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
+                return Err(CommandError::StorageUnavailable { why: ERASED_MEANWHILE.into() });
             }
             CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
                 self.record_activity(staging, &id, &command, at)?;
                 let subject = staging.subject(&id);
-                let subject = Carried::put_all_into(carried, subject);
+                let subject = RecalledSessions::put_all_into(carried, subject);
                 let observed = self.observed(staging, &subject, &command);
                 (staging.decide_subject(subject, &command, &observed, stamp), vec![])
             }
@@ -292,22 +292,22 @@ impl Sequencer {
         };
         let Decision { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
-            None => Ok(CommandOutcome::Done(Done { at, commit, subject, sample, is_repeat: false })),
+            None => Ok(CommandOutcome::Done(CommandEffect { at, commit, subject, sample, is_repeat: false })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
-                Err(Failure::Refused { refusal: refusal.recorded_at(recorded), recorded })
+                Err(CommandError::Refused { refusal: refusal.recorded_at(recorded), recorded })
             }
         }
     }
 
-    fn room_for_key(&self, context: &Context, at: Timestamp) -> Result<(), Failure> {
+    fn room_for_key(&self, context: &RequestContext, at: Timestamp) -> Result<(), CommandError> {
         self.idempotency.room_for(&context.actor, at).map_err(|until| {
             let millis = until.as_millis() - at.as_millis();
-            Failure::TooManyKeys { retry_after: u32::try_from(millis / 1000 + 1).unwrap_or(1) }
+            CommandError::TooManyKeys { retry_after: u32::try_from(millis / 1000 + 1).unwrap_or(1) }
         })
     }
 
-    fn stamp(&self, at: Timestamp, context: Context) -> CommitStamp {
+    fn stamp(&self, at: Timestamp, context: RequestContext) -> CommitStamp {
         CommitStamp { id: commit_id(&*self.entropy, at), at, context }
     }
 
@@ -320,9 +320,9 @@ impl Sequencer {
         id: &SubjectId,
         command: &Command,
         at: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let rests_on = command.rests_on();
-        if rests_on == RestsOn::Nothing {
+        if rests_on == ActivityDependency::Nothing {
             return Ok(());
         }
         let subject = staging.subject(id);
@@ -336,22 +336,28 @@ impl Sequencer {
         }
         let later = |session: &&SharedSession| {
             let seen_at = self.live.uses().later_than(session)?;
-            Some(Seen { session_id: session.id, seen_at })
+            Some(SessionSeen { session_id: session.id, seen_at })
         };
         let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
         for uses in uses.chunks(MARKS_PER_COMMIT) {
             let command = SystemCommand::MarkSeen(uses.to_vec());
             self.decide_own(staging, &command, at)?;
         }
-        if rests_on == RestsOn::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
+        if rests_on == ActivityDependency::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
     }
 
     /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
-    fn record_ends(&self, staging: &mut Batch<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
+    fn record_ends(
+        &self,
+        staging: &mut Batch<'_>,
+        id: &SubjectId,
+        at: Timestamp,
+    ) -> Result<(), CommandError> {
         loop {
-            let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
+            let (subject, stamp) =
+                (staging.subject(id), self.stamp(at, RequestContext::of(Actor::AUTHORITY)));
             let decided =
-                staging.decide_subject(subject, &Command::RecordExpiries, &Observed::default(), stamp);
+                staging.decide_subject(subject, &Command::RecordExpiries, &Observation::default(), stamp);
             if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
                 return Ok(());
             }
@@ -360,7 +366,7 @@ impl Sequencer {
 
     /// Whether texts that were sealed under this key can be read once they are recorded.
     fn still_seals(&self, staging: &Batch<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
-        !staging.erases(id) && self.texts.get(&Stream::Subject(id.clone())).as_ref() == Some(key)
+        !staging.erases(id) && self.texts.get(&StreamId::Subject(id.clone())).as_ref() == Some(key)
     }
 
     /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
@@ -368,34 +374,34 @@ impl Sequencer {
         &self,
         staging: &Batch<'_>,
         command: &SystemCommand,
-        observed: &Observed,
+        observed: &Observation,
         key: NewKey,
         at: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         if !staging.grants(command, observed, at) {
             return Ok(());
         }
         let kept = self.tokens.keyring().keep(key);
         kept.map_err(|error| {
             tracing::warn!(%error, "a key of tokens cannot be kept");
-            Failure::StorageUnavailable { why: error.to_string() }
+            CommandError::StorageUnavailable { why: error.to_string() }
         })
     }
 
     /// What was presented is known here before the log knows it, and the log does not know which keys are gone.
-    pub(super) fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
+    pub(super) fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observation {
         match command {
             Command::RenewSession(RenewSession { session_id, .. })
             | Command::EndContested(EndContested { session_id, .. }) => {
                 let session = subject.session(*session_id);
                 let is_presented =
                     session.is_some_and(|session| self.presence.has_seen(session.id, session.generation));
-                Observed { is_presented, ..Observed::default() }
+                Observation { is_presented, ..Observation::default() }
             }
             Command::EraseSubject(_) => {
-                let stream = Stream::Subject(subject.id.clone());
+                let stream = StreamId::Subject(subject.id.clone());
                 let is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
-                Observed { is_forgotten, ..Observed::default() }
+                Observation { is_forgotten, ..Observation::default() }
             }
             Command::RegisterSubject(_)
             | Command::ChangeSubject(_)
@@ -407,7 +413,7 @@ impl Sequencer {
             | Command::RecordExpiries
             | Command::SuspendSubject(_)
             | Command::ResumeSubject(_)
-            | Command::EndAndSuspend(_) => Observed::default(),
+            | Command::EndAndSuspend(_) => Observation::default(),
         }
     }
 
@@ -417,39 +423,39 @@ impl Sequencer {
         staging: &mut Batch<'_>,
         command: &SystemCommand,
         at: Timestamp,
-    ) -> Result<(), Failure> {
-        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
-        let decided = staging.decide_system(command, &Observed::default(), stamp);
+    ) -> Result<(), CommandError> {
+        let stamp = self.stamp(at, RequestContext::of(Actor::AUTHORITY));
+        let decided = staging.decide_system(command, &Observation::default(), stamp);
         decided.map(drop).map_err(|fault| self.unwritable(&fault))
     }
 
-    fn commit(&mut self, staging: Batch<'_>, begun: Instant) -> Result<(), Failure> {
+    fn commit(&mut self, staging: Batch<'_>, begun: Instant) -> Result<(), CommandError> {
         let after = self.live.position();
         let (encoded, published) = staging.finish();
         if let Some(why) = self.health.stopped() {
             // A decision of this batch could not be written down; the others stood on it.
-            return Err(Failure::StorageUnavailable { why });
+            return Err(CommandError::StorageUnavailable { why });
         }
         if encoded.is_empty() {
             self.settle_due(&published);
             return Ok(());
         }
         match self.health.appending(|| self.log.append(after, encoded)) {
-            Ok(Outcome::Appended) => {
+            Ok(AppendOutcome::Appended) => {
                 self.health.committed(&published.commits, begun.elapsed());
                 let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
                 destroyed.map_err(|error| self.not_destroyed(&error))
             }
             // What became of it is read with what the others append.
-            Ok(Outcome::Unknown) if self.log.is_shared() => {
+            Ok(AppendOutcome::Unknown) if self.log.is_shared() => {
                 self.leads.store(false, Ordering::Release);
-                Err(Failure::OutcomeUnknown)
+                Err(CommandError::OutcomeUnknown)
             }
-            Ok(Outcome::Unknown) => {
+            Ok(AppendOutcome::Unknown) => {
                 let why = self.log.stopped().unwrap_or_else(|| "the fate of a batch is not known".into());
                 self.health.stop(why);
-                Err(Failure::OutcomeUnknown)
+                Err(CommandError::OutcomeUnknown)
             }
             Err(error) => Err(self.refused_by_log(&error)),
         }
@@ -457,31 +463,31 @@ impl Sequencer {
 
     /// The texts are gone from memory, and the next start destroys the key on disk. Until then no caller is told that
     /// it is done.
-    fn not_destroyed(&self, error: &TextError) -> Failure {
+    fn not_destroyed(&self, error: &TextError) -> CommandError {
         self.health.stop(format!("the key of an erased subject could not be destroyed: {error}"));
-        Failure::OutcomeUnknown
+        CommandError::OutcomeUnknown
     }
 
-    fn refused_by_log(&self, error: &LogError) -> Failure {
+    fn refused_by_log(&self, error: &LogError) -> CommandError {
         let why = error.to_string();
         if let LogError::Exhausted { .. } = error {
             tracing::warn!(%why, "a batch was not written; the next one is tried");
-            return Failure::StorageUnavailable { why };
+            return CommandError::StorageUnavailable { why };
         }
         if let LogError::Deposed { .. } = error
             && self.log.is_shared()
         {
             self.leads.store(false, Ordering::Release);
-            return Failure::NotLeading;
+            return CommandError::NotLeading;
         }
         self.health.stop(why.clone());
-        Failure::StorageUnavailable { why }
+        CommandError::StorageUnavailable { why }
     }
 
-    fn unwritable(&self, fault: &Unwritable) -> Failure {
+    fn unwritable(&self, fault: &CommitError) -> CommandError {
         let why = fault.to_string();
         self.health.stop(why.clone());
-        Failure::StorageUnavailable { why }
+        CommandError::StorageUnavailable { why }
     }
 
     /// A node that follows is brought it sooner or later; until then tokens of it are none here.
@@ -493,7 +499,7 @@ impl Sequencer {
         }
     }
 
-    pub(super) fn publish(&mut self, published: &Published) {
+    pub(super) fn publish(&mut self, published: &BatchChanges) {
         for subject in published.subjects.values() {
             self.live.publish_subject(Arc::clone(subject));
         }
@@ -518,7 +524,7 @@ impl Sequencer {
     }
 
     /// Due uses recorded now are no longer due.
-    fn settle_due(&self, published: &Published) {
+    fn settle_due(&self, published: &BatchChanges) {
         for id in &published.uses {
             self.live.uses().settle_due(*id, self.live.recorded_session(*id).as_ref());
         }
@@ -537,7 +543,7 @@ impl Sequencer {
     /// Ends contested sessions of which a token of the current generation was presented, one commit each.
     fn end_contested(&mut self) {
         let ids = self.live.contested().all();
-        if ids.is_empty() || self.may_write().is_err() || self.room.look() < For::Ends {
+        if ids.is_empty() || self.may_write().is_err() || self.room.look() < RoomFor::Ends {
             return;
         }
         let live = Arc::clone(&self.live);
@@ -550,12 +556,12 @@ impl Sequencer {
         }
     }
 
-    fn end_if_contested(&self, staging: &mut Batch<'_>, session_id: SessionId) -> Result<(), Failure> {
+    fn end_if_contested(&self, staging: &mut Batch<'_>, session_id: SessionId) -> Result<(), CommandError> {
         let Some(id) = self.live.subject_of(session_id) else { return Ok(()) };
         let (subject, at) = (staging.subject(&id), staging.moment(self.clock.now()));
         let command = Command::EndContested(EndContested { session_id, shown: None });
         let observed = self.observed(staging, &subject, &command);
-        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+        let stamp = self.stamp(at, RequestContext::of(Actor::AUTHORITY));
         let decided = staging.decide_subject(subject, &command, &observed, stamp);
         decided.map(drop).map_err(|fault| self.unwritable(&fault))
     }
@@ -579,7 +585,7 @@ impl Sequencer {
     }
 
     /// Records marks in as many commits as they need, made durable together.
-    fn record(&mut self, marks: &[Presented]) -> bool {
+    fn record(&mut self, marks: &[PresentedToken]) -> bool {
         let live = Arc::clone(&self.live);
         let mut staging = Batch::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
         let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use triomphe::Arc;
 
-use tenure_core::{SessionId, Timestamp, event::Seen, session::SharedSession, subject::Subject};
+use tenure_core::{SessionId, Timestamp, event::SessionSeen, session::SharedSession, subject::Subject};
 
 /// Locks that share the load of checks; a power of two.
 const SHARDS: usize = 64;
@@ -53,8 +53,8 @@ impl ActivityTracker {
     }
 
     /// The latest noted use of a session.
-    pub(crate) fn noted(&self, id: SessionId) -> Option<Seen> {
-        Some(Seen { session_id: id, seen_at: self.noted_at(id)? })
+    pub(crate) fn noted(&self, id: SessionId) -> Option<SessionSeen> {
+        Some(SessionSeen { session_id: id, seen_at: self.noted_at(id)? })
     }
 
     /// Notes a use of a session, given as it is recorded.
@@ -107,7 +107,7 @@ impl ActivityTracker {
     }
 
     /// The use of this session, if it is to be recorded.
-    pub(crate) fn due(&self, recorded: &SharedSession) -> Option<Seen> {
+    pub(crate) fn due(&self, recorded: &SharedSession) -> Option<SessionSeen> {
         self.noted(recorded.id).filter(|noted| recorded.is_worth_recording(noted.seen_at))
     }
 

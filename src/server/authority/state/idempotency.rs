@@ -11,7 +11,7 @@ use std::{
 
 use tenure_core::{
     Actor, CredentialId, Digest16, Position, Seconds, SessionId, Timestamp,
-    record::{ActorKind, Idempotency},
+    commit::{ActorKind, IdempotencyMark},
 };
 use tenure_log::{IdempotentCommit, StoredCommit};
 
@@ -21,7 +21,7 @@ const KEPT: Seconds = Seconds(60);
 /// The idempotency keys that were used within the window. Only requests that appended something are here:
 /// a request without effect has nothing that a repeat could do twice.
 #[derive(Debug)]
-pub struct Table {
+pub struct IdempotencyTable {
     window: Seconds,
     of_sessions: KeyTable,
     of_keys: KeyTable,
@@ -29,23 +29,23 @@ pub struct Table {
 
 /// A request that had its effect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RememberedRequest {
+pub(crate) struct IdempotencyEntry {
     request: Digest16,
     first: Position,
     at: Timestamp,
-    caller: Caller,
+    caller: KeyOwner,
 }
 
 /// Who used a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Caller {
+enum KeyOwner {
     Session(SessionId),
     Key(CredentialId),
     /// The authority and its operator.
     Own,
 }
 
-impl Caller {
+impl KeyOwner {
     fn of(actor: &Actor) -> Self {
         let id = actor.id.as_deref().unwrap_or_default();
         match actor.kind {
@@ -56,27 +56,27 @@ impl Caller {
     }
 }
 
-impl RememberedRequest {
+impl IdempotencyEntry {
     /// What a commit says of the request behind it, if that had a key, and the key.
     pub(crate) fn of(stored: &StoredCommit) -> Option<(Digest16, Self)> {
-        let Idempotency { key, request } = stored.commit.idempotency?;
+        let IdempotencyMark { key, request } = stored.commit.idempotency?;
         let (first, at) = (stored.first, stored.commit.recorded_at);
-        Some((key, Self { request, first, at, caller: Caller::of(&stored.commit.actor) }))
+        Some((key, Self { request, first, at, caller: KeyOwner::of(&stored.commit.actor) }))
     }
 
     /// What it is to another request under its key.
-    pub(crate) fn judge(&self, other: Idempotency) -> KnownRequest {
+    pub(crate) fn judge(&self, other: IdempotencyMark) -> IdempotencyLookup {
         if self.request == other.request {
-            KnownRequest::Repeat(self.first)
+            IdempotencyLookup::Repeat(self.first)
         } else {
-            KnownRequest::Reused(self.first)
+            IdempotencyLookup::Reused(self.first)
         }
     }
 }
 
 /// What the table says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KnownRequest {
+pub(crate) enum IdempotencyLookup {
     /// Nothing: it is new.
     No,
     /// It is a repeat of the request whose commit begins here.
@@ -85,7 +85,7 @@ pub(crate) enum KnownRequest {
     Reused(Position),
 }
 
-impl Table {
+impl IdempotencyTable {
     /// A table that remembers keys for `window`, and no more than `most`.
     pub fn new(window: Seconds, most: usize) -> Self {
         let half = || KeyTable::of((most / 2).max(1));
@@ -94,7 +94,7 @@ impl Table {
 
     /// Remembers the key of a durable commit, if it has one.
     pub fn fold(&mut self, stored: &StoredCommit) {
-        if let Some((key, entry)) = RememberedRequest::of(stored) {
+        if let Some((key, entry)) = IdempotencyEntry::of(stored) {
             self.remember(key, entry);
         }
     }
@@ -102,8 +102,8 @@ impl Table {
     /// Remembers the key of a commit by what its header says.
     pub fn add(&mut self, commit: &IdempotentCommit) {
         let IdempotentCommit { first, recorded_at, actor, mark } = commit;
-        let caller = Caller::of(actor);
-        let entry = RememberedRequest { request: mark.request, first: *first, at: *recorded_at, caller };
+        let caller = KeyOwner::of(actor);
+        let entry = IdempotencyEntry { request: mark.request, first: *first, at: *recorded_at, caller };
         self.remember(mark.key, entry);
     }
 
@@ -112,26 +112,26 @@ impl Table {
         end.plus_millis(-1000 * i64::from(self.window.0))
     }
 
-    fn remember(&mut self, key: Digest16, entry: RememberedRequest) {
+    fn remember(&mut self, key: Digest16, entry: IdempotencyEntry) {
         self.of_sessions.forget_over(self.window, entry.at);
         self.of_keys.forget_over(self.window, entry.at);
         self.half_mut(entry.caller).remember(key, entry);
     }
 
-    pub(crate) fn look_up(&self, mark: Idempotency, now: Timestamp) -> KnownRequest {
+    pub(crate) fn look_up(&self, mark: IdempotencyMark, now: Timestamp) -> IdempotencyLookup {
         let known = |half: &KeyTable| half.entries.get(&mark.key).copied();
         match known(&self.of_keys).or_else(|| known(&self.of_sessions)) {
             Some(entry) if now < entry.at.plus(self.window) => entry.judge(mark),
-            Some(_) | None => KnownRequest::No,
+            Some(_) | None => IdempotencyLookup::No,
         }
     }
 
     /// Whether a further key of this caller finds room; or else when it does.
     pub(crate) fn room_for(&self, actor: &Actor, now: Timestamp) -> Result<(), Timestamp> {
-        let caller = Caller::of(actor);
+        let caller = KeyOwner::of(actor);
         let half = match caller {
-            Caller::Session(_) => &self.of_sessions,
-            Caller::Key(_) | Caller::Own => &self.of_keys,
+            KeyOwner::Session(_) => &self.of_sessions,
+            KeyOwner::Key(_) | KeyOwner::Own => &self.of_keys,
         };
         half.room_for(caller, self.window, now)
     }
@@ -141,10 +141,10 @@ impl Table {
         std::mem::take(&mut self.of_sessions.lost) + std::mem::take(&mut self.of_keys.lost)
     }
 
-    const fn half_mut(&mut self, caller: Caller) -> &mut KeyTable {
+    const fn half_mut(&mut self, caller: KeyOwner) -> &mut KeyTable {
         match caller {
-            Caller::Session(_) => &mut self.of_sessions,
-            Caller::Key(_) | Caller::Own => &mut self.of_keys,
+            KeyOwner::Session(_) => &mut self.of_sessions,
+            KeyOwner::Key(_) | KeyOwner::Own => &mut self.of_keys,
         }
     }
 }
@@ -153,16 +153,16 @@ impl Table {
 #[derive(Debug)]
 struct KeyTable {
     most: usize,
-    entries: HashMap<Digest16, RememberedRequest>,
+    entries: HashMap<Digest16, IdempotencyEntry>,
     oldest_first: VecDeque<(Timestamp, Digest16)>,
-    by_caller: HashMap<Caller, CallerKeys>,
+    by_caller: HashMap<KeyOwner, CallerKeys>,
     /// Who makes room: the last of them first.
-    ranking: BTreeSet<Rank>,
+    ranking: BTreeSet<EvictionRank>,
     lost: u64,
 }
 
 /// By how many keys a caller holds, and of those who hold as many, by how old its oldest is.
-type Rank = (usize, Reverse<Timestamp>, Caller);
+type EvictionRank = (usize, Reverse<Timestamp>, KeyOwner);
 
 /// The keys of one caller, of which the oldest stands first. Another key that was used again, or is forgotten, may stand in the list and not count.
 #[derive(Debug, Default)]
@@ -172,7 +172,7 @@ struct CallerKeys {
 }
 
 impl CallerKeys {
-    fn rank(&self, caller: Caller) -> Rank {
+    fn rank(&self, caller: KeyOwner) -> EvictionRank {
         let oldest = self.oldest_first.front().map_or(Timestamp::ZERO, |(at, _)| *at);
         (self.count, Reverse(oldest), caller)
     }
@@ -190,7 +190,7 @@ impl KeyTable {
         }
     }
 
-    fn remember(&mut self, key: Digest16, entry: RememberedRequest) {
+    fn remember(&mut self, key: Digest16, entry: IdempotencyEntry) {
         self.forget(key);
         self.entries.insert(key, entry);
         self.oldest_first.push_back((entry.at, key));
@@ -236,7 +236,7 @@ impl KeyTable {
     }
 
     fn forget(&mut self, key: Digest16) {
-        let Some(RememberedRequest { caller, .. }) = self.entries.remove(&key) else { return };
+        let Some(IdempotencyEntry { caller, .. }) = self.entries.remove(&key) else { return };
         let Some(held) = self.by_caller.get_mut(&caller) else { return };
         self.ranking.remove(&held.rank(caller));
         held.count -= 1;
@@ -252,7 +252,7 @@ impl KeyTable {
         }
     }
 
-    fn room_for(&self, caller: Caller, window: Seconds, now: Timestamp) -> Result<(), Timestamp> {
+    fn room_for(&self, caller: KeyOwner, window: Seconds, now: Timestamp) -> Result<(), Timestamp> {
         let is_over = |(at, _): &(Timestamp, Digest16)| now >= at.plus(window);
         if self.entries.len() < self.most || self.oldest_first.front().is_some_and(is_over) {
             return Ok(());
@@ -270,51 +270,51 @@ impl KeyTable {
 mod tests {
     use super::*;
 
-    const A: Caller = Caller::Key(CredentialId::from_bytes([1; 16]));
-    const B: Caller = Caller::Key(CredentialId::from_bytes([2; 16]));
-    const SESSION: Caller = Caller::Session(SessionId::from_bytes([3; 16]));
+    const A: KeyOwner = KeyOwner::Key(CredentialId::from_bytes([1; 16]));
+    const B: KeyOwner = KeyOwner::Key(CredentialId::from_bytes([2; 16]));
+    const SESSION: KeyOwner = KeyOwner::Session(SessionId::from_bytes([3; 16]));
 
-    const fn mark(key: u8, request: u8) -> Idempotency {
-        Idempotency { key: digest(key), request: digest(request) }
+    const fn mark(key: u8, request: u8) -> IdempotencyMark {
+        IdempotencyMark { key: digest(key), request: digest(request) }
     }
 
     const fn digest(byte: u8) -> Digest16 {
         Digest16::from_bytes([byte; 16])
     }
 
-    const fn entry(request: u8, first: u64, seconds: i64) -> RememberedRequest {
+    const fn entry(request: u8, first: u64, seconds: i64) -> IdempotencyEntry {
         entry_of(A, request, first, seconds)
     }
 
-    const fn entry_of(caller: Caller, request: u8, first: u64, seconds: i64) -> RememberedRequest {
-        RememberedRequest { request: digest(request), first: Position(first), at: at(seconds), caller }
+    const fn entry_of(caller: KeyOwner, request: u8, first: u64, seconds: i64) -> IdempotencyEntry {
+        IdempotencyEntry { request: digest(request), first: Position(first), at: at(seconds), caller }
     }
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_000_000_000 + seconds * 1000)
     }
 
-    fn actor(caller: Caller) -> Actor {
+    fn actor(caller: KeyOwner) -> Actor {
         match caller {
-            Caller::Session(id) => Actor { kind: ActorKind::Session, id: Some(id.to_string()) },
-            Caller::Key(id) => Actor { kind: ActorKind::Credential, id: Some(id.to_string()) },
-            Caller::Own => Actor::AUTHORITY,
+            KeyOwner::Session(id) => Actor { kind: ActorKind::Session, id: Some(id.to_string()) },
+            KeyOwner::Key(id) => Actor { kind: ActorKind::Credential, id: Some(id.to_string()) },
+            KeyOwner::Own => Actor::AUTHORITY,
         }
     }
 
     #[test]
     fn a_key_is_known_until_exactly_the_end_of_the_window() {
-        let mut table = Table::new(Seconds(600), 10);
+        let mut table = IdempotencyTable::new(Seconds(600), 10);
         table.remember(digest(1), entry(1, 7, 0));
         let last = at(599).plus_millis(999);
-        assert_eq!(table.look_up(mark(1, 1), last), KnownRequest::Repeat(Position(7)));
-        assert_eq!(table.look_up(mark(1, 2), at(1)), KnownRequest::Reused(Position(7)));
-        assert_eq!(table.look_up(mark(1, 1), at(600)), KnownRequest::No);
+        assert_eq!(table.look_up(mark(1, 1), last), IdempotencyLookup::Repeat(Position(7)));
+        assert_eq!(table.look_up(mark(1, 2), at(1)), IdempotencyLookup::Reused(Position(7)));
+        assert_eq!(table.look_up(mark(1, 1), at(600)), IdempotencyLookup::No);
     }
 
     #[test]
     fn in_a_full_half_who_holds_most_loses_its_oldest_key_of_more_than_a_minute() {
-        let mut table = Table::new(Seconds(600), 6);
+        let mut table = IdempotencyTable::new(Seconds(600), 6);
         table.remember(digest(1), entry_of(B, 1, 1, 0));
         table.remember(digest(2), entry_of(A, 1, 2, 1));
         table.remember(digest(3), entry_of(A, 1, 3, 2));
@@ -322,24 +322,24 @@ mod tests {
         assert_eq!(table.room_for(&actor(A), at(61)), Err(at(61).plus_millis(1)));
         assert_eq!(table.room_for(&actor(B), at(61)), Ok(()));
         table.remember(digest(4), entry_of(B, 1, 4, 50));
-        assert!((1..=4).all(|key| table.look_up(mark(key, 1), at(50)) != KnownRequest::No));
+        assert!((1..=4).all(|key| table.look_up(mark(key, 1), at(50)) != IdempotencyLookup::No));
         assert_eq!(table.take_lost(), 0);
         assert_eq!(table.room_for(&actor(A), at(62)), Ok(()));
         table.remember(digest(5), entry_of(A, 1, 5, 62));
         let known: Vec<_> =
-            (1..=5).filter(|key| table.look_up(mark(*key, 1), at(62)) != KnownRequest::No).collect();
+            (1..=5).filter(|key| table.look_up(mark(*key, 1), at(62)) != IdempotencyLookup::No).collect();
         // A was the greatest, then both were: each time the one who then held most gave its oldest that was old enough.
         assert_eq!((known, table.take_lost()), (vec![3, 4, 5], 2));
     }
 
     #[test]
     fn sessions_and_api_keys_make_no_room_for_each_other() {
-        let mut table = Table::new(Seconds(600), 4);
+        let mut table = IdempotencyTable::new(Seconds(600), 4);
         table.remember(digest(1), entry_of(A, 1, 1, 0));
         for (key, second) in (10..110).zip(100..) {
             table.remember(digest(key), entry_of(SESSION, 1, u64::from(key), second));
         }
-        assert_eq!(table.look_up(mark(1, 1), at(200)), KnownRequest::Repeat(Position(1)));
+        assert_eq!(table.look_up(mark(1, 1), at(200)), IdempotencyLookup::Repeat(Position(1)));
         assert_eq!(table.room_for(&actor(A), at(200)), Ok(()));
         assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
     }
@@ -348,8 +348,8 @@ mod tests {
     /// who had been there for long were refused.
     #[test]
     fn of_those_who_hold_as_many_the_one_with_the_oldest_key_makes_room() {
-        let mut table = Table::new(Seconds(600), 8);
-        let session = |number: u8| Caller::Session(SessionId::from_bytes([number; 16]));
+        let mut table = IdempotencyTable::new(Seconds(600), 8);
+        let session = |number: u8| KeyOwner::Session(SessionId::from_bytes([number; 16]));
         for number in 1..=4 {
             table
                 .remember(digest(number), entry_of(session(number), 1, u64::from(number), i64::from(number)));
@@ -358,7 +358,7 @@ mod tests {
             table.remember(digest(number), entry_of(session(number), 1, u64::from(number), 200));
             assert!(table.of_sessions.entries.len() <= 6, "{number}");
         }
-        let known = (1..=4).filter(|key| table.look_up(mark(*key, 1), at(200)) != KnownRequest::No);
+        let known = (1..=4).filter(|key| table.look_up(mark(*key, 1), at(200)) != IdempotencyLookup::No);
         assert_eq!((known.count(), table.take_lost()), (0, 4));
         assert_eq!(table.room_for(&actor(session(1)), at(200)), Ok(()));
         assert_eq!(table.room_for(&actor(session(5)), at(261)), Ok(()));
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_made_room_is_kept_nowhere() {
-        let mut table = Table::new(Seconds(86_400), 4);
+        let mut table = IdempotencyTable::new(Seconds(86_400), 4);
         for number in 0..20_000_u64 {
             let seconds = i64::try_from(number).unwrap() * 2;
             let key = Digest16::from_bytes([&number.to_be_bytes()[..], &[0; 8]].concat().try_into().unwrap());
@@ -379,11 +379,11 @@ mod tests {
 
     #[test]
     fn a_key_that_was_used_again_outlives_its_first_use() {
-        let mut table = Table::new(Seconds(600), 10);
+        let mut table = IdempotencyTable::new(Seconds(600), 10);
         table.remember(digest(1), entry(1, 1, 0));
         table.remember(digest(1), entry(2, 2, 500));
         table.remember(digest(2), entry(2, 3, 701));
-        assert_eq!(table.look_up(mark(1, 2), at(702)), KnownRequest::Repeat(Position(2)));
+        assert_eq!(table.look_up(mark(1, 2), at(702)), IdempotencyLookup::Repeat(Position(2)));
         assert_eq!((table.of_keys.entries.len(), table.of_keys.by_caller[&A].count), (2, 2));
         table.remember(digest(3), entry(2, 4, 1_400));
         assert_eq!((table.of_keys.entries.len(), table.of_keys.by_caller[&A].oldest_first.len()), (1, 1));

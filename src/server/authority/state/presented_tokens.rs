@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Generation, SessionId, event::Presented, session::Session};
+use tenure_core::{Generation, SessionId, event::PresentedToken, session::Session};
 
 /// Unrecorded marks.
 #[derive(Default)]
@@ -38,19 +38,19 @@ impl PresentedTokens {
     }
 
     /// Up to `most` marks, to be recorded. They stay here until [`PresentedTokens::recorded`] takes them.
-    pub(crate) fn pending(&self, most: usize) -> Vec<Presented> {
+    pub(crate) fn pending(&self, most: usize) -> Vec<PresentedToken> {
         let marks = self.marks.lock();
         let mut pending: Vec<_> = marks
             .iter()
             .take(most)
-            .map(|(&session_id, &generation)| Presented { session_id, generation })
+            .map(|(&session_id, &generation)| PresentedToken { session_id, generation })
             .collect();
         pending.sort_by_key(|mark| mark.session_id);
         pending
     }
 
     /// Forgets marks that the log holds now, or that the next renewal has overtaken.
-    pub(crate) fn recorded(&self, marks: &[Presented]) {
+    pub(crate) fn recorded(&self, marks: &[PresentedToken]) {
         let mut pending = self.marks.lock();
         for mark in marks {
             if pending.get(&mark.session_id) == Some(&mark.generation) {

@@ -9,23 +9,23 @@ use std::{
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use tenure_core::{SubjectId, Timestamp, subject::Subject, suspension::Suspension};
+use tenure_core::{SubjectId, Timestamp, subject::Subject, suspension::SubjectSuspension};
 
 /// The recorded suspensions, until lifted, also those that have ended by themselves.
 #[derive(Debug, Default)]
-pub(crate) struct Suspended {
+pub(crate) struct SuspendedSubjects {
     count: AtomicUsize,
-    suspensions: RwLock<Suspensions>,
+    suspensions: RwLock<SuspensionIndex>,
 }
 
 #[derive(Debug, Default)]
-struct Suspensions {
-    by_subject: HashMap<SubjectId, Suspension>,
+struct SuspensionIndex {
+    by_subject: HashMap<SubjectId, SubjectSuspension>,
     /// Which ends by itself when.
     ends: BTreeSet<(Timestamp, SubjectId)>,
 }
 
-impl Suspended {
+impl SuspendedSubjects {
     /// Publishes what a subject says of itself.
     pub(crate) fn publish(&self, subject: &Subject) {
         if subject.suspension().is_none() && self.count.load(Ordering::Acquire) == 0 {
@@ -37,7 +37,7 @@ impl Suspended {
     }
 
     /// The suspension of a subject; it may have ended by itself.
-    pub(crate) fn of(&self, id: &SubjectId) -> Option<Suspension> {
+    pub(crate) fn of(&self, id: &SubjectId) -> Option<SubjectSuspension> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -52,8 +52,8 @@ impl Suspended {
     }
 }
 
-impl Suspensions {
-    fn put(&mut self, id: &SubjectId, suspension: Option<&Suspension>) {
+impl SuspensionIndex {
+    fn put(&mut self, id: &SubjectId, suspension: Option<&SubjectSuspension>) {
         let before = match suspension {
             Some(suspension) => self.by_subject.insert(id.clone(), suspension.clone()),
             None => self.by_subject.remove(id),

@@ -8,14 +8,14 @@ use serde_json::json;
 use tenure_core::{Timestamp, event::Role};
 
 use super::{
-    agents::{Items, SubjectItem},
+    agents::{ItemPage, SubjectItem},
     session::SessionItem,
 };
 use crate::console::{
     form::{query, segment},
     request::SignedInRequest,
-    response::{self, Failure, Frame, PageResult},
-    words::When,
+    response::{self, PageFailure, PageFrame, PageResult},
+    words::PageTime,
 };
 
 #[derive(Deserialize)]
@@ -25,11 +25,11 @@ struct KeyItem {
     role: String,
     owner_id: Option<String>,
     name: Option<String>,
-    created_at: When,
-    expires_at: Option<When>,
-    last_used_at: Option<When>,
+    created_at: PageTime,
+    expires_at: Option<PageTime>,
+    last_used_at: Option<PageTime>,
     #[serde(default)]
-    revoked_at: Option<When>,
+    revoked_at: Option<PageTime>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +42,8 @@ struct TokenKeys {
 struct TokenKey {
     key_id: String,
     state: String,
-    created_at: When,
-    retire_at: Option<When>,
+    created_at: PageTime,
+    retire_at: Option<PageTime>,
 }
 
 /// Someone who is signed in.
@@ -57,7 +57,7 @@ struct SignIn {
 #[derive(Template)]
 #[template(path = "keys.html")]
 struct KeysPage {
-    frame: Frame,
+    frame: PageFrame,
     keys: Vec<KeyItem>,
     has_more: bool,
     /// Whether these are all keys, and not only the reader's own.
@@ -91,7 +91,7 @@ const STRIDE: &str = "200";
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     let is_all = visit.has_role(&[Role::Admin, Role::Auditor]);
     let (keys, has_more) = if is_all {
-        let found: Items<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
+        let found: ItemPage<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
         (found.items, found.next_cursor.is_some())
     } else {
         (vec![visit.get("/v1/credentials/self").await?], false)
@@ -99,7 +99,7 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     let token_keys: TokenKeys = visit.get("/v1/keys").await?;
     let sign_ins = sign_ins(visit, is_all, &keys).await?;
     Ok(response::ok(&KeysPage {
-        frame: Frame::of(Some(visit), "Access", "/console/keys"),
+        frame: PageFrame::of(Some(visit), "Access", "/console/keys"),
         keys,
         has_more,
         is_all,
@@ -113,13 +113,17 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
 }
 
 /// All sign-ins, or those with the reader's own key.
-async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Result<Vec<SignIn>, Failure> {
+async fn sign_ins(
+    visit: &SignedInRequest,
+    is_all: bool,
+    keys: &[KeyItem],
+) -> Result<Vec<SignIn>, PageFailure> {
     let own = visit.holder().session.subject.to_string();
     let subjects = if is_all { subjects(visit).await? } else { vec![own.clone()] };
     let mut found = Vec::new();
     for subject in subjects {
         let asked = query(&[("subjectId", Some(&subject)), ("limit", Some("50"))]);
-        let sessions: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let sessions: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
         let id = subject.strip_prefix(SIGN_INS).unwrap_or_default();
         let key = keys.iter().find(|key| key.credential_id == id).and_then(|key| key.name.clone());
         let key = key.unwrap_or_else(|| id.to_owned());
@@ -131,9 +135,9 @@ async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Re
 }
 
 /// The subjects with active sign-ins.
-async fn subjects(visit: &SignedInRequest) -> Result<Vec<String>, Failure> {
+async fn subjects(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
     let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
-    let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+    let found: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
     let of_console = found.items.into_iter().take_while(SubjectItem::is_sign_in);
     Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())
 }

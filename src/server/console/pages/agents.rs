@@ -10,9 +10,9 @@ use crate::console::{
     as_of::AsOf,
     form::segment,
     request::SignedInRequest,
-    response::{self, Failure, Frame, PageResult},
-    search::{Found, Search, known},
-    words::When,
+    response::{self, PageFailure, PageFrame, PageResult},
+    search::{SearchResult, SessionSearch, known},
+    words::PageTime,
 };
 
 /// Maximum sessions shown in a subject's row.
@@ -21,7 +21,7 @@ const SESSIONS_SHOWN: usize = 3;
 /// A list of the API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::console) struct Items<T> {
+pub(in crate::console) struct ItemPage<T> {
     pub(in crate::console) items: Vec<T>,
     pub(in crate::console) next_cursor: Option<String>,
 }
@@ -38,28 +38,28 @@ pub(in crate::console) struct SubjectItem {
     pub(in crate::console) max_sessions_per_device: Option<u32>,
     pub(in crate::console) on_limit: Option<String>,
     pub(in crate::console) on_device_limit: Option<String>,
-    pub(in crate::console) suspension: Option<Suspension>,
+    pub(in crate::console) suspension: Option<SuspensionItem>,
     pub(in crate::console) active_sessions: usize,
-    pub(in crate::console) created_at: When,
+    pub(in crate::console) created_at: PageTime,
 }
 
 /// How a subject is suspended.
 #[derive(Clone, Debug, Deserialize)]
-pub(in crate::console) struct Suspension {
-    pub(in crate::console) at: When,
-    pub(in crate::console) by: Actor,
+pub(in crate::console) struct SuspensionItem {
+    pub(in crate::console) at: PageTime,
+    pub(in crate::console) by: ActorItem,
     pub(in crate::console) reason: Option<String>,
-    pub(in crate::console) until: Option<When>,
+    pub(in crate::console) until: Option<PageTime>,
 }
 
 /// Who did something.
 #[derive(Clone, Debug, Deserialize)]
-pub(in crate::console) struct Actor {
+pub(in crate::console) struct ActorItem {
     pub(in crate::console) kind: String,
     pub(in crate::console) id: Option<String>,
 }
 
-impl Actor {
+impl ActorItem {
     pub(in crate::console) fn words(&self) -> String {
         match (&*self.kind, &self.id) {
             ("authority", _) => "the authority itself".to_owned(),
@@ -85,18 +85,18 @@ impl SubjectItem {
 }
 
 /// A row of the page.
-struct Row {
+struct AgentRow {
     subject: SubjectItem,
     sessions: Vec<SessionItem>,
     more: usize,
 }
 
-impl Row {
-    fn next_renewal(&self) -> Option<When> {
+impl AgentRow {
+    fn next_renewal(&self) -> Option<PageTime> {
         self.sessions.iter().filter_map(|session| session.renew_at).min()
     }
 
-    fn last_renewal(&self) -> Option<When> {
+    fn last_renewal(&self) -> Option<PageTime> {
         self.sessions.iter().filter_map(|session| session.renewed_at).max()
     }
 }
@@ -104,11 +104,11 @@ impl Row {
 #[derive(Template)]
 #[template(path = "agents.html")]
 struct AgentsPage {
-    frame: Frame,
-    rows: Vec<Row>,
+    frame: PageFrame,
+    rows: Vec<AgentRow>,
     /// Subjects of this page that were not there at the moment that it is about.
     absent: usize,
-    search: Search,
+    search: SessionSearch,
     is_of_all: bool,
     may_veto: bool,
     mark: String,
@@ -124,10 +124,12 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
         // It says who may.
         visit.ask(Method::GET, &format!("/v1/subjects{}", then.query(&[])), None).await?;
     }
-    let search = Search::of(visit);
+    let search = SessionSearch::of(visit);
     let (subjects, next) = match search.find(visit).await? {
-        Found::Subjects { subjects, next } => (subjects, next),
-        Found::Session(id) => return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id)))),
+        SearchResult::Subjects { subjects, next } => (subjects, next),
+        SearchResult::Session(id) => {
+            return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id))));
+        }
     };
     let mut rows = Vec::new();
     let subjects: Vec<_> = subjects.into_iter().filter(|subject| !subject.is_sign_in()).collect();
@@ -138,7 +140,7 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     // What needs a person comes first.
     rows.sort_by_key(|row| !row.sessions.iter().any(|session| session.is_vetoable(visit.now())));
     Ok(response::ok(&AgentsPage {
-        frame: Frame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
+        frame: PageFrame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
         absent: count - rows.len(),
         rows,
         is_of_all: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
@@ -152,7 +154,11 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
 }
 
 /// The row of a subject; `None` if the subject did not exist at that moment.
-async fn row(visit: &SignedInRequest, subject: SubjectItem, then: &AsOf) -> Result<Option<Row>, Failure> {
+async fn row(
+    visit: &SignedInRequest,
+    subject: SubjectItem,
+    then: &AsOf,
+) -> Result<Option<AgentRow>, PageFailure> {
     let subject = if then.is_past() {
         let path = format!("/v1/subjects/{}{}", segment(&subject.subject_id), then.query(&[]));
         let Some(subject) = known(visit.get(&path).await)? else { return Ok(None) };
@@ -161,15 +167,15 @@ async fn row(visit: &SignedInRequest, subject: SubjectItem, then: &AsOf) -> Resu
         subject
     };
     if subject.active_sessions == 0 {
-        return Ok(Some(Row { subject, sessions: vec![], more: 0 }));
+        return Ok(Some(AgentRow { subject, sessions: vec![], more: 0 }));
     }
     let asked = then.query(&[("subjectId", Some(&subject.subject_id)), ("limit", Some("10"))]);
-    let mut sessions = visit.get::<Items<SessionItem>>(&format!("/v1/sessions{asked}")).await?.items;
+    let mut sessions = visit.get::<ItemPage<SessionItem>>(&format!("/v1/sessions{asked}")).await?.items;
     for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, &session.session_id);
     }
     sessions.sort_by_key(|session| !session.is_vetoable(visit.now()));
     let more = subject.active_sessions.saturating_sub(SESSIONS_SHOWN);
     sessions.truncate(SESSIONS_SHOWN);
-    Ok(Some(Row { subject, sessions, more }))
+    Ok(Some(AgentRow { subject, sessions, more }))
 }

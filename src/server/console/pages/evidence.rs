@@ -9,12 +9,12 @@ use tenure_core::event::Role;
 use crate::console::{
     form::query,
     request::SignedInRequest,
-    response::{self, Frame, PageResult},
+    response::{self, PageFrame, PageResult},
 };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
+struct HeadItem {
     size: u64,
     root_hash: String,
     #[serde(rename = "signedHead")]
@@ -24,7 +24,7 @@ struct Head {
 
 /// What a comparison of the live state with the log found.
 #[derive(Deserialize)]
-struct Check {
+struct StateCheckItem {
     position: u64,
     subjects: u64,
     sessions: u64,
@@ -35,25 +35,25 @@ struct Check {
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct AuditPage {
-    frame: Frame,
-    head: Head,
+    frame: PageFrame,
+    head: HeadItem,
     position: u64,
     /// What keeps the authority from being ready.
     alarm: Option<String>,
     may_check: bool,
-    check: Option<Check>,
+    check: Option<StateCheckItem>,
 }
 
 /// The page.
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
-    let head: Head = visit.get("/v1/audit/head").await?;
+    let head: HeadItem = visit.get("/v1/audit/head").await?;
     let check = match visit.query().get("check") {
         Some(_) => Some(visit.get("/v1/audit/check").await?),
         None => None,
     };
     let asked = visit.query().get("position").and_then(|text| text.parse().ok());
     Ok(response::ok(&AuditPage {
-        frame: Frame::of(Some(visit), "Evidence", "/console/audit").with(&["proof.js"]),
+        frame: PageFrame::of(Some(visit), "Evidence", "/console/audit").with(&["proof.js"]),
         position: asked.unwrap_or(head.size),
         alarm: visit.ask(Method::GET, "/readyz", None).await.err().map(|failure| failure.detail),
         may_check: visit.has_role(&[Role::Admin, Role::Auditor]),

@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::agents::{Actor, Items};
+use super::agents::{ActorItem, ItemPage};
 use crate::console::{
     as_of::AsOf,
     form::query,
     request::SignedInRequest,
-    response::{self, Frame, PageResult},
-    words::When,
+    response::{self, PageFrame, PageResult},
+    words::PageTime,
 };
 
 /// Events per page.
@@ -31,11 +31,11 @@ const RECHECK: Duration = Duration::from_secs(2);
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventItem {
     pub(super) position: u64,
-    pub(super) recorded_at: When,
+    pub(super) recorded_at: PageTime,
     kind: String,
     subject_id: Option<String>,
     session_id: Option<String>,
-    pub(super) actor: Actor,
+    pub(super) actor: ActorItem,
     pub(super) data: Map<String, Value>,
 }
 
@@ -62,7 +62,7 @@ impl EventItem {
 #[derive(Template)]
 #[template(path = "log.html")]
 struct LogPage<'a> {
-    frame: Frame,
+    frame: PageFrame,
     events: Vec<EventItem>,
     kinds: &'a str,
     subject: &'a str,
@@ -99,13 +99,14 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
             ("asOf", Some(&*then.given).filter(|given| limit.is_none() && !given.is_empty())),
         ])
     };
-    let mut found: Items<EventItem> = visit.get(&format!("/v1/events{}", filters(after, Some("50")))).await?;
+    let mut found: ItemPage<EventItem> =
+        visit.get(&format!("/v1/events{}", filters(after, Some("50")))).await?;
     let is_beyond = found.items.iter().any(|event| event.position > head);
     found.items.retain(|event| event.position <= head);
     let last = found.items.last().map_or(after, |event| event.position);
     let is_end = found.next_cursor.is_none() || is_beyond || last >= head;
     Ok(response::ok(&LogPage {
-        frame: Frame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
+        frame: PageFrame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
         kinds: kinds.unwrap_or_default(),
         subject: subject.unwrap_or_default(),
         session: session.unwrap_or_default(),

@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 
 use super::{
     request::SignedInRequest,
-    response::{Failure, PageResult},
+    response::{PageFailure, PageResult},
 };
 
 /// The table of the pages and of what can be done on them.
@@ -46,6 +46,6 @@ pub(super) async fn answer(visit: &SignedInRequest, segments: &[&str]) -> PageRe
         ("GET" | "HEAD", ["webhooks"]) => webhooks::list(visit).await,
         ("POST", ["webhooks", id, "test"]) => webhooks::test(visit, id).await,
         ("POST", ["webhooks", id, "redeliver"]) => webhooks::redeliver(visit, id).await,
-        _ => Err(Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such page.")),
+        _ => Err(PageFailure::of(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such page.")),
     }
 }

@@ -4,17 +4,17 @@ use askama::Template;
 use axum::http::{Method, StatusCode};
 use tenure_core::{SessionId, Timestamp, event::Role};
 
-use crate::projections::pulse::{CAUSES, Minute};
+use crate::projections::pulse::{CAUSES, MinuteCounts};
 
 use super::{
     agents::SubjectItem,
     session::{self, SessionItem},
 };
 use crate::console::{
-    chart::Chart,
+    chart::DayChart,
     form::segment,
     request::SignedInRequest,
-    response::{self, Failure, Frame, PageResult},
+    response::{self, PageFailure, PageFrame, PageResult},
 };
 
 /// Maximum items shown of each kind.
@@ -37,7 +37,7 @@ const CAUSE_WORDS: [&str; CAUSES] = [
 ];
 
 /// How many sessions ended by a cause.
-struct Cause {
+struct CauseRow {
     words: &'static str,
     count: u32,
     /// Of a hundred.
@@ -45,7 +45,7 @@ struct Cause {
 }
 
 /// A session with a budget.
-struct Budget {
+struct BudgetRow {
     session: SessionItem,
     words: String,
     /// Of a hundred.
@@ -56,18 +56,18 @@ struct Budget {
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
-    frame: Frame,
+    frame: PageFrame,
     alarms: Vec<String>,
     vetoes: Vec<SessionItem>,
     more_vetoes: usize,
     suspended: Vec<SubjectItem>,
-    budgets: Vec<Budget>,
+    budgets: Vec<BudgetRow>,
     live: usize,
-    hour: Minute,
+    hour: MinuteCounts,
     ended: u32,
     renewals: String,
-    charts: [(&'static str, Chart); 2],
-    causes: Vec<Cause>,
+    charts: [(&'static str, DayChart); 2],
+    causes: Vec<CauseRow>,
     may_veto: bool,
     mark: String,
     now: Timestamp,
@@ -87,11 +87,12 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     }
     let seen = visit.console().api.overview(&visit.credential).await;
     let seen = seen?;
-    let sum = |minutes: &[Minute]| minutes.iter().copied().fold(Minute::default(), Minute::and);
+    let sum =
+        |minutes: &[MinuteCounts]| minutes.iter().copied().fold(MinuteCounts::default(), MinuteCounts::and);
     let (hour, day) = (seen.day.last_chunk::<60>().map(|hour| sum(hour)).unwrap_or_default(), sum(&seen.day));
     let soonest: Vec<_> = seen.vetoable.iter().take(SHOWN).map(|(_, id)| *id).collect();
     Ok(response::ok(&OverviewPage {
-        frame: Frame::of(Some(visit), "Overview", "/console").with(&["live.js"]),
+        frame: PageFrame::of(Some(visit), "Overview", "/console").with(&["live.js"]),
         alarms: alarms(visit).await?,
         more_vetoes: seen.vetoable.len().saturating_sub(SHOWN),
         vetoes: sessions(visit, &soonest).await?,
@@ -102,8 +103,8 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
         hour,
         ended: day.ended.iter().sum(),
         charts: [
-            ("Each minute of the last hour", Chart::of(&seen.day[seen.day.len() - 60..], 1, visit.now())),
-            ("Each quarter of an hour of the last day", Chart::of(&seen.day, 15, visit.now())),
+            ("Each minute of the last hour", DayChart::of(&seen.day[seen.day.len() - 60..], 1, visit.now())),
+            ("Each quarter of an hour of the last day", DayChart::of(&seen.day, 15, visit.now())),
         ],
         causes: causes(&day),
         may_veto: visit.has_role(&[Role::Admin]),
@@ -113,7 +114,7 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
 }
 
 /// What `/readyz` says an operator must look into.
-async fn alarms(visit: &SignedInRequest) -> Result<Vec<String>, Failure> {
+async fn alarms(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
     match visit.ask(Method::GET, "/readyz", None).await {
         Ok(ready) => Ok(serde_json::from_value(ready["alarms"].clone()).unwrap_or_default()),
         Err(failure) if failure.status == StatusCode::SERVICE_UNAVAILABLE => Ok(vec![failure.detail]),
@@ -121,7 +122,7 @@ async fn alarms(visit: &SignedInRequest) -> Result<Vec<String>, Failure> {
     }
 }
 
-async fn sessions(visit: &SignedInRequest, ids: &[SessionId]) -> Result<Vec<SessionItem>, Failure> {
+async fn sessions(visit: &SignedInRequest, ids: &[SessionId]) -> Result<Vec<SessionItem>, PageFailure> {
     let mut found = Vec::new();
     for id in ids {
         found.push(session::read(visit, &id.to_string()).await?);
@@ -132,7 +133,7 @@ async fn sessions(visit: &SignedInRequest, ids: &[SessionId]) -> Result<Vec<Sess
 async fn suspended(
     visit: &SignedInRequest,
     ids: &[tenure_core::SubjectId],
-) -> Result<Vec<SubjectItem>, Failure> {
+) -> Result<Vec<SubjectItem>, PageFailure> {
     let mut found = Vec::new();
     for id in ids.iter().take(SHOWN) {
         found.push(visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?);
@@ -141,12 +142,12 @@ async fn suspended(
 }
 
 /// The most used first.
-fn budgets(sessions: Vec<SessionItem>) -> Vec<Budget> {
+fn budgets(sessions: Vec<SessionItem>) -> Vec<BudgetRow> {
     let budget = |session: SessionItem| {
         let (used, words) = (session.used_part()?, session.budget()?);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 100")]
         let width = (used.clamp(0.0, 1.0) * 100.0).round() as u32;
-        Some(Budget { session, words, width, is_nearly_used: used >= NEARLY })
+        Some(BudgetRow { session, words, width, is_nearly_used: used >= NEARLY })
     };
     let mut found: Vec<_> = sessions.into_iter().filter_map(budget).collect();
     found.sort_by_key(|budget| std::cmp::Reverse(budget.width));
@@ -155,9 +156,9 @@ fn budgets(sessions: Vec<SessionItem>) -> Vec<Budget> {
 }
 
 /// The most frequent first.
-fn causes(day: &Minute) -> Vec<Cause> {
+fn causes(day: &MinuteCounts) -> Vec<CauseRow> {
     let most = day.ended.iter().copied().max().unwrap_or_default().max(1);
-    let cause = |(words, count): (&&'static str, &u32)| Cause {
+    let cause = |(words, count): (&&'static str, &u32)| CauseRow {
         words,
         count: *count,
         width: u32::try_from(u64::from(*count) * 100 / u64::from(most)).unwrap_or(100).max(1),

@@ -4,16 +4,16 @@ use askama::Template;
 use axum::http::Method;
 use serde::Deserialize;
 use serde_json::Value;
-use tenure_audit::story::{Live, Story};
+use tenure_audit::story::{LiveDetails, SessionStory};
 use tenure_core::{Timestamp, event::Role};
 
 use crate::console::{
     as_of::AsOf,
     form::{query, segment},
     request::SignedInRequest,
-    response::{self, Failure, Frame, PageResult},
-    timeline::Timeline,
-    words::{When, plain},
+    response::{self, PageFailure, PageFrame, PageResult},
+    timeline::TimelineView,
+    words::{PageTime, plain},
 };
 
 /// A session, as the API shows it.
@@ -31,14 +31,14 @@ pub(in crate::console) struct SessionItem {
     pub(in crate::console) max_renewals: u32,
     pub(in crate::console) renewals_left: u32,
     pub(in crate::console) ttl: u64,
-    pub(in crate::console) created_at: When,
-    pub(in crate::console) expires_at: When,
-    pub(in crate::console) absolute_expires_at: When,
-    pub(in crate::console) renewed_at: Option<When>,
-    pub(in crate::console) renew_at: Option<When>,
+    pub(in crate::console) created_at: PageTime,
+    pub(in crate::console) expires_at: PageTime,
+    pub(in crate::console) absolute_expires_at: PageTime,
+    pub(in crate::console) renewed_at: Option<PageTime>,
+    pub(in crate::console) renew_at: Option<PageTime>,
     pub(in crate::console) idle_timeout: Option<u64>,
-    pub(in crate::console) last_seen_at: Option<When>,
-    pub(in crate::console) revoked_at: Option<When>,
+    pub(in crate::console) last_seen_at: Option<PageTime>,
+    pub(in crate::console) revoked_at: Option<PageTime>,
     pub(in crate::console) revoked_trigger: Option<String>,
     pub(in crate::console) revoked_reason: Option<String>,
     pub(in crate::console) scopes: Vec<String>,
@@ -46,7 +46,7 @@ pub(in crate::console) struct SessionItem {
     pub(in crate::console) usage: Value,
     /// Until when a veto is expected. Not from the API, which gives it in notices.
     #[serde(skip)]
-    pub(in crate::console) veto_until: Option<When>,
+    pub(in crate::console) veto_until: Option<PageTime>,
 }
 
 impl SessionItem {
@@ -105,11 +105,11 @@ impl SessionItem {
 #[derive(Template)]
 #[template(path = "session.html")]
 struct SessionPage {
-    frame: Frame,
+    frame: PageFrame,
     session: SessionItem,
     /// `None` for readers without access to events.
-    story: Option<Story>,
-    timeline: Option<Timeline>,
+    story: Option<SessionStory>,
+    timeline: Option<TimelineView>,
     may_end: bool,
     may_veto: bool,
     mark: String,
@@ -118,13 +118,13 @@ struct SessionPage {
 }
 
 impl SessionPage {
-    fn when(at: Timestamp) -> When {
-        When(at)
+    fn when(at: Timestamp) -> PageTime {
+        PageTime(at)
     }
 }
 
 /// Reads a session as it was at a moment. The past has no windows in which anything could be done.
-async fn read_then(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<SessionItem, Failure> {
+async fn read_then(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<SessionItem, PageFailure> {
     if !then.is_past() {
         return read(visit, id).await;
     }
@@ -132,15 +132,15 @@ async fn read_then(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Ses
 }
 
 /// Reads a session, with the end of its veto window.
-pub(in crate::console) async fn read(visit: &SignedInRequest, id: &str) -> Result<SessionItem, Failure> {
+pub(in crate::console) async fn read(visit: &SignedInRequest, id: &str) -> Result<SessionItem, PageFailure> {
     let mut session: SessionItem = visit.get(&format!("/v1/sessions/{}", segment(id))).await?;
     session.veto_until = veto_until(visit, &session.session_id);
     Ok(session)
 }
 
 /// Until when a veto of the latest renewal of a session that the reader may see is expected.
-pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: &str) -> Option<When> {
-    visit.authority().live().session(id.parse().ok()?)?.veto_window_end().map(When)
+pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: &str) -> Option<PageTime> {
+    visit.authority().live().session(id.parse().ok()?)?.veto_window_end().map(PageTime)
 }
 
 /// The page.
@@ -148,10 +148,10 @@ pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageR
     let then = AsOf::of(visit, &[]).await?;
     let session = read_then(visit, id, &then).await?;
     let story = story(visit, &session, &then).await?;
-    let timeline = story.as_ref().map(|story| Timeline::of(story, &session, then.at.0));
+    let timeline = story.as_ref().map(|story| TimelineView::of(story, &session, then.at.0));
     let title = format!("{} · {}", session.title(), session.status_word());
     Ok(response::ok(&SessionPage {
-        frame: Frame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
+        frame: PageFrame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
         story,
         timeline,
         may_end: !then.is_past() && visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
@@ -168,13 +168,15 @@ async fn story(
     visit: &SignedInRequest,
     session: &SessionItem,
     then: &AsOf,
-) -> Result<Option<Story>, Failure> {
+) -> Result<Option<SessionStory>, PageFailure> {
     if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
         return Ok(None);
     }
     let Ok(id) = session.session_id.parse() else { return Ok(None) };
-    let live =
-        Live { reason: session.revoked_reason.clone(), last_seen_at: session.last_seen_at.map(|at| at.0) };
+    let live = LiveDetails {
+        reason: session.revoked_reason.clone(),
+        last_seen_at: session.last_seen_at.map(|at| at.0),
+    };
     let told = visit.console().api.story(&visit.credential, id, live, then.end()).await;
     let told = told?;
     Ok(told.map(|mut story| {

@@ -2,17 +2,17 @@
 
 use askama::Template;
 
-use crate::config::{Effective, SETTINGS, Source};
-use crate::http::Api;
+use crate::config::{EffectiveSetting, SETTINGS, ValueSource};
+use crate::http::ApiContext;
 
 use crate::console::{
     request::SignedInRequest,
-    response::{self, Frame, PageResult},
+    response::{self, PageFrame, PageResult},
     words::plain,
 };
 
 /// A setting as the page shows it.
-struct Row {
+struct SettingRow {
     name: &'static str,
     value: String,
     source: String,
@@ -21,27 +21,27 @@ struct Row {
 }
 
 /// The settings whose names begin alike.
-struct Section {
+struct SettingSection {
     name: &'static str,
-    rows: Vec<Row>,
+    rows: Vec<SettingRow>,
 }
 
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct SettingsPage {
-    frame: Frame,
-    sections: Vec<Section>,
+    frame: PageFrame,
+    sections: Vec<SettingSection>,
     changed: usize,
 }
 
 /// The page, for those who may read everything.
 pub(super) fn show(visit: &SignedInRequest) -> PageResult {
-    Api::check_reads_all(&visit.credential)?;
-    let mut sections: Vec<Section> = Vec::new();
+    ApiContext::check_reads_all(&visit.credential)?;
+    let mut sections: Vec<SettingSection> = Vec::new();
     for setting in &visit.console().settings {
         let name = setting.name.split('.').next().unwrap_or_default();
         if sections.last().is_none_or(|section| section.name != name) {
-            sections.push(Section { name, rows: vec![] });
+            sections.push(SettingSection { name, rows: vec![] });
         }
         if let Some(section) = sections.last_mut() {
             section.rows.push(row(setting));
@@ -49,19 +49,19 @@ pub(super) fn show(visit: &SignedInRequest) -> PageResult {
     }
     let changed = sections.iter().flat_map(|section| &section.rows).filter(|row| !row.is_default).count();
     Ok(response::ok(&SettingsPage {
-        frame: Frame::of(Some(visit), "Settings", "/console/settings"),
+        frame: PageFrame::of(Some(visit), "Settings", "/console/settings"),
         sections,
         changed,
     }))
 }
 
-fn row(setting: &Effective) -> Row {
+fn row(setting: &EffectiveSetting) -> SettingRow {
     let known = SETTINGS.iter().find(|known| known.name() == setting.name);
-    Row {
+    SettingRow {
         name: setting.name,
         value: plain(setting.value.clone()),
         source: plain(setting.source.to_string()),
-        is_default: setting.source == Source::Default,
+        is_default: setting.source == ValueSource::Default,
         doc: known.map_or("", |known| known.doc()),
     }
 }

@@ -7,22 +7,22 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use tenure_core::{Actor, Timestamp, command::Revoker, event::Role, record::ActorKind};
+use tenure_core::{Actor, Timestamp, command::Revoker, commit::ActorKind, event::Role};
 use tenure_protocol::token::API_KEY_PREFIX;
 
-use crate::authority::{Context, Granted, Revocation};
-use crate::http::Peer;
+use crate::authority::{GrantedSession, RequestContext, RevocationRequest};
+use crate::http::PeerAddress;
 
 use crate::console::{
-    channel::{Channel, WHY_NOT},
+    channel::{SecureChannel, WHY_NOT},
     request::BrowserRequest,
-    response::{self, Failure, Frame},
+    response::{self, PageFailure, PageFrame},
 };
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
-    frame: Frame,
+    frame: PageFrame,
     /// Why the last try failed.
     fault: Option<&'a str>,
     /// Why there is no form.
@@ -36,7 +36,7 @@ pub(in crate::console) fn form(arrival: &BrowserRequest, fault: Option<&str>) ->
     let next = if arrival.method() == "POST" { arrival.form.get("next").unwrap_or_default() } else { asked };
     let why_not = arrival.channel.is_none().then_some(WHY_NOT);
     let page = SignInPage {
-        frame: Frame::of(None, "Sign in", ""),
+        frame: PageFrame::of(None, "Sign in", ""),
         fault,
         why_not,
         next: response::own_path(next).unwrap_or("/console"),
@@ -62,14 +62,14 @@ pub(in crate::console) async fn sign_in(arrival: &BrowserRequest) -> Response {
     };
     if credential.role == Role::Verifier {
         let why = "A verifier's key checks tokens and has nothing to see here. Sign in with the key of an owner, issuer, auditor or admin.";
-        return Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
+        return PageFailure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
     }
     let _in_flight = match arrival.console.api.admit_sign_in(&credential, address(arrival)) {
         Ok(flight) => flight,
-        Err(refused) => return Failure::from(refused).into_response(None),
+        Err(refused) => return PageFailure::from(refused).into_response(None),
     };
     let actor = Actor { kind: ActorKind::Credential, id: Some(credential.id.to_string()) };
-    let context = Context { actor, correlation_id: Some(arrival.correlation_id()), idempotency: None };
+    let context = RequestContext { actor, correlation_id: Some(arrival.correlation_id()), idempotency: None };
     match arrival.authority().sign_in(context, &credential).await {
         Ok(granted) => {
             let next = arrival.form.get("next").and_then(response::own_path).unwrap_or("/console");
@@ -81,18 +81,18 @@ pub(in crate::console) async fn sign_in(arrival: &BrowserRequest) -> Response {
         Err(failure) => {
             tracing::warn!(%failure, "a sign-in to the console could not be recorded");
             let why = "The sign-in could not be recorded. Try again in a moment.";
-            Failure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why).into_response(None)
+            PageFailure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why).into_response(None)
         }
     }
 }
 
-fn foreign_form() -> Failure {
+fn foreign_form() -> PageFailure {
     let why = "This form was not sent by a page of this console. Open the console and sign in there.";
-    Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why)
+    PageFailure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why)
 }
 
 fn address(arrival: &BrowserRequest) -> Option<IpAddr> {
-    let peer = arrival.parts.extensions.get::<Peer>();
+    let peer = arrival.parts.extensions.get::<PeerAddress>();
     arrival.console.api.address_of(&arrival.parts.headers, peer)
 }
 
@@ -100,13 +100,17 @@ fn wrong(arrival: &BrowserRequest) -> Response {
     let refused = arrival.console.api.count_wrong(address(arrival));
     if let Some(seconds) = refused.retry_after {
         let why = format!("Too many wrong keys came from your address. Try again in {seconds} s.");
-        return Failure { detail: why, ..refused.into() }.into_response(None);
+        return PageFailure { detail: why, ..refused.into() }.into_response(None);
     }
     form(arrival, Some("No such API key, or one that has ended. Keys begin with tnr_key_."))
 }
 
 /// The cookie of a sign-in, until its period ends.
-pub(in crate::console) fn cookie(channel: &Channel, granted: &Granted, now: Timestamp) -> HeaderValue {
+pub(in crate::console) fn cookie(
+    channel: &SecureChannel,
+    granted: &GrantedSession,
+    now: Timestamp,
+) -> HeaderValue {
     let (name, attributes) = (channel.cookie_name(), channel.cookie_attributes());
     let age = granted.session.expires_at.seconds_since(now);
     let text = format!("{name}={}; Max-Age={age}; {attributes}", granted.token.expose());
@@ -124,8 +128,8 @@ pub(in crate::console) async fn sign_out(arrival: &BrowserRequest) -> Response {
         return foreign_form().into_response(None);
     }
     let actor = Actor { kind: ActorKind::Session, id: Some(holder.session.id.to_string()) };
-    let context = Context { actor, correlation_id: Some(arrival.correlation_id()), idempotency: None };
-    let asked = Revocation {
+    let context = RequestContext { actor, correlation_id: Some(arrival.correlation_id()), idempotency: None };
+    let asked = RevocationRequest {
         session_id: holder.session.id,
         by: Revoker::Own(holder.claims.generation),
         reject_renewal: None,
@@ -134,7 +138,8 @@ pub(in crate::console) async fn sign_out(arrival: &BrowserRequest) -> Response {
     if let Err(failure) = arrival.authority().revoke(context, asked).await {
         tracing::warn!(%failure, "a sign-in to the console could not be ended");
         let why = "The sign-in could not be ended. Try again in a moment.";
-        return Failure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why).into_response(None);
+        return PageFailure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why)
+            .into_response(None);
     }
     let mut response = response::redirect("/console");
     let cleared = format!("{}=; Max-Age=0; {}", channel.cookie_name(), channel.cookie_attributes());

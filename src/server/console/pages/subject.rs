@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tenure_core::{Timestamp, event::Role};
 
 use super::{
-    agents::{Items, SubjectItem},
+    agents::{ItemPage, SubjectItem},
     log::EventItem,
     session::{SessionItem, veto_until},
 };
@@ -19,8 +19,8 @@ use crate::console::{
     as_of::AsOf,
     form::{query, segment},
     request::SignedInRequest,
-    response::{self, Failure, Frame, PageResult},
-    words::When,
+    response::{self, PageFailure, PageFrame, PageResult},
+    words::PageTime,
 };
 
 /// The width of the picture of its sessions, in its own units.
@@ -29,7 +29,7 @@ const WIDTH: f64 = 960.0;
 const LANE: usize = 26;
 
 /// The sessions of one device over time.
-struct Lane {
+struct DeviceLane {
     name: String,
     y: usize,
     bars: Vec<LaneBar>,
@@ -46,10 +46,10 @@ struct LaneBar {
 #[derive(Template)]
 #[template(path = "subject.html")]
 struct SubjectPage {
-    frame: Frame,
+    frame: PageFrame,
     subject: SubjectItem,
     sessions: Vec<SessionItem>,
-    lanes: Vec<Lane>,
+    lanes: Vec<DeviceLane>,
     height: usize,
     has_more: bool,
     role: Role,
@@ -57,13 +57,13 @@ struct SubjectPage {
     now: Timestamp,
     then: AsOf,
     /// Who answered for it, newest first; empty for readers without access to events.
-    owners: Vec<Ownership>,
+    owners: Vec<OwnershipRow>,
 }
 
 /// Who answered for a subject from an event on.
-struct Ownership {
+struct OwnershipRow {
     position: u64,
-    at: When,
+    at: PageTime,
     owner: Option<String>,
     by: String,
 }
@@ -101,14 +101,14 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
         ("status", Some("all")),
         ("limit", Some("100")),
     ]);
-    let found: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+    let found: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
     let mut sessions = found.items;
     for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, &session.session_id);
     }
     let lanes = lanes(&sessions, then.at.0);
     Ok(response::ok(&SubjectPage {
-        frame: Frame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
+        frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
         owners: owners(visit, &subject.subject_id, &then).await?,
         height: lanes.len() * LANE + 8,
         lanes,
@@ -126,7 +126,7 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
 const REGISTRATIONS: &str = "200";
 
 /// The owners of a subject, from its registrations.
-async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<Ownership>, Failure> {
+async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<OwnershipRow>, PageFailure> {
     if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
         return Ok(vec![]);
     }
@@ -135,13 +135,13 @@ async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<Ow
         ("kinds", Some("SubjectRegistered")),
         ("limit", Some(REGISTRATIONS)),
     ]);
-    let found: Items<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
-    let mut owners: Vec<Ownership> = Vec::new();
+    let found: ItemPage<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
+    let mut owners: Vec<OwnershipRow> = Vec::new();
     for event in found.items.into_iter().filter(|event| event.position <= then.position) {
         let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
         if owners.last().is_none_or(|last| last.owner != owner) {
             let (position, at, by) = (event.position, event.recorded_at, event.actor.words());
-            owners.push(Ownership { position, at, owner, by });
+            owners.push(OwnershipRow { position, at, owner, by });
         }
     }
     owners.reverse();
@@ -149,7 +149,7 @@ async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<Ow
 }
 
 /// One lane for each device, the sessions as bars from their beginning to their end.
-fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<Lane> {
+fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<DeviceLane> {
     let Some(start) = sessions.iter().map(|session| session.created_at).min() else { return vec![] };
     let end = sessions.iter().map(|session| end_of(session, now)).max().unwrap_or(now);
     let mut devices: BTreeMap<&str, Vec<LaneBar>> = BTreeMap::new();
@@ -157,7 +157,7 @@ fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<Lane> {
         let name = session.device.as_deref().unwrap_or("no device");
         devices.entry(name).or_default().push(lane_bar(session, start.0, end, now));
     }
-    let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| Lane {
+    let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| DeviceLane {
         name: name.to_owned(),
         y: number * LANE + 4,
         bars,
@@ -228,7 +228,7 @@ pub(super) async fn erase(visit: &SignedInRequest, id: &str) -> PageResult {
     let is_typed = visit.form().get("confirm") == Some(id);
     if !is_typed && visit.has_role(&[Role::Admin]) {
         let why = "Type the subject's id into the field to erase all text about it. Nothing was erased.";
-        return Err(Failure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why));
+        return Err(PageFailure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why));
     }
     let reason = visit.form().get("reason").unwrap_or_default();
     visit.ask(Method::POST, &path, Some(&json!({ "reason": reason }))).await?;

@@ -6,25 +6,25 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use tenure_core::{
-    Stream, Timestamp,
-    event::Trigger,
+    StreamId, Timestamp,
+    event::EndTrigger,
     refusal::Refusal,
-    session::{Session, Status},
+    session::{Session, SessionStatus},
     subject::Subject,
 };
 
-use crate::authority::Failure as Refused;
+use crate::authority::CommandError as Refused;
 use crate::tokens::VetoClaims;
 
 use crate::console::{
     request::BrowserRequest,
-    response::{self, Failure, Frame},
-    words::{When, length, plain, within},
+    response::{self, PageFailure, PageFrame},
+    words::{PageTime, length, plain, within},
 };
 
 /// What the link is good for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum LinkStatus {
     /// The renewal can be vetoed.
     Open,
     /// It was vetoed, by this link or otherwise.
@@ -40,8 +40,8 @@ enum Standing {
 #[derive(Template)]
 #[template(path = "veto.html")]
 struct VetoPage<'a> {
-    frame: Frame,
-    standing: Standing,
+    frame: PageFrame,
+    standing: LinkStatus,
     has_ended: bool,
     name: String,
     subject_id: String,
@@ -49,11 +49,11 @@ struct VetoPage<'a> {
     session_id: String,
     device: Option<String>,
     scopes: String,
-    renewed_at: When,
-    expires_at: When,
-    absolute_expires_at: When,
-    until: When,
-    ended_at: Option<When>,
+    renewed_at: PageTime,
+    expires_at: PageTime,
+    absolute_expires_at: PageTime,
+    until: PageTime,
+    ended_at: Option<PageTime>,
     is_suspended: bool,
     action: String,
     now: Timestamp,
@@ -69,29 +69,30 @@ impl VetoPage<'_> {
     }
 }
 
-fn standing(session: &Session, claims: &VetoClaims, now: Timestamp) -> Standing {
+fn standing(session: &Session, claims: &VetoClaims, now: Timestamp) -> LinkStatus {
     if let Some(revocation) = &session.revocation {
-        return if revocation.trigger == Trigger::RenewalRejected && session.generation == claims.generation {
-            Standing::Vetoed
+        return if revocation.trigger == EndTrigger::RenewalRejected && session.generation == claims.generation
+        {
+            LinkStatus::Vetoed
         } else {
-            Standing::Ended
+            LinkStatus::Ended
         };
     }
-    if session.status(now) == Status::Expired {
-        Standing::Ended
+    if session.status(now) == SessionStatus::Expired {
+        LinkStatus::Ended
     } else if session.generation != claims.generation {
-        Standing::Overtaken
+        LinkStatus::Overtaken
     } else if session.veto_window_end().is_none_or(|end| now > end) {
-        Standing::Late
+        LinkStatus::Late
     } else {
-        Standing::Open
+        LinkStatus::Open
     }
 }
 
 /// The link is invalid, or no owner may use it any more. Both get the same answer.
 fn void() -> Response {
     let why = "This link does not work. It may be cut short, or its key was replaced, or the agent has another owner now. Sign in to the console to see your agents.";
-    Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", why).into_response(None)
+    PageFailure::of(StatusCode::NOT_FOUND, "NOT_FOUND", why).into_response(None)
 }
 
 async fn claims(arrival: &BrowserRequest, token: &str) -> Result<VetoClaims, Response> {
@@ -105,8 +106,8 @@ async fn claims(arrival: &BrowserRequest, token: &str) -> Result<VetoClaims, Res
 }
 
 fn try_again(why: &str) -> Response {
-    let failed = Failure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why);
-    Failure { retry_after: Some(1), ..failed }.into_response(None)
+    let failed = PageFailure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why);
+    PageFailure { retry_after: Some(1), ..failed }.into_response(None)
 }
 
 /// The page. It changes nothing.
@@ -129,27 +130,27 @@ fn page_of<'a>(
     subject: &Subject,
 ) -> VetoPage<'a> {
     let now = arrival.authority().now();
-    let stream = Stream::Subject(subject.id.clone());
+    let stream = StreamId::Subject(subject.id.clone());
     let open = |field, text| arrival.authority().open_text(&stream, field, text).map(plain);
     let name =
         subject.profile().and_then(|profile| profile.name.as_ref()).and_then(|name| open("name", name));
     let device = session.device_name().and_then(|name| open("device", name));
-    let renewed_at = When(session.renewed_at().unwrap_or(session.created_at));
+    let renewed_at = PageTime(session.renewed_at().unwrap_or(session.created_at));
     let standing = standing(session, claims, now);
     VetoPage {
-        frame: Frame::of(None, "Veto a renewal", "veto").at(now),
+        frame: PageFrame::of(None, "Veto a renewal", "veto").at(now),
         standing,
-        has_ended: matches!(standing, Standing::Vetoed | Standing::Ended),
+        has_ended: matches!(standing, LinkStatus::Vetoed | LinkStatus::Ended),
         name: name.unwrap_or_else(|| subject.id.to_string()),
         subject_id: subject.id.to_string(),
         session_id: session.id.to_string(),
         device,
         scopes: session.scopes().join(" "),
         renewed_at,
-        expires_at: When(session.expires_at),
-        absolute_expires_at: When(session.absolute_expires_at()),
-        until: When(session.veto_window_end().unwrap_or(session.created_at)),
-        ended_at: session.revocation.as_ref().map(|revocation| When(revocation.at)),
+        expires_at: PageTime(session.expires_at),
+        absolute_expires_at: PageTime(session.absolute_expires_at()),
+        until: PageTime(session.veto_window_end().unwrap_or(session.created_at)),
+        ended_at: session.revocation.as_ref().map(|revocation| PageTime(revocation.at)),
         is_suspended: subject.suspension_at(now).is_some(),
         action: format!("/console/veto/{token}"),
         session,
@@ -165,7 +166,7 @@ pub(in crate::console) async fn act(arrival: &BrowserRequest, token: &str) -> Re
     };
     if !is_own(arrival) {
         let why = "This was not sent by the page behind the link. Open the link and veto there. Nothing was changed.";
-        return Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
+        return PageFailure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
     }
     if arrival.form.get("do") == Some("let-it-be") {
         return response::redirect(&format!("/console/veto/{token}"));

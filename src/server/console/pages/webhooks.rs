@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tenure_core::event::Role;
 
-use super::agents::Items;
+use super::agents::ItemPage;
 use crate::console::{
     form::segment,
     request::SignedInRequest,
-    response::{self, Frame, PageResult},
-    words::When,
+    response::{self, PageFrame, PageResult},
+    words::PageTime,
 };
 
 #[derive(Deserialize)]
@@ -22,48 +22,48 @@ struct WebhookItem {
     kinds: Option<Vec<String>>,
     owner_id: Option<String>,
     format: String,
-    created_at: When,
-    health: Option<Health>,
+    created_at: PageTime,
+    health: Option<HealthItem>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Health {
-    last_success_at: Option<When>,
-    last_failure: Option<Attempt>,
+struct HealthItem {
+    last_success_at: Option<PageTime>,
+    last_failure: Option<AttemptItem>,
     consecutive_failures: u32,
-    failing_since: Option<When>,
+    failing_since: Option<PageTime>,
     pending: usize,
     parked: usize,
     oldest_pending: Option<WaitingNotice>,
-    next_attempt_at: Option<When>,
+    next_attempt_at: Option<PageTime>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WaitingNotice {
     notice_id: String,
-    since: When,
+    since: PageTime,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Delivery {
+struct DeliveryItem {
     notice_id: String,
     status: String,
-    attempts: Vec<Attempt>,
-    next_attempt_at: Option<When>,
+    attempts: Vec<AttemptItem>,
+    next_attempt_at: Option<PageTime>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attempt {
-    at: When,
+struct AttemptItem {
+    at: PageTime,
     outcome: String,
     http_status: Option<u16>,
 }
 
-impl Attempt {
+impl AttemptItem {
     fn words(&self) -> &str {
         match &*self.outcome {
             "delivered" => "delivered",
@@ -82,31 +82,31 @@ impl Attempt {
 }
 
 /// A webhook with its newest deliveries.
-struct Row {
+struct WebhookRow {
     webhook: WebhookItem,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliveryItem>,
 }
 
 #[derive(Template)]
 #[template(path = "webhooks.html")]
 struct WebhooksPage {
-    frame: Frame,
-    rows: Vec<Row>,
+    frame: PageFrame,
+    rows: Vec<WebhookRow>,
     may_send: bool,
     mark: String,
 }
 
 /// The page.
 pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
-    let found: Items<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
+    let found: ItemPage<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
     let mut rows = Vec::new();
     for webhook in found.items {
         let path = format!("/v1/webhooks/{}/deliveries?limit=50", segment(&webhook.webhook_id));
-        let deliveries = visit.get::<Items<Delivery>>(&path).await?.items;
-        rows.push(Row { webhook, deliveries });
+        let deliveries = visit.get::<ItemPage<DeliveryItem>>(&path).await?.items;
+        rows.push(WebhookRow { webhook, deliveries });
     }
     Ok(response::ok(&WebhooksPage {
-        frame: Frame::of(Some(visit), "Webhooks", "/console/webhooks"),
+        frame: PageFrame::of(Some(visit), "Webhooks", "/console/webhooks"),
         rows,
         may_send: visit.has_role(&[Role::Admin, Role::Owner]),
         mark: visit.mark(),

@@ -1,15 +1,15 @@
 //! What if: the recorded history under other limits, and where it would have parted from what happened.
 
-use crate::http::Api;
+use crate::http::ApiContext;
 use askama::Template;
 use axum::http::StatusCode;
 use serde_json::Value;
-use tenure_audit::what_if::{Divergence, Overrides, Report};
+use tenure_audit::what_if::{Divergence, PolicyOverrides, WhatIfReport};
 
 use crate::console::{
     request::SignedInRequest,
-    response::{self, Frame, PageResult},
-    words::When,
+    response::{self, PageFrame, PageResult},
+    words::PageTime,
 };
 
 /// Maximum sessions shown of those with another outcome.
@@ -24,7 +24,7 @@ const COUNTS: [(&str, &str); 6] = [
 ];
 
 /// A setting of the form.
-struct Field {
+struct OverrideField {
     name: &'static str,
     range: String,
     /// In force.
@@ -33,7 +33,7 @@ struct Field {
     words: &'static [&'static str],
 }
 
-struct Count {
+struct CountRow {
     words: &'static str,
     happened: u64,
     instead: u64,
@@ -42,34 +42,34 @@ struct Count {
 #[derive(Template)]
 #[template(path = "what_if.html")]
 struct WhatIfPage {
-    frame: Frame,
-    fields: Vec<Field>,
+    frame: PageFrame,
+    fields: Vec<OverrideField>,
     fault: Option<String>,
-    counts: Vec<Count>,
-    report: Option<Report>,
+    counts: Vec<CountRow>,
+    report: Option<WhatIfReport>,
     more: usize,
 }
 
 impl WhatIfPage {
-    fn when(divergence: &Divergence) -> When {
-        When(divergence.recorded_at)
+    fn when(divergence: &Divergence) -> PageTime {
+        PageTime(divergence.recorded_at)
     }
 }
 
 /// The page. What it asks for stands in its address.
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
-    Api::check_reads_all(&visit.credential)?;
+    ApiContext::check_reads_all(&visit.credential)?;
     let fields = fields(visit);
     let asked = policy(&fields);
     let is_asked = fields.iter().any(|field| !field.given.is_empty());
-    let (report, fault) = match Overrides::parse(&asked) {
+    let (report, fault) = match PolicyOverrides::parse(&asked) {
         Err(fault) => (None, Some(fault.to_string())),
         Ok(_) if !is_asked => (None, None),
         Ok(overrides) => (Some(visit.console().api.what_if(&visit.credential, overrides).await?), None),
     };
     let status = if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let mut page = WhatIfPage {
-        frame: Frame::of(Some(visit), "What if", "/console/what-if"),
+        frame: PageFrame::of(Some(visit), "What if", "/console/what-if"),
         fields,
         fault,
         counts: report.as_ref().map(counts).unwrap_or_default(),
@@ -82,35 +82,35 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     Ok(response::html(status, &page))
 }
 
-fn fields(visit: &SignedInRequest) -> Vec<Field> {
+fn fields(visit: &SignedInRequest) -> Vec<OverrideField> {
     let in_force = |name: &str| {
         let found = visit.console().settings.iter().find(|setting| setting.name == name);
         found.map(|setting| setting.value.clone()).unwrap_or_default()
     };
-    let field = |setting: tenure_audit::what_if::Replaceable| Field {
+    let field = |setting: tenure_audit::what_if::ReplaceableSetting| OverrideField {
         name: setting.name,
         range: setting.range,
         value: in_force(setting.name),
         given: visit.query().get(setting.name).unwrap_or_default().to_owned(),
         words: setting.words,
     };
-    Overrides::settings().map(field).collect()
+    PolicyOverrides::settings().map(field).collect()
 }
 
 /// As the command line's file would have it.
-fn policy(fields: &[Field]) -> String {
+fn policy(fields: &[OverrideField]) -> String {
     let given = fields.iter().filter(|field| !field.given.is_empty());
-    let value = |field: &Field| match field.given.parse::<i64>() {
+    let value = |field: &OverrideField| match field.given.parse::<i64>() {
         Ok(number) => number.to_string(),
         Err(_) => Value::String(field.given.clone()).to_string(),
     };
     given.map(|field| format!("{} = {}", field.name, value(field))).collect::<Vec<_>>().join("\n")
 }
 
-fn counts(report: &Report) -> Vec<Count> {
+fn counts(report: &WhatIfReport) -> Vec<CountRow> {
     let told =
         [report.happened, report.instead].map(|counts| serde_json::to_value(counts).unwrap_or_default());
-    let count = |(name, words): &(&str, &'static str)| Count {
+    let count = |(name, words): &(&str, &'static str)| CountRow {
         words,
         happened: told[0][*name].as_u64().unwrap_or_default(),
         instead: told[1][*name].as_u64().unwrap_or_default(),

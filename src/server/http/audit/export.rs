@@ -14,14 +14,14 @@ use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use tenure_audit::{
     HeadError, SignedHead,
-    export::{ExportError, Signatures, Span, export},
+    export::{ExportError, ExportSignatures, ExportSpan, export},
 };
 use tenure_log::waiting_for_disk;
 
 use crate::http::{
-    api::Api,
-    reply::{Reply, problem::Problem},
-    request::{access::Caller, call::Call},
+    api::ApiContext,
+    reply::{HttpReply, problem::Problem},
+    request::{access::Caller, call::ApiCall},
 };
 
 /// A piece of this size goes out at a time.
@@ -40,28 +40,28 @@ const PATIENCE: Duration = Duration::from_mins(2);
     responses((status = 200, description = "The export, under a head that is signed now. One that breaks off has no \
         last line.", body = String, content_type = "application/jsonl")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(crate) async fn stream(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn stream(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let from = query.whole("from", 1..=u64::MAX);
     let to = query.whole("to", 1..=u64::MAX);
     query.finish()?;
     let signatures = waiting_for_disk(|| signatures(&call.api))?;
-    let span = Span::new(from, to, signatures.last.0).map_err(|error| out_of_range(&error, from))?;
+    let span = ExportSpan::new(from, to, signatures.last.0).map_err(|error| out_of_range(&error, from))?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
     let outlet = ExportSink { sender, api: Arc::clone(&api), caller, runtime: Handle::current() };
     let exported = Arc::clone(&api);
     api.costly.export(&call.caller, move || run(&exported, span, &signatures, outlet))?;
-    Ok(Reply::stream("application/jsonl", Body::new(ExportBody(receiver))))
+    Ok(HttpReply::stream("application/jsonl", Body::new(ExportBody(receiver))))
 }
 
 /// The head of everything recorded by now, and those on the way there.
-fn signatures(api: &Api) -> Result<Signatures, Problem> {
+fn signatures(api: &ApiContext) -> Result<ExportSignatures, Problem> {
     let heads = api.evidence.keeper.heads();
     let sized = |head: SignedHead| (head.size, head.note().to_owned());
     let last = heads.sign().map(sized).map_err(unsigned)?;
     let earlier = heads.trail().map_err(unsigned)?.into_iter().map(sized).collect();
-    Ok(Signatures { verifier_key: heads.verifier().to_string(), last, earlier })
+    Ok(ExportSignatures { verifier_key: heads.verifier().to_string(), last, earlier })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
@@ -76,9 +76,9 @@ fn out_of_range(error: &ExportError, from: Option<u64>) -> Problem {
 
 /// Gives back what keeps the reply open.
 fn run(
-    api: &Api,
-    span: Span,
-    signatures: &Signatures,
+    api: &ApiContext,
+    span: ExportSpan,
+    signatures: &ExportSignatures,
     outlet: ExportSink,
 ) -> mpsc::Sender<io::Result<Bytes>> {
     let sender = outlet.sender.clone();
@@ -94,7 +94,7 @@ fn run(
 /// Where the export is written to: a client, as long as it reads and its credential stands.
 struct ExportSink {
     sender: mpsc::Sender<io::Result<Bytes>>,
-    api: Arc<Api>,
+    api: Arc<ApiContext>,
     caller: Caller,
     runtime: Handle,
 }

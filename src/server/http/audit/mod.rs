@@ -7,21 +7,21 @@ use std::{fmt::Write, sync::Arc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::gate::StillWanted;
+use crate::gate::CancelCheck;
 use tenure_audit::{
     SignedHead,
-    live_check::{Difference, Findings},
-    transparency::{merkle_index::Unproved, proof::NodeHash},
+    live_check::{CheckFindings, StateDifference},
+    transparency::{merkle_index::ProofFailure, proof::NodeHash},
 };
 use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{as_of::AsOfQuery, call::Call, fields::Fields},
+    request::{as_of::AsOfQuery, call::ApiCall, fields::RequestFields},
 };
 
 /// A signed head.
@@ -102,8 +102,8 @@ pub(super) struct DifferenceView {
     live: Option<String>,
 }
 
-impl From<Difference> for DifferenceView {
-    fn from(Difference { subject, position, replayed, live }: Difference) -> Self {
+impl From<StateDifference> for DifferenceView {
+    fn from(StateDifference { subject, position, replayed, live }: StateDifference) -> Self {
         Self { subject_id: subject, position: position.0, replayed, live }
     }
 }
@@ -112,18 +112,18 @@ impl From<Difference> for DifferenceView {
 #[utoipa::path(get, path = "/v1/audit/check", tag = "audit", operation_id = "checkLiveState",
     responses((status = 200, description = "What was found. It takes as long as reading the log takes.",
         body = CheckView)))]
-pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn check(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let evidence = Arc::clone(&call.api.evidence);
-    let look = move |wanted: &StillWanted<'_>| evidence.check.now_while(&|| wanted.is_wanted());
+    let look = move |wanted: &CancelCheck<'_>| evidence.check.now_while(&|| wanted.is_wanted());
     let found = call.api.costly.whole(&call.caller, look).await?;
-    let busy = || Problem::from(Code::Overloaded).saying("another check is running");
-    let Findings { position, subjects, sessions, differences } =
+    let busy = || Problem::from(ProblemCode::Overloaded).saying("another check is running");
+    let CheckFindings { position, subjects, sessions, differences } =
         found.ok_or_else(busy)?.map_err(|error| {
             tracing::error!(%error, "the live state could not be checked");
             Problem::unavailable(&error.to_string())
         })?;
-    Ok(Reply::ok(&CheckView {
+    Ok(HttpReply::ok(&CheckView {
         position: position.0,
         subjects,
         sessions,
@@ -137,12 +137,12 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     params(("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The newest head; signed now, if something was recorded since the last.",
         body = HeadView)))]
-pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn head(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
     let head = newest(&call, waiting).await?;
-    Ok(Reply::ok(&HeadView {
+    Ok(HttpReply::ok(&HeadView {
         size: head.size,
         root_hash: head.root.to_string(),
         signed_head: head.note().to_owned(),
@@ -157,7 +157,7 @@ pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
         ("size" = Option<u64>, Query, description = "The size of the head; by default the newest one's."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "An RFC 6962 inclusion proof.", body = ProofView)))]
-pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn proof(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let position = required(&mut query, "position", 1);
     let size = query.whole("size", 1..=u64::MAX);
@@ -169,10 +169,10 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
     let (leaf, hashes, root) = waiting_for_disk(|| {
         let (leaf, hashes) = heads.nodes().inclusion(log, Position(position), size)?;
-        Ok::<_, Unproved>((leaf, hashes, heads.nodes().root(log, size)?))
+        Ok::<_, ProofFailure>((leaf, hashes, heads.nodes().root(log, size)?))
     })?;
     let (leaf_hash, root_hash) = (hex(&leaf), root.to_string());
-    Ok(Reply::ok(&ProofView { position, size, leaf_hash, root_hash, hashes: all_hex(&hashes) }))
+    Ok(HttpReply::ok(&ProofView { position, size, leaf_hash, root_hash, hashes: all_hex(&hashes) }))
 }
 
 /// The proof that one head continues another.
@@ -181,7 +181,7 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
         ("to" = Option<u64>, Query, description = "The size of the later head; by default the newest one's."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "An RFC 6962 consistency proof.", body = ConsistencyView)))]
-pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn consistency(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let from = required(&mut query, "from", 0);
     let to = query.whole("to", 0..=u64::MAX);
@@ -193,20 +193,24 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
     let (hashes, from_root, to_root) = waiting_for_disk(|| {
         let nodes = heads.nodes();
-        Ok::<_, Unproved>((nodes.consistency(log, from, to)?, nodes.root(log, from)?, nodes.root(log, to)?))
+        Ok::<_, ProofFailure>((
+            nodes.consistency(log, from, to)?,
+            nodes.root(log, from)?,
+            nodes.root(log, to)?,
+        ))
     })?;
     let (from_root, to_root) = (from_root.to_string(), to_root.to_string());
-    Ok(Reply::ok(&ConsistencyView { from, to, from_root, to_root, hashes: all_hex(&hashes) }))
+    Ok(HttpReply::ok(&ConsistencyView { from, to, from_root, to_root, hashes: all_hex(&hashes) }))
 }
 
 /// The newest head. One that cannot be kept is not shown: then the last that was.
-async fn newest(call: &Call, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
+async fn newest(call: &ApiCall, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
     waiting.resolve(&call.api, &call.caller).await?;
     let heads = call.api.evidence.keeper.heads();
     Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))
 }
 
-fn required(query: &mut Fields, name: &str, least: u64) -> u64 {
+fn required(query: &mut RequestFields, name: &str, least: u64) -> u64 {
     if !query.has(name) {
         query.fault(name, "must be given");
     }
@@ -232,12 +236,12 @@ fn hex(hash: &NodeHash) -> String {
     })
 }
 
-impl From<Unproved> for Problem {
-    fn from(error: Unproved) -> Self {
+impl From<ProofFailure> for Problem {
+    fn from(error: ProofFailure) -> Self {
         match error {
-            Unproved::Log(error) => error.into(),
+            ProofFailure::Log(error) => error.into(),
             // What was asked was compared with the head before.
-            Unproved::Beyond(error) => Self::from(Code::InvalidRequest).saying(error.to_string()),
+            ProofFailure::Beyond(error) => Self::from(ProblemCode::InvalidRequest).saying(error.to_string()),
         }
     }
 }

@@ -16,8 +16,8 @@ use axum::{
 
 use utoipa::openapi::path::Operation;
 
-use crate::authority::{AuthenticatedSession, Context, Failure, Granted, InactiveToken};
-use crate::traces::{Traced, stage};
+use crate::authority::{AuthenticatedSession, CommandError, GrantedSession, InactiveToken, RequestContext};
+use crate::traces::{TracedRequest, stage};
 use tenure_core::{
     Timestamp,
     event::Role,
@@ -25,19 +25,19 @@ use tenure_core::{
 };
 use tenure_protocol::clock::stopwatch;
 
-use self::presented::Presented;
+use self::presented::PresentedCredentials;
 use super::{
-    api::Api,
-    operations::metrics::Target,
+    api::ApiContext,
+    operations::metrics::CounterTarget,
     reply::{
         challenge, position_header,
-        problem::{Code, Problem},
+        problem::{Problem, ProblemCode},
         problem_response,
     },
     request::{
         access::Caller,
-        peer::Peer,
-        refusal_log::Refused,
+        peer::PeerAddress,
+        refusal_log::RefusalKey,
         request_id::RequestId,
         serve::{keep_uses, wrong_credential},
         shares,
@@ -77,9 +77,9 @@ pub(super) fn operation() -> Operation {
 }
 
 /// The answer to a proxy.
-enum Verdict {
+enum ProxyVerdict {
     /// The token is good; with the cookie to set, if the session was refreshed.
-    Yes(AuthenticatedSession, Option<Refreshed>),
+    Yes(AuthenticatedSession, Option<RefreshedSession>),
     No {
         why: InactiveToken,
         /// Whether the cookies that were sent are of no use any more.
@@ -87,34 +87,34 @@ enum Verdict {
     },
 }
 
-impl Verdict {
+impl ProxyVerdict {
     const INVALID: Self = Self::No { why: InactiveToken::Invalid, clears: false };
 }
 
 /// What a refresh gave, and when.
-struct Refreshed {
-    granted: Granted,
+struct RefreshedSession {
+    granted: GrantedSession,
     at: Timestamp,
     sets_cookie: bool,
 }
 
 /// Serves a request with any method, on the path or below it. The body and the query are not read.
-pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
+pub(super) async fn serve(api: Arc<ApiContext>, request: Request<Body>) -> Response {
     let begun = stopwatch();
-    let traced = Traced::begin(api.settings.traces.as_ref(), &request, PATH);
+    let traced = TracedRequest::begin(api.settings.traces.as_ref(), &request, PATH);
     let response = match traced.current() {
         None => answer(&api, request).await,
         Some(current) => Box::pin(current.around(answer(&api, request))).await,
     };
     traced.end(&response);
-    api.metrics.answered(Target::ForwardAuth, response.status(), begun.elapsed());
+    api.metrics.answered(CounterTarget::ForwardAuth, response.status(), begun.elapsed());
     response
 }
 
-async fn answer(api: &Api, request: Request<Body>) -> Response {
+async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
     let request_id = RequestId::of(api, request.headers());
     let headers = request.headers();
-    let peer = request.extensions().get::<Peer>();
+    let peer = request.extensions().get::<PeerAddress>();
     let address = peer.map(|peer| peer.address);
     let authenticating = stage("authenticate");
     let proxy = match proxy(api, headers, address) {
@@ -128,9 +128,9 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
         Err(problem) => return refused(api, problem, address, &request_id),
     };
     let correlation_id = Some(request_id.recorded.to_string());
-    let asking = Context { actor: proxy.actor(), correlation_id, idempotency: None };
-    let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
-    let is_anything = presented != Presented::Nothing;
+    let asking = RequestContext { actor: proxy.actor(), correlation_id, idempotency: None };
+    let presented = PresentedCredentials::of(headers, &api.settings.forward_auth_cookie);
+    let is_anything = presented != PresentedCredentials::Nothing;
     for token in presented.tokens() {
         if let Err(problem) = api.recall_token(token).await {
             return refused(api, problem, address, &request_id);
@@ -140,11 +140,11 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
     let verdict = judge(api, presented, asking).await;
     drop(judging);
     let mut response = match verdict {
-        Verdict::Yes(holder, refreshed) => {
+        ProxyVerdict::Yes(holder, refreshed) => {
             api.metrics.granted();
             yes(api, &holder.session, refreshed)
         }
-        Verdict::No { why, clears } => {
+        ProxyVerdict::No { why, clears } => {
             api.metrics.refused(super::reply::problem::code_of(why).name());
             no(api, why, is_anything, clears)
         }
@@ -153,22 +153,22 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
     response
 }
 
-fn refused(api: &Api, problem: Problem, address: Option<IpAddr>, request_id: &RequestId) -> Response {
+fn refused(api: &ApiContext, problem: Problem, address: Option<IpAddr>, request_id: &RequestId) -> Response {
     let code = problem.code.name();
     api.metrics.refused(code);
-    api.refusals.note(Refused { address, code, route: PATH, credential: problem.credential });
+    api.refusals.note(RefusalKey { address, code, route: PATH, credential: problem.credential });
     problem_response(&problem.timed(api.authority.now()), request_id.stamp(api))
 }
 
 /// Who asks. The address is that of the connection: an end user may have set the addresses in headers.
-fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
+fn proxy(api: &ApiContext, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
     if let Some(key) = headers.get(KEY) {
         let known = key.to_str().ok().and_then(|key| api.authority.credential(key.trim()));
         match known {
             Some(known) if ROLES.contains(&known.role) => return Ok(Caller::Key(known)),
             None if !is_trusted(api, peer) => {
                 let problem = wrong_credential(api, peer);
-                return Err(if problem.code == Code::RateLimited { problem } else { unproven() });
+                return Err(if problem.code == ProblemCode::RateLimited { problem } else { unproven() });
             }
             Some(_) | None => {}
         }
@@ -176,35 +176,39 @@ fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller,
     if is_trusted(api, peer) { Ok(Caller::Anyone) } else { Err(unproven()) }
 }
 
-fn is_trusted(api: &Api, peer: Option<IpAddr>) -> bool {
+fn is_trusted(api: &ApiContext, peer: Option<IpAddr>) -> bool {
     peer.is_some_and(|peer| api.settings.forward_auth_trusted.contains(peer))
 }
 
 fn unproven() -> Problem {
-    Problem::from(Code::Forbidden)
+    Problem::from(ProblemCode::Forbidden)
         .saying("a proxy must send X-Tenure-Key with a verifier's key, or be in forward_auth.trusted")
 }
 
-async fn judge(api: &Api, presented: Presented<'_>, asking: Context) -> Verdict {
+async fn judge(
+    api: &ApiContext,
+    presented: PresentedCredentials<'_>,
+    asking: RequestContext,
+) -> ProxyVerdict {
     match presented {
-        Presented::Bearer { token, may_set_cookie } => match judged(api, token) {
+        PresentedCredentials::Bearer { token, may_set_cookie } => match judged(api, token) {
             Ok(holder) => used(api, holder, asking, may_set_cookie).await,
-            Err(why) => Verdict::No { why, clears: false },
+            Err(why) => ProxyVerdict::No { why, clears: false },
         },
-        Presented::Cookies(cookies) => judge_cookies(api, &cookies, asking).await,
-        Presented::TooMany | Presented::Nothing => Verdict::INVALID,
+        PresentedCredentials::Cookies(cookies) => judge_cookies(api, &cookies, asking).await,
+        PresentedCredentials::TooMany | PresentedCredentials::Nothing => ProxyVerdict::INVALID,
     }
 }
 
 /// Of several cookies the good one counts, wherever it stands. Good ones of two sessions are none: one of them
 /// was planted, and nothing says which.
-async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict {
+async fn judge_cookies(api: &ApiContext, cookies: &[&str], asking: RequestContext) -> ProxyVerdict {
     let mut good: Option<AuthenticatedSession> = None;
     let (mut last, mut are_over) = (InactiveToken::Invalid, true);
     for cookie in cookies {
         match judged(api, cookie) {
             Ok(holder) if good.as_ref().is_some_and(|first| first.session.id != holder.session.id) => {
-                return Verdict::INVALID;
+                return ProxyVerdict::INVALID;
             }
             Ok(holder) => good = Some(holder),
             Err(why) => (last, are_over) = (why, are_over && is_over(why)),
@@ -212,11 +216,11 @@ async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict 
     }
     let verdict = match good {
         Some(holder) => used(api, holder, asking, true).await,
-        None => Verdict::No { why: last, clears: true },
+        None => ProxyVerdict::No { why: last, clears: true },
     };
     match verdict {
-        Verdict::No { why, .. } => Verdict::No { why, clears: are_over && is_over(why) },
-        yes @ Verdict::Yes(..) => yes,
+        ProxyVerdict::No { why, .. } => ProxyVerdict::No { why, clears: are_over && is_over(why) },
+        yes @ ProxyVerdict::Yes(..) => yes,
     }
 }
 
@@ -230,32 +234,39 @@ const fn is_over(why: InactiveToken) -> bool {
     }
 }
 
-fn judged(api: &Api, token: &str) -> Result<AuthenticatedSession, InactiveToken> {
+fn judged(api: &ApiContext, token: &str) -> Result<AuthenticatedSession, InactiveToken> {
     let holder = api.authority.holder(token).ok_or(InactiveToken::Invalid)?;
     holder.judge(api.authority.now())?;
     Ok(holder)
 }
 
 /// Notes the use of a good token, and refreshes its session if due.
-async fn used(api: &Api, mut holder: AuthenticatedSession, asking: Context, sets_cookie: bool) -> Verdict {
+async fn used(
+    api: &ApiContext,
+    mut holder: AuthenticatedSession,
+    asking: RequestContext,
+    sets_cookie: bool,
+) -> ProxyVerdict {
     holder.session = api.authority.used(&holder.session);
     match refreshed(api, &holder, asking).await {
-        Ok(Some((granted, at))) => Verdict::Yes(holder, Some(Refreshed { granted, at, sets_cookie })),
+        Ok(Some((granted, at))) => {
+            ProxyVerdict::Yes(holder, Some(RefreshedSession { granted, at, sets_cookie }))
+        }
         Ok(None) => {
             keep_uses(api, &[holder.session.id]).await;
-            Verdict::Yes(holder, None)
+            ProxyVerdict::Yes(holder, None)
         }
-        Err(why) => Verdict::No { why, clears: false },
+        Err(why) => ProxyVerdict::No { why, clears: false },
     }
 }
 
 /// Refreshes the session if due. One that was ended meanwhile is not good; one that cannot be refreshed at
 /// present is, and the next request tries again.
 async fn refreshed(
-    api: &Api,
+    api: &ApiContext,
     holder: &AuthenticatedSession,
-    asking: Context,
-) -> Result<Option<(Granted, Timestamp)>, InactiveToken> {
+    asking: RequestContext,
+) -> Result<Option<(GrantedSession, Timestamp)>, InactiveToken> {
     let authority = &api.authority;
     let is_enabled = authority.live().system().system.policy_in_force().sliding_enabled;
     let is_due = holder.session.refresh_at().is_some_and(|due| authority.now() >= due);
@@ -264,22 +275,22 @@ async fn refreshed(
     }
     match authority.refresh(asking, holder).await {
         Ok(refreshed) => Ok(refreshed.map(|granted| (granted, authority.now()))),
-        Err(Failure::Refused { .. }) => {
+        Err(CommandError::Refused { .. }) => {
             let now = authority.holder_again(holder);
             now.judge(authority.now()).map(|()| None)
         }
         Err(
-            Failure::Overloaded
-            | Failure::TooManyKeys { .. }
-            | Failure::StorageUnavailable { .. }
-            | Failure::NotLeading
-            | Failure::AnswerUnread { .. }
-            | Failure::OutcomeUnknown,
+            CommandError::Overloaded
+            | CommandError::TooManyKeys { .. }
+            | CommandError::StorageUnavailable { .. }
+            | CommandError::NotLeading
+            | CommandError::AnswerUnread { .. }
+            | CommandError::OutcomeUnknown,
         ) => Ok(None),
     }
 }
 
-fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
+fn yes(api: &ApiContext, session: &Session, refreshed: Option<RefreshedSession>) -> Response {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let told = [
@@ -291,7 +302,7 @@ fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
         let value = HeaderValue::try_from(value).expect("ids and scopes are made of visible characters");
         headers.insert(HeaderName::from_static(name), value);
     }
-    if let Some(Refreshed { granted, at, sets_cookie }) = refreshed {
+    if let Some(RefreshedSession { granted, at, sets_cookie }) = refreshed {
         if sets_cookie {
             let left = granted.session.expires_at.seconds_since(at);
             headers.insert(header::SET_COOKIE, set_cookie(api, granted.token.expose(), left));
@@ -304,7 +315,7 @@ fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
     response
 }
 
-fn no(api: &Api, why: InactiveToken, was_anything_sent: bool, clears: bool) -> Response {
+fn no(api: &ApiContext, why: InactiveToken, was_anything_sent: bool, clears: bool) -> Response {
     let body = match why {
         InactiveToken::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
             r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
@@ -330,7 +341,7 @@ fn no(api: &Api, why: InactiveToken, was_anything_sent: bool, clears: bool) -> R
     response
 }
 
-fn set_cookie(api: &Api, token: &str, seconds: u64) -> HeaderValue {
+fn set_cookie(api: &ApiContext, token: &str, seconds: u64) -> HeaderValue {
     let name = &api.settings.forward_auth_cookie;
     secret(&format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"))
 }

@@ -12,7 +12,7 @@ const MOST_COOKIES: usize = 8;
 
 /// The tokens that count in a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
+pub(crate) enum PresentedCredentials<'a> {
     /// A bearer that looks like a session token. Cookies beside it are not judged.
     Bearer {
         token: &'a str,
@@ -26,7 +26,7 @@ pub(crate) enum Presented<'a> {
     Nothing,
 }
 
-impl<'a> Presented<'a> {
+impl<'a> PresentedCredentials<'a> {
     /// Those that are judged.
     pub(crate) fn tokens(&self) -> &[&'a str] {
         match self {
@@ -135,9 +135,11 @@ mod tests {
         let of = |number: usize| {
             let line = vec!["session=t"; number].join("; ");
             let headers = headers(&[(header::COOKIE, &line)]);
-            match Presented::of(&headers, "session") {
-                Presented::Cookies(cookies) => Some(cookies.len()),
-                Presented::TooMany | Presented::Nothing | Presented::Bearer { .. } => None,
+            match PresentedCredentials::of(&headers, "session") {
+                PresentedCredentials::Cookies(cookies) => Some(cookies.len()),
+                PresentedCredentials::TooMany
+                | PresentedCredentials::Nothing
+                | PresentedCredentials::Bearer { .. } => None,
             }
         };
         assert_eq!((of(1), of(8), of(9), of(500)), (Some(1), Some(8), None, None));
@@ -148,9 +150,11 @@ mod tests {
         let bearer = (header::AUTHORIZATION, "Bearer tnr_sess_x");
         let of = |lines: &[(HeaderName, &str)]| {
             let headers = headers(lines);
-            match Presented::of(&headers, "session") {
-                Presented::Bearer { may_set_cookie, .. } => Some(may_set_cookie),
-                Presented::Cookies(_) | Presented::TooMany | Presented::Nothing => None,
+            match PresentedCredentials::of(&headers, "session") {
+                PresentedCredentials::Bearer { may_set_cookie, .. } => Some(may_set_cookie),
+                PresentedCredentials::Cookies(_)
+                | PresentedCredentials::TooMany
+                | PresentedCredentials::Nothing => None,
             }
         };
         assert_eq!(of(std::slice::from_ref(&bearer)), Some(true));
@@ -158,6 +162,6 @@ mod tests {
         assert_eq!(of(&[bearer.clone(), (header::COOKIE, "session=tnr_sess_y")]), Some(false));
         assert_eq!(of(&[bearer.clone(), (header::AUTHORIZATION, "Bearer eyJ")]), Some(true));
         assert_eq!(of(&[bearer.clone(), bearer]), None);
-        assert_eq!(Presented::of(&headers(&[]), "session"), Presented::Nothing);
+        assert_eq!(PresentedCredentials::of(&headers(&[]), "session"), PresentedCredentials::Nothing);
     }
 }

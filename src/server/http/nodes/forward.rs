@@ -14,8 +14,8 @@ use tenure_http_client::outbound;
 use tenure_protocol::clock::stopwatch;
 use tokio::time::{sleep, timeout};
 
-use super::{Nodes, PATIENCE};
-use crate::http::request::peer::Peer;
+use super::{ClusterNodes, PATIENCE};
+use crate::http::request::peer::PeerAddress;
 use crate::traces::{outgoing, parent::TRACEPARENT};
 
 /// Says which node has handed a request on, and for whom.
@@ -41,10 +41,10 @@ const OF_A_HOP: [HeaderName; 7] = [
 ];
 
 /// Asks other nodes.
-pub(super) struct Forwarder(Client);
+pub(super) struct RequestForwarder(Client);
 
 /// What became of a request.
-pub(super) enum Outcome {
+pub(super) enum ForwardOutcome {
     /// The leader has answered.
     Answered(Response),
     /// It was not taken by another node, and this one leads by now.
@@ -56,14 +56,14 @@ pub(super) enum Outcome {
 }
 
 /// What one try came to.
-enum Try {
+enum ForwardAttempt {
     Answered(Response),
     /// It was not taken: another node may lead.
     Again,
     Unknown,
 }
 
-impl Forwarder {
+impl RequestForwarder {
     pub(super) fn new(tls_ca: Option<&Path>) -> Result<Self, String> {
         let mut roots = outbound::roots().unwrap_or_else(|_| rustls::RootCertStore::empty());
         if let Some(path) = tls_ca {
@@ -83,13 +83,13 @@ impl Forwarder {
     }
 }
 
-impl Nodes {
+impl ClusterNodes {
     /// Hands a request on to the leader, and waits a moment if there is none.
-    pub(super) async fn forward(&self, parts: &Parts, body: &Bytes) -> Outcome {
+    pub(super) async fn forward(&self, parts: &Parts, body: &Bytes) -> ForwardOutcome {
         let begun = stopwatch();
         loop {
             if self.leads() {
-                return Outcome::Here;
+                return ForwardOutcome::Here;
             }
             let leader = {
                 let view = self.view.borrow();
@@ -98,20 +98,20 @@ impl Nodes {
             };
             if let Some((address, term)) = leader {
                 match self.try_once(&address, term, parts, body.clone()).await {
-                    Try::Answered(response) => return Outcome::Answered(response),
-                    Try::Unknown if parts.method == Method::GET => {}
-                    Try::Unknown => return Outcome::Unknown,
-                    Try::Again => {}
+                    ForwardAttempt::Answered(response) => return ForwardOutcome::Answered(response),
+                    ForwardAttempt::Unknown if parts.method == Method::GET => {}
+                    ForwardAttempt::Unknown => return ForwardOutcome::Unknown,
+                    ForwardAttempt::Again => {}
                 }
             }
             if begun.elapsed() >= PATIENCE {
-                return Outcome::NotDone;
+                return ForwardOutcome::NotDone;
             }
             sleep(LOOK).await;
         }
     }
 
-    async fn try_once(&self, address: &str, term: u64, parts: &Parts, body: Bytes) -> Try {
+    async fn try_once(&self, address: &str, term: u64, parts: &Parts, body: Bytes) -> ForwardAttempt {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let url = format!("{}{path}", address.trim_end_matches('/'));
         let mut headers = own(&parts.headers);
@@ -128,25 +128,25 @@ impl Nodes {
             () = self.another_leads(address) => timeout(LAST_WORD, asked).await,
         };
         match answered.unwrap_or_else(Err) {
-            Ok(Ok(answered)) if answered.status() == StatusCode::MISDIRECTED_REQUEST => Try::Again,
-            Ok(Ok(answered)) => Try::Answered(passed(answered)),
+            Ok(Ok(answered)) if answered.status() == StatusCode::MISDIRECTED_REQUEST => ForwardAttempt::Again,
+            Ok(Ok(answered)) => ForwardAttempt::Answered(passed(answered)),
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
                 tracing::debug!(%error, address, "the leader is not reached");
-                Try::Again
+                ForwardAttempt::Again
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, address, "what became of a request at the leader is not known");
-                Try::Unknown
+                ForwardAttempt::Unknown
             }
-            Err(_) => Try::Unknown,
+            Err(_) => ForwardAttempt::Unknown,
         }
     }
 
     /// Whom it is for, so that the leader judges it as if it had come there at once.
     fn vouched(&self, term: u64, parts: &Parts, path: &str) -> HeaderValue {
-        let peer = parts.extensions.get::<Peer>();
+        let peer = parts.extensions.get::<PeerAddress>();
         let address = peer.map_or_else(|| "0.0.0.0".to_owned(), |peer| peer.address().to_string());
-        let encrypted = if peer.is_some_and(Peer::is_encrypted) { "1" } else { "0" };
+        let encrypted = if peer.is_some_and(PeerAddress::is_encrypted) { "1" } else { "0" };
         let term = term.to_string();
         let code = self.shared.mac().code(&[&term, &address, encrypted, parts.method.as_str(), path]);
         let said = format!("{term};{address};{encrypted};{code}");

@@ -6,13 +6,13 @@ use serde::Serialize;
 use tenure_protocol::clock::stopwatch;
 use utoipa::ToSchema;
 
-use super::Nodes;
+use super::ClusterNodes;
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::call::Call,
+    request::call::ApiCall,
 };
 
 /// Where the route is; while it is under way, it holds nothing up.
@@ -35,22 +35,22 @@ pub(crate) struct HandedOver {
 /// Give the lead to another node. Requests that come meanwhile wait for it.
 #[utoipa::path(post, path = "/v1/cluster/handover", tag = "operation", operation_id = "handover",
     responses((status = 200, description = "It is done.", body = HandedOver)))]
-pub(crate) async fn give(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn give(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     call.idempotency_key()?;
-    let alone = || Problem::from(Code::NotFound).saying("this authority has one node");
+    let alone = || Problem::from(ProblemCode::NotFound).saying("this authority has one node");
     let nodes = call.api.nodes().ok_or_else(alone)?;
     let before = nodes.view.borrow().term();
     let (begun, mut view) = (stopwatch(), nodes.view.clone());
     nodes.shared.give_away();
     let led = view.wait_for(|view| !view.leads() && view.sight.leader.is_some() && view.term() > before);
     if !tokio::time::timeout(PATIENCE, led).await.is_ok_and(|led| led.is_ok()) {
-        return Err(Problem::from(Code::Stale).saying("no other node has taken the lead"));
+        return Err(Problem::from(ProblemCode::Stale).saying("no other node has taken the lead"));
     }
-    Ok(Reply::ok(&told(nodes, &call, begun.elapsed())))
+    Ok(HttpReply::ok(&told(nodes, &call, begun.elapsed())))
 }
 
-fn told(nodes: &Nodes, call: &Call, took: Duration) -> HandedOver {
+fn told(nodes: &ClusterNodes, call: &ApiCall, took: Duration) -> HandedOver {
     let told = nodes.told(call.api.authority.live().position());
     HandedOver { leader: told.leader, term: told.term, millis: super::in_millis(took) }
 }

@@ -4,11 +4,11 @@
 //! as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet it
 //! never calls false: it waits for it, or says that it cannot tell.
 
-pub(super) mod door;
 mod forward;
 pub(super) mod handover;
-pub(super) mod noted;
+pub(super) mod node_router;
 mod recall;
+pub(super) mod reported_uses;
 pub(super) mod settle;
 
 use std::{
@@ -26,10 +26,10 @@ use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
 use utoipa::ToSchema;
 
-use self::forward::Forwarder;
-use super::reply::problem::{Code, Problem};
+use self::forward::RequestForwarder;
+use super::reply::problem::{Problem, ProblemCode};
 use crate::authority::Authority;
-use crate::node::{Role, SharedLog, View};
+use crate::node::{MembershipView, NodeRole, SharedLog};
 
 /// What is not here yet is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,22 +37,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const OWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// This node among the others.
-pub(crate) struct Nodes {
+pub(crate) struct ClusterNodes {
     shared: Arc<SharedLog>,
-    view: watch::Receiver<View>,
-    forwarder: Forwarder,
+    view: watch::Receiver<MembershipView>,
+    forwarder: RequestForwarder,
     /// `cluster.max_staleness`
     most: Duration,
     /// `cluster.forward`
     forwards: bool,
     /// The last position that a forwarded answer named.
     passed_on: AtomicU64,
-    counts: Counts,
+    counts: ForwardCounts,
 }
 
 /// What has happened since the start.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct ForwardCounts {
     pub(crate) forwarded: AtomicU64,
     pub(crate) unknown: AtomicU64,
     pub(crate) stale: AtomicU64,
@@ -111,7 +111,7 @@ const fn role(leads: bool) -> &'static str {
     if leads { "leader" } else { "follower" }
 }
 
-impl Nodes {
+impl ClusterNodes {
     /// This node among the others of its log.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Nodes {
         forwards: bool,
         tls_ca: Option<&std::path::Path>,
     ) -> Result<Arc<Self>, String> {
-        let (view, forwarder) = (shared.view(), Forwarder::new(tls_ca)?);
+        let (view, forwarder) = (shared.view(), RequestForwarder::new(tls_ca)?);
         Ok(Arc::new(Self {
             shared,
             view,
@@ -130,11 +130,11 @@ impl Nodes {
             most,
             forwards,
             passed_on: AtomicU64::new(0),
-            counts: Counts::default(),
+            counts: ForwardCounts::default(),
         }))
     }
 
-    pub(crate) fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &ForwardCounts {
         &self.counts
     }
 
@@ -216,7 +216,11 @@ impl Nodes {
             }
             true
         };
-        if timeout(PATIENCE, settled).await.unwrap_or(false) { Ok(()) } else { Err(Code::Stale.into()) }
+        if timeout(PATIENCE, settled).await.unwrap_or(false) {
+            Ok(())
+        } else {
+            Err(ProblemCode::Stale.into())
+        }
     }
 
     /// Waits until it is certain that this node's state is the newest, or was after `asked`.
@@ -226,24 +230,24 @@ impl Nodes {
     pub(super) async fn confirm(&self, asked: Instant) -> Result<(), Problem> {
         while asked.elapsed() < PATIENCE {
             let leadership = match &self.view.borrow().role {
-                Role::Leads(leadership) => Arc::clone(leadership),
-                Role::Follows | Role::Over(_) => return Err(Code::Stale.into()),
+                NodeRole::Leads(leadership) => Arc::clone(leadership),
+                NodeRole::Follows | NodeRole::Over(_) => return Err(ProblemCode::Stale.into()),
             };
             if leadership.is_held() || leadership.was_certain_since(asked) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(Code::Stale.into())
+        Err(ProblemCode::Stale.into())
     }
 }
 
 /// Whether everything is known here that was acknowledged before this moment. A leader that slept may be one no more.
-fn knows(view: &View, (asked, asked_at): (Instant, Timestamp)) -> bool {
+fn knows(view: &MembershipView, (asked, asked_at): (Instant, Timestamp)) -> bool {
     match &view.role {
-        Role::Leads(leadership) => leadership.is_held() || leadership.was_certain_since(asked),
-        Role::Follows => view.sight.knows_all_before(asked_at),
-        Role::Over(_) => false,
+        NodeRole::Leads(leadership) => leadership.is_held() || leadership.was_certain_since(asked),
+        NodeRole::Follows => view.sight.knows_all_before(asked_at),
+        NodeRole::Over(_) => false,
     }
 }
 

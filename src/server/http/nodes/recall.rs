@@ -4,12 +4,12 @@ use axum::http::HeaderMap;
 use tenure_core::SessionId;
 
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     reply::problem::Problem,
     request::access::{Caller, shown},
 };
 
-impl Api {
+impl ApiContext {
     /// Reads the session of this credential back, if it has left memory.
     ///
     /// # Errors

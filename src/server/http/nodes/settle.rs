@@ -5,9 +5,9 @@ use std::time::Instant;
 use axum::http::HeaderMap;
 use tenure_protocol::clock::stopwatch;
 
-use crate::http::{api::Api, reply::problem::Problem, request::access::shown};
+use crate::http::{api::ApiContext, reply::problem::Problem, request::access::shown};
 
-impl Api {
+impl ApiContext {
     /// Waits until it is certain what this credential is, on a node that may merely not know it yet.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Api {
     }
 }
 
-/// When a request came, for [`Api::confirm`].
+/// When a request came, for [`ApiContext::confirm`].
 pub(in crate::http) fn asked_now() -> Instant {
     stopwatch()
 }

@@ -61,7 +61,7 @@ fn idempotency_key() -> String {
 /// What is true of the members of schemas.
 fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
     let allowed = |length| list(&limits::ALLOWED, &text(length));
-    let inactive = INACTIVE.map(crate::http::reply::problem::Code::name);
+    let inactive = INACTIVE.map(crate::http::reply::problem::ProblemCode::name);
     vec![
         ("SubjectBody", "name", text(&limits::NAME)),
         ("SubjectBody", "maxSessions", whole(&limits::MAX_SESSIONS)),

@@ -17,13 +17,13 @@ use tenure_core::Policy;
 use super::{
     forward_auth,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
     request::{
         access::{SessionAccess, role_name},
-        call::Call,
-        route::{Payload, Route},
+        call::ApiCall,
+        route::{BodyKind, Route},
     },
     routes::ROUTES,
 };
@@ -52,11 +52,11 @@ pub fn document() -> Value {
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
     responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn serve(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn serve(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let system = call.api.authority.live().system();
     let document = under(system.system.policy_in_force());
-    Ok(Reply::text("application/json", document.to_string()).for_one_minute())
+    Ok(HttpReply::text("application/json", document.to_string()).for_one_minute())
 }
 
 /// The document of a server on which these limits are in force.
@@ -102,7 +102,7 @@ fn forward_auth_operation() -> Value {
     let mut operation = serde_json::to_value(forward_auth::operation()).expect("an operation is JSON");
     operation["tags"] = json!(["forward-auth"]);
     operation["security"] = json!([{ "proxyKey": [] }, {}]);
-    for code in [Code::Forbidden, Code::RateLimited] {
+    for code in [ProblemCode::Forbidden, ProblemCode::RateLimited] {
         operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
     }
     headers::add_headers(&mut operation, true, false);
@@ -194,8 +194,8 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
     by_status
 }
 
-fn codes(route: &Route) -> Vec<Code> {
-    use Code::{
+fn codes(route: &Route) -> Vec<ProblemCode> {
+    use ProblemCode::{
         BackupConflict, ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken,
         LastAdmin, NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd,
         PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
@@ -211,7 +211,7 @@ fn codes(route: &Route) -> Vec<Code> {
     if !route.access.public && route.access.session != SessionAccess::Unjudged {
         codes.extend([SessionRevoked, SubjectSuspended, TokenSuperseded, TokenExpired, SessionIdle]);
     }
-    if route.payload != Payload::None {
+    if route.payload != BodyKind::None {
         codes.push(UnsupportedMediaType);
     }
     if appends(route) {
@@ -222,7 +222,7 @@ fn codes(route: &Route) -> Vec<Code> {
     if takes_position(route) {
         codes.push(PositionBeyondEnd);
     }
-    let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
+    let own: &[ProblemCode] = match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/v1/sessions") => &[SubjectNotFound, SubjectIsSuspended, SessionLimitExceeded],
         (_, "/v1/sessions/{sessionId}/renew") => &[
             SessionRevoked,
@@ -346,7 +346,7 @@ fn as_value(schema: &RefOr<utoipa::openapi::Schema>) -> Value {
 
 fn problem_schema() -> Value {
     // A code may have a status for the token itself and another for those who ask on its behalf.
-    let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    let codes: BTreeSet<_> = ProblemCode::ALL.iter().map(|code| code.name()).collect();
     json!({
         "type": "object",
         "description": "RFC 9457 problem details. Some codes add members of their own.",

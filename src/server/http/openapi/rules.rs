@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::http::request::access::role_name;
-use tenure_core::{Mode, event::Role};
+use tenure_core::{SessionMode, event::Role};
 
 /// Present, and not null.
 fn given(field: &str, as_what: &Value) -> Value {
@@ -26,7 +26,7 @@ fn rules() -> [(&'static str, Value); 6] {
     let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
     let batch = given("tokens", &json!({ "type": "array" }));
     let is_owner = given("role", &json!({ "const": role_name(Role::Owner) }));
-    let is_sliding = given("mode", &json!({ "const": Mode::Sliding.name() }));
+    let is_sliding = given("mode", &json!({ "const": SessionMode::Sliding.name() }));
     let narrow = ["ownerId", "subjectId", "device", "issuedBefore", "keyId"];
     let is_narrow: Vec<_> = narrow.iter().map(|field| given(field, &text)).collect();
     [

@@ -5,15 +5,15 @@ use tenure_protocol::{
     schemas,
 };
 
-use crate::http::webhooks::SeenOutcome;
-use crate::notify::webhooks::{DeliveryStatus, Outcome};
+use crate::http::webhooks::ShownOutcome;
+use crate::notify::webhooks::{DeliveryOutcome, DeliveryStatus};
 
 fn seen_outcome() -> RefOr<Schema> {
-    let names = Outcome::ALL.iter().map(|(name, _)| *name);
-    words(&names.chain([SeenOutcome::FAILED]).collect::<Vec<_>>())
+    let names = DeliveryOutcome::ALL.iter().map(|(name, _)| *name);
+    words(&names.chain([ShownOutcome::FAILED]).collect::<Vec<_>>())
 }
 
 schemas! {
-    SeenOutcome => seen_outcome();
+    ShownOutcome as "SeenOutcome" => seen_outcome();
     DeliveryStatus => words(&["pending", "delivered", "parked"]);
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::backup::{BackupError, Folder, Protection, Taken, Way};
+use crate::backup::{BackupError, BackupFolder, BackupMode, BackupSummary, KeyProtection};
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{call::Call, fields::Fields},
+    request::{call::ApiCall, fields::RequestFields},
 };
 
 /// A backup to make.
@@ -50,13 +50,13 @@ pub(crate) struct BackupView {
     bytes: u64,
 }
 
-struct Asked {
+struct BackupRequest {
     name: Option<String>,
-    way: Way,
-    protection: Protection,
+    way: BackupMode,
+    protection: KeyProtection,
 }
 
-fn asked(fields: &mut Fields) -> Asked {
+fn asked(fields: &mut RequestFields) -> BackupRequest {
     let name = fields.raw_text("name");
     let name = fields.required("name", name);
     if name.as_deref().is_some_and(|name| !is_name(name)) {
@@ -66,21 +66,21 @@ fn asked(fields: &mut Fields) -> Asked {
     let is_linked = fields.flag("link").unwrap_or(false);
     let without_keys = fields.flag("withoutKeys").unwrap_or(false);
     let protection = match (fields.raw_text("recipient"), without_keys) {
-        (Some(recipient), false) => Protection::Recipient(recipient),
+        (Some(recipient), false) => KeyProtection::Recipient(recipient),
         (Some(_), true) => {
             fields.fault("recipient", "must not be given together with withoutKeys");
-            Protection::WithoutKeys
+            KeyProtection::WithoutKeys
         }
-        (None, true) => Protection::WithoutKeys,
+        (None, true) => KeyProtection::WithoutKeys,
         (None, false) => {
             fields.fault("recipient", "is required, unless withoutKeys is true");
-            Protection::WithoutKeys
+            KeyProtection::WithoutKeys
         }
     };
     if protection.check().is_err() {
         fields.fault("recipient", "must be an age recipient, age1 and 58 characters");
     }
-    Asked { name, way: Way { is_incremental, is_linked }, protection }
+    BackupRequest { name, way: BackupMode { is_incremental, is_linked }, protection }
 }
 
 fn is_name(name: &str) -> bool {
@@ -95,11 +95,11 @@ fn is_name(name: &str) -> bool {
 #[utoipa::path(post, path = "/v1/backup", tag = "operation", operation_id = "backUp",
     request_body = BackupBody,
     responses((status = 200, description = "The backup is whole.", body = BackupView)))]
-pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn backup(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let Asked { name, way, protection } = asked(&mut fields);
+    let BackupRequest { name, way, protection } = asked(&mut fields);
     fields.finish()?;
-    let name = name.ok_or(Code::InvalidRequest)?;
+    let name = name.ok_or(ProblemCode::InvalidRequest)?;
     let Some(directory) = &call.api.settings.backup_dir else {
         return Err(Problem::invalid(
             "name",
@@ -108,26 +108,26 @@ pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
     };
     let (place, backups) = (directory.join(name), Arc::clone(&call.api.backups));
     let made = move || {
-        let folder =
-            Folder::made_at(place).map_err(|source| BackupError::Io { file: "backup.dir".into(), source })?;
+        let folder = BackupFolder::made_at(place)
+            .map_err(|source| BackupError::Io { file: "backup.dir".into(), source })?;
         backups.take(&folder, way, &protection)
     };
     let made = call.api.costly.backup(made).await.unwrap_or(Ok(Err(BackupError::Busy)))?;
-    let Taken { position, epoch, files, bytes } = made.map_err(refused)?;
-    Ok(Reply::ok(&BackupView { position, epoch, files, bytes }))
+    let BackupSummary { position, epoch, files, bytes } = made.map_err(refused)?;
+    Ok(HttpReply::ok(&BackupView { position, epoch, files, bytes }))
 }
 
 /// What is wrong with the place is the caller's to mend; what is wrong with the disk is reported to the operator.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn refused(error: BackupError) -> Problem {
     if error.is_of_the_place() {
-        return Problem::from(Code::BackupConflict).saying(error.to_string());
+        return Problem::from(ProblemCode::BackupConflict).saying(error.to_string());
     }
     if matches!(error, BackupError::Busy) {
-        let mut problem = Problem::from(Code::RateLimited).saying(error.to_string());
+        let mut problem = Problem::from(ProblemCode::RateLimited).saying(error.to_string());
         problem.retry_after = Some(10);
         return problem;
     }
     tracing::error!(%error, "a backup could not be made");
-    Problem::from(Code::StorageUnavailable).saying("the backup could not be made; the log says why")
+    Problem::from(ProblemCode::StorageUnavailable).saying("the backup could not be made; the log says why")
 }

@@ -11,10 +11,10 @@ use tenure_protocol::clock::{Clock, TestClock};
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::call::Call,
+    request::call::ApiCall,
 };
 
 /// Where to move the clock: exactly one of the two.
@@ -33,25 +33,25 @@ pub(crate) struct ClockView {
     now: Timestamp,
 }
 
-fn test_clock(call: &Call) -> Result<&Arc<TestClock>, Problem> {
+fn test_clock(call: &ApiCall) -> Result<&Arc<TestClock>, Problem> {
     let clock = call.api.test_clock.as_ref();
-    clock.ok_or_else(|| Problem::from(Code::NotFound).saying("the server runs without --test-clock"))
+    clock.ok_or_else(|| Problem::from(ProblemCode::NotFound).saying("the server runs without --test-clock"))
 }
 
 /// What time it is. Only with `--test-clock`.
 #[utoipa::path(get, path = "/v1/clock", tag = "operation", operation_id = "getClock",
     responses((status = 200, description = "The time.", body = ClockView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(crate) async fn show(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
-    Ok(Reply::ok(&ClockView { now: test_clock(&call)?.now() }))
+    Ok(HttpReply::ok(&ClockView { now: test_clock(&call)?.now() }))
 }
 
 /// Move the clock forward, and do what became due by that before answering. Only with `--test-clock`.
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
     request_body = ClockBody,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]
-pub(crate) async fn set(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn set(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     if fields.has("advance") == fields.has("to") {
         fields.fault("advance", "exactly one of advance and to must be given");
@@ -63,16 +63,16 @@ pub(crate) async fn set(call: Call) -> Result<Reply, Problem> {
     let now = match (advance, to) {
         (Some(seconds), _) => clock.advance(seconds),
         (None, Some(to)) => clock.set(to),
-        (None, None) => return Err(Code::InvalidRequest.into()),
+        (None, None) => return Err(ProblemCode::InvalidRequest.into()),
     };
     let field = if advance.is_some() { "advance" } else { "to" };
     let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
     do_due(&call).await;
-    Ok(Reply::ok(&ClockView { now }))
+    Ok(HttpReply::ok(&ClockView { now }))
 }
 
 /// The clock has moved, whatever becomes of this: a job that fails counts and reports its own failure.
-async fn do_due(call: &Call) {
+async fn do_due(call: &ApiCall) {
     drop(call.api.authority.sweep().await);
     waiting_for_disk(|| {
         call.api.authority.remove_retired_keys();

@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    api::Api,
+    api::ApiContext,
     nodes::{NodeView, PeerView},
-    reply::{Reply, problem::Problem},
-    request::call::Call,
+    reply::{HttpReply, problem::Problem},
+    request::call::ApiCall,
 };
 
 /// A good state.
@@ -23,7 +23,7 @@ pub(super) struct StateView {
 
 /// `ReadyView` as it is written: the members of a node of several are left out where there is only one.
 #[derive(Debug, Serialize)]
-struct Ready {
+struct WrittenReadiness {
     status: &'static str,
     alarms: Vec<String>,
     #[serde(flatten)]
@@ -58,30 +58,30 @@ pub(super) struct ReadyView {
 #[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
     responses((status = 200, description = "It is.", body = StateView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn healthz(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
-    Ok(Reply::ok(&StateView { status: "ok" }))
+    Ok(HttpReply::ok(&StateView { status: "ok" }))
 }
 
 /// Whether it can serve and write; 503 with the reason otherwise.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
     responses((status = 200, description = "It can.", body = ReadyView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn readyz(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     match unready(&call.api) {
         None => {
             let alarms = alarms(&call.api);
             let position = call.api.authority.live().position();
             let node = call.api.nodes().map(|nodes| nodes.told(position));
-            Ok(Reply::ok(&Ready { status: "ready", alarms, node }))
+            Ok(HttpReply::ok(&WrittenReadiness { status: "ready", alarms, node }))
         }
         Some(why) => Err(unavailable(&call.api, &why)),
     }
 }
 
 /// Why it is not ready, with what else people must look into. Damage names its files, but no paths of the server.
-fn unavailable(api: &Api, why: &str) -> Problem {
+fn unavailable(api: &ApiContext, why: &str) -> Problem {
     let doubt = api.authority.doubt().in_full();
     let mut problem = Problem::unavailable(why);
     problem.detail = doubt.filter(|full| full.starts_with(why)).or(problem.detail);
@@ -90,13 +90,13 @@ fn unavailable(api: &Api, why: &str) -> Problem {
 }
 
 /// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
-fn alarms(api: &Api) -> Vec<String> {
+fn alarms(api: &ApiContext) -> Vec<String> {
     let of_evidence = api.evidence.alarms().into_iter().map(str::to_owned);
     let of_nodes = api.nodes().map(|nodes| nodes.alarms()).unwrap_or_default();
     of_evidence.chain(api.authority.alarms()).chain(api.webhooks.alarms()).chain(of_nodes).collect()
 }
 
-fn unready(api: &Api) -> Option<String> {
+fn unready(api: &ApiContext) -> Option<String> {
     let authority = &api.authority;
     let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
     stopped
@@ -115,11 +115,11 @@ pub(super) struct SweptView {
 /// Record at once which sessions have ended by themselves. It is done every second or so anyway.
 #[utoipa::path(post, path = "/v1/sweep", tag = "operation", operation_id = "sweep",
     responses((status = 200, description = "It is done.", body = SweptView)))]
-pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn sweep(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     call.idempotency_key()?;
     let swept = call.api.authority.sweep().await?;
-    Ok(Reply::ok(&SweptView { expired: swept.recorded }).at(swept.position))
+    Ok(HttpReply::ok(&SweptView { expired: swept.recorded }).at(swept.position))
 }
 
 /// Counters and gauges in the `OpenMetrics` text format.
@@ -127,8 +127,8 @@ pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
     responses((status = 200, description = "The metrics.", body = String,
         content_type = "application/openmetrics-text")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn metrics(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let text = call.api.metrics.text(&call.api, unready(&call.api).is_none(), alarms(&call.api).len());
-    Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+    Ok(HttpReply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }

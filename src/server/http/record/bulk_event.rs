@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use tenure_core::{Event, OwnerId, SystemEvent, bulk::MatchedOfOwner, event::SelectionRevoked};
+use tenure_core::{Event, OwnerId, SystemEvent, bulk::OwnerMatchCount, event::SelectionRevoked};
 
 /// The event, if it is a bulk revocation.
 pub(crate) const fn bulk(event: &Event) -> Option<&SelectionRevoked> {
@@ -19,7 +19,7 @@ pub(crate) const fn bulk(event: &Event) -> Option<&SelectionRevoked> {
 /// Whether it ended sessions of this owner's subjects, as they were its then. When there were too many owners to be
 /// counted, it is for each: so are the notices.
 pub(crate) fn concerned(event: &SelectionRevoked, owner: &OwnerId) -> bool {
-    let is_own = |of: &MatchedOfOwner| of.owner_id.as_ref() == Some(owner);
+    let is_own = |of: &OwnerMatchCount| of.owner_id.as_ref() == Some(owner);
     event.owners.as_ref().is_none_or(|owners| owners.iter().any(is_own))
 }
 

@@ -8,19 +8,19 @@ use utoipa::ToSchema;
 
 use crate::http::reply::{actor::ActorView, text::kept_object};
 
-use crate::notify::News;
+use crate::notify::FeedCommit;
 use tenure_core::{
-    Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream,
+    Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, StreamId,
     SubjectId, Timestamp,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
-use super::{EventReader, Record, bulk_event::confine, kinds, stream};
+use super::{EventReader, RecordView, bulk_event::confine, kinds, stream};
 use crate::http::{
-    api::Api,
-    reply::{Reply, problem::Problem, text::TextOpener},
-    request::{call::Call, fields::Fields},
+    api::ApiContext,
+    reply::{HttpReply, problem::Problem, text::TextOpener},
+    request::{call::ApiCall, fields::RequestFields},
 };
 
 /// One fact.
@@ -39,7 +39,7 @@ pub(crate) struct RecordedEvent {
     correlation_id: Option<String>,
     /// What happened; its members are those of the kind, see the event catalogue.
     #[schema(value_type = Object)]
-    data: Data,
+    data: EventData,
     /// BLAKE3 of the stored bytes, hex.
     record_hash: String,
 }
@@ -47,12 +47,12 @@ pub(crate) struct RecordedEvent {
 /// The members of an event. Metadata is shown with the digits and the order that it was given with, which no tree of
 /// values keeps.
 #[derive(Debug)]
-struct Data {
+struct EventData {
     members: Map<String, Value>,
     metadata: Option<Box<RawValue>>,
 }
 
-impl Serialize for Data {
+impl Serialize for EventData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in &self.members {
@@ -66,16 +66,16 @@ impl Serialize for Data {
 }
 
 /// The record as events of some kinds.
-pub(crate) struct Events(KindSet);
+pub(crate) struct EventRecord(KindSet);
 
-impl Events {
-    fn of(query: &mut Fields) -> Self {
+impl EventRecord {
+    fn of(query: &mut RequestFields) -> Self {
         let kinds = kinds(query, &EventKind::ALL, EventKind::name);
         Self(kinds.map_or(KindSet::ALL, KindSet::from_iter))
     }
 }
 
-impl Record for Events {
+impl RecordView for EventRecord {
     type Place = Position;
 
     fn after(position: Position) -> Position {
@@ -94,14 +94,14 @@ impl Record for Events {
         self.0
     }
 
-    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Position, Arc<str>)> {
+    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(Position, Arc<str>)> {
         let stored = news.stored();
         let has_any = stored.commit.events.iter().any(|event| self.0.has(event.kind()));
         if !has_any || !viewer.may_see(stored) {
             return vec![];
         }
         let written = match viewer.caller.owner() {
-            Some(owner) if stored.commit.stream == Stream::System => {
+            Some(owner) if stored.commit.stream == StreamId::System => {
                 Cow::Owned(written(&viewer.api, stored, Some(owner)))
             }
             Some(_) | None => {
@@ -111,7 +111,8 @@ impl Record for Events {
         let events = stored.positions().zip(&stored.commit.events).zip(written.iter());
         events
             .filter(|((position, event), _)| {
-                let is_for_caller = stored.commit.stream != Stream::System || viewer.is_of_its_concern(event);
+                let is_for_caller =
+                    stored.commit.stream != StreamId::System || viewer.is_of_its_concern(event);
                 self.0.has(event.kind()) && is_for_caller && viewer.is_about_sought(stored, event, *position)
             })
             .map(|((position, _), line)| (position, Arc::clone(line)))
@@ -132,14 +133,14 @@ impl Record for Events {
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last event that was heard; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each event has its position as `id` and the same JSON as `data`.",
         content((Page<RecordedEvent> = "application/json"), (String = "text/event-stream")))))]
-pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let events = Events::of(&mut query);
+    let events = EventRecord::of(&mut query);
     stream::answer(call, query, events).await
 }
 
 /// The events of a commit, each as JSON; those of the authority itself as this owner reads them.
-fn written(api: &Api, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc<str>> {
+fn written(api: &ApiContext, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc<str>> {
     let events = stored.positions().enumerate();
     let events = events.map(|(index, position)| {
         let mut event = recorded_event(api, stored, index, position);
@@ -153,12 +154,17 @@ fn written(api: &Api, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc
         .collect()
 }
 
-fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Position) -> RecordedEvent {
+fn recorded_event(
+    api: &ApiContext,
+    stored: &StoredCommit,
+    index: usize,
+    position: Position,
+) -> RecordedEvent {
     let commit = &stored.commit;
     let event = &commit.events[index];
     let subject_id = match &commit.stream {
-        Stream::System => None,
-        Stream::Subject(id) => Some(id.clone()),
+        StreamId::System => None,
+        StreamId::Subject(id) => Some(id.clone()),
     };
     let texts = TextOpener::of_stream(&api.authority, event.sealed_in(&commit.stream).clone());
     RecordedEvent {
@@ -177,7 +183,7 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
 }
 
 /// The members of an event, its texts opened; null where a text was erased.
-fn data(event: &Event, texts: &TextOpener<'_>) -> Data {
+fn data(event: &Event, texts: &TextOpener<'_>) -> EventData {
     let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
         unreachable!("every event is written as an object")
     };
@@ -190,5 +196,5 @@ fn data(event: &Event, texts: &TextOpener<'_>) -> Data {
             members.insert(field.into(), opened.map_or(Value::Null, Value::String));
         }
     }
-    Data { members, metadata }
+    EventData { members, metadata }
 }

@@ -12,20 +12,20 @@ use std::{fmt::Display, str::FromStr, sync::Arc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::gate::StillWanted;
-use crate::notify::News;
+use crate::gate::CancelCheck;
+use crate::notify::FeedCommit;
 use crate::projections::history::{self, HistoryError};
 use tenure_core::{
-    Event, KindSet, Position, SessionId, Stream, SubjectId, session::SharedSession, subject::Subject,
+    Event, KindSet, Position, SessionId, StreamId, SubjectId, session::SharedSession, subject::Subject,
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::Page;
 
 use self::bulk_event::{bulk, concerned};
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::problem::Problem,
-    request::{access::Caller, fields::Fields, page::page_of},
+    request::{access::Caller, fields::RequestFields, page::page_of},
 };
 
 /// Maximum commits examined for one page; a rare kind may give a short page with a `nextCursor`.
@@ -38,7 +38,7 @@ const NEAR_FILES: usize = 32;
 const NEAR: usize = 500;
 
 /// A way to read the record: what it makes of a commit, and how its items are named.
-pub(super) trait Record: Send + Sync + 'static {
+pub(super) trait RecordView: Send + Sync + 'static {
     /// The name of an item, by which a reader says how far it came.
     type Place: Copy + Ord + Display + FromStr + Send + Sync;
 
@@ -55,14 +55,14 @@ pub(super) trait Record: Send + Sync + 'static {
     fn kinds(&self) -> KindSet;
 
     /// The sought and visible items of a commit, in order.
-    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Self::Place, Arc<str>)>;
+    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(Self::Place, Arc<str>)>;
 }
 
 /// The reader, and what is sought.
 pub(super) struct EventReader {
-    pub(super) api: Arc<Api>,
+    pub(super) api: Arc<ApiContext>,
     pub(super) caller: Caller,
-    pub(super) scope: Scope,
+    pub(super) scope: RecordScope,
     /// The sought session, or the sought subject with all of its sessions, as they were when the reader came: they may
     /// have left memory.
     session: Option<SharedSession>,
@@ -70,7 +70,7 @@ pub(super) struct EventReader {
 }
 
 /// The sought subject or session; `None` is all.
-pub(super) struct Scope {
+pub(super) struct RecordScope {
     subject: Option<SubjectId>,
     session: Option<SessionId>,
 }
@@ -78,9 +78,9 @@ pub(super) struct Scope {
 /// Names no session: ids are UUIDv7.
 const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
 
-impl Scope {
+impl RecordScope {
     /// The parameters that say it.
-    pub(super) fn of(query: &mut Fields) -> Self {
+    pub(super) fn of(query: &mut RequestFields) -> Self {
         // Anything but a UUID is an unknown id: nothing is about it.
         let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
         Self { subject: query.id("subjectId"), session }
@@ -94,7 +94,7 @@ impl Scope {
 
 /// A comma-separated list of kinds.
 pub(super) fn kinds<K: Copy>(
-    query: &mut Fields,
+    query: &mut RequestFields,
     known: &[K],
     name: impl Fn(K) -> &'static str,
 ) -> Option<Vec<K>> {
@@ -117,7 +117,11 @@ impl EventReader {
     ///
     /// # Errors
     /// What is sought has left memory and cannot be read back at present.
-    pub(super) async fn of(api: Arc<Api>, caller: Caller, scope: Scope) -> Result<Self, Problem> {
+    pub(super) async fn of(
+        api: Arc<ApiContext>,
+        caller: Caller,
+        scope: RecordScope,
+    ) -> Result<Self, Problem> {
         let (mut session, mut subject) = (None, None);
         if let Some(id) = scope.session {
             api.recall(id, &caller).await?;
@@ -137,11 +141,11 @@ impl EventReader {
     /// Whether the caller may see what is recorded here, and seeks it.
     pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
         match &stored.commit.stream {
-            Stream::System => {
+            StreamId::System => {
                 self.is_about_sought_subject(stored)
                     && stored.commit.events.iter().any(|event| self.is_of_its_concern(event))
             }
-            Stream::Subject(id) => {
+            StreamId::Subject(id) => {
                 self.scope.subject.as_ref().is_none_or(|sought| sought == id) && self.may_see_subject(id)
             }
         }
@@ -187,8 +191,8 @@ impl EventReader {
         session.is_some_and(|session| {
             let stream = &stored.commit.stream;
             // Whether another owner's session was among those that ended is not for this reader.
-            (*stream == Stream::System && self.may_see_subject(&session.subject)
-                || *stream == Stream::Subject(session.subject.clone()))
+            (*stream == StreamId::System && self.may_see_subject(&session.subject)
+                || *stream == StreamId::Subject(session.subject.clone()))
                 && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
         })
     }
@@ -203,7 +207,7 @@ impl EventReader {
             (None, Some(subject)) => Some(subject.clone()),
         };
         let Some(subject) = subject else { return Ok(vec![]) };
-        let stream = Stream::Subject(subject);
+        let stream = StreamId::Subject(subject);
         // The commit that `after` lies in began before it.
         let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
         let within = within.filter(|stored| stored.commit.stream == stream);
@@ -218,7 +222,7 @@ impl EventReader {
 }
 
 /// A page under way.
-struct EventPage<R: Record> {
+struct EventPage<R: RecordView> {
     viewer: EventReader,
     record: R,
     after: R::Place,
@@ -232,7 +236,7 @@ struct EventPage<R: Record> {
 }
 
 /// How a page stands.
-enum Progress<P> {
+enum PageProgress<P> {
     /// It is done; the next one begins here, if there is one.
     Done(Option<P>),
     /// There is more to look at.
@@ -240,36 +244,36 @@ enum Progress<P> {
 }
 
 /// The items after a place, up to a position. What is not found among the next commits is searched for behind the gate.
-pub(super) async fn page<R: Record>(
+pub(super) async fn page<R: RecordView>(
     viewer: EventReader,
     record: R,
     after: R::Place,
     limit: usize,
     head: Position,
-) -> Result<Page<Item>, Problem> {
+) -> Result<Page<WrittenItem>, Problem> {
     let (api, caller) = (Arc::clone(&viewer.api), viewer.caller.clone());
     let at = R::done(after);
     let mut leafing =
         EventPage { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
-    let near = || if leafing.begins_far_back() { Ok(Progress::Open) } else { leafing.step(NEAR) };
+    let near = || if leafing.begins_far_back() { Ok(PageProgress::Open) } else { leafing.step(NEAR) };
     let next = match waiting_for_disk(near)? {
-        Progress::Done(next) => next,
-        Progress::Open => {
-            let go_on = move |wanted: &StillWanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
+        PageProgress::Done(next) => next,
+        PageProgress::Open => {
+            let go_on = move |wanted: &CancelCheck<'_>| leafing.run(wanted).map(|next| (next, leafing));
             let found = api.costly.part(&caller, go_on).await??;
             leafing = found.1;
             found.0
         }
     };
     let next = next.map(|place| api.named_at(R::position(place), place));
-    Ok(page_of(leafing.items.into_iter().map(Item).collect(), next))
+    Ok(page_of(leafing.items.into_iter().map(WrittenItem).collect(), next))
 }
 
-impl<R: Record> EventPage<R> {
+impl<R: RecordView> EventPage<R> {
     /// Where the next page begins; `None` if this one is the last.
-    fn run(&mut self, wanted: &StillWanted<'_>) -> Result<Option<R::Place>, Problem> {
+    fn run(&mut self, wanted: &CancelCheck<'_>) -> Result<Option<R::Place>, Problem> {
         while wanted.is_wanted() {
-            if let Progress::Done(next) = self.step(STRIDE)? {
+            if let PageProgress::Done(next) = self.step(STRIDE)? {
                 return Ok(next);
             }
         }
@@ -278,32 +282,32 @@ impl<R: Record> EventPage<R> {
 
     /// Whether many files would be asked for the story of one subject.
     fn begins_far_back(&self) -> bool {
-        let Scope { subject, session } = &self.viewer.scope;
+        let RecordScope { subject, session } = &self.viewer.scope;
         let log = self.viewer.api.authority.log();
         (subject.is_some() || session.is_some()) && log.indexed().ends_after(self.at).count() > NEAR_FILES
     }
 
     /// Looks at the next commits.
-    fn step(&mut self, most: usize) -> Result<Progress<R::Place>, Problem> {
+    fn step(&mut self, most: usize) -> Result<PageProgress<R::Place>, Problem> {
         let stride = if self.at < self.head { self.viewer.stride(self.at, most)? } else { vec![] };
-        let Some(last) = stride.last() else { return Ok(Progress::Done(None)) };
+        let Some(last) = stride.last() else { return Ok(PageProgress::Done(None)) };
         self.at = last.last();
         self.looked_at += stride.len();
         for stored in stride {
             if self.is_full_with(stored) {
-                return Ok(Progress::Done(self.last));
+                return Ok(PageProgress::Done(self.last));
             }
         }
         let is_long = self.looked_at >= LOOKED_AT;
         Ok(match self.at < self.head {
-            true if is_long => Progress::Done(Some(R::after(self.at))),
-            true => Progress::Open,
-            false => Progress::Done(None),
+            true if is_long => PageProgress::Done(Some(R::after(self.at))),
+            true => PageProgress::Open,
+            false => PageProgress::Done(None),
         })
     }
 
     fn is_full_with(&mut self, stored: StoredCommit) -> bool {
-        for (place, item) in self.record.sought(&self.viewer, &News::of(Arc::new(stored))) {
+        for (place, item) in self.record.sought(&self.viewer, &FeedCommit::of(Arc::new(stored))) {
             if place <= self.after || R::position(place) > self.head {
                 continue;
             }
@@ -319,9 +323,9 @@ impl<R: Record> EventPage<R> {
 
 /// An item already written.
 #[derive(Debug)]
-pub(super) struct Item(Arc<str>);
+pub(super) struct WrittenItem(Arc<str>);
 
-impl Serialize for Item {
+impl Serialize for WrittenItem {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)

@@ -3,7 +3,7 @@
 use utoipa::ToSchema;
 
 use crate::http::reply::actor::ActorView;
-use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::Trigger};
+use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::EndTrigger};
 
 /// What a subscriber learns of an event.
 #[derive(ToSchema)]
@@ -103,7 +103,7 @@ pub(crate) struct RenewalRejectedNotice {
 pub(crate) struct RevokedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
-    trigger: Trigger,
+    trigger: EndTrigger,
     reason: Option<String>,
     /// Who did, as in an event.
     actor: ActorView,

@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
-use crate::notify::{News, Notice, NoticeId, NoticeKind};
-use tenure_core::{EpochPosition, KindSet, Position, Stream, SubjectId, Timestamp};
+use crate::notify::{FeedCommit, Notice, NoticeId, NoticeKind};
+use tenure_core::{EpochPosition, KindSet, Position, StreamId, SubjectId, Timestamp};
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
-use super::{EventReader, Record, kinds, notice_view::NoticeView, stream};
+use super::{EventReader, RecordView, kinds, notice_view::NoticeView, stream};
 use crate::http::{
-    reply::{Reply, problem::Problem},
-    request::{call::Call, fields::Fields},
+    reply::{HttpReply, problem::Problem},
+    request::{call::ApiCall, fields::RequestFields},
 };
 
 /// The record as notices of some kinds; `None` is all.
-pub(crate) struct Notices(Option<Vec<NoticeKind>>);
+pub(crate) struct NoticeRecord(Option<Vec<NoticeKind>>);
 
-impl Notices {
-    fn of(query: &mut Fields) -> Self {
+impl NoticeRecord {
+    fn of(query: &mut RequestFields) -> Self {
         Self(kinds(query, &NoticeKind::ALL, NoticeKind::name))
     }
 
-    fn is_sought(&self, viewer: &EventReader, news: &News, notice: &Notice) -> bool {
+    fn is_sought(&self, viewer: &EventReader, news: &FeedCommit, notice: &Notice) -> bool {
         let stored = news.stored();
         let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
         self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
@@ -30,7 +30,7 @@ impl Notices {
     }
 }
 
-impl Record for Notices {
+impl RecordView for NoticeRecord {
     type Place = NoticeId;
 
     fn after(position: Position) -> NoticeId {
@@ -49,9 +49,9 @@ impl Record for Notices {
         KindSet::TOLD
     }
 
-    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(NoticeId, Arc<str>)> {
+    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(NoticeId, Arc<str>)> {
         let stored = news.stored();
-        if stored.commit.stream != Stream::System && !viewer.may_see(stored) {
+        if stored.commit.stream != StreamId::System && !viewer.may_see(stored) {
             return vec![];
         }
         let notices = news.notices(&*viewer.api.authority);
@@ -69,7 +69,7 @@ impl Record for Notices {
 /// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects has a notice of its
 /// own for each of their owners.
 fn is_for(viewer: &EventReader, stored: &StoredCommit, notice: &Notice) -> bool {
-    if stored.commit.stream != Stream::System {
+    if stored.commit.stream != StreamId::System {
         return true;
     }
     let owner = viewer.caller.owner();
@@ -101,8 +101,8 @@ fn written(notice: &Notice) -> Arc<str> {
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last notice that was heard; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each notice has its `noticeId` as `id` and the same JSON as `data`.",
         content((Page<NoticeView> = "application/json"), (String = "text/event-stream")))))]
-pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let notices = Notices::of(&mut query);
+    let notices = NoticeRecord::of(&mut query);
     stream::answer(call, query, notices).await
 }

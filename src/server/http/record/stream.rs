@@ -14,20 +14,21 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::admission::Stream;
-use crate::notify::{Batch, Cursor};
+use crate::admission::StreamPermit;
+use crate::notify::{CommitBatch, EventCursor};
 use crate::projections::history;
 use tenure_core::{EpochPosition, Position, Timestamp};
 use tenure_log::waiting_for_disk;
 use tenure_protocol::clock::stopwatch;
 
-use super::{EventReader, Record, Scope, page};
+use super::{EventReader, RecordScope, RecordView, page};
 use crate::http::{
-    api::Api,
-    operations::metrics::Subscriber,
-    reply::{Reply, problem::Problem},
+    api::ApiContext,
+    operations::metrics::SubscriberCount,
+    reply::{HttpReply, problem::Problem},
     request::{
-        access::Caller, as_of::AsOfQuery, call::Call, fields::Fields, page::PageQuery, place::Placed, shares,
+        access::Caller, as_of::AsOfQuery, call::ApiCall, epoch_stamp::EpochStamped, fields::RequestFields,
+        page::PageQuery, shares,
     },
 };
 
@@ -39,16 +40,20 @@ const RECHECK: Duration = Duration::from_secs(2);
 const PIECE: usize = 16 * 1024;
 
 /// Where to begin.
-enum Start<P> {
-    After(Placed<P>),
+enum StreamStart<P> {
+    After(EpochStamped<P>),
     Latest,
     /// With what was recorded at this moment.
     Since(Timestamp),
 }
 
-impl<P: FromStr> Start<P> {
+impl<P: FromStr> StreamStart<P> {
     /// The parameter `after`, or for a stream the header by which a reader resumes.
-    fn of<R: Record<Place = P>>(call: &Call, query: &mut Fields, is_stream: bool) -> Option<Self> {
+    fn of<R: RecordView<Place = P>>(
+        call: &ApiCall,
+        query: &mut RequestFields,
+        is_stream: bool,
+    ) -> Option<Self> {
         let resumed = if is_stream { call.header("last-event-id") } else { None };
         let name = if resumed.is_some() { "Last-Event-ID" } else { "after" };
         let (given, since) = (query.raw_text("after"), query.moment("since"));
@@ -69,21 +74,25 @@ impl<P: FromStr> Start<P> {
 }
 
 /// Answers a request for the record: with a page, or, if it accepts one, with a stream.
-pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) -> Result<Reply, Problem> {
-    let scope = Scope::of(&mut query);
+pub(crate) async fn answer<R: RecordView>(
+    call: ApiCall,
+    mut query: RequestFields,
+    record: R,
+) -> Result<HttpReply, Problem> {
+    let scope = RecordScope::of(&mut query);
     let waiting = AsOfQuery::of_present(&mut query);
     let is_stream = call.accepts("text/event-stream");
-    let start = Start::of::<R>(&call, &mut query, is_stream);
+    let start = StreamStart::of::<R>(&call, &mut query, is_stream);
     if is_stream {
         query.finish()?;
         let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
         waiting.resolve(&call.api, &call.caller).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
         let body = open(call, scope, record, after, place).await?;
-        return Ok(Reply::stream("text/event-stream", body));
+        return Ok(HttpReply::stream("text/event-stream", body));
     }
     let asked = PageQuery::of(&mut query);
-    let cursor: Option<Placed<R::Place>> = asked.parsed(&mut query);
+    let cursor: Option<EpochStamped<R::Place>> = asked.parsed(&mut query);
     if start.is_some() && cursor.is_some() {
         query.fault("cursor", "must not be given together with after");
     }
@@ -94,14 +103,17 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
     let viewer = EventReader::of(call.api, call.caller, scope).await?;
-    Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
+    Ok(HttpReply::ok(&page(viewer, record, after, asked.limit, head).await?))
 }
 
-fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
+fn place_of<R: RecordView>(
+    api: &ApiContext,
+    start: Option<&StreamStart<R::Place>>,
+) -> Result<R::Place, Problem> {
     Ok(match start {
-        Some(Start::After(given)) => resumable::<R>(api, given)?,
-        Some(Start::Latest) => R::after(api.authority.feed().head()),
-        Some(Start::Since(moment)) => {
+        Some(StreamStart::After(given)) => resumable::<R>(api, given)?,
+        Some(StreamStart::Latest) => R::after(api.authority.feed().head()),
+        Some(StreamStart::Since(moment)) => {
             let log = api.authority.log();
             R::after(waiting_for_disk(|| history::position_at(log, moment.plus_millis(-1)))?)
         }
@@ -110,21 +122,21 @@ fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::
 }
 
 /// The place, if this history has it.
-fn resumable<R: Record>(api: &Api, given: &Placed<R::Place>) -> Result<R::Place, Problem> {
+fn resumable<R: RecordView>(api: &ApiContext, given: &EpochStamped<R::Place>) -> Result<R::Place, Problem> {
     let position = R::position(given.place);
     api.check_resumable(EpochPosition { epoch: given.epoch, position }).map(|()| given.place)
 }
 
-async fn open<R: Record>(
-    call: Call,
-    scope: Scope,
+async fn open<R: RecordView>(
+    call: ApiCall,
+    scope: RecordScope,
     record: R,
     after: R::Place,
-    place: Option<Stream>,
+    place: Option<StreamPermit>,
 ) -> Result<Body, Problem> {
     let cursor = call.api.authority.subscribe(R::done(after));
-    let reader = Reader {
-        stay: Stay::of(&call, place),
+    let reader = RecordReader {
+        stay: StreamStay::of(&call, place),
         viewer: EventReader::of(call.api, call.caller, scope).await?,
         record,
         cursor,
@@ -133,11 +145,11 @@ async fn open<R: Record>(
         // The first piece goes out at once: the reader knows that it is heard, and proxies that there is a body.
         heartbeat: stopwatch().into(),
     };
-    Ok(Body::from_stream(unfold(reader, Reader::piece)))
+    Ok(Body::from_stream(unfold(reader, RecordReader::piece)))
 }
 
 /// Where a stream whose places are positions resumes: what its reader heard last goes before `after`.
-pub(crate) fn resumed(call: &Call, query: &mut Fields) -> Option<EpochPosition> {
+pub(crate) fn resumed(call: &ApiCall, query: &mut RequestFields) -> Option<EpochPosition> {
     let after = query.position("after");
     let Some(heard) = call.header("last-event-id") else { return after };
     let heard = heard.parse().ok();
@@ -148,18 +160,18 @@ pub(crate) fn resumed(call: &Call, query: &mut Fields) -> Option<EpochPosition> 
 }
 
 /// What every open stream has: for how long it may go on.
-pub(crate) struct Stay {
-    api: Arc<Api>,
+pub(crate) struct StreamStay {
+    api: Arc<ApiContext>,
     caller: Caller,
     closing: watch::Receiver<bool>,
-    place: Option<Stream>,
+    place: Option<StreamPermit>,
     recheck: Instant,
-    _counted: Subscriber,
+    _counted: SubscriberCount,
 }
 
-impl Stay {
+impl StreamStay {
     /// Of the caller's stream, which has this place among all.
-    pub(crate) fn of(call: &Call, place: Option<Stream>) -> Self {
+    pub(crate) fn of(call: &ApiCall, place: Option<StreamPermit>) -> Self {
         Self {
             api: Arc::clone(&call.api),
             caller: call.caller.clone(),
@@ -200,19 +212,19 @@ impl Stay {
 }
 
 /// One stream of the record.
-struct Reader<R: Record> {
+struct RecordReader<R: RecordView> {
     viewer: EventReader,
     record: R,
-    cursor: Cursor,
+    cursor: EventCursor,
     /// The last item that was sent, or where to begin.
     after: R::Place,
     /// What is being sent, from this commit on.
-    batch: Option<(Arc<Batch>, usize)>,
+    batch: Option<(Arc<CommitBatch>, usize)>,
     heartbeat: Instant,
-    stay: Stay,
+    stay: StreamStay,
 }
 
-impl<R: Record> Reader<R> {
+impl<R: RecordView> RecordReader<R> {
     /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {

@@ -1,6 +1,6 @@
 //! How an actor looks in the OpenAPI document.
 
-use tenure_core::record::ActorKind;
+use tenure_core::commit::ActorKind;
 use utoipa::ToSchema;
 
 /// Who caused it.

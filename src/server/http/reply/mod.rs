@@ -36,21 +36,21 @@ pub(super) struct ReplyStamp {
 }
 
 impl ReplyStamp {
-    fn write(self, headers: &mut HeaderMap, caching: Caching) {
+    fn write(self, headers: &mut HeaderMap, caching: CachePolicy) {
         headers.insert(REQUEST_ID, self.request_id);
         // What is data must not be taken for a page or a script, whatever it looks like.
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching.directives()));
         match caching {
-            Caching::NoStore => _ = headers.insert(TIME, shown(self.now)),
-            Caching::Revalidated(tag) => _ = headers.insert(header::ETAG, tag),
-            Caching::OneMinute => {}
+            CachePolicy::NoStore => _ = headers.insert(TIME, shown(self.now)),
+            CachePolicy::Revalidated(tag) => _ = headers.insert(header::ETAG, tag),
+            CachePolicy::OneMinute => {}
         }
     }
 
     /// Completes a reply made elsewhere. It must not be stored.
     pub(super) fn complete(self, response: &mut Response) {
-        self.write(response.headers_mut(), Caching::NoStore);
+        self.write(response.headers_mut(), CachePolicy::NoStore);
     }
 }
 
@@ -70,7 +70,7 @@ fn shown(now: Timestamp) -> HeaderValue {
 
 /// Who may keep a reply, and for how long.
 #[derive(Clone, Debug)]
-enum Caching {
+enum CachePolicy {
     NoStore,
     /// Anyone, if they ask each time whether it is still this one.
     Revalidated(HeaderValue),
@@ -78,7 +78,7 @@ enum Caching {
     OneMinute,
 }
 
-impl Caching {
+impl CachePolicy {
     const fn directives(&self) -> &'static str {
         match self {
             Self::NoStore => "no-store",
@@ -89,23 +89,23 @@ impl Caching {
 }
 
 /// A granted request's answer.
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     status: StatusCode,
     content_type: Option<&'static str>,
     body: Body,
     position: Option<Position>,
-    caching: Caching,
+    caching: CachePolicy,
     is_stream: bool,
 }
 
-impl Reply {
+impl HttpReply {
     fn of(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Self {
         Self {
             status,
             content_type: Some(content_type),
             body: body.into(),
             position: None,
-            caching: Caching::NoStore,
+            caching: CachePolicy::NoStore,
             is_stream: false,
         }
     }
@@ -148,13 +148,13 @@ impl Reply {
             reply.status = StatusCode::NOT_MODIFIED;
             (reply.content_type, reply.body) = (None, Body::empty());
         }
-        reply.caching = Caching::Revalidated(tag);
+        reply.caching = CachePolicy::Revalidated(tag);
         reply
     }
 
     /// It is public and may be kept for a minute.
     pub(super) fn for_one_minute(mut self) -> Self {
-        self.caching = Caching::OneMinute;
+        self.caching = CachePolicy::OneMinute;
         self
     }
 

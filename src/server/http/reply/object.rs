@@ -9,13 +9,13 @@ use tenure_core::{SessionId, Timestamp};
 const USUAL_BYTES: usize = 512;
 
 /// An object in the making.
-pub(in crate::http) struct Object {
+pub(in crate::http) struct ObjectWriter {
     text: Vec<u8>,
     /// What stands in front of the next member.
     before: u8,
 }
 
-impl Object {
+impl ObjectWriter {
     /// An object without members.
     pub(in crate::http) fn new() -> Self {
         Self::behind(Vec::with_capacity(USUAL_BYTES))
@@ -163,11 +163,11 @@ mod tests {
 
     #[test]
     fn an_object_is_written_as_the_usual_library_writes_it() {
-        assert_eq!(Object::new().end(), b"{}");
+        assert_eq!(ObjectWriter::new().end(), b"{}");
         for text in
             ["", "plain", "\"", "back\\slash", "line\nfeed", "\u{1}\u{7f}\u{80}ä", "ünicode 🦀 and more text"]
         {
-            let written = Object::new()
+            let written = ObjectWriter::new()
                 .text("text", text)
                 .optional_text("none", None)
                 .texts("list", &[text, "b"])
@@ -182,16 +182,16 @@ mod tests {
             assert_eq!(String::from_utf8(written).unwrap(), usual);
         }
         let id = SessionId::from_bytes([0xa7; 16]);
-        assert_eq!(Object::new().session("id", id).end(), json!({ "id": id }).to_string().as_bytes());
+        assert_eq!(ObjectWriter::new().session("id", id).end(), json!({ "id": id }).to_string().as_bytes());
         for number in [0, 9, 10, 4_294_967_295, u64::MAX] {
             assert_eq!(
-                Object::new().number("n", number).end(),
+                ObjectWriter::new().number("n", number).end(),
                 json!({ "n": number }).to_string().as_bytes()
             );
         }
         for millis in [0, -1, 1_795_311_300_123, Timestamp::MAX.as_millis(), i64::MAX] {
             let moment = Timestamp::from_millis(millis);
-            let written = Object::new().moment("t", moment).optional_moment("n", None).end();
+            let written = ObjectWriter::new().moment("t", moment).optional_moment("n", None).end();
             assert_eq!(written, format!(r#"{{"t":{},"n":null}}"#, json!(moment)).into_bytes());
         }
     }

@@ -7,19 +7,19 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::authority::{Failure, InactiveToken};
+use crate::authority::{CommandError, InactiveToken};
 use crate::projections::history::HistoryError;
 use tenure_core::{
     CredentialId, Position, Seconds, Timestamp,
-    budget::Constraint,
-    event::Trigger,
+    budget::ConstraintKind,
+    event::EndTrigger,
     refusal::{FieldError, Refusal, listed},
-    session::{Status, TokenFault},
+    session::{SessionStatus, TokenFault},
 };
 use tenure_log::LogError;
 
 /// One row of the table.
-struct Row {
+struct ProblemRow {
     name: &'static str,
     status: StatusCode,
     retryable: bool,
@@ -31,17 +31,17 @@ macro_rules! codes {
     ($($variant:ident $name:literal $status:ident $retryable:literal $title:literal $operator:literal)*) => {
         /// What went wrong, as a program reads it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Code {
+        pub(crate) enum ProblemCode {
             $(#[doc = $title] $variant,)*
         }
 
-        impl Code {
+        impl ProblemCode {
             /// Every code, in the order of the table.
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
-            const fn row(self) -> Row {
+            const fn row(self) -> ProblemRow {
                 match self {
-                    $(Self::$variant => Row {
+                    $(Self::$variant => ProblemRow {
                         name: $name,
                         status: StatusCode::$status,
                         retryable: $retryable,
@@ -171,7 +171,7 @@ codes! {
         "Retrying with the same Idempotency-Key gives one effect."
 }
 
-impl Code {
+impl ProblemCode {
     /// Its name in the API.
     pub(crate) const fn name(self) -> &'static str {
         self.row().name
@@ -199,7 +199,7 @@ pub fn error_table() -> String {
     let mut table =
         String::from("| code | status | retryable | the caller reads | the operator should know |\n");
     table.push_str("|---|---|---|---|---|\n");
-    for code in Code::ALL {
+    for code in ProblemCode::ALL {
         let retryable = if code.retryable() { "yes" } else { "no" };
         let (name, status) = (code.name(), code.status().as_u16());
         let row = format!("| `{name}` | {status} | {retryable} | {} | {} |\n", code.title(), code.operator());
@@ -211,7 +211,7 @@ pub fn error_table() -> String {
 /// An error on its way to a caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    pub(crate) code: Code,
+    pub(crate) code: ProblemCode,
     pub(crate) detail: Option<String>,
     pub(crate) errors: Vec<FieldError>,
     pub(crate) retry_at: Option<Timestamp>,
@@ -228,8 +228,8 @@ pub(crate) struct Problem {
     pub(crate) is_lasting: bool,
 }
 
-impl From<Code> for Problem {
-    fn from(code: Code) -> Self {
+impl From<ProblemCode> for Problem {
+    fn from(code: ProblemCode) -> Self {
         Self {
             code,
             detail: None,
@@ -253,7 +253,7 @@ impl Problem {
     }
 
     pub(crate) fn invalid_fields(errors: Vec<FieldError>) -> Self {
-        let mut problem = Self::from(Code::InvalidRequest).saying(listed(&errors));
+        let mut problem = Self::from(ProblemCode::InvalidRequest).saying(listed(&errors));
         problem.errors = errors;
         problem
     }
@@ -265,7 +265,7 @@ impl Problem {
 
     /// A reader goes on from a position that this history does not have: it has followed another one.
     pub(crate) fn beyond_end(end: Position) -> Self {
-        let mut problem = Self::from(Code::PositionBeyondEnd).saying(format!(
+        let mut problem = Self::from(ProblemCode::PositionBeyondEnd).saying(format!(
             "the history ends at {end}; what was read so far is of another one: begin again"
         ));
         problem.more.insert("end".into(), end.0.into());
@@ -282,7 +282,7 @@ impl Problem {
 
     /// These positions of the history are not as they were written, and will not be before an operator mends them.
     fn damaged(first: Position, last: Position) -> Self {
-        let mut problem = Self::from(Code::StorageUnavailable).saying(format!(
+        let mut problem = Self::from(ProblemCode::StorageUnavailable).saying(format!(
             "positions {first} to {last} of the history are damaged; the log of the process names the file"
         ));
         (problem.is_lasting, problem.retry_after) = (true, None);
@@ -291,20 +291,20 @@ impl Problem {
 
     /// What is in these positions cannot be looked up, until their index was made again.
     fn not_indexed(first: Position, last: Position, index: &str) -> Self {
-        Self::from(Code::StorageUnavailable).saying(format!(
+        Self::from(ProblemCode::StorageUnavailable).saying(format!(
             "positions {first} to {last} of the history cannot be looked up now: {index} is damaged or missing, and is \
              made again from the history, which is not damaged"
         ))
     }
 
-    fn caused_by(code: Code, position: Position) -> Self {
+    fn caused_by(code: ProblemCode, position: Position) -> Self {
         let mut problem = Self::from(code);
         problem.caused_by = Some(position);
         problem
     }
 
     /// Adds what ended the token's session; `None` if it ended by itself.
-    fn ended_by(mut self, trigger: Option<Trigger>) -> Self {
+    fn ended_by(mut self, trigger: Option<EndTrigger>) -> Self {
         self.more.insert("trigger".into(), json!(trigger));
         self
     }
@@ -326,7 +326,7 @@ impl Problem {
     /// Whether the same request may succeed later. A renewal by a token that was replaced a moment ago may: its holder
     /// may find the newer one, or repeat what another process of it began.
     fn is_retryable(&self) -> bool {
-        let is_in_grace = self.code == Code::SessionRenewalMismatch && self.retry_at.is_some();
+        let is_in_grace = self.code == ProblemCode::SessionRenewalMismatch && self.retry_at.is_some();
         (self.code.retryable() && !self.is_lasting) || is_in_grace
     }
 
@@ -345,7 +345,7 @@ impl Problem {
             "causedBy": self.caused_by,
         });
         let members = body.as_object_mut().expect("it was written as an object");
-        if code == Code::InvalidRequest {
+        if code == ProblemCode::InvalidRequest {
             members.insert("errors".into(), json!(self.errors));
         }
         members.extend(self.more.clone());
@@ -357,19 +357,21 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Invalid(errors) => Self::invalid_fields(errors),
-            Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
-            Refusal::SessionNotFound => Code::SessionNotFound.into(),
-            Refusal::CredentialNotFound => Code::NotFound.into(),
-            Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
+            Refusal::SubjectNotFound => ProblemCode::SubjectNotFound.into(),
+            Refusal::SessionNotFound => ProblemCode::SessionNotFound.into(),
+            Refusal::CredentialNotFound => ProblemCode::NotFound.into(),
+            Refusal::WebhookNotFound => ProblemCode::WebhookNotFound.into(),
             Refusal::WebhookLimitExceeded { caused_by, .. } => {
-                Self::caused_by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
+                Self::caused_by(ProblemCode::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
             }
-            Refusal::PolicyChangeForbidden { .. } => Self::from(Code::Forbidden).saying(refusal.to_string()),
+            Refusal::PolicyChangeForbidden { .. } => {
+                Self::from(ProblemCode::Forbidden).saying(refusal.to_string())
+            }
             Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
                 let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
-                let mut problem = Self::caused_by(Code::SessionLimitExceeded, caused_by).saying(format!(
-                    "{refusal}; with {way_out} evict_oldest the oldest would have ended instead"
-                ));
+                let mut problem = Self::caused_by(ProblemCode::SessionLimitExceeded, caused_by).saying(
+                    format!("{refusal}; with {way_out} evict_oldest the oldest would have ended instead"),
+                );
                 let named: Vec<_> = active
                     .iter()
                     .map(|(id, created_at)| json!({ "sessionId": id, "createdAt": created_at }))
@@ -379,103 +381,111 @@ impl From<Refusal> for Problem {
                 problem
             }
             Refusal::SessionRevoked { caused_by, trigger } => {
-                Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
+                Self::caused_by(ProblemCode::SessionRevoked, caused_by).ended_by(Some(trigger))
             }
-            Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(Trigger::TokenReuse)),
+            Refusal::EndsForReuse => {
+                Self::from(ProblemCode::SessionRevoked).ended_by(Some(EndTrigger::TokenReuse))
+            }
             Refusal::SubjectSuspended { caused_by, until, of_own_token } => {
-                let code = if of_own_token { Code::SubjectSuspended } else { Code::SubjectIsSuspended };
+                let code = if of_own_token {
+                    ProblemCode::SubjectSuspended
+                } else {
+                    ProblemCode::SubjectIsSuspended
+                };
                 Self::caused_by(code, caused_by).possible_at(until)
             }
             // Of a link only its own page hears, and says it in its own words.
             Refusal::SuspensionHeld { caused_by, .. } | Refusal::VetoLinkOver { caused_by, .. } => {
-                Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
+                Self::caused_by(ProblemCode::Forbidden, caused_by).saying(refusal.to_string())
             }
-            Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
+            Refusal::TokenSuperseded { caused_by } => {
+                Self::caused_by(ProblemCode::TokenSuperseded, caused_by)
+            }
             Refusal::TokenExpired { caused_by } => {
-                Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
+                Self::caused_by(ProblemCode::TokenExpired, caused_by).ended_by(None)
             }
             Refusal::SessionIdle { caused_by } => {
-                Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
+                Self::caused_by(ProblemCode::SessionIdle, caused_by).ended_by(None)
             }
             Refusal::RenewalMismatch { retry_at, caused_by } => {
-                let mut problem = Self::caused_by(Code::SessionRenewalMismatch, caused_by);
+                let mut problem = Self::caused_by(ProblemCode::SessionRenewalMismatch, caused_by);
                 problem.retry_at = retry_at;
                 problem
             }
             Refusal::RenewalLimitReached { caused_by } => {
-                Self::caused_by(Code::RenewalLimitReached, caused_by)
+                Self::caused_by(ProblemCode::RenewalLimitReached, caused_by)
             }
             Refusal::AbsoluteLifetimeExceeded { caused_by } => {
-                Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
+                Self::caused_by(ProblemCode::SessionAbsoluteLifetimeExceeded, caused_by)
             }
             Refusal::RenewalTooEarly { retry_at, caused_by } => {
-                let mut problem = Self::caused_by(Code::RenewalTooEarly, caused_by);
+                let mut problem = Self::caused_by(ProblemCode::RenewalTooEarly, caused_by);
                 problem.retry_at = Some(retry_at);
                 problem
             }
             Refusal::SessionNotActive { status, caused_by } => {
-                let how = if status == Status::Revoked {
+                let how = if status == SessionStatus::Revoked {
                     "the session was revoked"
                 } else {
                     "the session has expired"
                 };
-                let mut problem = Self::caused_by(Code::SessionNotActive, caused_by).saying(how);
+                let mut problem = Self::caused_by(ProblemCode::SessionNotActive, caused_by).saying(how);
                 problem.more.insert("sessionStatus".into(), json!(status));
                 problem
             }
             Refusal::ConstraintViolated { constraint, caused_by } => {
                 let mut problem =
-                    Self::caused_by(Code::ConstraintViolated, caused_by).saying(beyond(constraint));
+                    Self::caused_by(ProblemCode::ConstraintViolated, caused_by).saying(beyond(constraint));
                 problem.more.insert("constraint".into(), constraint.name().into());
                 problem
             }
             Refusal::IdempotencyKeyReused { caused_by } => {
-                Self::caused_by(Code::IdempotencyKeyReused, caused_by)
+                Self::caused_by(ProblemCode::IdempotencyKeyReused, caused_by)
             }
             Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
-                let mut problem = Self::caused_by(Code::RotationTooRecent, caused_by);
+                let mut problem = Self::caused_by(ProblemCode::RotationTooRecent, caused_by);
                 problem.retry_at = Some(retry_at);
                 problem.retry_after = Some(wait.0);
                 problem
             }
-            Refusal::LastAdmin { caused_by } => Self::caused_by(Code::LastAdmin, caused_by),
+            Refusal::LastAdmin { caused_by } => Self::caused_by(ProblemCode::LastAdmin, caused_by),
         }
     }
 }
 
 /// What a use would have had to keep to.
-const fn beyond(constraint: Constraint) -> &'static str {
+const fn beyond(constraint: ConstraintKind) -> &'static str {
     match constraint {
-        Constraint::AllowedOperations => "the operation is none of the session's allowedOperations",
-        Constraint::AllowedDestinations => {
+        ConstraintKind::AllowedOperations => "the operation is none of the session's allowedOperations",
+        ConstraintKind::AllowedDestinations => {
             "a destination must be given, and be one of the session's allowedDestinations"
         }
-        Constraint::MaxAmountPerTx => "an amount must be given, at most the session's maxAmountPerTx",
-        Constraint::MaxTransactions => "the session was used as often as its maxTransactions",
-        Constraint::MaxTotalAmount => {
+        ConstraintKind::MaxAmountPerTx => "an amount must be given, at most the session's maxAmountPerTx",
+        ConstraintKind::MaxTransactions => "the session was used as often as its maxTransactions",
+        ConstraintKind::MaxTotalAmount => {
             "an amount must be given, at most what is left of the session's maxTotalAmount"
         }
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
+impl From<CommandError> for Problem {
+    fn from(failure: CommandError) -> Self {
         match failure {
-            Failure::Refused { refusal, recorded } => {
+            CommandError::Refused { refusal, recorded } => {
                 let mut problem = Self::from(refusal);
                 problem.recorded = recorded;
                 problem
             }
-            Failure::Overloaded => Code::Overloaded.into(),
-            Failure::TooManyKeys { retry_after } => {
-                let mut problem = Self::from(Code::RateLimited).saying(failure.to_string());
+            CommandError::Overloaded => ProblemCode::Overloaded.into(),
+            CommandError::TooManyKeys { retry_after } => {
+                let mut problem = Self::from(ProblemCode::RateLimited).saying(failure.to_string());
                 problem.retry_after = Some(retry_after);
                 problem
             }
-            Failure::StorageUnavailable { why } => Self::unavailable(&why),
-            Failure::NotLeading => Self::from(Code::Stale).saying(failure.to_string()),
-            Failure::AnswerUnread { .. } => Self::answer_unread(&failure.to_string()),
-            Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
+            CommandError::StorageUnavailable { why } => Self::unavailable(&why),
+            CommandError::NotLeading => Self::from(ProblemCode::Stale).saying(failure.to_string()),
+            CommandError::AnswerUnread { .. } => Self::answer_unread(&failure.to_string()),
+            CommandError::OutcomeUnknown => ProblemCode::OutcomeUnknown.into(),
         }
     }
 }
@@ -483,7 +493,7 @@ impl From<Failure> for Problem {
 impl From<InactiveToken> for Problem {
     fn from(inactive: InactiveToken) -> Self {
         match inactive {
-            InactiveToken::Invalid => Code::InvalidToken.into(),
+            InactiveToken::Invalid => ProblemCode::InvalidToken.into(),
             InactiveToken::Fault(fault, position) => {
                 let problem = Self::caused_by(code_of(inactive), position);
                 match fault {
@@ -498,24 +508,24 @@ impl From<InactiveToken> for Problem {
 }
 
 /// Every code of an inactive token.
-pub(crate) const INACTIVE: [Code; 6] = [
-    Code::InvalidToken,
-    Code::SessionRevoked,
-    Code::SubjectSuspended,
-    Code::TokenSuperseded,
-    Code::TokenExpired,
-    Code::SessionIdle,
+pub(crate) const INACTIVE: [ProblemCode; 6] = [
+    ProblemCode::InvalidToken,
+    ProblemCode::SessionRevoked,
+    ProblemCode::SubjectSuspended,
+    ProblemCode::TokenSuperseded,
+    ProblemCode::TokenExpired,
+    ProblemCode::SessionIdle,
 ];
 
 /// The code of an inactive token, by introspection and everywhere outside of renew.
-pub(crate) const fn code_of(inactive: InactiveToken) -> Code {
+pub(crate) const fn code_of(inactive: InactiveToken) -> ProblemCode {
     match inactive {
-        InactiveToken::Invalid => Code::InvalidToken,
-        InactiveToken::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
-        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => Code::SubjectSuspended,
-        InactiveToken::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
-        InactiveToken::Fault(TokenFault::Expired, _) => Code::TokenExpired,
-        InactiveToken::Fault(TokenFault::Idle, _) => Code::SessionIdle,
+        InactiveToken::Invalid => ProblemCode::InvalidToken,
+        InactiveToken::Fault(TokenFault::Revoked(_), _) => ProblemCode::SessionRevoked,
+        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => ProblemCode::SubjectSuspended,
+        InactiveToken::Fault(TokenFault::Superseded, _) => ProblemCode::TokenSuperseded,
+        InactiveToken::Fault(TokenFault::Expired, _) => ProblemCode::TokenExpired,
+        InactiveToken::Fault(TokenFault::Idle, _) => ProblemCode::SessionIdle,
     }
 }
 
@@ -533,7 +543,7 @@ impl From<HistoryError> for Problem {
             }
             HistoryError::Log(_) | HistoryError::Illegal(_) | HistoryError::Unwanted => {}
         }
-        Self::from(Code::StorageUnavailable).saying("the log could not be read back")
+        Self::from(ProblemCode::StorageUnavailable).saying("the log could not be read back")
     }
 }
 

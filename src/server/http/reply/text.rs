@@ -3,22 +3,22 @@
 use serde_json::value::RawValue;
 
 use crate::authority::Authority;
-use tenure_core::{SealedText, Stream, SubjectId, session::Session};
+use tenure_core::{SealedText, StreamId, SubjectId, session::Session};
 
 /// Opens the texts of one stream.
 pub(crate) struct TextOpener<'a> {
     authority: &'a Authority,
-    stream: Stream,
+    stream: StreamId,
 }
 
 impl<'a> TextOpener<'a> {
     /// Of a subject.
     pub(crate) fn of(authority: &'a Authority, subject: &SubjectId) -> Self {
-        Self::of_stream(authority, Stream::Subject(subject.clone()))
+        Self::of_stream(authority, StreamId::Subject(subject.clone()))
     }
 
     /// Of any stream.
-    pub(crate) const fn of_stream(authority: &'a Authority, stream: Stream) -> Self {
+    pub(crate) const fn of_stream(authority: &'a Authority, stream: StreamId) -> Self {
         Self { authority, stream }
     }
 

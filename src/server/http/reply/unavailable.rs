@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 
 /// What the system says, and what the reply says.
 const REASONS: [(&str, &str); 6] = [
@@ -21,7 +21,7 @@ const SOON: u32 = 2;
 impl Problem {
     /// Something cannot be kept or read at present.
     pub(crate) fn unavailable(why: &str) -> Self {
-        Self::from(Code::StorageUnavailable).saying(in_words(why))
+        Self::from(ProblemCode::StorageUnavailable).saying(in_words(why))
     }
 
     /// The first answer to a repeated request cannot be read at present, which mostly is over in a moment.
@@ -43,7 +43,7 @@ fn in_words(why: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::Failure;
+    use crate::authority::CommandError;
 
     #[test]
     fn a_reason_for_callers_has_no_path() {
@@ -60,9 +60,9 @@ mod tests {
     /// Its callers learned that it would work later, but not when.
     #[test]
     fn who_cannot_read_an_earlier_answer_is_told_when_to_ask_again() {
-        let unread = || Failure::AnswerUnread { why: "too many repeated requests are in work".into() };
+        let unread = || CommandError::AnswerUnread { why: "too many repeated requests are in work".into() };
         let problem = Problem::from(unread());
-        assert_eq!((problem.code, problem.retry_after), (Code::StorageUnavailable, Some(SOON)));
+        assert_eq!((problem.code, problem.retry_after), (ProblemCode::StorageUnavailable, Some(SOON)));
         let detail = problem.detail.unwrap_or_default();
         assert!(detail.contains("was done") && detail.contains("same Idempotency-Key"), "{detail}");
     }

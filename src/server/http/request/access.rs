@@ -7,15 +7,15 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use crate::authority::{AuthenticatedSession, Authority, console_subject, is_console_subject};
 use crate::tokens::{ApiKey, SessionToken};
 use tenure_core::{
-    Actor, CredentialId, OwnerId, SessionId, SubjectId, Timestamp, event::Role, record::ActorKind,
+    Actor, CredentialId, OwnerId, SessionId, SubjectId, Timestamp, commit::ActorKind, event::Role,
     subject::Subject, system::Credential,
 };
 
-use crate::http::reply::problem::{Code, Problem};
+use crate::http::reply::problem::{Problem, ProblemCode};
 
 /// Whom a route admits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Access {
+pub(crate) struct AccessRule {
     /// Holders of API keys with one of these roles.
     pub(crate) roles: &'static [Role],
     /// Holders of session tokens.
@@ -47,7 +47,7 @@ pub struct SignedIn(pub Arc<Credential>);
 
 use Role::{Admin, Auditor, Issuer, Owner, Verifier};
 
-impl Access {
+impl AccessRule {
     const NOBODY: Self =
         Self { roles: &[], session: SessionAccess::No, public: false, metrics_addresses: false };
     /// All callers.
@@ -183,7 +183,8 @@ impl Caller {
         match self {
             Self::Session(holder) if Some(holder.session.id) != id => {
                 holder.judge(now)?;
-                Err(Problem::from(Code::Forbidden).saying("a session token is for its own session only"))
+                Err(Problem::from(ProblemCode::Forbidden)
+                    .saying("a session token is for its own session only"))
             }
             Self::Session(_) | Self::Anyone | Self::Key(_) => Ok(()),
         }
@@ -195,13 +196,13 @@ impl Caller {
 pub(crate) fn check_is_no_sign_in(id: &SubjectId) -> Result<(), Problem> {
     if is_console_subject(id) {
         let why = "subjects whose ids begin with console: are kept for sign-ins to the console";
-        return Err(Problem::from(Code::Forbidden).saying(why));
+        return Err(Problem::from(ProblemCode::Forbidden).saying(why));
     }
     Ok(())
 }
 
 /// Why a caller is not let in.
-pub(crate) enum NotAdmitted {
+pub(crate) enum AccessError {
     /// There is no credential.
     Missing,
     /// There is one, and it is unknown.
@@ -212,15 +213,15 @@ pub(crate) enum NotAdmitted {
 
 /// The text behind `Authorization: Bearer`, the scheme's name in any case. With two lines it is unknown which one counts, a
 /// proxy may have read the other: so they are no credential.
-fn bearer(headers: &HeaderMap) -> Result<&str, NotAdmitted> {
+fn bearer(headers: &HeaderMap) -> Result<&str, AccessError> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let value = lines.next().ok_or(NotAdmitted::Missing)?;
+    let value = lines.next().ok_or(AccessError::Missing)?;
     if lines.next().is_some() {
-        return Err(NotAdmitted::Wrong);
+        return Err(AccessError::Wrong);
     }
-    let text = value.to_str().map_err(|_| NotAdmitted::Wrong)?;
-    let (scheme, credential) = text.split_once(' ').ok_or(NotAdmitted::Wrong)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(NotAdmitted::Wrong) }
+    let text = value.to_str().map_err(|_| AccessError::Wrong)?;
+    let (scheme, credential) = text.split_once(' ').ok_or(AccessError::Wrong)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(AccessError::Wrong) }
 }
 
 /// Whether a bearer is shown at all, good or not: RFC 6750 has no error code for a caller that shows none, also one
@@ -238,29 +239,29 @@ pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
 /// Finds out who calls, and whether the route admits them.
 pub(crate) fn admit(
     authority: &Authority,
-    access: Access,
+    access: AccessRule,
     headers: &HeaderMap,
-) -> Result<Caller, NotAdmitted> {
+) -> Result<Caller, AccessError> {
     let credential = bearer(headers)?;
     if credential.starts_with(ApiKey::PREFIX) {
         let Some(key) = authority.credential(credential) else {
             return Err(if authority.is_held(credential) {
-                NotAdmitted::Known(held())
+                AccessError::Known(held())
             } else {
-                NotAdmitted::Wrong
+                AccessError::Wrong
             });
         };
-        return admit_key(access, key).map_err(NotAdmitted::Known);
+        return admit_key(access, key).map_err(AccessError::Known);
     }
     if credential.starts_with(SessionToken::PREFIX) {
-        let holder = authority.holder(credential).ok_or(NotAdmitted::Wrong)?;
+        let holder = authority.holder(credential).ok_or(AccessError::Wrong)?;
         return admit_holder(authority, access, holder);
     }
-    Err(NotAdmitted::Wrong)
+    Err(AccessError::Wrong)
 }
 
 /// The holder of an active API key, if the route admits its role.
-pub(crate) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, Problem> {
+pub(crate) fn admit_key(access: AccessRule, key: Arc<Credential>) -> Result<Caller, Problem> {
     if access.roles.contains(&key.role) {
         return Ok(Caller::Key(key));
     }
@@ -269,15 +270,15 @@ pub(crate) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, 
 
 /// The key is genuine, so to try it is not a guess.
 fn held() -> Problem {
-    Problem::from(Code::InvalidToken)
+    Problem::from(ProblemCode::InvalidToken)
         .saying("this API key is held since the authority was restored: an admin must confirm it first")
 }
 
 fn admit_holder(
     authority: &Authority,
-    access: Access,
+    access: AccessRule,
     holder: AuthenticatedSession,
-) -> Result<Caller, NotAdmitted> {
+) -> Result<Caller, AccessError> {
     if access.session == SessionAccess::Unjudged {
         return Ok(Caller::Session(holder));
     }
@@ -289,15 +290,15 @@ fn admit_holder(
         let passes_suspended = may_end || access.session == SessionAccess::OwnEvenSuspended;
         let now = authority.now();
         let judged = if passes_suspended { holder.judge_to_end(now) } else { holder.judge(now) };
-        judged.map_err(|fault| NotAdmitted::Known(fault.into()))?;
+        judged.map_err(|fault| AccessError::Known(fault.into()))?;
     }
     if access.session == SessionAccess::No {
-        return Err(NotAdmitted::Known(forbidden(access, None)));
+        return Err(AccessError::Known(forbidden(access, None)));
     }
     Ok(Caller::Session(holder))
 }
 
-fn forbidden(access: Access, role: Option<Role>) -> Problem {
+fn forbidden(access: AccessRule, role: Option<Role>) -> Problem {
     let detail = match role {
         None => "this needs an API key, not a session token".to_owned(),
         Some(_) if access.roles.is_empty() => "this needs the session's own token, not an API key".to_owned(),
@@ -306,12 +307,12 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
             format!("this key has the role {}; this needs {}", role_name(role), others.join(" or "))
         }
     };
-    Problem::from(Code::Forbidden).saying(detail)
+    Problem::from(ProblemCode::Forbidden).saying(detail)
 }
 
 /// Checks for one of these roles, no matter which caller asks.
 pub(in crate::http) fn check_role(caller: &Caller, roles: &'static [Role]) -> Result<(), Problem> {
-    let access = Access { roles, session: SessionAccess::No, public: false, metrics_addresses: false };
+    let access = AccessRule { roles, session: SessionAccess::No, public: false, metrics_addresses: false };
     match caller.role() {
         Some(role) if roles.contains(&role) => Ok(()),
         role => Err(forbidden(access, role)),

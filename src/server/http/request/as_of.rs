@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::gate::StillWanted;
-use crate::projections::history::{self, Moment};
+use crate::gate::CancelCheck;
+use crate::projections::history::{self, AsOfMoment};
 use tenure_core::{EpochPosition, Position, Timestamp, event::Role};
 use tenure_log::waiting_for_disk;
 
-use super::{access::Caller, fields::Fields};
+use super::{access::Caller, fields::RequestFields};
 use crate::http::{
-    api::Api,
-    reply::problem::{Code, Problem},
+    api::ApiContext,
+    reply::problem::{Problem, ProblemCode},
 };
 
 /// How long a read waits for its `minPosition`, in real time, by the contract.
@@ -27,15 +27,15 @@ pub(crate) struct AsOfQuery {
 
 /// What the answer will reflect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    pub(crate) moment: Moment,
+pub(crate) struct ReadPoint {
+    pub(crate) moment: AsOfMoment,
     /// Whether it is to be folded from the log rather than read from the live state.
     pub(crate) is_past: bool,
 }
 
 impl AsOfQuery {
     /// The parameters that say it.
-    pub(crate) fn of(query: &mut Fields) -> Self {
+    pub(crate) fn of(query: &mut RequestFields) -> Self {
         let asked = Self {
             min_position: query.position("minPosition"),
             as_of: query.moment("asOf"),
@@ -53,7 +53,7 @@ impl AsOfQuery {
     }
 
     /// The parameters of a request for the present only.
-    pub(crate) fn of_present(query: &mut Fields) -> Self {
+    pub(crate) fn of_present(query: &mut RequestFields) -> Self {
         let min_position = query.position("minPosition");
         Self { min_position, as_of: None, as_of_position: None }
     }
@@ -67,26 +67,26 @@ impl AsOfQuery {
     pub(crate) fn check_list(&self, caller: &Caller, of_one_subject: bool) -> Result<(), Problem> {
         let may = of_one_subject || matches!(caller.role(), Some(Role::Admin | Role::Auditor));
         if self.is_past() && !may {
-            return Err(Problem::from(Code::Forbidden)
+            return Err(Problem::from(ProblemCode::Forbidden)
                 .saying("only an admin or auditor may list the past without subjectId"));
         }
         Ok(())
     }
 
     /// Waits until the position is reached, and finds the moment.
-    pub(crate) async fn resolve(&self, api: &Arc<Api>, caller: &Caller) -> Result<Reading, Problem> {
+    pub(crate) async fn resolve(&self, api: &Arc<ApiContext>, caller: &Caller) -> Result<ReadPoint, Problem> {
         self.wait(api).await?;
         let tail = api.authority.live().position();
         let now = api.authority.now();
         match (self.as_of, self.as_of_position) {
-            (None, None) => Ok(Reading { moment: Moment { position: tail, at: now }, is_past: false }),
+            (None, None) => Ok(ReadPoint { moment: AsOfMoment { position: tail, at: now }, is_past: false }),
             (Some(at), _) if at > now => Err(Problem::invalid("asOf", "must not be in the future")),
             (Some(at), _) => {
                 // A search through the log, which a caller may ask for as often as it likes.
                 let authority = Arc::clone(&api.authority);
-                let search = move |_: &StillWanted<'_>| history::position_at(authority.log(), at);
+                let search = move |_: &CancelCheck<'_>| history::position_at(authority.log(), at);
                 let position = api.costly.part(caller, search).await??;
-                Ok(Reading { moment: Moment { position, at }, is_past: true })
+                Ok(ReadPoint { moment: AsOfMoment { position, at }, is_past: true })
             }
             (None, Some(given)) if given.position > tail => {
                 Err(Problem::invalid("asOfPosition", format!("must be at most {tail}, the last position")))
@@ -99,12 +99,12 @@ impl AsOfQuery {
                     _ => waiting_for_disk(|| history::commit_at(api.authority.log(), position))?,
                 };
                 let at = commit.map_or(Timestamp::ZERO, |stored| stored.commit.recorded_at);
-                Ok(Reading { moment: Moment { position, at }, is_past: true })
+                Ok(ReadPoint { moment: AsOfMoment { position, at }, is_past: true })
             }
         }
     }
 
-    async fn wait(&self, api: &Api) -> Result<(), Problem> {
+    async fn wait(&self, api: &ApiContext) -> Result<(), Problem> {
         let Some(given) = self.min_position else { return Ok(()) };
         api.check_epoch(given)?;
         let wanted = given.position.0;
@@ -116,7 +116,7 @@ impl AsOfQuery {
         let reached = tokio::time::timeout(PATIENCE, positions.wait_for(|position| position.0 >= wanted));
         match reached.await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Code::PositionNotReached.into()),
+            Ok(Err(_)) | Err(_) => Err(ProblemCode::PositionNotReached.into()),
         }
     }
 }

@@ -7,24 +7,24 @@ use axum::{
     http::{HeaderName, Method, header, request::Parts},
 };
 
-use crate::authority::Context;
-use tenure_core::{SessionId, SubjectId, record::Idempotency};
+use crate::authority::RequestContext;
+use tenure_core::{SessionId, SubjectId, commit::IdempotencyMark};
 
 use super::{
     access::{Caller, check_is_no_sign_in},
-    fields::Fields,
+    fields::RequestFields,
     limits,
     request_id::RequestId,
 };
 use crate::http::{
-    api::Api,
-    reply::problem::{Code, Problem},
+    api::ApiContext,
+    reply::problem::{Problem, ProblemCode},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What varies in a path.
-pub(crate) enum Params {
+pub(crate) enum RouteParams {
     /// Nothing that is known: there is none, or it is not text.
     None,
     /// By their names.
@@ -34,18 +34,18 @@ pub(crate) enum Params {
 }
 
 /// A request whose caller was admitted.
-pub(crate) struct Call {
-    pub(crate) api: Arc<Api>,
+pub(crate) struct ApiCall {
+    pub(crate) api: Arc<ApiContext>,
     pub(crate) caller: Caller,
     /// Whether callers from its address have no shares.
     pub(crate) is_exempt: bool,
     pub(super) request_id: RequestId,
     pub(super) parts: Parts,
-    pub(super) params: Params,
+    pub(super) params: RouteParams,
     pub(super) body: Vec<u8>,
 }
 
-impl Call {
+impl ApiCall {
     /// A header, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok())
@@ -61,13 +61,17 @@ impl Call {
 
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> &str {
-        let Params::Named(params) = &self.params else { return "" };
+        let RouteParams::Named(params) = &self.params else { return "" };
         params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
     /// The session in the path; `None` if it is not a UUID, which is an unknown id.
     pub(crate) fn session_id(&self) -> Option<SessionId> {
-        if let Params::Session(id) = self.params { Some(id) } else { self.param("sessionId").parse().ok() }
+        if let RouteParams::Session(id) = self.params {
+            Some(id)
+        } else {
+            self.param("sessionId").parse().ok()
+        }
     }
 
     /// The subject in the path.
@@ -79,7 +83,7 @@ impl Call {
 
     /// The subject in the path, for reading: a name that cannot be one is unknown.
     pub(crate) fn known_subject_id(&self) -> Result<SubjectId, Problem> {
-        self.subject_id().map_err(|_| Code::SubjectNotFound.into())
+        self.subject_id().map_err(|_| ProblemCode::SubjectNotFound.into())
     }
 
     /// The subject in the path, if it exists for the caller. What does not is judged here: before anything is sealed,
@@ -87,7 +91,7 @@ impl Call {
     pub(crate) fn visible_subject_id(&self) -> Result<SubjectId, Problem> {
         let id = self.known_subject_id()?;
         let known = self.api.authority.live().subject(&id);
-        known.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SubjectNotFound)?;
+        known.filter(|subject| self.caller.may_see(subject)).ok_or(ProblemCode::SubjectNotFound)?;
         Ok(id)
     }
 
@@ -99,10 +103,10 @@ impl Call {
 
     /// The same of the session in the path.
     pub(crate) fn visible_session_id(&self) -> Result<SessionId, Problem> {
-        let id = self.session_id().ok_or(Code::SessionNotFound)?;
+        let id = self.session_id().ok_or(ProblemCode::SessionNotFound)?;
         let live = self.api.authority.live();
         let subject = live.session(id).and_then(|session| live.subject(&session.subject));
-        subject.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SessionNotFound)?;
+        subject.filter(|subject| self.caller.may_see(subject)).ok_or(ProblemCode::SessionNotFound)?;
         Ok(id)
     }
 
@@ -112,16 +116,16 @@ impl Call {
     }
 
     /// The parameters of the query. A fault of the idempotency key is reported with theirs.
-    pub(crate) fn query(&self) -> Result<Fields, Problem> {
+    pub(crate) fn query(&self) -> Result<RequestFields, Problem> {
         let key_faults = self.idempotency_key().err().map(|problem| problem.errors);
-        let query = Fields::of_query(self.parts.uri.query().unwrap_or_default())?;
+        let query = RequestFields::of_query(self.parts.uri.query().unwrap_or_default())?;
         Ok(query.and_faults(key_faults.filter(|_| self.method() != Method::GET).into_iter().flatten()))
     }
 
     /// The members of the body, where no query is known.
-    pub(crate) fn fields(&self) -> Result<Fields, Problem> {
+    pub(crate) fn fields(&self) -> Result<RequestFields, Problem> {
         let query = self.query()?;
-        match Fields::of_body(&self.body) {
+        match RequestFields::of_body(&self.body) {
             Ok(fields) => Ok(fields.and_none_of(query)),
             Err(fault) => Err(query.refused_for(fault)),
         }
@@ -158,26 +162,26 @@ impl Call {
     }
 
     /// Who asks and how, for the record, with the request's idempotency key.
-    pub(crate) fn context(&self) -> Result<Context, Problem> {
+    pub(crate) fn context(&self) -> Result<RequestContext, Problem> {
         let idempotency = self.idempotency_key()?.map(|key| self.idempotency(key));
-        Ok(Context { idempotency, ..self.context_without_key() })
+        Ok(RequestContext { idempotency, ..self.context_without_key() })
     }
 
     /// The same for a request that has its own rule for repeats.
-    pub(crate) fn context_without_key(&self) -> Context {
-        Context {
+    pub(crate) fn context_without_key(&self) -> RequestContext {
+        RequestContext {
             actor: self.caller.actor(),
             correlation_id: Some(self.request_id.recorded.to_string()),
             idempotency: None,
         }
     }
 
-    fn idempotency(&self, key: &str) -> Idempotency {
+    fn idempotency(&self, key: &str) -> IdempotencyMark {
         let digests = self.api.authority.digests();
         let caller = self.caller.actor().id.unwrap_or_default();
         let uri = &self.parts.uri;
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        Idempotency {
+        IdempotencyMark {
             key: digests.idempotency_key(&caller, key),
             request: digests.request(self.method().as_str(), path, &self.body),
         }

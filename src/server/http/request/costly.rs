@@ -9,17 +9,17 @@ use std::sync::{
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::authority::Authority;
-use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
+use crate::gate::{CallerShares, CancelCheck, GateRefusal, ShareGuard, SharedQuestions, WorkGate};
 use crate::projections::{Projections, history};
 use crate::traces::stage;
-use tenure_core::{Position, SubjectId, state::State, subject::Subject};
+use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject};
 use tenure_log::EventLog;
 
 use super::{
     access::Caller,
-    kept_fold::{KeptFold, Start},
+    fold_cache::{FoldCache, FoldStart},
 };
-use crate::http::reply::problem::{Code, Problem};
+use crate::http::reply::problem::{Problem, ProblemCode};
 
 /// Readings of the whole history at once: each holds a state of everything.
 const WHOLE: usize = 2;
@@ -41,48 +41,48 @@ const BACKUPS_PLACES: usize = 1;
 const SOON: u32 = 2;
 
 /// The gates, and who is behind them.
-pub(crate) struct Costly {
-    whole: Gate,
-    parts: Gate,
-    exports: Gate,
-    backups: Gate,
+pub(crate) struct CostlyReads {
+    whole: WorkGate,
+    parts: WorkGate,
+    exports: WorkGate,
+    backups: WorkGate,
     /// Backups that may be begun.
     backup_turns: Arc<Semaphore>,
-    states: Questions<Position, Result<Arc<State>, Problem>>,
-    kept: KeptFold,
+    states: SharedQuestions<Position, Result<Arc<AuthorityState>, Problem>>,
+    kept: FoldCache,
     /// Where a fold may begin that is behind one position and not behind another.
     begun: OnceLock<Box<BegunFolds>>,
     /// Events that were read from the log to fold everything.
     folded: AtomicU64,
-    subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
-    whole_shares: Arc<Shares<Id>>,
-    parts_shares: Arc<Shares<Id>>,
-    exports_shares: Arc<Shares<Id>>,
+    subjects: SharedQuestions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
+    whole_shares: Arc<CallerShares<CallerId>>,
+    parts_shares: Arc<CallerShares<CallerId>>,
+    exports_shares: Arc<CallerShares<CallerId>>,
 }
 
 /// The state at a position behind the first one, and not behind the second; none if nobody has one.
-type BegunFolds = dyn Fn(Position, Position) -> Option<State> + Send + Sync;
+type BegunFolds = dyn Fn(Position, Position) -> Option<AuthorityState> + Send + Sync;
 
 /// A caller's: that of its credential or session.
-type Id = [u8; 16];
+type CallerId = [u8; 16];
 
-impl Costly {
+impl CostlyReads {
     pub(crate) fn new() -> Self {
-        let (whole, parts) = (Gate::new("whole", WHOLE, PLACES), Gate::new("parts", PARTS, PLACES));
-        let exports = Gate::new("exports", EXPORTS, 0);
+        let (whole, parts) = (WorkGate::new("whole", WHOLE, PLACES), WorkGate::new("parts", PARTS, PLACES));
+        let exports = WorkGate::new("exports", EXPORTS, 0);
         Self {
-            whole_shares: Shares::of(&whole, SHARE),
-            parts_shares: Shares::of(&parts, SHARE),
-            exports_shares: Shares::of(&exports, EXPORTS_SHARE),
-            states: Questions::at(whole.clone()),
-            kept: KeptFold::default(),
+            whole_shares: CallerShares::of(&whole, SHARE),
+            parts_shares: CallerShares::of(&parts, SHARE),
+            exports_shares: CallerShares::of(&exports, EXPORTS_SHARE),
+            states: SharedQuestions::at(whole.clone()),
+            kept: FoldCache::default(),
             begun: OnceLock::new(),
             folded: AtomicU64::new(0),
-            subjects: Questions::at(parts.clone()),
+            subjects: SharedQuestions::at(parts.clone()),
             whole,
             parts,
             exports,
-            backups: Gate::new("backups", BACKUPS, BACKUPS_PLACES),
+            backups: WorkGate::new("backups", BACKUPS, BACKUPS_PLACES),
             backup_turns: Arc::new(Semaphore::new(BACKUPS)),
         }
     }
@@ -93,7 +93,7 @@ impl Costly {
     }
 
     /// Every gate.
-    pub(crate) fn gates(&self) -> [&Gate; 4] {
+    pub(crate) fn gates(&self) -> [&WorkGate; 4] {
         [&self.whole, &self.parts, &self.exports, &self.backups]
     }
 
@@ -112,7 +112,7 @@ impl Costly {
     pub(crate) async fn whole<T: Send + 'static>(
         &self,
         caller: &Caller,
-        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.whole_shares, caller)?;
         let _reading = stage("read the past");
@@ -123,7 +123,7 @@ impl Costly {
     pub(crate) async fn part<T: Send + 'static>(
         &self,
         caller: &Caller,
-        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.parts_shares, caller)?;
         let _reading = stage("read the past");
@@ -161,7 +161,7 @@ impl Costly {
             drop(reply.send(made));
         };
         self.backups.start(work).ok()?;
-        Some(answer.await.map_err(|_| Code::Internal.into()))
+        Some(answer.await.map_err(|_| ProblemCode::Internal.into()))
     }
 
     /// What `read` makes of everything as of a position. Callers who ask about the same position meanwhile share the fold,
@@ -171,13 +171,13 @@ impl Costly {
         authority: &Arc<Authority>,
         caller: &Caller,
         position: Position,
-        read: impl FnOnce(&State) -> A + Send + 'static,
+        read: impl FnOnce(&AuthorityState) -> A + Send + 'static,
     ) -> Result<A, Problem> {
         let _share = take(&self.whole_shares, caller)?;
         let _reading = stage("read the past");
         let (costly, authority) = (Arc::clone(self), Arc::clone(authority));
-        let find = move |wanted: &StillWanted<'_>| costly.state_at(authority.log(), position, wanted);
-        let read = move |state: &Result<Arc<State>, Problem>| {
+        let find = move |wanted: &CancelCheck<'_>| costly.state_at(authority.log(), position, wanted);
+        let read = move |state: &Result<Arc<AuthorityState>, Problem>| {
             state.as_ref().map(|state| read(state)).map_err(Problem::clone)
         };
         let answer = self.states.ask(position, find, read).await.map_err(turned);
@@ -189,11 +189,11 @@ impl Costly {
         &self,
         log: &dyn EventLog,
         position: Position,
-        wanted: &StillWanted<'_>,
-    ) -> Result<Arc<State>, Problem> {
+        wanted: &CancelCheck<'_>,
+    ) -> Result<Arc<AuthorityState>, Problem> {
         let begun = match self.kept.start(position) {
-            Start::Whole(state) => return Ok(state),
-            Start::Earlier(state) => self.nearer(*state, position),
+            FoldStart::Whole(state) => return Ok(state),
+            FoldStart::Earlier(state) => self.nearer(*state, position),
         };
         let from = begun.position;
         let state = history::folded_on_while(&|| wanted.is_wanted(), log, begun, position)?;
@@ -204,7 +204,7 @@ impl Costly {
     }
 
     /// This state, or a later one at which the fold up to a position may begin as well.
-    fn nearer(&self, kept: State, position: Position) -> State {
+    fn nearer(&self, kept: AuthorityState, position: Position) -> AuthorityState {
         let begun = self.begun.get().and_then(|begun| begun(kept.position, position));
         begun.unwrap_or(kept)
     }
@@ -221,7 +221,7 @@ impl Costly {
         let _reading = stage("read the past");
         let key = (id.clone(), position);
         let (authority, projections, id) = (Arc::clone(authority), Arc::clone(projections), id.clone());
-        let find = move |wanted: &StillWanted<'_>| {
+        let find = move |wanted: &CancelCheck<'_>| {
             let is_wanted = || wanted.is_wanted();
             let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
             subject.map(Arc::new).map_err(Problem::from)
@@ -231,14 +231,17 @@ impl Costly {
 }
 
 /// A share for this caller, if it has one of its own.
-fn take(shares: &Arc<Shares<Id>>, caller: &Caller) -> Result<Option<Share<Id>>, Problem> {
+fn take(
+    shares: &Arc<CallerShares<CallerId>>,
+    caller: &Caller,
+) -> Result<Option<ShareGuard<CallerId>>, Problem> {
     let Some(id) = caller.id() else { return Ok(None) };
     shares.take(id).map(Some).ok_or_else(|| beyond(shares.each()))
 }
 
 fn beyond(each: usize) -> Problem {
     let why = format!("while many such requests are in flight, a credential may have {each} of them");
-    let mut problem = Problem::from(Code::RateLimited).saying(why);
+    let mut problem = Problem::from(ProblemCode::RateLimited).saying(why);
     problem.retry_after = Some(SOON);
     problem
 }
@@ -246,10 +249,10 @@ fn beyond(each: usize) -> Problem {
 fn turned(turned: GateRefusal) -> Problem {
     match turned {
         GateRefusal::Away => {
-            let mut problem = Problem::from(Code::Overloaded).saying(turned.to_string());
+            let mut problem = Problem::from(ProblemCode::Overloaded).saying(turned.to_string());
             problem.retry_after = Some(SOON);
             problem
         }
-        GateRefusal::Lost => Code::Internal.into(),
+        GateRefusal::Lost => ProblemCode::Internal.into(),
     }
 }

@@ -4,11 +4,11 @@
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
 use tenure_core::{
-    Amount, EpochPosition, Position, Timestamp, amount::InvalidAmount, epoch, event::Change, id::InvalidId,
-    refusal::FieldError, text::fault_of_text, time::Seconds,
+    Amount, EpochPosition, Position, Timestamp, amount::InvalidAmount, epoch, event::PartChange,
+    id::InvalidId, refusal::FieldError, text::fault_of_text, time::Seconds,
 };
 
-use super::json::{DEEPEST, Json};
+use super::json::{DEEPEST, OrderedJson};
 use crate::http::reply::problem::Problem;
 
 /// Maximum faults reported.
@@ -20,17 +20,17 @@ const QUERY_PARAMETERS: usize = 32;
 
 /// The fields of a request that were not asked for yet.
 #[derive(Debug, Default)]
-pub(crate) struct Fields {
-    given: Vec<(String, Json)>,
+pub(crate) struct RequestFields {
+    given: Vec<(String, OrderedJson)>,
     errors: Vec<FieldError>,
     /// In a query everything is text, and an empty value is a value.
     is_query: bool,
 }
 
-impl Fields {
+impl RequestFields {
     /// The members of a JSON object.
     pub(crate) fn of_body(body: &[u8]) -> Result<Self, FieldError> {
-        let json = Json::of_body(body).map_err(|error| malformed(&error))?;
+        let json = OrderedJson::of_body(body).map_err(|error| malformed(&error))?;
         let twice = json.duplicate_keys(REPORTED);
         let given = json.into_members().ok_or_else(|| FieldError::new("body", "must be a JSON object"))?;
         let mut fields = Self { given, ..Self::default() };
@@ -47,7 +47,7 @@ impl Fields {
         let mut known = HashSet::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if known.insert(name.clone()) {
-                fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
+                fields.given.push((name.into_owned(), OrderedJson::Text(value.into_owned())));
             } else {
                 fields.fault(&shown(&name), "is given twice");
             }
@@ -72,7 +72,7 @@ impl Fields {
         self
     }
 
-    fn take(&mut self, name: &str) -> Option<Json> {
+    fn take(&mut self, name: &str) -> Option<OrderedJson> {
         let index = self.given.iter().position(|(known, _)| known == name)?;
         let value = self.given.swap_remove(index).1;
         // Of a key written twice, which is a fault, the other values are no unknown fields.
@@ -89,7 +89,7 @@ impl Fields {
         &mut self,
         name: &str,
         expected: impl fmt::Display,
-        parse: impl FnOnce(Json) -> Option<T>,
+        parse: impl FnOnce(OrderedJson) -> Option<T>,
     ) -> Option<T> {
         let parsed = parse(self.take(name)?);
         if parsed.is_none() {
@@ -104,11 +104,15 @@ impl Fields {
     }
 
     /// How a merge patch (RFC 7396) changes a member: a missing member stays, null removes it.
-    pub(crate) fn change<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Change<T> {
+    pub(crate) fn change<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> PartChange<T> {
         if !self.given.iter().any(|(known, _)| known == name) {
-            return Change::Keep;
+            return PartChange::Keep;
         }
-        Change::To(read(self))
+        PartChange::To(read(self))
     }
 
     /// Whether a fault was found so far.
@@ -119,7 +123,7 @@ impl Fields {
     /// A text of this length in characters, none of them a control character.
     pub(crate) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format_args!("text of {} to {} characters", length.start(), length.end());
-        let text = self.read(name, expected, Json::into_text)?;
+        let text = self.read(name, expected, OrderedJson::into_text)?;
         match fault_of_text(&text, length) {
             None => Some(text),
             Some(fault) => {
@@ -131,7 +135,7 @@ impl Fields {
 
     /// A text of any content.
     pub(crate) fn raw_text(&mut self, name: &str) -> Option<String> {
-        self.read(name, "text", Json::into_text)
+        self.read(name, "text", OrderedJson::into_text)
     }
 
     /// A name that was chosen by a caller, or an id.
@@ -153,7 +157,7 @@ impl Fields {
     pub(crate) fn position(&mut self, name: &str) -> Option<EpochPosition> {
         let is_query = self.is_query;
         self.read(name, "a whole number from 0, or <epoch>:<position>", |json| {
-            if let Json::Text(text) = &json
+            if let OrderedJson::Text(text) = &json
                 && (is_query || text.contains(':'))
             {
                 return text.parse().ok();
@@ -167,7 +171,7 @@ impl Fields {
         let json = self.take(name)?;
         let number = whole_number(&json, self.is_query).filter(|value| range.contains(value));
         if number.is_none() {
-            let is_text = !self.is_query && matches!(json, Json::Text(_));
+            let is_text = !self.is_query && matches!(json, OrderedJson::Text(_));
             self.fault(name, format!("must be {expected}{}", if is_text { ", and not text" } else { "" }));
         }
         number
@@ -194,22 +198,22 @@ impl Fields {
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         let is_query = self.is_query;
         self.read(name, "true or false", |json| match json {
-            Json::Bool(value) if !is_query => Some(value),
-            Json::Text(text) if is_query => text.parse().ok(),
-            Json::Null
-            | Json::Bool(_)
-            | Json::Number(_)
-            | Json::Text(_)
-            | Json::List(_)
-            | Json::Object(_)
-            | Json::TooDeep => None,
+            OrderedJson::Bool(value) if !is_query => Some(value),
+            OrderedJson::Text(text) if is_query => text.parse().ok(),
+            OrderedJson::Null
+            | OrderedJson::Bool(_)
+            | OrderedJson::Number(_)
+            | OrderedJson::Text(_)
+            | OrderedJson::List(_)
+            | OrderedJson::Object(_)
+            | OrderedJson::TooDeep => None,
         })
     }
 
     /// A moment, RFC 3339.
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         let expected = "a time such as 2026-11-21T01:35:00.000Z";
-        let text = self.read(name, expected, Json::into_text)?;
+        let text = self.read(name, expected, OrderedJson::into_text)?;
         let moment = Timestamp::parse(&text);
         if moment.is_none() {
             // In a query a plus is a blank, and an offset loses its sign.
@@ -233,7 +237,7 @@ impl Fields {
         let expected = format_args!("a list of {} to {} texts", length.start(), length.end());
         self.read(name, expected, |json| {
             let items = json.into_list().filter(|items| length.contains(&items.len()))?;
-            items.into_iter().map(Json::into_text).collect()
+            items.into_iter().map(OrderedJson::into_text).collect()
         })
     }
 
@@ -337,17 +341,19 @@ fn saturated(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
+fn whole_number(json: &OrderedJson, is_query: bool) -> Option<u64> {
     match json {
-        Json::Number(digits) if !is_query => digits.parse().ok(),
-        Json::Text(text) if is_query && text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        Json::Null
-        | Json::Bool(_)
-        | Json::Number(_)
-        | Json::Text(_)
-        | Json::List(_)
-        | Json::Object(_)
-        | Json::TooDeep => None,
+        OrderedJson::Number(digits) if !is_query => digits.parse().ok(),
+        OrderedJson::Text(text) if is_query && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().ok()
+        }
+        OrderedJson::Null
+        | OrderedJson::Bool(_)
+        | OrderedJson::Number(_)
+        | OrderedJson::Text(_)
+        | OrderedJson::List(_)
+        | OrderedJson::Object(_)
+        | OrderedJson::TooDeep => None,
     }
 }
 
@@ -368,7 +374,7 @@ fn names_of<'a, T>(words: &[(&'a str, T)]) -> Vec<&'a str> {
 }
 
 /// An object's compact text, if it is one and neither too long nor too deep.
-fn fitting_object(json: &Json, most: usize) -> Option<String> {
+fn fitting_object(json: &OrderedJson, most: usize) -> Option<String> {
     let is_fit = json.is_object() && !json.is_too_deep();
     is_fit.then(|| json.to_string()).filter(|text| text.len() <= most)
 }

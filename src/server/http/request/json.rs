@@ -18,22 +18,22 @@ pub(crate) const DEEPEST: usize = 16;
 
 /// A JSON value whose objects keep every member in the order in which it was written.
 #[derive(Clone, Debug)]
-pub(crate) enum Json {
+pub(crate) enum OrderedJson {
     Null,
     Bool(bool),
     /// Its digits.
     Number(String),
     Text(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    List(Vec<OrderedJson>),
+    Object(Vec<(String, OrderedJson)>),
     /// An object or a list below the deepest level.
     TooDeep,
 }
 
 /// The members of an object, unread.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl Json {
+impl OrderedJson {
     /// The document of a body. Each level is read by itself, so the number of levels bounds the work.
     pub(crate) fn of_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         match body.trim_ascii_start().first() {
@@ -63,7 +63,7 @@ impl Json {
         }
     }
 
-    fn of_members(Members(members): Members<'_>, levels: usize) -> Result<Self, serde_json::Error> {
+    fn of_members(RawMembers(members): RawMembers<'_>, levels: usize) -> Result<Self, serde_json::Error> {
         let read = |(key, raw)| Ok((key, Self::of(raw, levels)?));
         members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
     }
@@ -120,18 +120,18 @@ impl Json {
     }
 
     /// The items, if it is a list.
-    pub(crate) fn into_list(self) -> Option<Vec<Json>> {
+    pub(crate) fn into_list(self) -> Option<Vec<OrderedJson>> {
         if let Self::List(items) = self { Some(items) } else { None }
     }
 
     /// The members, if it is an object.
-    pub(crate) fn into_members(self) -> Option<Vec<(String, Json)>> {
+    pub(crate) fn into_members(self) -> Option<Vec<(String, OrderedJson)>> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
 }
 
 /// As compact text, every number with the digits that it was given with.
-impl fmt::Display for Json {
+impl fmt::Display for OrderedJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null | Self::TooDeep => f.write_str("null"),
@@ -169,7 +169,12 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn duplicates_in(members: &[(String, Json)], path: &mut Vec<String>, most: usize, found: &mut Vec<String>) {
+fn duplicates_in(
+    members: &[(String, OrderedJson)],
+    path: &mut Vec<String>,
+    most: usize,
+    found: &mut Vec<String>,
+) {
     // Most objects are small: to look at each pair is cheaper than to hash every key.
     let mut seen = HashSet::with_capacity(if members.len() > FEW { members.len() } else { 0 });
     for (index, (key, value)) in members.iter().enumerate() {
@@ -190,24 +195,24 @@ fn duplicates_in(members: &[(String, Json)], path: &mut Vec<String>, most: usize
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
+        struct OrderedVisitor;
+        impl<'de> Visitor<'de> for OrderedVisitor {
+            type Value = RawMembers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RawMembers<'de>, A::Error> {
                 let mut object = Vec::new();
                 while let Some((key, value)) = members.next_entry::<String, &'de RawValue>()? {
                     object.push((key, value));
                 }
-                Ok(Members(object))
+                Ok(RawMembers(object))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(OrderedVisitor)
     }
 }
 
@@ -215,8 +220,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Json {
-        Json::of_body(text.as_bytes()).unwrap()
+    fn read(text: &str) -> OrderedJson {
+        OrderedJson::of_body(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -251,9 +256,9 @@ mod tests {
             "{\"a\":NaN}",
             "{\"a\":1e999}",
         ] {
-            assert!(Json::of_body(text.as_bytes()).is_err(), "{text}");
+            assert!(OrderedJson::of_body(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Json::of_body(b"{\"a\":\"\xff\"}").is_err());
+        assert!(OrderedJson::of_body(b"{\"a\":\"\xff\"}").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tenure_protocol::wire::Page;
 
-use super::{fields::Fields, limits};
+use super::{fields::RequestFields, limits};
 
 const DEFAULT: u64 = 50;
 
@@ -16,7 +16,7 @@ pub(crate) struct PageQuery {
 
 impl PageQuery {
     /// The parameters that say it.
-    pub(crate) fn of(query: &mut Fields) -> Self {
+    pub(crate) fn of(query: &mut RequestFields) -> Self {
         let limit = query.whole("limit", limits::PAGE).unwrap_or(DEFAULT);
         let after = query.raw_text("cursor").and_then(|cursor| {
             let after = opened(&cursor);
@@ -29,7 +29,7 @@ impl PageQuery {
     }
 
     /// The place where the page before ended, as this list writes it.
-    pub(crate) fn parsed<T: std::str::FromStr>(&self, query: &mut Fields) -> Option<T> {
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, query: &mut RequestFields) -> Option<T> {
         let parsed = self.after.as_ref()?.parse().ok();
         if parsed.is_none() {
             query.fault("cursor", "must be a nextCursor of this list");

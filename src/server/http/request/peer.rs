@@ -12,14 +12,14 @@ use crate::config::Networks;
 
 /// Where a request came from, put there by the server.
 #[derive(Clone)]
-pub struct Peer {
+pub struct PeerAddress {
     pub(crate) address: IpAddr,
     /// The place of its connection, where it has one.
     pub(crate) seat: Option<Arc<ConnectionSeat>>,
     is_encrypted: bool,
 }
 
-impl Peer {
+impl PeerAddress {
     /// A client at this address.
     pub const fn at(address: IpAddr) -> Self {
         Self { address, seat: None, is_encrypted: false }
@@ -51,7 +51,11 @@ impl Peer {
 ///
 /// Each proxy vouches for the hop that it wrote, the last one. What no trusted proxy wrote, or what is unreadable, is not
 /// passed over: what is before it can be forged.
-pub(crate) fn client_address(trusted: &Networks, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+pub(crate) fn client_address(
+    trusted: &Networks,
+    headers: &HeaderMap,
+    peer: Option<&PeerAddress>,
+) -> Option<IpAddr> {
     let mut client = peer?.address;
     if !trusted.contains(client) {
         return Some(client);

@@ -20,7 +20,7 @@ const REMEMBERED: usize = 10_000;
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Refused {
+pub(crate) struct RefusalKey {
     /// The client's address, of IPv6 its network.
     pub(crate) address: Option<IpAddr>,
     pub(crate) code: &'static str,
@@ -32,14 +32,14 @@ pub(crate) struct Refused {
 
 /// How often each was refused since it was logged.
 #[derive(Debug, Default)]
-pub(crate) struct RefusalLog(Mutex<HashMap<Refused, (Instant, u64)>>);
+pub(crate) struct RefusalLog(Mutex<HashMap<RefusalKey, (Instant, u64)>>);
 
 impl RefusalLog {
     /// Counts a refusal, and logs it when due.
-    pub(crate) fn note(&self, refused: Refused) {
-        let refused = Refused { address: refused.address.map(network), ..refused };
+    pub(crate) fn note(&self, refused: RefusalKey) {
+        let refused = RefusalKey { address: refused.address.map(network), ..refused };
         if let Some(count) = self.count(refused, stopwatch()) {
-            let Refused { address, code, route, credential } = refused;
+            let RefusalKey { address, code, route, credential } = refused;
             let address = address.map_or_else(|| "?".to_owned(), |address| address.to_string());
             let credential = credential.map_or_else(|| "-".to_owned(), |id| id.to_string());
             tracing::warn!(%address, code, route, %credential, count, "requests were refused");
@@ -47,7 +47,7 @@ impl RefusalLog {
     }
 
     /// How often it has happened since it was last logged, if it is to be logged now.
-    fn count(&self, refused: Refused, now: Instant) -> Option<u64> {
+    fn count(&self, refused: RefusalKey, now: Instant) -> Option<u64> {
         let mut counts = self.0.lock();
         if counts.len() >= REMEMBERED && !counts.contains_key(&refused) {
             counts.clear();

@@ -13,7 +13,7 @@ use tenure_protocol::entropy;
 
 use super::limits;
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     reply::{REQUEST_ID, ReplyStamp},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct RequestId {
 
 impl RequestId {
     /// Of a request with these headers.
-    pub(crate) fn of(api: &Api, headers: &HeaderMap) -> Self {
+    pub(crate) fn of(api: &ApiContext, headers: &HeaderMap) -> Self {
         let recorded = entropy::session_id(api.authority.entropy(), api.authority.now());
         let given = headers.get(REQUEST_ID).filter(|id| is_fit(id)).cloned();
         let id = Self { given, recorded };
@@ -40,7 +40,7 @@ impl RequestId {
     }
 
     /// What the reply to this request carries.
-    pub(crate) fn stamp(&self, api: &Api) -> ReplyStamp {
+    pub(crate) fn stamp(&self, api: &ApiContext) -> ReplyStamp {
         let own = || HeaderValue::try_from(self.recorded.to_string());
         let own = || own().expect("a request id is made of visible characters");
         let epochs = api.authority.live().system().system.epochs.clone();

@@ -6,18 +6,18 @@ use axum::http::Method;
 use utoipa::openapi::{RefOr, Schema, path::Operation};
 
 use super::{
-    access::{Access, SessionAccess},
-    call::Call,
+    access::{AccessRule, SessionAccess},
+    call::ApiCall,
 };
-use crate::admission::Class;
-use crate::http::reply::{Reply, problem::Problem};
+use crate::admission::RequestClass;
+use crate::http::reply::{HttpReply, problem::Problem};
 
 /// What a handler gives back.
-pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<HttpReply, Problem>> + Send>>;
 
 /// Whether a route takes a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Payload {
+pub(crate) enum BodyKind {
     /// A JSON object.
     Json,
     /// A JSON object whose members are changes, and null removes.
@@ -32,15 +32,15 @@ pub(crate) struct Route {
     pub(crate) number: usize,
     pub(crate) method: Method,
     pub(crate) path: String,
-    pub(crate) access: Access,
-    pub(crate) payload: Payload,
+    pub(crate) access: AccessRule,
+    pub(crate) payload: BodyKind,
     /// What its requests are for, and so which of them are let in first.
-    pub(crate) class: Class,
+    pub(crate) class: RequestClass,
     pub(crate) tags: Vec<&'static str>,
     pub(crate) operation: Operation,
     /// Gathers the schemas that the operation names.
     pub(crate) schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
-    pub(crate) handler: fn(Call) -> Handled,
+    pub(crate) handler: fn(ApiCall) -> HandlerFuture,
 }
 
 impl Route {

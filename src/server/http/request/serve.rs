@@ -20,24 +20,24 @@ use tokio::time::timeout;
 use tenure_core::{CredentialId, SessionId};
 use tenure_protocol::clock::stopwatch;
 
-use crate::traces::{AnsweredRequest, OpenSpan, Traces, method_name, parent::parent, stage};
+use crate::traces::{AnsweredRequest, OpenSpan, TraceExporter, method_name, parent::parent, stage};
 
 use super::{
-    access::{Access, Caller, NotAdmitted, SignedIn, admit, admit_key, shows_bearer},
-    call::{Call, Params},
+    access::{AccessError, AccessRule, Caller, SignedIn, admit, admit_key, shows_bearer},
+    call::{ApiCall, RouteParams},
     fields::check_size,
-    peer::Peer,
-    refusal_log::Refused,
+    peer::PeerAddress,
+    refusal_log::RefusalKey,
     request_id::RequestId,
-    route::{Payload, Route},
+    route::{BodyKind, Route},
     shares,
 };
 use crate::http::{
-    api::Api,
-    operations::metrics::Target,
+    api::ApiContext,
+    operations::metrics::CounterTarget,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
         problem_response,
     },
 };
@@ -65,26 +65,27 @@ pub(crate) enum SentBody {
 
 /// Serves a request on a route.
 pub(crate) async fn serve(
-    api: Arc<Api>,
+    api: Arc<ApiContext>,
     route: &'static Route,
-    params: Params,
+    params: RouteParams,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<Peer>().cloned();
+    let peer = parts.extensions.get::<PeerAddress>().cloned();
     serve_whole(&api, route, params, peer.as_ref(), (parts, SentBody::Coming(body))).await
 }
 
 /// The same of a request without its wrapping.
 pub(crate) async fn serve_whole(
-    api: &Arc<Api>,
+    api: &Arc<ApiContext>,
     route: &'static Route,
-    params: Params,
-    peer: Option<&Peer>,
+    params: RouteParams,
+    peer: Option<&PeerAddress>,
     request: (Parts, SentBody),
 ) -> Response {
     let (method, headers) = (&request.0.method, &request.0.headers);
-    let mut asked = Asked::of(api, (method, headers, peer), &route.path, Target::Route(route.number));
+    let mut asked =
+        RequestLog::of(api, (method, headers, peer), &route.path, CounterTarget::Route(route.number));
     let result = match asked.span.as_ref().and_then(OpenSpan::current) {
         None => answer(api, route, params, peer, request, &mut asked).await,
         Some(current) => {
@@ -95,13 +96,13 @@ pub(crate) async fn serve_whole(
 }
 
 async fn answer(
-    api: &Arc<Api>,
+    api: &Arc<ApiContext>,
     route: &'static Route,
-    params: Params,
-    peer: Option<&Peer>,
+    params: RouteParams,
+    peer: Option<&PeerAddress>,
     (parts, body): (Parts, SentBody),
-    asked: &mut Asked,
-) -> Result<Reply, Problem> {
+    asked: &mut RequestLog,
+) -> Result<HttpReply, Problem> {
     let authenticating = stage("authenticate");
     api.settle_credential(&parts.headers).await?;
     let caller = caller(api, route, &parts, peer, asked.address)?;
@@ -116,10 +117,10 @@ async fn answer(
 }
 
 fn caller(
-    api: &Api,
+    api: &ApiContext,
     route: &Route,
     parts: &Parts,
-    peer: Option<&Peer>,
+    peer: Option<&PeerAddress>,
     address: Option<IpAddr>,
 ) -> Result<Caller, Problem> {
     if is_open(api, route.access, address) {
@@ -134,12 +135,12 @@ fn caller(
 }
 
 /// What is logged of a request when it has been answered.
-struct Asked {
+struct RequestLog {
     id: RequestId,
     method: Method,
     /// The path of the route, as the table has it.
     route: &'static str,
-    target: Target,
+    target: CounterTarget,
     address: Option<IpAddr>,
     credential: Option<CredentialId>,
     /// The span that it was made in, where that is sent or logged.
@@ -149,16 +150,17 @@ struct Asked {
     begun: Instant,
 }
 
-impl Asked {
+impl RequestLog {
     fn of(
-        api: &Api,
-        (method, headers, peer): (&Method, &HeaderMap, Option<&Peer>),
+        api: &ApiContext,
+        (method, headers, peer): (&Method, &HeaderMap, Option<&PeerAddress>),
         route: &'static str,
-        target: Target,
+        target: CounterTarget,
     ) -> Self {
         let parent = is_traced(api).then(|| parent(headers)).flatten();
-        let begin =
-            |traces: &Traces| traces.request(parent.as_ref(), format!("{} {route}", method_name(method)));
+        let begin = |traces: &TraceExporter| {
+            traces.request(parent.as_ref(), format!("{} {route}", method_name(method)))
+        };
         Self {
             id: RequestId::of(api, headers),
             method: method.clone(),
@@ -172,9 +174,9 @@ impl Asked {
         }
     }
 
-    fn on_no_route(api: &Api, request: &Request<Body>) -> Self {
+    fn on_no_route(api: &ApiContext, request: &Request<Body>) -> Self {
         let said = (request.method(), request.headers(), request.extensions().get());
-        Self::of(api, said, "(none)", Target::None)
+        Self::of(api, said, "(none)", CounterTarget::None)
     }
 
     /// Ends its span, where there is one. Gives the trace that the request is in, if it is known.
@@ -214,9 +216,9 @@ impl Asked {
 }
 
 /// Refuses a request that comes to no handler; one without a good credential for want of that.
-pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
-    let asked = Asked::on_no_route(api, request);
-    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
+pub(crate) fn refuse(api: &ApiContext, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
+    let asked = RequestLog::on_no_route(api, request);
+    let problem = match admit_caller(api, AccessRule::ANYBODY_KNOWN, request.headers(), asked.address) {
         Ok(_) => problem.into(),
         Err(problem) => problem,
     };
@@ -225,11 +227,15 @@ pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Prob
 
 /// Refuses a request on a node that does not know whether the caller's credential is good, or may merely not know it
 /// yet: that is not judged.
-pub(crate) fn refuse_unjudged(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
-    respond(api, Err(problem.into()), Asked::on_no_route(api, request))
+pub(crate) fn refuse_unjudged(
+    api: &ApiContext,
+    request: &Request<Body>,
+    problem: impl Into<Problem>,
+) -> Response {
+    respond(api, Err(problem.into()), RequestLog::on_no_route(api, request))
 }
 
-fn respond(api: &Api, result: Result<Reply, Problem>, mut asked: Asked) -> Response {
+fn respond(api: &ApiContext, result: Result<HttpReply, Problem>, mut asked: RequestLog) -> Response {
     let replying = asked.span.as_ref().and_then(|span| span.stage("reply"));
     let stamp = asked.id.stamp(api);
     let (response, code) = match result {
@@ -242,7 +248,12 @@ fn respond(api: &Api, result: Result<Reply, Problem>, mut asked: Asked) -> Respo
             api.metrics.refused(code);
             if is_suspicious(&problem) {
                 let credential = problem.credential.or(asked.credential);
-                api.refusals.note(Refused { address: asked.address, code, route: asked.route, credential });
+                api.refusals.note(RefusalKey {
+                    address: asked.address,
+                    code,
+                    route: asked.route,
+                    credential,
+                });
             }
             (problem_response(&problem.timed(api.authority.now()), stamp), code)
         }
@@ -256,7 +267,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, mut asked: Asked) -> Respo
 }
 
 /// Whether it is of any use to know the trace of a request.
-fn is_traced(api: &Api) -> bool {
+fn is_traced(api: &ApiContext) -> bool {
     api.settings.traces.is_some() || tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 
@@ -264,23 +275,23 @@ fn is_traced(api: &Api) -> bool {
 fn is_suspicious(problem: &Problem) -> bool {
     match problem.code.status() {
         StatusCode::UNAUTHORIZED => !problem.lacks_credential,
-        StatusCode::FORBIDDEN => problem.code == Code::Forbidden,
-        StatusCode::TOO_MANY_REQUESTS => problem.code == Code::RateLimited,
+        StatusCode::FORBIDDEN => problem.code == ProblemCode::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => problem.code == ProblemCode::RateLimited,
         _ => false,
     }
 }
 
 async fn admitted(
-    api: &Arc<Api>,
+    api: &Arc<ApiContext>,
     caller: Caller,
     route: &'static Route,
-    params: Params,
+    params: RouteParams,
     (parts, body): (Parts, SentBody),
-    asked: &Asked,
-) -> Result<Call, Problem> {
+    asked: &RequestLog,
+) -> Result<ApiCall, Problem> {
     let (api, request_id) = (Arc::clone(api), asked.id.clone());
     let is_exempt = shares::is_exempt(&api, asked.address);
-    let mut call = Call { api, caller, is_exempt, request_id, parts, params, body: vec![] };
+    let mut call = ApiCall { api, caller, is_exempt, request_id, parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id(), call.api.authority.now())?;
     }
@@ -294,7 +305,7 @@ async fn admitted(
 
 /// Notes a use of a session by its holder: minting, usage. Looking at one's own session is not a use, so watching a
 /// session does not keep it alive.
-pub(crate) async fn note_use(api: &Api, caller: &Caller) {
+pub(crate) async fn note_use(api: &ApiContext, caller: &Caller) {
     if let Caller::Session(holder) = caller
         && holder.judge(api.authority.now()).is_ok()
     {
@@ -304,7 +315,7 @@ pub(crate) async fn note_use(api: &Api, caller: &Caller) {
 }
 
 /// Lets a crash not forget that these sessions were used. A slow log delays no caller for longer than this.
-pub(crate) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
+pub(crate) async fn keep_uses(api: &ApiContext, sessions: &[SessionId]) {
     if sessions.is_empty() {
         return;
     }
@@ -313,42 +324,47 @@ pub(crate) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
     }
 }
 
-fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
+fn is_open(api: &ApiContext, access: AccessRule, peer: Option<IpAddr>) -> bool {
     access.public
         || access.metrics_addresses && peer.is_some_and(|peer| api.settings.metrics_allow.contains(peer))
 }
 
 fn admit_caller(
-    api: &Api,
-    access: Access,
+    api: &ApiContext,
+    access: AccessRule,
     headers: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> Result<Caller, Problem> {
     admit(&api.authority, access, headers).map_err(|not| match not {
-        NotAdmitted::Known(problem) => problem,
-        NotAdmitted::Missing => Problem { lacks_credential: true, ..Code::InvalidToken.into() }
+        AccessError::Known(problem) => problem,
+        AccessError::Missing => Problem { lacks_credential: true, ..ProblemCode::InvalidToken.into() }
             .saying("the credential is missing"),
-        NotAdmitted::Wrong => {
+        AccessError::Wrong => {
             Problem { lacks_credential: !shows_bearer(headers), ..wrong_credential(api, peer) }
         }
     })
 }
 
-pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
+pub(crate) fn wrong_credential(api: &ApiContext, peer: Option<IpAddr>) -> Problem {
     api.metrics.wrong_credential();
     let counted = peer.filter(|peer| api.settings.limit_loopback || !peer.to_canonical().is_loopback());
     match counted.and_then(|peer| api.throttle.wrong(peer)) {
-        None => Problem::from(Code::InvalidToken).saying("the credential is malformed or unknown"),
+        None => Problem::from(ProblemCode::InvalidToken).saying("the credential is malformed or unknown"),
         Some(seconds) => {
             let why = "too many wrong credentials came from this address";
-            let mut problem = Problem::from(Code::RateLimited).saying(why);
+            let mut problem = Problem::from(ProblemCode::RateLimited).saying(why);
             problem.retry_after = Some(seconds);
             problem
         }
     }
 }
 
-async fn read_body(api: &Api, route: &Route, parts: &Parts, body: SentBody) -> Result<Vec<u8>, Problem> {
+async fn read_body(
+    api: &ApiContext,
+    route: &Route,
+    parts: &Parts,
+    body: SentBody,
+) -> Result<Vec<u8>, Problem> {
     let bytes = match body {
         SentBody::Here(bytes) if bytes.len() > api.settings.max_body => {
             return Err(too_large(api.settings.max_body));
@@ -357,33 +373,33 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: SentBody) -> R
         SentBody::Coming(body) => await_body(api, route, body).await?,
     };
     match route.payload {
-        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
-        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
-            Err(Problem::from(Code::UnsupportedMediaType)
+        BodyKind::Json if !is_json(&parts.headers, &[JSON]) => Err(ProblemCode::UnsupportedMediaType.into()),
+        BodyKind::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
+            Err(Problem::from(ProblemCode::UnsupportedMediaType)
                 .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
         }
-        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
-        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes),
+        BodyKind::None if !bytes.is_empty() => Err(must_be_empty()),
+        BodyKind::Json | BodyKind::MergePatch | BodyKind::None => Ok(bytes),
     }
 }
 
-async fn await_body(api: &Api, route: &Route, body: Body) -> Result<Vec<u8>, Problem> {
+async fn await_body(api: &ApiContext, route: &Route, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
     // What is declared and cannot be taken is not waited for: some routes need no credential.
     match body.size_hint().lower() {
         declared if declared > limit as u64 => return Err(too_large(limit)),
-        declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
+        declared if declared > 0 && route.payload == BodyKind::None => return Err(must_be_empty()),
         _ => {}
     }
-    if route.payload == Payload::None && body.is_end_stream() {
+    if route.payload == BodyKind::None && body.is_end_stream() {
         return Ok(vec![]);
     }
     let bytes = match route.payload {
         // What does not show in time that it is empty counts as not empty.
-        Payload::None => {
+        BodyKind::None => {
             timeout(EMPTY_BODY_PATIENCE, collect(body, limit)).await.map_err(|_| must_be_empty())??
         }
-        Payload::Json | Payload::MergePatch => collect(body, limit).await?,
+        BodyKind::Json | BodyKind::MergePatch => collect(body, limit).await?,
     };
     Ok(bytes.into())
 }
@@ -403,7 +419,7 @@ pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> 
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
+    Problem::from(ProblemCode::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
 }
 
 fn must_be_empty() -> Problem {

@@ -18,12 +18,12 @@ const ADDRESSES: usize = 100_000;
 
 /// How many wrong credentials came from each address in the current minute.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct CredentialThrottle {
     most: u32,
     counts: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
-impl Throttle {
+impl CredentialThrottle {
     /// Lets `most` wrong credentials a minute pass as such; 0 is no limit.
     pub(crate) fn new(most: u32) -> Self {
         Self { most, counts: Mutex::default() }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_wrong_credential_of_a_minute_is_told_to_wait() {
-        let throttle = Throttle::new(10);
+        let throttle = CredentialThrottle::new(10);
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         for _ in 0..10 {
             assert_eq!(throttle.wrong(address), None);
@@ -69,14 +69,14 @@ mod tests {
 
     #[test]
     fn a_client_cannot_hide_in_its_ipv6_network() {
-        let throttle = Throttle::new(1);
+        let throttle = CredentialThrottle::new(1);
         assert_eq!(throttle.wrong("2001:db8::1".parse().unwrap()), None);
         assert!(throttle.wrong("2001:db8::2".parse().unwrap()).is_some());
     }
 
     #[test]
     fn zero_is_no_limit() {
-        let throttle = Throttle::new(0);
+        let throttle = CredentialThrottle::new(0);
         assert!((0..100).all(|_| throttle.wrong("192.0.2.1".parse().unwrap()).is_none()));
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::{AskedBulk, RevokedInBulk, Selection};
-use crate::gate::StillWanted;
+use crate::authority::{AskedBulk, BulkResult, SessionSelection};
+use crate::gate::CancelCheck;
 use tenure_core::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{call::Call, fields::Fields, limits},
+    request::{call::ApiCall, fields::RequestFields, limits},
 };
 
 /// Sessions to end at once.
@@ -64,13 +64,13 @@ pub(crate) struct RevokedMatching {
 /// Maximum size of a selector in bytes.
 const SELECTOR_BYTES: usize = 4_096;
 
-struct Asked {
-    selection: Selection,
+struct BulkForm {
+    selection: SessionSelection,
     reason: Option<String>,
     is_dry: bool,
 }
 
-fn asked(fields: &mut Fields) -> Option<Asked> {
+fn asked(fields: &mut RequestFields) -> Option<BulkForm> {
     let selection = fields.members("selector", SELECTOR_BYTES, selection);
     let selection = fields.required("selector", selection).flatten();
     let is_dry = fields.flag("dryRun").unwrap_or(false);
@@ -78,13 +78,13 @@ fn asked(fields: &mut Fields) -> Option<Asked> {
     if !is_dry {
         fields.required("reason", reason.as_ref());
     }
-    Some(Asked { selection: selection?, reason, is_dry })
+    Some(BulkForm { selection: selection?, reason, is_dry })
 }
 
 /// None, with a fault, when it is not said clearly which: what ends every session is never meant by accident.
-fn selection(fields: &mut Fields) -> Option<Selection> {
+fn selection(fields: &mut RequestFields) -> Option<SessionSelection> {
     let all = fields.flag("all");
-    let selection = Selection {
+    let selection = SessionSelection {
         owner_id: fields.id("ownerId"),
         subject_id: fields.id("subjectId"),
         device: fields.text("device", limits::DEVICE),
@@ -109,23 +109,23 @@ fn selection(fields: &mut Fields) -> Option<Selection> {
 #[utoipa::path(post, path = "/v1/revocations", tag = "revocations", operation_id = "revokeMatching",
     request_body = RevocationBody,
     responses((status = 200, description = "They have ended, or would.", body = RevokedMatching)))]
-pub(crate) async fn revoke(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn revoke(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let asked = asked(&mut fields);
     fields.finish()?;
-    let Asked { selection, reason, is_dry } = asked.ok_or(Code::InvalidRequest)?;
+    let BulkForm { selection, reason, is_dry } = asked.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;
     let authority = &call.api.authority;
     let Some(reason) = reason.filter(|_| !is_dry) else {
         let looking = Arc::clone(authority);
-        let look = move |wanted: &StillWanted<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
+        let look = move |wanted: &CancelCheck<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
         return Ok(answer(call.api.costly.whole(&call.caller, look).await??));
     };
     let asked = AskedBulk { selection, reason };
     Ok(answer(authority.revoke_matching(context, asked).await?))
 }
 
-fn answer(revoked: RevokedInBulk) -> Reply {
-    let RevokedInBulk { matched, sample, position } = revoked;
-    Reply::ok(&RevokedMatching { matched, sample, position }).at(position)
+fn answer(revoked: BulkResult) -> HttpReply {
+    let BulkResult { matched, sample, position } = revoked;
+    HttpReply::ok(&RevokedMatching { matched, sample, position }).at(position)
 }

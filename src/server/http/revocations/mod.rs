@@ -2,6 +2,6 @@
 //! ends.
 
 pub(super) mod bulk;
+pub(super) mod ended_sessions;
 pub(super) mod feed;
-pub(super) mod remembered;
 pub(super) mod revoke;

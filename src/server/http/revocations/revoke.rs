@@ -3,24 +3,26 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::{Revocation, RevocationOfMany, Revoked, RevokedMany, is_console_subject};
+use crate::authority::{
+    RevocationRequest, SessionEnd, SessionsEnd, SubjectRevocationRequest, is_console_subject,
+};
 use tenure_core::{
     SessionId, SubjectId,
-    command::{Revoker, Suspender},
+    command::{Revoker, SuspensionActor},
     event::Role,
     id::InvalidId,
-    session::Status,
+    session::SessionStatus,
 };
 use tenure_protocol::wire::RevokedSession;
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
     request::{
         access::{Caller, check_is_no_sign_in},
-        call::Call,
+        call::ApiCall,
         limits,
     },
     subjects::suspension::suspender,
@@ -52,7 +54,7 @@ pub(crate) struct RevokedSessions {
         ("suspend" = Option<bool>, Query, description = "Suspend its subject in the same step, until that is resumed; \
             for owner and admin.")),
     responses((status = 200, description = "It has ended.", body = RevokedSession)))]
-pub(crate) async fn revoke(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn revoke(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let reason = query.text("reason", limits::REASON);
     let reject_renewal = query.flag("rejectRenewal");
@@ -64,39 +66,38 @@ pub(crate) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let session_id = call.visible_session_id()?;
     let by = as_to_sign_in(&call, session_id, by, suspender.is_some())?;
     let gives_reason = reason.is_some();
-    let asked = Revocation { session_id, by, reject_renewal, reason };
+    let asked = RevocationRequest { session_id, by, reject_renewal, reason };
     let authority = &call.api.authority;
     let revoked = match suspender {
         Some(suspender) => authority.revoke_and_suspend(context, asked, suspender).await?,
         None => authority.revoke(context, asked).await?,
     };
-    let Revoked { session_id, at, trigger, has_reason, position } = revoked;
+    let SessionEnd { session_id, at, trigger, has_reason, position } = revoked;
     let reason_recorded = gives_reason.then_some(has_reason);
     let body = RevokedSession {
         session_id,
-        status: Status::Revoked,
+        status: SessionStatus::Revoked,
         revoked_at: at,
         trigger: trigger.name().into(),
         reason_recorded,
     };
-    Ok(Reply::ok(&body).at(position))
+    Ok(HttpReply::ok(&body).at(position))
 }
 
 /// An issuer may do each, but not both at once: it is an owner's or admin's answer to a theft.
-fn suspender_with_end(caller: &Caller) -> Result<Suspender, Problem> {
+fn suspender_with_end(caller: &Caller) -> Result<SuspensionActor, Problem> {
     let by = suspender(caller)?;
     if by.role == Role::Issuer {
-        return Err(
-            Problem::from(Code::Forbidden).saying("only an owner or admin may suspend in the same step")
-        );
+        return Err(Problem::from(ProblemCode::Forbidden)
+            .saying("only an owner or admin may suspend in the same step"));
     }
     Ok(by)
 }
 
 /// A sign-in to the console is ended by admins, and by its own key whatever the role: its subject has no owner. It is no
 /// agent, so it is not suspended.
-fn as_to_sign_in(call: &Call, id: SessionId, by: Revoker, suspends: bool) -> Result<Revoker, Problem> {
-    let session = call.api.authority.live().session(id).ok_or(Code::SessionNotFound)?;
+fn as_to_sign_in(call: &ApiCall, id: SessionId, by: Revoker, suspends: bool) -> Result<Revoker, Problem> {
+    let session = call.api.authority.live().session(id).ok_or(ProblemCode::SessionNotFound)?;
     if !is_console_subject(&session.subject) {
         return Ok(by);
     }
@@ -116,9 +117,9 @@ fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
             (Role::Admin, _) => Ok(Revoker::Admin),
             (Role::Issuer, _) => Ok(Revoker::Issuer),
             (Role::Owner, Some(owner)) => Ok(Revoker::Owner(owner.clone())),
-            (Role::Owner | Role::Verifier | Role::Auditor, _) => Err(Code::Forbidden.into()),
+            (Role::Owner | Role::Verifier | Role::Auditor, _) => Err(ProblemCode::Forbidden.into()),
         },
-        Caller::Anyone => Err(Code::Forbidden.into()),
+        Caller::Anyone => Err(ProblemCode::Forbidden.into()),
     }
 }
 
@@ -130,7 +131,7 @@ fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
         ("exceptSessionId" = Option<SessionId>, Query, description = "All but this session; it must be one of the subject's."),
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters.")),
     responses((status = 200, description = "They have ended.", body = RevokedSessions)))]
-pub(crate) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn revoke_subject(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let device = query.text("device", limits::DEVICE);
     let except = query.raw_text("exceptSessionId");
@@ -139,14 +140,15 @@ pub(crate) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let subject_id = call.visible_subject_id()?;
     // Anything but a UUID is an unknown id, and an unknown exception would end the session that was to stay.
-    let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
+    let except =
+        except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| ProblemCode::SessionNotFound)?;
     let owner = call.caller.owner().filter(|_| !is_console_subject(&subject_id)).cloned();
     let gives_reason = reason.is_some();
-    let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
+    let asked = SubjectRevocationRequest { subject_id: subject_id.clone(), device, except, owner, reason };
     let revoked = call.api.authority.revoke_many(context, asked).await?;
-    let RevokedMany { mut session_ids, has_reason, position } = revoked;
+    let SessionsEnd { mut session_ids, has_reason, position } = revoked;
     let matched = session_ids.len();
     session_ids.truncate(LISTED);
     let reason_recorded = (gives_reason && matched > 0).then_some(has_reason);
-    Ok(Reply::ok(&RevokedSessions { matched, session_ids, reason_recorded }).at(position))
+    Ok(HttpReply::ok(&RevokedSessions { matched, session_ids, reason_recorded }).at(position))
 }

@@ -6,23 +6,23 @@ use axum::body::{Body, Bytes};
 use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
-use crate::notify::{Followed, Watcher};
+use crate::notify::{EndWatcher, WatchTarget};
 use tenure_core::{
-    EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session,
+    EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::EndTrigger, session::Session,
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::{clock::stopwatch, wire::SessionNews};
 
 use crate::http::{
     record::{
-        EventReader, Scope,
-        stream::{HEARTBEAT, Stay, resumed},
+        EventReader, RecordScope,
+        stream::{HEARTBEAT, StreamStay, resumed},
     },
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::Call, shares},
+    request::{access::Caller, call::ApiCall, shares},
 };
 
 /// Commits of the subject per read.
@@ -41,7 +41,7 @@ const SOON: Duration = Duration::from_millis(10);
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` that was heard last; it goes before `after`.")),
     responses((status = 200, description = "Events `suspended`, `resumed` and `ended`, each with its position as `id` and `{position, at, sessionId, trigger, until}` as `data`; a comment every 15 s.",
         body = String, content_type = "text/event-stream")))]
-pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn follow(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let after = resumed(&call, &mut query);
     // A caller that expects an answer would wait for the end of the session.
@@ -53,28 +53,28 @@ pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
         call.api.check_resumable(after)?;
     }
     let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
-    let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
+    let Caller::Session(holder) = &call.caller else { return Err(ProblemCode::Forbidden.into()) };
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
     // From now on nothing is missed: what happens while the past is sent wakes it.
-    let watcher = call.api.authority.watch(Followed::Subject(subject));
+    let watcher = call.api.authority.watch(WatchTarget::Subject(subject));
     let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position);
-    let follower = Follower {
-        stay: Stay::of(&call, place),
+    let follower = SessionStream {
+        stay: StreamStay::of(&call, place),
         watcher,
-        viewer: EventReader::of(Arc::clone(&call.api), call.caller.clone(), Scope::session(id)).await?,
+        viewer: EventReader::of(Arc::clone(&call.api), call.caller.clone(), RecordScope::session(id)).await?,
         session: id,
         heard,
         is_new: after.is_none(),
         is_over: false,
         heartbeat: stopwatch().into(),
     };
-    Ok(Reply::stream("text/event-stream", Body::from_stream(unfold(follower, Follower::piece))))
+    Ok(HttpReply::stream("text/event-stream", Body::from_stream(unfold(follower, SessionStream::piece))))
 }
 
 /// A holder that follows its session.
-struct Follower {
-    stay: Stay,
-    watcher: Watcher,
+struct SessionStream {
+    stay: StreamStay,
+    watcher: EndWatcher,
     viewer: EventReader,
     session: SessionId,
     /// Everything up to here was sent.
@@ -86,7 +86,7 @@ struct Follower {
     heartbeat: Instant,
 }
 
-impl Follower {
+impl SessionStream {
     /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         while !self.is_over {
@@ -183,7 +183,7 @@ impl Follower {
         name: &str,
         position: Position,
         at: Timestamp,
-        trigger: Option<Trigger>,
+        trigger: Option<EndTrigger>,
         until: Option<Timestamp>,
     ) -> String {
         let trigger = trigger.map(|trigger| trigger.name().into());

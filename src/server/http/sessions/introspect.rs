@@ -3,29 +3,29 @@
 use serde_json::value::RawValue;
 
 use tenure_core::{OwnerId, SessionId};
-use tenure_protocol::wire::{DeadToken, IntrospectReply, IntrospectRequest, Judgement, LiveToken};
+use tenure_protocol::wire::{DeadToken, IntrospectReply, IntrospectRequest, LiveToken, TokenStatus};
 
 use crate::http::reply::text::TextOpener;
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     nodes::settle::asked_now,
     reply::{
-        Reply,
-        object::Object,
+        HttpReply,
+        object::ObjectWriter,
         problem::{Problem, code_of},
     },
-    request::{call::Call, fields::Fields, limits, serve::keep_uses},
+    request::{call::ApiCall, fields::RequestFields, limits, serve::keep_uses},
 };
 
 /// Room for one judgement.
 const USUAL_BYTES: usize = 512;
 
-enum Asked {
+enum IntrospectQuery {
     One { token: String, with_metadata: bool },
     Many(Vec<String>),
 }
 
-impl Asked {
+impl IntrospectQuery {
     fn tokens(&self) -> &[String] {
         match self {
             Self::One { token, .. } => std::slice::from_ref(token),
@@ -35,7 +35,7 @@ impl Asked {
 }
 
 /// The tokens, and whether only the newest state will do.
-fn asked(mut fields: Fields) -> Result<(Asked, bool), Problem> {
+fn asked(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> {
     let is_batch = fields.has("tokens");
     if is_batch == fields.has("token") {
         fields.fault("token", "exactly one of token and tokens must be given");
@@ -54,14 +54,17 @@ fn asked(mut fields: Fields) -> Result<(Asked, bool), Problem> {
         fields.fault("consistency", "must be strict");
     }
     fields.finish()?;
-    let asked =
-        if is_batch { Asked::Many(tokens) } else { Asked::One { token, with_metadata: !include.is_empty() } };
+    let asked = if is_batch {
+        IntrospectQuery::Many(tokens)
+    } else {
+        IntrospectQuery::One { token, with_metadata: !include.is_empty() }
+    };
     Ok((asked, consistency.is_some()))
 }
 
 /// The tokens of a request that says nothing else and is written as nearly all are, `{"token":"…"}` or
 /// `{"tokens":["…","…"]}`. None if it is written in any other way, right or wrong: that is read with care.
-fn plainly_asked(call: &Call) -> Option<Asked> {
+fn plainly_asked(call: &ApiCall) -> Option<IntrospectQuery> {
     let body = call.has_body_alone().then(|| plain_text(call.body()))??;
     plain_token(body).or_else(|| plain_tokens(body))
 }
@@ -76,14 +79,14 @@ fn plain_text(body: &[u8]) -> Option<&str> {
     str::from_utf8(body).ok().filter(|_| body.iter().fold(true, is_plain))
 }
 
-fn plain_token(body: &str) -> Option<Asked> {
+fn plain_token(body: &str) -> Option<IntrospectQuery> {
     let value = body.strip_prefix(r#"{"token":"#)?;
     let token = value.strip_prefix(' ').unwrap_or(value).strip_prefix('"')?.strip_suffix("\"}")?;
     let token = Some(token.to_owned()).filter(|token| !token.contains('"'))?;
-    Some(Asked::One { token, with_metadata: false })
+    Some(IntrospectQuery::One { token, with_metadata: false })
 }
 
-fn plain_tokens(body: &str) -> Option<Asked> {
+fn plain_tokens(body: &str) -> Option<IntrospectQuery> {
     let list = body.strip_prefix(r#"{"tokens":"#)?;
     let list = list.strip_prefix(' ').unwrap_or(list).strip_prefix("[\"")?.strip_suffix("\"]}")?;
     let mut parts = list.split('"');
@@ -92,7 +95,7 @@ fn plain_tokens(body: &str) -> Option<Asked> {
         let token = parts.next().filter(|_| [",", ", "].contains(&between))?;
         tokens.push(token.to_owned());
     }
-    limits::TOKENS.contains(&tokens.len()).then_some(Asked::Many(tokens))
+    limits::TOKENS.contains(&tokens.len()).then_some(IntrospectQuery::Many(tokens))
 }
 
 /// Judge a token, or a batch of them.
@@ -101,7 +104,7 @@ fn plain_tokens(body: &str) -> Option<Asked> {
 #[utoipa::path(post, path = "/v1/introspect", tag = "sessions", operation_id = "introspect",
     request_body = IntrospectRequest,
     responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
-pub(crate) async fn introspect(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn introspect(call: ApiCall) -> Result<HttpReply, Problem> {
     let begun = asked_now();
     let (asked, is_strict) = match plainly_asked(&call) {
         Some(asked) => (asked, false),
@@ -119,12 +122,12 @@ pub(crate) async fn introspect(call: Call) -> Result<Reply, Problem> {
         call.api.confirm(begun).await?;
     }
     keep_uses(&call.api, &used).await;
-    Ok(Reply::written(document))
+    Ok(HttpReply::written(document))
 }
 
 /// The reply, as [`IntrospectReply`] describes it, and the sessions of which this is a use that keeps them from their
 /// idle end.
-fn judge_all(api: &Api, asked: &Asked) -> (Vec<u8>, Vec<SessionId>) {
+fn judge_all(api: &ApiContext, asked: &IntrospectQuery) -> (Vec<u8>, Vec<SessionId>) {
     let mut used = Vec::new();
     let mut judge = |out, token: &str, with_metadata| {
         let (judgement, session) = judge(api, token, with_metadata);
@@ -132,8 +135,10 @@ fn judge_all(api: &Api, asked: &Asked) -> (Vec<u8>, Vec<SessionId>) {
         write(out, &judgement)
     };
     let document = match asked {
-        Asked::One { token, with_metadata } => judge(Vec::with_capacity(USUAL_BYTES), token, *with_metadata),
-        Asked::Many(tokens) => {
+        IntrospectQuery::One { token, with_metadata } => {
+            judge(Vec::with_capacity(USUAL_BYTES), token, *with_metadata)
+        }
+        IntrospectQuery::Many(tokens) => {
             let mut document = Vec::with_capacity(USUAL_BYTES * tokens.len());
             document.extend_from_slice(br#"{"results":["#);
             for (index, token) in tokens.iter().enumerate() {
@@ -150,17 +155,17 @@ fn judge_all(api: &Api, asked: &Asked) -> (Vec<u8>, Vec<SessionId>) {
 }
 
 /// Writes a judgement as JSON behind what was written, like its `Serialize` does.
-fn write(out: Vec<u8>, judgement: &Judgement) -> Vec<u8> {
-    let object = Object::behind(out);
+fn write(out: Vec<u8>, judgement: &TokenStatus) -> Vec<u8> {
+    let object = ObjectWriter::behind(out);
     match judgement {
-        Judgement::Dead(DeadToken { active, code }) => {
+        TokenStatus::Dead(DeadToken { active, code }) => {
             object.flag("active", *active).text("code", code).end()
         }
-        Judgement::Live(live) => write_live(object, live),
+        TokenStatus::Live(live) => write_live(object, live),
     }
 }
 
-fn write_live(object: Object, live: &LiveToken) -> Vec<u8> {
+fn write_live(object: ObjectWriter, live: &LiveToken) -> Vec<u8> {
     let LiveToken {
         active,
         session_id,
@@ -197,13 +202,13 @@ fn write_live(object: Object, live: &LiveToken) -> Vec<u8> {
 }
 
 /// What a token is, and its session if this is a use that keeps it from its idle end.
-fn judge(api: &Api, token: &str, with_metadata: bool) -> (Judgement, Option<SessionId>) {
+fn judge(api: &ApiContext, token: &str, with_metadata: bool) -> (TokenStatus, Option<SessionId>) {
     let authority = &api.authority;
     let session = match authority.introspect(token) {
         Ok(session) => session,
         Err(fault) => {
             let code = code_of(fault).name().into();
-            return (Judgement::Dead(DeadToken { active: false, code }), None);
+            return (TokenStatus::Dead(DeadToken { active: false, code }), None);
         }
     };
     api.metrics.token_live();
@@ -226,7 +231,7 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> (Judgement, Option<Sess
         metadata: with_metadata
             .then(|| texts.metadata(&session).unwrap_or_else(|| RawValue::NULL.to_owned())),
     };
-    (Judgement::Live(Box::new(live)), session.terms.idle_timeout.map(|_| session.id))
+    (TokenStatus::Live(Box::new(live)), session.terms.idle_timeout.map(|_| session.id))
 }
 
 #[cfg(test)]
@@ -235,8 +240,8 @@ mod tests {
 
     use super::*;
 
-    fn live(owner_id: Option<&str>, scopes: &[&str], metadata: Option<&str>) -> Judgement {
-        Judgement::Live(Box::new(LiveToken {
+    fn live(owner_id: Option<&str>, scopes: &[&str], metadata: Option<&str>) -> TokenStatus {
+        TokenStatus::Live(Box::new(LiveToken {
             active: true,
             session_id: SessionId::from_bytes([9; 16]),
             subject_id: "agent-1".parse().unwrap(),
@@ -253,7 +258,7 @@ mod tests {
         }))
     }
 
-    fn plainly(body: &str) -> Option<Asked> {
+    fn plainly(body: &str) -> Option<IntrospectQuery> {
         let body = plain_text(body.as_bytes())?;
         plain_token(body).or_else(|| plain_tokens(body))
     }
@@ -267,10 +272,14 @@ mod tests {
             r#"{"tokens":["a"]}"#,
             r#"{"tokens": ["a", "", "b, c","d"]}"#,
         ] {
-            let (careful, is_strict) = asked(Fields::of_body(text.as_bytes()).unwrap()).unwrap();
+            let (careful, is_strict) = asked(RequestFields::of_body(text.as_bytes()).unwrap()).unwrap();
             let read = plainly(text).unwrap();
             assert_eq!((read.tokens(), is_strict), (careful.tokens(), false), "{text}");
-            assert_eq!(matches!(read, Asked::Many(_)), matches!(careful, Asked::Many(_)), "{text}");
+            assert_eq!(
+                matches!(read, IntrospectQuery::Many(_)),
+                matches!(careful, IntrospectQuery::Many(_)),
+                "{text}"
+            );
         }
         let too_many = format!(r#"{{"tokens":["{}"]}}"#, ["a"; 101].join(r#"",""#));
         for text in [
@@ -302,7 +311,7 @@ mod tests {
             live(None, &[], None),
             live(Some("alice"), &["read", "write:all"], Some(r#"{"order":1.10}"#)),
             live(Some("alice"), &["read"], Some("null")),
-            Judgement::Dead(DeadToken { active: false, code: "INVALID_TOKEN".into() }),
+            TokenStatus::Dead(DeadToken { active: false, code: "INVALID_TOKEN".into() }),
         ] {
             assert_eq!(write(vec![], &judgement), serde_json::to_vec(&judgement).unwrap());
         }

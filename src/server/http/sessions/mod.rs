@@ -14,11 +14,11 @@ use axum::http::StatusCode;
 
 use crate::authority::NewSession;
 use tenure_core::{
-    Digest16, EpochPosition, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    Digest16, EpochPosition, OwnerId, Position, SessionId, SessionMode, SubjectId, Timestamp,
     command::RequestedTerms,
     policy::OnReuse,
-    session::{Session, Status},
-    state::State,
+    session::{Session, SessionStatus},
+    state::AuthorityState,
     subject::Subject,
 };
 use tenure_protocol::{
@@ -29,29 +29,29 @@ use tenure_protocol::{
 use self::{
     usage::constraints,
     view::session_view,
-    walk::{Found, of_everybody},
+    walk::{FoundSessions, of_everybody},
 };
 use super::reply::text::TextOpener;
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
     request::{
         access::check_is_no_sign_in,
-        as_of::{AsOfQuery, Reading},
-        call::Call,
-        fields::Fields,
+        as_of::{AsOfQuery, ReadPoint},
+        call::ApiCall,
+        fields::RequestFields,
         limits,
         page::{PageQuery, page_of},
     },
     subjects::subject_as_of,
 };
 
-const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
+const MODES: [(&str, SessionMode); 2] = [("fixed", SessionMode::Fixed), ("sliding", SessionMode::Sliding)];
 
-fn asked(fields: &mut Fields) -> (RequestedTerms, Option<NewSession>) {
+fn asked(fields: &mut RequestFields) -> (RequestedTerms, Option<NewSession>) {
     let subject_id = fields.id("subjectId");
     let subject_id = fields.required("subjectId", subject_id);
     let terms = RequestedTerms {
@@ -74,7 +74,7 @@ fn asked(fields: &mut Fields) -> (RequestedTerms, Option<NewSession>) {
     (terms, new)
 }
 
-fn check_scopes(fields: &mut Fields, scopes: &[String]) {
+fn check_scopes(fields: &mut RequestFields, scopes: &[String]) {
     if !scopes.iter().all(|scope| is_scope_token(scope)) {
         fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
     } else if scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() > limits::SCOPES_BYTES + 1 {
@@ -95,7 +95,7 @@ fn is_scope_token(scope: &str) -> bool {
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", operation_id = "createSession",
     request_body = wire::NewSession,
     responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
-pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let (terms, new) = asked(&mut fields);
     let authority = &call.api.authority;
@@ -103,14 +103,14 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
         let is_read = |name: &str| faults.iter().all(|fault| fault.field != name);
         authority.live().system().system.policy_in_force().faults_of(terms, is_read)
     })?;
-    let new = new.ok_or(Code::InvalidRequest)?;
+    let new = new.ok_or(ProblemCode::InvalidRequest)?;
     check_is_no_sign_in(&new.subject_id)?;
     let context = call.context()?;
     let granted = authority.create_session(context, new).await?;
     Ok(created(&call.api, &granted.session, granted.token.expose()).at(granted.position))
 }
 
-fn created(api: &Api, session: &Session, token: &str) -> Reply {
+fn created(api: &ApiContext, session: &Session, token: &str) -> HttpReply {
     let system = api.authority.live().system();
     let created = CreatedSession {
         session_id: session.id,
@@ -124,7 +124,7 @@ fn created(api: &Api, session: &Session, token: &str) -> Reply {
         max_renewals: session.terms.max_renewals,
         on_reuse: session.on_reuse(system.system.policy_in_force()).name().into(),
     };
-    Reply::json(StatusCode::CREATED, &created)
+    HttpReply::json(StatusCode::CREATED, &created)
 }
 
 /// Read a session. Ended sessions stay readable.
@@ -134,51 +134,57 @@ fn created(api: &Api, session: &Session, token: &str) -> Reply {
         ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The session.", body = SessionView)))]
-pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let asked = AsOfQuery::of(&mut query);
     query.finish()?;
     let reading = asked.resolve(&call.api, &call.caller).await?;
-    let not_found = || Problem::from(Code::SessionNotFound);
+    let not_found = || Problem::from(ProblemCode::SessionNotFound);
     let id = call.session_id().ok_or_else(not_found)?;
     let live = call.api.authority.live().session(id).ok_or_else(not_found)?;
     // To a caller who may not see its subject the session does not exist; what cannot be read is another matter.
     let unseen = |problem: Problem| {
-        if problem.code == Code::SubjectNotFound { not_found() } else { problem }
+        if problem.code == ProblemCode::SubjectNotFound { not_found() } else { problem }
     };
     let subject = subject_as_of(&call, &live.subject, reading).await.map_err(unseen)?;
     // That of today may have left memory, and was read back.
     let today = (!reading.is_past).then_some(&live);
     let session = subject.session(id).or(today).ok_or_else(not_found)?;
-    Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)?))
+    Ok(HttpReply::ok(&session_view(&call.api, &subject, session, reading.moment)?))
 }
 
 /// Which sessions a list is to hold.
-pub(super) struct Filter {
+pub(super) struct SessionFilter {
     subject: Option<SubjectId>,
     pub(super) owner: Option<OwnerId>,
     pub(super) device: Option<Digest16>,
     /// None is any.
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<SessionStatus>,
 }
 
-impl Filter {
-    fn of(query: &mut Fields, api: &Api) -> Self {
-        const STATUSES: [(&str, Option<Status>); 4] = [
-            ("active", Some(Status::Active)),
-            ("expired", Some(Status::Expired)),
-            ("revoked", Some(Status::Revoked)),
+impl SessionFilter {
+    fn of(query: &mut RequestFields, api: &ApiContext) -> Self {
+        const STATUSES: [(&str, Option<SessionStatus>); 4] = [
+            ("active", Some(SessionStatus::Active)),
+            ("expired", Some(SessionStatus::Expired)),
+            ("revoked", Some(SessionStatus::Revoked)),
             ("all", None),
         ];
         Self {
             subject: query.id("subjectId"),
             owner: query.id("ownerId"),
             device: query.text("device", limits::DEVICE).map(|name| api.authority.digests().device(&name)),
-            status: query.one_of("status", &STATUSES).unwrap_or(Some(Status::Active)),
+            status: query.one_of("status", &STATUSES).unwrap_or(Some(SessionStatus::Active)),
         }
     }
 
-    pub(super) fn admits(&self, api: &Api, subject: &Subject, session: &Session, at: Timestamp) -> bool {
+    pub(super) fn admits(
+        &self,
+        api: &ApiContext,
+        subject: &Subject,
+        session: &Session,
+        at: Timestamp,
+    ) -> bool {
         let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         self.status.is_none_or(|status| session.status(at) == status)
             && (self.owner.is_none() || owner == self.owner.as_ref())
@@ -187,7 +193,7 @@ impl Filter {
 
     /// The digest of a name outlives its erasure. So that guesses cannot reveal an erased name, a session is found by
     /// its device only as long as the name can be read, whatever moment is asked about.
-    fn is_of_device(&self, api: &Api, session: &Session) -> bool {
+    fn is_of_device(&self, api: &ApiContext, session: &Session) -> bool {
         session.device_digest() == self.device
             && TextOpener::of(&api.authority, &session.subject).device(session).is_some()
     }
@@ -207,9 +213,9 @@ impl Filter {
             description = "Answer from this position; without subjectId only for admin and auditor."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SessionView>)))]
-pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let filter = Filter::of(&mut query, &call.api);
+    let filter = SessionFilter::of(&mut query, &call.api);
     let asked = AsOfQuery::of(&mut query);
     let page = PageQuery::of(&mut query);
     let before: Option<EpochPosition> = page.parsed(&mut query);
@@ -230,20 +236,20 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Reply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(views, end)))
 }
 
 async fn of_subject(
-    call: &Call,
+    call: &ApiCall,
     id: &SubjectId,
-    filter: &Filter,
-    reading: Reading,
+    filter: &SessionFilter,
+    reading: ReadPoint,
     before: Option<Position>,
     most: usize,
-) -> Result<Found, Problem> {
+) -> Result<FoundSessions, Problem> {
     let subject = subject_as_of(call, id, reading).await;
     let subject = match subject {
-        Ok(today) if !reading.is_past && filter.status != Some(Status::Active) => {
+        Ok(today) if !reading.is_past && filter.status != Some(SessionStatus::Active) => {
             let asker = call.caller.id().unwrap_or_default();
             Ok(call.api.authority.subject_in_full(id, asker).await?.unwrap_or(today))
         }
@@ -252,33 +258,34 @@ async fn of_subject(
     match subject {
         Ok(subject) => Ok(newest_first(&call.api, std::iter::once(&*subject), filter, reading, before, most)),
         // A list of what does not exist, or not for this caller, is empty.
-        Err(problem) if problem.code == Code::SubjectNotFound => Ok(vec![]),
+        Err(problem) if problem.code == ProblemCode::SubjectNotFound => Ok(vec![]),
         Err(problem) => Err(problem),
     }
 }
 
 async fn of_everybody_then(
-    call: &Call,
-    filter: Filter,
-    reading: Reading,
+    call: &ApiCall,
+    filter: SessionFilter,
+    reading: ReadPoint,
     before: Option<Position>,
     most: usize,
-) -> Result<Found, Problem> {
+) -> Result<FoundSessions, Problem> {
     let api = Arc::clone(&call.api);
-    let read =
-        move |state: &State| newest_first(&api, state.subjects.values(), &filter, reading, before, most);
+    let read = move |state: &AuthorityState| {
+        newest_first(&api, state.subjects.values(), &filter, reading, before, most)
+    };
     call.api.costly.read_state(&call.api.authority, &call.caller, reading.moment.position, read).await
 }
 
 /// What is on the page is taken out of the state, which may be that of everything.
 fn newest_first<'a>(
-    api: &Api,
+    api: &ApiContext,
     subjects: impl Iterator<Item = &'a Subject>,
-    filter: &Filter,
-    reading: Reading,
+    filter: &SessionFilter,
+    reading: ReadPoint,
     before: Option<Position>,
     most: usize,
-) -> Found {
+) -> FoundSessions {
     let mut found = Vec::new();
     for subject in subjects {
         for session in &subject.sessions {

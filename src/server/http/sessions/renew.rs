@@ -1,16 +1,16 @@
 //! `PUT /v1/sessions/{id}/renew`: a session extends itself and gets its next token.
 
-use crate::authority::Granted;
+use crate::authority::GrantedSession;
 use tenure_core::SessionId;
 use tenure_protocol::{Secret, wire::RenewedSession};
 
 use crate::http::{
     reply::{
-        Reply,
-        object::Object,
-        problem::{Code, Problem},
+        HttpReply,
+        object::ObjectWriter,
+        problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::Call},
+    request::{access::Caller, call::ApiCall},
 };
 
 /// Renew a session by its own token.
@@ -20,12 +20,14 @@ use crate::http::{
 #[utoipa::path(put, path = "/v1/sessions/{sessionId}/renew", tag = "sessions", operation_id = "renewSession",
     params(("sessionId" = SessionId, Path, description = "The token's own session.")),
     responses((status = 200, description = "The session and its new token.", body = RenewedSession)))]
-pub(crate) async fn renew(call: Call) -> Result<Reply, Problem> {
-    let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
+pub(crate) async fn renew(call: ApiCall) -> Result<HttpReply, Problem> {
+    let Caller::Session(holder) = &call.caller else { return Err(ProblemCode::Forbidden.into()) };
     call.no_query()?;
     let key = call.idempotency_key()?;
     if call.session_id() != Some(holder.session.id) {
-        return Err(Problem::from(Code::SessionRenewalMismatch).saying("the token is of another session"));
+        return Err(
+            Problem::from(ProblemCode::SessionRenewalMismatch).saying("the token is of another session")
+        );
     }
     let authority = &call.api.authority;
     let granted = authority.renew(call.context_without_key(), holder, key).await.inspect_err(|_| {
@@ -37,7 +39,7 @@ pub(crate) async fn renew(call: Call) -> Result<Reply, Problem> {
     Ok(renewed(&granted))
 }
 
-fn renewed(granted: &Granted) -> Reply {
+fn renewed(granted: &GrantedSession) -> HttpReply {
     let session = &granted.session;
     let document = written(&RenewedSession {
         session_id: session.id,
@@ -49,7 +51,7 @@ fn renewed(granted: &Granted) -> Reply {
         absolute_expires_at: session.absolute_expires_at(),
         clamped_by: session.is_clamped().then_some("absoluteLifetime".into()),
     });
-    Reply::written(document).at(granted.position)
+    HttpReply::written(document).at(granted.position)
 }
 
 /// As JSON, like its `Serialize` writes it.
@@ -64,7 +66,7 @@ fn written(renewed: &RenewedSession) -> Vec<u8> {
         absolute_expires_at,
         clamped_by,
     } = renewed;
-    Object::new()
+    ObjectWriter::new()
         .session("sessionId", *session_id)
         .text("token", token.expose())
         .moment("expiresAt", *expires_at)

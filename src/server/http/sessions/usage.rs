@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use crate::authority::{NewUse, Used};
+use crate::authority::{NewUse, RecordedUse};
 use tenure_core::{
     SessionId,
-    budget::{Constraints, Usage, Use},
+    budget::{Constraints, SessionUse, Usage},
     session::Session,
     text::fault_of_text,
 };
@@ -13,10 +13,10 @@ use tenure_protocol::wire::{self, ConstraintsView, RecordedUsage, UsageView};
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::Call, fields::Fields, limits, serve::note_use, shares},
+    request::{access::Caller, call::ApiCall, fields::RequestFields, limits, serve::note_use, shares},
 };
 
 /// What a session was used for.
@@ -40,7 +40,7 @@ pub(crate) fn constraints_view(session: &Session) -> Option<ConstraintsView> {
 }
 
 /// The constraints in a request; `None` if they limit nothing.
-pub(crate) fn constraints(fields: &mut Fields) -> Option<Constraints> {
+pub(crate) fn constraints(fields: &mut RequestFields) -> Option<Constraints> {
     let constraints = fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| Constraints {
         max_amount_per_tx: members.amount("maxAmountPerTx"),
         max_total_amount: members.amount("maxTotalAmount"),
@@ -51,7 +51,7 @@ pub(crate) fn constraints(fields: &mut Fields) -> Option<Constraints> {
     constraints.filter(|constraints| *constraints != Constraints::default())
 }
 
-fn names(members: &mut Fields, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
+fn names(members: &mut RequestFields, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
     let names = members.texts(name, limits::ALLOWED)?;
     if let Some(fault) = names.iter().find_map(|text| fault_of_text(text, length.clone())) {
         members.fault(name, format!("each {fault}"));
@@ -59,12 +59,12 @@ fn names(members: &mut Fields, name: &str, length: RangeInclusive<usize>) -> Opt
     Some(names)
 }
 
-fn asked(fields: &mut Fields) -> Option<Use> {
+fn asked(fields: &mut RequestFields) -> Option<SessionUse> {
     let operation = fields.text("operation", limits::OPERATION);
     let operation = fields.required("operation", operation);
     let amount = fields.amount("amount");
     let destination = fields.text("destination", limits::DESTINATION);
-    Some(Use { operation: operation?, amount, destination })
+    Some(SessionUse { operation: operation?, amount, destination })
 }
 
 /// Use a session, if its constraints allow it.
@@ -75,11 +75,11 @@ fn asked(fields: &mut Fields) -> Option<Use> {
     params(("sessionId" = SessionId, Path, description = "The session.")),
     request_body = wire::NewUse,
     responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
-pub(crate) async fn record(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn record(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let wanted = asked(&mut fields);
     fields.finish()?;
-    let wanted = wanted.ok_or(Code::InvalidRequest)?;
+    let wanted = wanted.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
     shares::usage(&call.api, call.is_exempt, session_id)?;
@@ -90,6 +90,6 @@ pub(crate) async fn record(call: Call) -> Result<Reply, Problem> {
     // A use that its constraints refuse shows all the same that the session is in use.
     note_use(&call.api, &call.caller).await;
     let asked = NewUse { session_id, generation, wanted };
-    let Used { usage, position } = call.api.authority.record_usage(context, asked).await?;
-    Ok(Reply::ok(&RecordedUsage { usage: usage_view(&usage) }).at(Some(position)))
+    let RecordedUse { usage, position } = call.api.authority.record_usage(context, asked).await?;
+    Ok(HttpReply::ok(&RecordedUsage { usage: usage_view(&usage) }).at(Some(position)))
 }

@@ -1,24 +1,28 @@
 //! A session as callers see it.
 
-use crate::projections::history::Moment;
+use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    Stream,
-    session::{Revocation, Session},
+    StreamId,
+    session::{Session, SessionRevocation},
     subject::Subject,
 };
 use tenure_log::LogError;
 use tenure_protocol::wire::SessionView;
 
 use super::usage::{constraints_view, usage_view};
-use crate::http::{api::Api, reply::text::TextOpener};
+use crate::http::{api::ApiContext, reply::text::TextOpener};
 
 /// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
 /// with the texts of their subjects.
-fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Result<Option<String>, LogError> {
-    let Revocation { position, trigger, .. } = *revocation;
+fn reason(
+    api: &ApiContext,
+    texts: &TextOpener<'_>,
+    revocation: &SessionRevocation,
+) -> Result<Option<String>, LogError> {
+    let SessionRevocation { position, trigger, .. } = *revocation;
     let of_bulk = api.projections.reason_at(api.authority.log(), position, trigger)?;
     Ok(match of_bulk {
-        Some(reason) => api.authority.open_text(&Stream::System, "reason", &reason),
+        Some(reason) => api.authority.open_text(&StreamId::System, "reason", &reason),
         None => texts.open("reason", revocation.reason.as_ref()),
     })
 }
@@ -28,10 +32,10 @@ fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Result<
 /// # Errors
 /// What was said of a bulk revocation of long ago cannot be read.
 pub(crate) fn session_view(
-    api: &Api,
+    api: &ApiContext,
     subject: &Subject,
     session: &Session,
-    moment: Moment,
+    moment: AsOfMoment,
 ) -> Result<SessionView, LogError> {
     let texts = TextOpener::of(&api.authority, &subject.id);
     let profile = subject.profile();

@@ -7,23 +7,23 @@ use std::{
     sync::Arc,
 };
 
-use crate::authority::{Authority, Failure};
-use crate::gate::StillWanted;
+use crate::authority::{Authority, CommandError};
+use crate::gate::CancelCheck;
 use crate::projections::{
     Projections,
     session_list::{EndMark, SessionList, SessionQuery},
 };
 use tenure_core::{
     Position, SessionId,
-    session::{SharedSession, Status},
+    session::{SessionStatus, SharedSession},
     subject::Subject,
 };
 
-use super::Filter;
+use super::SessionFilter;
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     reply::problem::Problem,
-    request::{access::Caller, as_of::Reading, call::Call},
+    request::{access::Caller, as_of::ReadPoint, call::ApiCall},
 };
 
 /// Sessions examined under one hold of the list.
@@ -34,21 +34,21 @@ const NEAR: usize = 2_000;
 const STRIDES: usize = 8;
 
 /// Sessions with their subjects.
-pub(crate) type Found = Vec<(Arc<Subject>, SharedSession)>;
+pub(crate) type FoundSessions = Vec<(Arc<Subject>, SharedSession)>;
 
 /// A page under way.
 struct SessionWalk {
-    api: Arc<Api>,
+    api: Arc<ApiContext>,
     caller: Caller,
-    filter: Filter,
-    reading: Reading,
+    filter: SessionFilter,
+    reading: ReadPoint,
     most: usize,
     sought: SessionQuery,
     /// Where it goes on.
     before: Option<Position>,
     /// Sessions that have expired, and are not marked as expired.
     unmarked: Vec<SessionId>,
-    found: Found,
+    found: FoundSessions,
     looked_at: usize,
     is_done: bool,
     reading_back: ReadingBack,
@@ -61,23 +61,23 @@ enum ReadingBack {
     /// It reads their subjects from the log. These were read already.
     Yes(HashMap<SessionId, SharedSession>),
     /// One could not be read.
-    Failed(Failure),
+    Failed(CommandError),
 }
 
 /// Up to `most` sessions that began before a position, newest first.
 pub(crate) async fn of_everybody(
-    call: &Call,
-    filter: Filter,
-    reading: Reading,
+    call: &ApiCall,
+    filter: SessionFilter,
+    reading: ReadPoint,
     before: Option<Position>,
     most: usize,
-) -> Result<Found, Problem> {
+) -> Result<FoundSessions, Problem> {
     let Some(mut walk) = SessionWalk::new(call, filter, reading, before, most) else { return Ok(vec![]) };
     if !walk.needs_marks() {
         walk.near();
     }
     if !walk.is_done {
-        let far = move |wanted: &StillWanted<'_>| {
+        let far = move |wanted: &CancelCheck<'_>| {
             walk.far(wanted);
             walk
         };
@@ -89,9 +89,9 @@ pub(crate) async fn of_everybody(
 impl SessionWalk {
     /// `None` if nothing can be on the page.
     fn new(
-        call: &Call,
-        filter: Filter,
-        reading: Reading,
+        call: &ApiCall,
+        filter: SessionFilter,
+        reading: ReadPoint,
         before: Option<Position>,
         most: usize,
     ) -> Option<Self> {
@@ -103,9 +103,10 @@ impl SessionWalk {
         let mut unmarked = Vec::new();
         let marked = match filter.status {
             None => EndMark::Anyhow,
-            Some(Status::Active) => EndMark::Open,
-            Some(Status::Revoked) => EndMark::Revoked,
-            Some(Status::Expired) => match call.api.authority.unrecorded_ends(reading.moment.at, NEAR) {
+            Some(SessionStatus::Active) => EndMark::Open,
+            Some(SessionStatus::Revoked) => EndMark::Revoked,
+            Some(SessionStatus::Expired) => match call.api.authority.unrecorded_ends(reading.moment.at, NEAR)
+            {
                 Some(ended) => {
                     unmarked = ended;
                     EndMark::Expired
@@ -149,7 +150,7 @@ impl SessionWalk {
         }
     }
 
-    fn far(&mut self, wanted: &StillWanted<'_>) {
+    fn far(&mut self, wanted: &CancelCheck<'_>) {
         mark_bulks(&self.api.authority, &self.api.projections, wanted);
         self.reading_back = ReadingBack::Yes(HashMap::new());
         while !self.is_done && wanted.is_wanted() {
@@ -225,7 +226,7 @@ impl SessionWalk {
     }
 
     /// What was found, together with what the marks do not show.
-    fn page(mut self, before: Option<Position>) -> Result<Found, Problem> {
+    fn page(mut self, before: Option<Position>) -> Result<FoundSessions, Problem> {
         if let ReadingBack::Failed(failure) = self.reading_back {
             return Err(failure.into());
         }
@@ -250,7 +251,7 @@ impl SessionWalk {
 pub(in crate::http) fn mark_bulks(
     authority: &Authority,
     projections: &Projections,
-    wanted: &StillWanted<'_>,
+    wanted: &CancelCheck<'_>,
 ) {
     let Some(bulk) = projections.sessions(SessionList::unmarked_bulk) else { return };
     let open = SessionQuery { marked: EndMark::NotRevoked, ..SessionQuery::default() };

@@ -3,15 +3,15 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::Erased;
+use crate::authority::SubjectErasure;
 use tenure_core::{SubjectId, Timestamp};
 
 use crate::http::{
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
-    request::{call::Call, limits},
+    request::{call::ApiCall, limits},
 };
 
 /// Why a subject is erased.
@@ -40,15 +40,15 @@ pub(crate) struct ErasedSubject {
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
     request_body = EraseBody,
     responses((status = 200, description = "Nothing of it can be read.", body = ErasedSubject)))]
-pub(crate) async fn erase(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn erase(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let reason = fields.text("reason", limits::REASON);
     let reason = fields.required("reason", reason);
     fields.finish()?;
     let context = call.context()?;
     let subject_id = call.changeable_subject_id()?;
-    let reason = reason.ok_or(Code::InvalidRequest)?;
+    let reason = reason.ok_or(ProblemCode::InvalidRequest)?;
     let erased = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
-    let Erased { erased_at, position, .. } = erased;
-    Ok(Reply::ok(&ErasedSubject { subject_id, erased_at }).at(position))
+    let SubjectErasure { erased_at, position, .. } = erased;
+    Ok(HttpReply::ok(&ErasedSubject { subject_id, erased_at }).at(position))
 }

@@ -9,30 +9,30 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::{NewProfile, Registered, SubjectChanges};
-use crate::projections::history::Moment;
+use crate::authority::{NewProfile, RegisteredSubject, SubjectChanges};
+use crate::projections::history::AsOfMoment;
 use tenure_core::{
     EpochPosition, OwnerId, Position, SubjectId, Timestamp,
     event::{ProfileChanges, Role, SubjectKind},
     policy::OnLimit,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
 };
 use tenure_protocol::wire::Page;
 
 use self::suspension::SuspensionView;
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
         text::TextOpener,
     },
     request::{
         access::{Caller, check_is_no_sign_in},
-        as_of::{AsOfQuery, Reading},
-        call::Call,
-        fields::Fields,
+        as_of::{AsOfQuery, ReadPoint},
+        call::ApiCall,
+        fields::RequestFields,
         limits,
         page::{PageQuery, page_of},
     },
@@ -82,7 +82,7 @@ const LIMITS: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldes
 const KINDS: [(&str, SubjectKind); 3] =
     [("agent", SubjectKind::Agent), ("user", SubjectKind::User), ("service", SubjectKind::Service)];
 
-fn profile(fields: &mut Fields) -> NewProfile {
+fn profile(fields: &mut RequestFields) -> NewProfile {
     NewProfile {
         name: fields.text("name", limits::NAME),
         kind: fields.one_of("kind", &KINDS),
@@ -94,7 +94,7 @@ fn profile(fields: &mut Fields) -> NewProfile {
     }
 }
 
-fn changes(fields: &mut Fields) -> SubjectChanges {
+fn changes(fields: &mut RequestFields) -> SubjectChanges {
     SubjectChanges {
         name: fields.change("name", |fields| fields.text("name", 1..=128)),
         others: ProfileChanges {
@@ -110,7 +110,7 @@ fn changes(fields: &mut Fields) -> SubjectChanges {
     }
 }
 
-fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
+fn view(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<SubjectView> {
     let registration = subject.registration.as_ref()?;
     let profile = &registration.standing.profile;
     Some(SubjectView {
@@ -141,7 +141,7 @@ fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
     request_body = SubjectBody,
     responses((status = 200, description = "It was known.", body = SubjectView),
         (status = 201, description = "It is new.", body = SubjectView)))]
-pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn put(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let new = profile(&mut fields);
     let id = call.subject_id();
@@ -165,7 +165,7 @@ pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
     request_body(description = "The changes.",
         content((SubjectBody = "application/json"), (SubjectBody = "application/merge-patch+json"))),
     responses((status = 200, description = "The subject after the changes.", body = SubjectView)))]
-pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn patch(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let changes = changes(&mut fields);
     fields.finish()?;
@@ -175,16 +175,16 @@ pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
     answered(&call.api, after)
 }
 
-fn may_change_policy(call: &Call) -> bool {
+fn may_change_policy(call: &ApiCall) -> bool {
     call.caller.role() == Some(Role::Admin)
 }
 
-pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Problem> {
-    let Registered { subject, is_new, at, position } = registered;
-    let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
+pub(super) fn answered(api: &ApiContext, registered: RegisteredSubject) -> Result<HttpReply, Problem> {
+    let RegisteredSubject { subject, is_new, at, position } = registered;
+    let moment = AsOfMoment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let view = view(api, &subject, moment).ok_or(Code::SubjectNotFound)?;
-    Ok(Reply::json(status, &view).at(position))
+    let view = view(api, &subject, moment).ok_or(ProblemCode::SubjectNotFound)?;
+    Ok(HttpReply::json(status, &view).at(position))
 }
 
 /// Read a subject.
@@ -194,26 +194,26 @@ pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Probl
         ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The subject.", body = SubjectView)))]
-pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let asked = AsOfQuery::of(&mut query);
     query.finish()?;
     let id = call.known_subject_id()?;
     let reading = asked.resolve(&call.api, &call.caller).await?;
     let subject = subject_as_of(&call, &id, reading).await?;
-    let view = view(&call.api, &subject, reading.moment).ok_or(Code::SubjectNotFound)?;
-    Ok(Reply::ok(&view))
+    let view = view(&call.api, &subject, reading.moment).ok_or(ProblemCode::SubjectNotFound)?;
+    Ok(HttpReply::ok(&view))
 }
 
 /// A subject as of a moment, if it exists for the caller. The caller's rights are today's.
 pub(super) async fn subject_as_of(
-    call: &Call,
+    call: &ApiCall,
     id: &SubjectId,
-    reading: Reading,
+    reading: ReadPoint,
 ) -> Result<Arc<Subject>, Problem> {
     let api = &call.api;
     let today = api.authority.live().subject(id).filter(|subject| call.caller.may_see(subject));
-    let today = today.ok_or(Code::SubjectNotFound)?;
+    let today = today.ok_or(ProblemCode::SubjectNotFound)?;
     if !reading.is_past {
         return Ok(today);
     }
@@ -230,7 +230,7 @@ pub(super) async fn subject_as_of(
         ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position (admin, auditor)."),
         ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SubjectView>)))]
-pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let owner: Option<OwnerId> = query.id("ownerId");
     let asked = AsOfQuery::of(&mut query);
@@ -241,7 +241,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let sought =
         SubjectFilter { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
     let mut subjects = if reading.is_past {
-        let read = move |state: &State| sought.among(state.subjects.values());
+        let read = move |state: &AuthorityState| sought.among(state.subjects.values());
         call.api.costly.read_state(&call.api.authority, &call.caller, reading.moment.position, read).await?
     } else {
         sought.now(&call.api)
@@ -250,7 +250,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     subjects.truncate(page.limit);
     let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
     let views = subjects.iter().filter_map(|subject| view(&call.api, subject, reading.moment)).collect();
-    Ok(Reply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(views, end)))
 }
 
 /// Which subjects a list is to hold.
@@ -271,7 +271,7 @@ impl SubjectFilter {
     }
 
     /// The same of the present, from the list by name.
-    fn now(mut self, api: &Api) -> Vec<Subject> {
+    fn now(mut self, api: &ApiContext) -> Vec<Subject> {
         let mut found = Vec::new();
         let own = self.caller.owner();
         if own.is_some() && self.owner.is_some() && own != self.owner.as_ref() {

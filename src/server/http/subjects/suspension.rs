@@ -4,21 +4,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::NewSuspension;
-use crate::projections::history::Moment;
+use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    Actor, SubjectId, Timestamp, command::Suspender, decide::UNTIL_AHEAD, event::Role, subject::Subject,
+    Actor, SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role, subject::Subject,
 };
 
 use super::{SubjectView, answered};
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
+        HttpReply,
         actor::ActorView,
-        problem::{Code, Problem},
+        problem::{Problem, ProblemCode},
         text::TextOpener,
     },
-    request::{access::Caller, call::Call, fields::Fields, limits},
+    request::{access::Caller, call::ApiCall, fields::RequestFields, limits},
 };
 
 /// How a subject is suspended.
@@ -57,7 +57,7 @@ pub(crate) struct SuspensionView {
 
 impl SuspensionView {
     /// The suspension in force at a moment.
-    pub(crate) fn of(api: &Api, subject: &Subject, moment: Moment) -> Option<Self> {
+    pub(crate) fn of(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<Self> {
         let suspension = subject.suspension_at(moment.at)?;
         Some(Self {
             at: suspension.at,
@@ -77,7 +77,7 @@ impl SuspensionView {
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
     request_body = SuspendBody,
     responses((status = 200, description = "The subject, which is suspended.", body = SubjectView)))]
-pub(crate) async fn suspend(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn suspend(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let reason = fields.text("reason", limits::REASON);
     let until = until(&call, &mut fields)?;
@@ -90,7 +90,7 @@ pub(crate) async fn suspend(call: Call) -> Result<Reply, Problem> {
 }
 
 /// A repeat under its key is answered as the first time, also when the end that it names has passed since.
-fn until(call: &Call, fields: &mut Fields) -> Result<Option<Timestamp>, Problem> {
+fn until(call: &ApiCall, fields: &mut RequestFields) -> Result<Option<Timestamp>, Problem> {
     let until = fields.moment("until");
     let may_be_repeat = call.idempotency_key()?.is_some();
     if until.is_some_and(|until| until <= call.api.authority.now()) && !may_be_repeat {
@@ -108,7 +108,7 @@ fn until(call: &Call, fields: &mut Fields) -> Result<Option<Timestamp>, Problem>
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
     request_body = ResumeBody,
     responses((status = 200, description = "The subject, which is not suspended.", body = SubjectView)))]
-pub(crate) async fn resume(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn resume(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let reason = fields.text("reason", limits::REASON);
     fields.finish()?;
@@ -119,11 +119,11 @@ pub(crate) async fn resume(call: Call) -> Result<Reply, Problem> {
 }
 
 /// A caller as one that suspends or resumes.
-pub(crate) fn suspender(caller: &Caller) -> Result<Suspender, Problem> {
+pub(crate) fn suspender(caller: &Caller) -> Result<SuspensionActor, Problem> {
     match caller.role() {
         Some(role @ (Role::Admin | Role::Issuer | Role::Owner)) => {
-            Ok(Suspender { role, owner: caller.owner().cloned(), actor: caller.actor() })
+            Ok(SuspensionActor { role, owner: caller.owner().cloned(), actor: caller.actor() })
         }
-        Some(Role::Verifier | Role::Auditor) | None => Err(Code::Forbidden.into()),
+        Some(Role::Verifier | Role::Auditor) | None => Err(ProblemCode::Forbidden.into()),
     }
 }

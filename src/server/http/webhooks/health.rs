@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{AttemptView, attempt_view, name_of};
-use crate::http::api::Api;
+use crate::http::api::ApiContext;
 use crate::notify::webhooks::WebhookHealth;
 use tenure_core::Timestamp;
 
@@ -42,7 +42,7 @@ struct WaitingNotice {
 }
 
 /// As the caller may see it.
-pub(super) fn health_view(api: &Api, health: WebhookHealth, is_owner: bool) -> WebhookHealthView {
+pub(super) fn health_view(api: &ApiContext, health: WebhookHealth, is_owner: bool) -> WebhookHealthView {
     let WebhookHealth { reception, pending, parked, oldest_pending, next_attempt_at } = health;
     WebhookHealthView {
         last_success_at: reception.last_success,

@@ -8,12 +8,12 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::authority::Failure;
+use crate::authority::CommandError;
 use crate::notify::{
     NoticeId,
     webhooks::{
-        Answer, Attempt, CreationError, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome,
-        Recorded, draw_secret,
+        AttemptAnswer, CreationError, DeliveryAttempt, DeliveryOutcome, DeliveryReport, DeliveryStatus,
+        RecordOutcome, TestTooSoon, WebhookDestination, draw_secret,
     },
 };
 use tenure_core::{
@@ -26,16 +26,16 @@ use tenure_protocol::wire::Page;
 
 use self::health::{WebhookHealthView, health_view};
 use super::{
-    api::Api,
+    api::ApiContext,
     reply::{
-        Reply,
-        problem::{Code, Problem},
+        HttpReply,
+        problem::{Problem, ProblemCode},
     },
     request::{
-        call::Call,
-        fields::Fields,
+        call::ApiCall,
+        epoch_stamp::EpochStamped,
+        fields::RequestFields,
         page::{PageQuery, page_of},
-        place::Placed,
     },
 };
 
@@ -113,7 +113,7 @@ pub(super) struct DeliveryView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct AttemptView {
     at: Timestamp,
-    outcome: SeenOutcome,
+    outcome: ShownOutcome,
     http_status: Option<u16>,
 }
 
@@ -140,19 +140,19 @@ pub(super) struct RedeliveryView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestView {
     /// To an owner: `delivered` or `failed`.
-    outcome: SeenOutcome,
+    outcome: ShownOutcome,
     /// The status that came back, if one did; null to an owner whose test failed.
     http_status: Option<u16>,
 }
 
 /// How an attempt went, as far as the caller may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SeenOutcome {
-    Whole(Outcome),
+pub(super) enum ShownOutcome {
+    Whole(DeliveryOutcome),
     Failed,
 }
 
-impl Serialize for SeenOutcome {
+impl Serialize for ShownOutcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Whole(outcome) => outcome.serialize(serializer),
@@ -161,37 +161,40 @@ impl Serialize for SeenOutcome {
     }
 }
 
-impl SeenOutcome {
+impl ShownOutcome {
     /// What an owner reads in place of words that name hosts and ports.
     pub(super) const FAILED: &'static str = "failed";
 
     /// An owner chooses the host and the moment of a test, so it must not serve to explore the network.
-    fn of_test(outcome: Outcome, is_owner: bool) -> Self {
-        if is_owner && outcome != Outcome::Delivered { Self::Failed } else { Self::Whole(outcome) }
+    fn of_test(outcome: DeliveryOutcome, is_owner: bool) -> Self {
+        if is_owner && outcome != DeliveryOutcome::Delivered { Self::Failed } else { Self::Whole(outcome) }
     }
 
     /// A receiver that spoke HTTP has shown that it is one; of all others an owner reads that the attempt failed.
-    fn of_attempt(outcome: Outcome, is_owner: bool) -> Self {
+    fn of_attempt(outcome: DeliveryOutcome, is_owner: bool) -> Self {
         match outcome {
-            Outcome::TimedOut | Outcome::Unreachable | Outcome::TlsFailed | Outcome::AddressRefused
+            DeliveryOutcome::TimedOut
+            | DeliveryOutcome::Unreachable
+            | DeliveryOutcome::TlsFailed
+            | DeliveryOutcome::AddressRefused
                 if is_owner =>
             {
                 Self::Failed
             }
-            Outcome::TimedOut
-            | Outcome::Unreachable
-            | Outcome::TlsFailed
-            | Outcome::AddressRefused
-            | Outcome::Delivered
-            | Outcome::HttpError
-            | Outcome::Redirected
-            | Outcome::Gone
-            | Outcome::KeyMissing => Self::Whole(outcome),
+            DeliveryOutcome::TimedOut
+            | DeliveryOutcome::Unreachable
+            | DeliveryOutcome::TlsFailed
+            | DeliveryOutcome::AddressRefused
+            | DeliveryOutcome::Delivered
+            | DeliveryOutcome::HttpError
+            | DeliveryOutcome::Redirected
+            | DeliveryOutcome::Gone
+            | DeliveryOutcome::KeyMissing => Self::Whole(outcome),
         }
     }
 }
 
-fn views(call: &Call, webhooks: &[Webhook]) -> Vec<WebhookView> {
+fn views(call: &ApiCall, webhooks: &[Webhook]) -> Vec<WebhookView> {
     let is_owner = call.caller.owner().is_some();
     let healths = call.api.webhooks.health_of(webhooks.iter().map(Webhook::id));
     let seen = |health: Option<_>| health.map(|health| health_view(&call.api, health, is_owner));
@@ -212,14 +215,14 @@ fn view(webhook: &Webhook, health: Option<WebhookHealthView>) -> WebhookView {
 }
 
 /// What is asked for, and where it is to go.
-struct Asked {
-    destination: Destination,
+struct WebhookRequest {
+    destination: WebhookDestination,
     kinds: Option<Vec<NoticeKind>>,
     owner_id: Option<OwnerId>,
     format: WebhookFormat,
 }
 
-fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
+fn asked(call: &ApiCall, fields: &mut RequestFields) -> Option<WebhookRequest> {
     let url = fields.raw_text("url").map(Zeroizing::new);
     let url = fields.required("url", url);
     let kinds = kinds(fields);
@@ -228,9 +231,9 @@ fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
     let secret = fields.raw_text("secret").map(Zeroizing::new);
     let secret = secret.unwrap_or_else(|| draw_secret(call.api.authority.entropy()));
     let given = url.as_ref().map_or("", |url| url.as_str());
-    let made = Destination::new(given, &secret, format, call.api.webhooks.allows_private());
+    let made = WebhookDestination::new(given, &secret, format, call.api.webhooks.allows_private());
     match made {
-        Ok(destination) => Some(Asked { destination, kinds, owner_id, format }),
+        Ok(destination) => Some(WebhookRequest { destination, kinds, owner_id, format }),
         Err(faults) => {
             for fault in faults {
                 fields.fault(fault.field, fault.why);
@@ -241,7 +244,7 @@ fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
 }
 
 /// The kinds in the order of their numbers, each once.
-fn kinds(fields: &mut Fields) -> Option<Vec<NoticeKind>> {
+fn kinds(fields: &mut RequestFields) -> Option<Vec<NoticeKind>> {
     let named = fields.texts("kinds", 1..=NoticeKind::ALL.len())?;
     let known: Option<Vec<_>> = named.iter().map(|name| NoticeKind::from_name(name)).collect();
     if known.is_none() {
@@ -258,16 +261,16 @@ fn kinds(fields: &mut Fields) -> Option<Vec<NoticeKind>> {
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
     request_body = NewWebhookBody,
     responses((status = 201, description = "The webhook.", body = CreatedWebhook)))]
-pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let asked = asked(&call, &mut fields);
     fields.finish()?;
-    let mut asked = asked.ok_or(Code::InvalidRequest)?;
+    let mut asked = asked.ok_or(ProblemCode::InvalidRequest)?;
     asked.owner_id = owner_of(&call, asked.owner_id)?;
     let (destination, event) = event_of(&call, asked);
     let id = event.webhook_id;
     let context = call.context()?;
-    let record = async { Recorded::from(call.api.authority.create_webhook(context, event).await) };
+    let record = async { RecordOutcome::from(call.api.authority.create_webhook(context, event).await) };
     let created = call.api.webhooks.create(id, &destination, record).await.map_err(not_created)?;
     let shown = (!created.is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
     let (url, secret) = shown.unzip();
@@ -281,10 +284,10 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
         format: event.format,
         created_at: created.created_at,
     };
-    Ok(Reply::json(StatusCode::CREATED, &view).at(Some(created.position)))
+    Ok(HttpReply::json(StatusCode::CREATED, &view).at(Some(created.position)))
 }
 
-fn not_created(error: CreationError<Failure>) -> Problem {
+fn not_created(error: CreationError<CommandError>) -> Problem {
     match error {
         CreationError::Record(failure) => failure.into(),
         CreationError::File(error) => {
@@ -295,17 +298,17 @@ fn not_created(error: CreationError<Failure>) -> Problem {
 }
 
 /// The owner whose subjects' notices it delivers.
-fn owner_of(call: &Call, asked: Option<OwnerId>) -> Result<Option<OwnerId>, Problem> {
+fn owner_of(call: &ApiCall, asked: Option<OwnerId>) -> Result<Option<OwnerId>, Problem> {
     match (call.caller.owner(), asked) {
         (Some(own), Some(asked)) if *own != asked => {
-            Err(Problem::from(Code::Forbidden).saying("an owner's webhooks are for itself"))
+            Err(Problem::from(ProblemCode::Forbidden).saying("an owner's webhooks are for itself"))
         }
         (Some(own), _) => Ok(Some(own.clone())),
         (None, asked) => Ok(asked),
     }
 }
 
-fn event_of(call: &Call, asked: Asked) -> (Destination, WebhookCreated) {
+fn event_of(call: &ApiCall, asked: WebhookRequest) -> (WebhookDestination, WebhookCreated) {
     let authority = &call.api.authority;
     let event = WebhookCreated {
         webhook_id: entropy::webhook_id(authority.entropy(), authority.now()),
@@ -323,7 +326,7 @@ fn event_of(call: &Call, asked: Asked) -> (Destination, WebhookCreated) {
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
     responses((status = 200, description = "One page.", body = Page<WebhookView>)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let page = PageQuery::of(&mut query);
     let after: Option<WebhookId> = page.parsed(&mut query);
@@ -336,7 +339,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(Webhook::id);
-    Ok(Reply::ok(&page_of(views(&call, &found), end)))
+    Ok(HttpReply::ok(&page_of(views(&call, &found), end)))
 }
 
 /// A webhook, and how deliveries to it have been going.
@@ -344,38 +347,39 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "The webhook.", body = WebhookView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let found = webhook(&call)?;
-    let view = views(&call, &[found]).pop().ok_or(Code::WebhookNotFound)?;
-    Ok(Reply::ok(&view))
+    let view = views(&call, &[found]).pop().ok_or(ProblemCode::WebhookNotFound)?;
+    Ok(HttpReply::ok(&view))
 }
 
 /// The webhook in the path, if it exists for the caller.
-fn webhook(call: &Call) -> Result<Webhook, Problem> {
-    let id: WebhookId = call.id("webhookId").ok_or(Code::WebhookNotFound)?;
+fn webhook(call: &ApiCall) -> Result<Webhook, Problem> {
+    let id: WebhookId = call.id("webhookId").ok_or(ProblemCode::WebhookNotFound)?;
     let view_of_system = call.api.authority.live().system();
     let known = view_of_system.system.webhooks.get(&id);
     let known = known.filter(|known| known.is_visible_to(call.caller.owner()));
-    known.cloned().ok_or_else(|| Code::WebhookNotFound.into())
+    known.cloned().ok_or_else(|| ProblemCode::WebhookNotFound.into())
 }
 
 /// Let a webhook tell nothing more. Its URL and its secret are destroyed.
 #[utoipa::path(delete, path = "/v1/webhooks/{webhookId}", tag = "webhooks", operation_id = "deleteWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "It is gone.", body = DeletedWebhook)))]
-pub(super) async fn delete(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn delete(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let context = call.context()?;
-    let webhook_id = call.id("webhookId").ok_or(Code::WebhookNotFound)?;
+    let webhook_id = call.id("webhookId").ok_or(ProblemCode::WebhookNotFound)?;
     let owner = call.caller.owner().cloned();
     let position = call.api.authority.delete_webhook(context, webhook_id, owner).await?;
     call.api.webhooks.reconcile();
-    Ok(Reply::ok(&DeletedWebhook { webhook_id }).at(Some(position)))
+    Ok(HttpReply::ok(&DeletedWebhook { webhook_id }).at(Some(position)))
 }
 
 fn store_closed() -> Problem {
-    Problem::from(Code::StorageUnavailable).saying("the account of what webhooks have told is not open")
+    Problem::from(ProblemCode::StorageUnavailable)
+        .saying("the account of what webhooks have told is not open")
 }
 
 /// The deliveries of a webhook, newest first: all pending ones, up to 1,000 parked and 500 delivered.
@@ -386,14 +390,14 @@ fn store_closed() -> Problem {
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
     responses((status = 200, description = "One page.", body = Page<DeliveryView>)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn deliveries(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let page = PageQuery::of(&mut query);
-    let before: Option<Placed<NoticeId>> = page.parsed(&mut query);
+    let before: Option<EpochStamped<NoticeId>> = page.parsed(&mut query);
     query.finish()?;
     let id = webhook(&call)?.id();
     let place =
-        |given: &Placed<NoticeId>| EpochPosition { epoch: given.epoch, position: given.place.position };
+        |given: &EpochStamped<NoticeId>| EpochPosition { epoch: given.epoch, position: given.place.position };
     before.as_ref().map_or(Ok(()), |given| call.api.check_resumable(place(given)))?;
     let before = before.map(|given| given.place);
     let mut found = call.api.webhooks.deliveries(id, before, page.limit + 1).ok_or_else(store_closed)?;
@@ -402,22 +406,22 @@ pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let end = found.last().filter(|_| more).map(|last| name_of(&call.api, last.notice_id));
     let is_owner = call.caller.owner().is_some();
     let views = found.into_iter().map(|report| delivery_view(&call.api, report, is_owner));
-    Ok(Reply::ok(&page_of(views.collect(), end)))
+    Ok(HttpReply::ok(&page_of(views.collect(), end)))
 }
 
-fn name_of(api: &Api, id: NoticeId) -> String {
+fn name_of(api: &ApiContext, id: NoticeId) -> String {
     api.named_at(id.position, id)
 }
 
-fn delivery_view(api: &Api, report: DeliveryReport, is_owner: bool) -> DeliveryView {
+fn delivery_view(api: &ApiContext, report: DeliveryReport, is_owner: bool) -> DeliveryView {
     let DeliveryReport { notice_id, status, attempts, next_attempt_at } = report;
     let attempts = attempts.into_iter().map(|attempt| attempt_view(attempt, is_owner)).collect();
     DeliveryView { notice_id: name_of(api, notice_id), status, attempts, next_attempt_at }
 }
 
-fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
-    let Attempt { at, outcome, http_status } = attempt;
-    AttemptView { at, outcome: SeenOutcome::of_attempt(outcome, is_owner), http_status }
+fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
+    let DeliveryAttempt { at, outcome, http_status } = attempt;
+    AttemptView { at, outcome: ShownOutcome::of_attempt(outcome, is_owner), http_status }
 }
 
 /// Tell a webhook's notices from a position on again, parked and delivered ones alike.
@@ -429,7 +433,7 @@ fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
     request_body = RedeliverBody,
     responses((status = 200, description = "They are pending again.", body = RedeliveryView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn redeliver(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let from = fields.position("from");
     if from.is_some_and(|from| from.position == Position::ZERO) {
@@ -437,20 +441,20 @@ pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
     }
     let from = fields.required("from", from);
     fields.finish()?;
-    let from = from.ok_or(Code::InvalidRequest)?;
+    let from = from.ok_or(ProblemCode::InvalidRequest)?;
     let webhook_id = webhook(&call)?.id();
     call.api.check_resumable(from)?;
     let from = from.position;
     let to = call.api.authority.live().position();
     match call.api.webhooks.redeliver(webhook_id, from, to) {
-        Ok(true) => Ok(Reply::ok(&RedeliveryView { webhook_id, from, to })),
+        Ok(true) => Ok(HttpReply::ok(&RedeliveryView { webhook_id, from, to })),
         Ok(false) => Err(store_closed()),
         Err(not_now) => Err(too_often(not_now, "an earlier redelivery by this webhook is not over yet")),
     }
 }
 
-fn too_often(not_now: NotNow, why: &str) -> Problem {
-    let mut problem = Problem::from(Code::RateLimited).saying(why);
+fn too_often(not_now: TestTooSoon, why: &str) -> Problem {
+    let mut problem = Problem::from(ProblemCode::RateLimited).saying(why);
     problem.retry_after = Some(not_now.retry_after);
     problem
 }
@@ -461,7 +465,7 @@ fn too_often(not_now: NotNow, why: &str) -> Problem {
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "How it went.", body = TestView)))]
-pub(super) async fn test(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn test(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let webhook = webhook(&call)?;
     let authority = &call.api.authority;
@@ -469,10 +473,10 @@ pub(super) async fn test(call: Call) -> Result<Reply, Problem> {
     let answer = call.api.webhooks.test(&webhook, &name).await;
     let answer = answer
         .map_err(|not_now| too_often(not_now, "a webhook makes one test at a time, and 10 in a minute"))?;
-    Ok(Reply::ok(&test_view(answer, call.caller.owner().is_some())))
+    Ok(HttpReply::ok(&test_view(answer, call.caller.owner().is_some())))
 }
 
-fn test_view(answer: Answer, is_owner: bool) -> TestView {
-    let outcome = SeenOutcome::of_test(answer.outcome, is_owner);
-    TestView { outcome, http_status: answer.status.filter(|_| outcome != SeenOutcome::Failed) }
+fn test_view(answer: AttemptAnswer, is_owner: bool) -> TestView {
+    let outcome = ShownOutcome::of_test(answer.outcome, is_owner);
+    TestView { outcome, http_status: answer.status.filter(|_| outcome != ShownOutcome::Failed) }
 }

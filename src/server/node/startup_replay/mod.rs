@@ -4,36 +4,36 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
     StartError,
-    snapshot::{self, Snapshot},
+    snapshot::{self, StateSnapshot},
 };
 use crate::authority::IdempotencyTable;
-use crate::checkpoint::{Checkpoint, Folded, Folder, Known};
-use crate::projections::{Projections, pulse::Pulse, revocations::Kept};
-use tenure_audit::Nodes;
-use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
+use crate::checkpoint::{Checkpoint, CheckpointFolder, CheckpointState, KnownCheckpoints};
+use crate::projections::{Projections, pulse::DayPulse, revocations::RetainedCounts};
+use tenure_audit::MerkleIndex;
+use tenure_core::{Event, Position, StreamId, SubjectEvent, SubjectId, state::AuthorityState};
 use tenure_log::{
-    EventLog, Folding, IndexedHistory, OpenError, SealedHistory, SegmentEnd, SegmentEvents, SledLog,
-    StoredCommit, Verify,
-    jetstream::{self, Member, Step},
+    EventLog, IndexedHistory, OpenError, SealedHistory, SegmentEnd, SegmentEvents, SledLog, StartupFold,
+    StoredCommit, VerifyScope,
+    jetstream::{self, ClusterMember, MemberStep},
 };
 
 /// What a start makes of the log.
 pub(super) struct StartupState {
-    pub(super) state: State,
+    pub(super) state: AuthorityState,
     pub(super) idempotency: IdempotencyTable,
     pub(super) projections: Projections,
-    pub(super) nodes: Arc<Nodes>,
+    pub(super) nodes: Arc<MerkleIndex>,
     /// The subjects that were erased, and the last event that says so.
     pub(super) erased: HashMap<SubjectId, Position>,
     /// The checkpoints that there are.
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<KnownCheckpoints>,
     /// So many events were folded that the snapshot did not have.
     pub(super) since_snapshot: u64,
 }
 
 impl StartupState {
     fn note_erasures(&mut self, stored: &StoredCommit) {
-        let Stream::Subject(subject) = &stored.commit.stream else { return };
+        let StreamId::Subject(subject) = &stored.commit.stream else { return };
         for (position, event) in stored.positions().zip(&stored.commit.events) {
             if let Event::Subject(SubjectEvent::SubjectErased(_)) = event {
                 self.erased.insert(subject.clone(), position);
@@ -44,7 +44,7 @@ impl StartupState {
 
 /// What a start does without, because it contradicts the log.
 #[derive(Clone, Default)]
-struct Doubts {
+struct StartupDoubts {
     /// Checkpoints, each with why.
     checkpoints: Vec<(String, String)>,
     snapshot: bool,
@@ -54,14 +54,14 @@ struct Doubts {
 
 /// The part of the history for which the log's indexes are asked: projections and tree begin at its end. Until then the
 /// last day is all that is gathered for them.
-struct Foundation {
+struct IndexedBase {
     indexed: IndexedHistory,
-    pulse: Pulse,
+    pulse: DayPulse,
 }
 
-impl Foundation {
+impl IndexedBase {
     fn add(&mut self, stored: &StoredCommit) {
-        for event in stored.commit.events.iter().filter(|event| Pulse::is_one(event)) {
+        for event in stored.commit.events.iter().filter(|event| DayPulse::is_one(event)) {
             self.pulse.add(&stored.commit.stream, stored.commit.recorded_at, event);
         }
     }
@@ -71,32 +71,37 @@ impl Foundation {
 /// what the snapshot lacks is folded.
 struct StartupReplay<'d> {
     data: &'d Path,
-    verify: Verify,
-    doubts: &'d Doubts,
+    verify: VerifyScope,
+    doubts: &'d StartupDoubts,
     folded: StartupState,
     /// The checkpoint that it went on from.
     begun: Option<String>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<StateSnapshot>,
     /// Whether the snapshot is a witness of the log's end only.
     passes_snapshot: bool,
     /// What projections and tree will stand on, until they do.
-    foundation: Option<Foundation>,
+    foundation: Option<IndexedBase>,
     /// What does not fit the log, and why.
-    contradicted: Option<Contradiction>,
+    contradicted: Option<StartContradiction>,
 }
 
 /// What a start did not go on with.
-enum Contradiction {
+enum StartContradiction {
     Checkpoint(String),
     Snapshot,
     Index(String),
 }
 
 impl<'d> StartupReplay<'d> {
-    fn new(data: &'d Path, verify: Verify, doubts: &'d Doubts, idempotency: IdempotencyTable) -> Self {
+    fn new(
+        data: &'d Path,
+        verify: VerifyScope,
+        doubts: &'d StartupDoubts,
+        idempotency: IdempotencyTable,
+    ) -> Self {
         let (projections, nodes) = (Projections::default(), Arc::default());
         let folded = StartupState {
-            state: State::default(),
+            state: AuthorityState::default(),
             idempotency,
             projections,
             nodes,
@@ -125,7 +130,7 @@ impl<'d> StartupReplay<'d> {
     /// Which checkpoints there are. Each that is not to be believed is named.
     fn look(&self, ends: &[SegmentEnd]) {
         let known = &self.folded.known;
-        let found = Folder::of(self.data).find(ends, &mut |name, why| known.distrust(name, &why));
+        let found = CheckpointFolder::of(self.data).find(ends, &mut |name, why| known.distrust(name, &why));
         for found in found {
             known.add(Arc::new(found));
         }
@@ -135,8 +140,8 @@ impl<'d> StartupReplay<'d> {
     }
 
     /// The newest one at which the start may go on, with what it holds.
-    fn newest(&self, sealed: &SealedHistory<'_>) -> Option<(Arc<Checkpoint>, Folded)> {
-        if self.verify == Verify::All {
+    fn newest(&self, sealed: &SealedHistory<'_>) -> Option<(Arc<Checkpoint>, CheckpointState)> {
+        if self.verify == VerifyScope::All {
             return None;
         }
         // One that is distrusted is known no more.
@@ -152,13 +157,13 @@ impl<'d> StartupReplay<'d> {
     /// Has everything as the newest checkpoint says, if there is one; behind how many segments that is.
     fn begin_on(&mut self, indexed: &IndexedHistory, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.passes_snapshot = true;
-        let Some((checkpoint, Folded { state, erased, pulse })) = self.newest(sealed) else {
-            self.foundation = Some(Foundation { indexed: indexed.clone(), pulse: Pulse::default() });
+        let Some((checkpoint, CheckpointState { state, erased, pulse })) = self.newest(sealed) else {
+            self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse: DayPulse::default() });
             return Ok(0);
         };
         let end = checkpoint.end();
         (self.folded.state, self.folded.erased) = (state, erased);
-        self.foundation = Some(Foundation { indexed: indexed.clone(), pulse });
+        self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse });
         let table = &mut self.folded.idempotency;
         let since = table.since(end.recorded_at);
         let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
@@ -176,16 +181,17 @@ impl<'d> StartupReplay<'d> {
 
     /// At the end of what the indexes tell of, projections and tree begin on the state that it led to.
     fn stand_if_due(&mut self) -> Result<(), String> {
-        let is_due = |foundation: &mut Foundation| foundation.indexed.end() == self.folded.state.position;
-        let Some(Foundation { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
-        let standing = Projections::standing_on(&self.folded.state, pulse, &indexed, Kept::default());
-        match standing.and_then(|projections| Ok((projections, Nodes::standing_on(&indexed)?))) {
+        let is_due = |foundation: &mut IndexedBase| foundation.indexed.end() == self.folded.state.position;
+        let Some(IndexedBase { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
+        let standing =
+            Projections::standing_on(&self.folded.state, pulse, &indexed, RetainedCounts::default());
+        match standing.and_then(|projections| Ok((projections, MerkleIndex::standing_on(&indexed)?))) {
             Ok((projections, nodes)) => {
                 (self.folded.projections, self.folded.nodes) = (projections, Arc::new(nodes));
                 Ok(())
             }
             Err(error) => {
-                self.contradicted = Some(Contradiction::Index(error.to_string()));
+                self.contradicted = Some(StartContradiction::Index(error.to_string()));
                 Err(error.to_string())
             }
         }
@@ -224,7 +230,7 @@ impl<'d> StartupReplay<'d> {
                 Ok(())
             }
             Some(_) => {
-                self.contradicted = Some(Contradiction::Snapshot);
+                self.contradicted = Some(StartContradiction::Snapshot);
                 Err("the snapshot is of another history".into())
             }
         }
@@ -233,7 +239,7 @@ impl<'d> StartupReplay<'d> {
     /// Behind a checkpoint, what cannot follow may be the checkpoint's fault: it is looked at without it.
     fn contradict(&mut self, illegal: String) -> String {
         if self.begun.is_some() {
-            self.contradicted = Some(Contradiction::Checkpoint(illegal.clone()));
+            self.contradicted = Some(StartContradiction::Checkpoint(illegal.clone()));
         }
         illegal
     }
@@ -252,19 +258,19 @@ impl<'d> StartupReplay<'d> {
     }
 
     /// What the next attempt does without; none if nothing was contradicted.
-    fn doubted(self) -> Option<Doubts> {
+    fn doubted(self) -> Option<StartupDoubts> {
         let contradicted = self.contradicted?;
         let mut doubts = self.doubts.clone();
         match contradicted {
-            Contradiction::Snapshot => {
+            StartContradiction::Snapshot => {
                 tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
                 doubts.snapshot = true;
             }
-            Contradiction::Index(why) => {
+            StartContradiction::Index(why) => {
                 tracing::warn!(%why, "the history is read from its first event on, and all of it kept in memory");
                 doubts.indexes = true;
             }
-            Contradiction::Checkpoint(why) => {
+            StartContradiction::Checkpoint(why) => {
                 let checkpoint = self.begun?;
                 tracing::warn!(%checkpoint, %why, "what follows does not follow from this checkpoint; it is not used");
                 doubts.checkpoints.push((checkpoint, why));
@@ -274,7 +280,7 @@ impl<'d> StartupReplay<'d> {
     }
 }
 
-impl Folding for StartupReplay<'_> {
+impl StartupFold for StartupReplay<'_> {
     fn begin(&mut self, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.look(&sealed.ends());
         let indexed = sealed.indexed();
@@ -294,7 +300,7 @@ impl Folding for StartupReplay<'_> {
     }
 }
 
-fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
+fn stands_on(snapshot: &StateSnapshot, stored: &StoredCommit) -> bool {
     stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
 }
 
@@ -302,7 +308,7 @@ fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
 pub(super) fn open_log(
     data: &Path,
     cut: SegmentEvents,
-    verify: Verify,
+    verify: VerifyScope,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
     let (log, folded) = open_cut_by(data, cut, verify, table)?;
@@ -322,10 +328,10 @@ pub(super) fn open_log(
 fn open_cut_by(
     data: &Path,
     cut: SegmentEvents,
-    verify: Verify,
+    verify: VerifyScope,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
-    let mut doubts = Doubts::default();
+    let mut doubts = StartupDoubts::default();
     loop {
         let mut folding = StartupReplay::new(data, verify, &doubts, table());
         match tenure_log::open_for(data, cut, &mut folding) {
@@ -339,22 +345,22 @@ fn open_cut_by(
 }
 
 /// What a start on a log of several machines came to.
-pub(super) type Joined<R> = (Member, StartupState, R);
+pub(super) type ReplayResult<R> = (ClusterMember, StartupState, R);
 /// Says after each look whether that is enough.
-pub(super) type IsReady<'r, R> =
-    dyn FnMut(&Member, Step, &StartupState) -> Result<Option<R>, StartError> + 'r;
+pub(super) type ReadyCheck<'r, R> =
+    dyn FnMut(&ClusterMember, MemberStep, &StartupState) -> Result<Option<R>, StartError> + 'r;
 
 /// The same of a log on several machines: it comes back when `is_ready` has seen enough.
 pub(super) fn join_log<R>(
     data: &Path,
-    options: &jetstream::Options,
-    told: &jetstream::Told,
+    options: &jetstream::JetStreamOptions,
+    told: &jetstream::StatusListener,
     table: &dyn Fn() -> IdempotencyTable,
-    is_ready: &mut IsReady<'_, R>,
-) -> Result<Joined<R>, StartError> {
-    let mut doubts = Doubts::default();
+    is_ready: &mut ReadyCheck<'_, R>,
+) -> Result<ReplayResult<R>, StartError> {
+    let mut doubts = StartupDoubts::default();
     loop {
-        let mut folding = StartupReplay::new(data, Verify::All, &doubts, table());
+        let mut folding = StartupReplay::new(data, VerifyScope::All, &doubts, table());
         folding.begin_at_the_first_event();
         match follow_until(data, options, told, &mut folding, is_ready) {
             Ok((member, ready)) => {
@@ -368,11 +374,11 @@ pub(super) fn join_log<R>(
 
 fn follow_until<R>(
     data: &Path,
-    options: &jetstream::Options,
-    told: &jetstream::Told,
+    options: &jetstream::JetStreamOptions,
+    told: &jetstream::StatusListener,
     folding: &mut StartupReplay<'_>,
-    is_ready: &mut IsReady<'_, R>,
-) -> Result<(Member, R), StartError> {
+    is_ready: &mut ReadyCheck<'_, R>,
+) -> Result<(ClusterMember, R), StartError> {
     let mut member =
         jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.take(&stored, None))?;
     loop {
@@ -380,10 +386,10 @@ fn follow_until<R>(
             None => member
                 .step(&mut |commits| commits.iter().try_for_each(|stored| folding.take(stored, None)))?,
             // It has taken the lead, and lacks what else it needs.
-            Some(leadership) if leadership.lost().is_none() => Step::Leads,
+            Some(leadership) if leadership.lost().is_none() => MemberStep::Leads,
             Some(_) => {
                 member.follow(false);
-                Step::Follows
+                MemberStep::Follows
             }
         };
         if let Some(ready) = is_ready(&member, step, &folding.folded)? {

@@ -3,8 +3,10 @@
 use super::*;
 use crate::projections::session_list::SessionList;
 use tenure_core::{
-    Actor, Commit, CommitId, Generation, Mode, Seconds, SessionId, SystemEvent, Timestamp,
-    event::{Presented, Profile, SessionCreated, SubjectRegistered, Terms, TokensPresented},
+    Actor, Commit, CommitId, Generation, Seconds, SessionId, SessionMode, SystemEvent, Timestamp,
+    event::{
+        PresentedToken, SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered, TokensPresented,
+    },
 };
 use tenure_log::encode;
 
@@ -22,7 +24,7 @@ fn session(number: u64) -> SessionId {
 }
 
 fn created(number: u64) -> Event {
-    let terms = Terms {
+    let terms = SessionTerms {
         ttl: Seconds(1_000),
         max_renewals: 3,
         absolute_lifetime: Seconds(10_000),
@@ -30,7 +32,7 @@ fn created(number: u64) -> Event {
         idle_timeout: None,
         on_reuse: None,
         purpose: None,
-        mode: Mode::Fixed,
+        mode: SessionMode::Fixed,
     };
     Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id: session(number),
@@ -45,16 +47,16 @@ fn created(number: u64) -> Event {
 }
 
 /// What happens at this place: subjects begin with a session each, and then their tokens are presented.
-fn events(number: u64) -> (Stream, Vec<Event>) {
+fn events(number: u64) -> (StreamId, Vec<Event>) {
     if number < SUBJECTS.into() {
-        let registered = SubjectRegistered { profile: Profile::default() };
+        let registered = SubjectRegistered { profile: SubjectProfile::default() };
         let registered = Event::Subject(SubjectEvent::SubjectRegistered(registered));
         let subject = format!("agent-{number}").parse().unwrap();
-        return (Stream::Subject(subject), vec![registered, created(number)]);
+        return (StreamId::Subject(subject), vec![registered, created(number)]);
     }
     let generation = Generation::FIRST;
-    let presented = vec![Presented { session_id: session(number % u64::from(NAMED)), generation }];
-    (Stream::System, vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))])
+    let presented = vec![PresentedToken { session_id: session(number % u64::from(NAMED)), generation }];
+    (StreamId::System, vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))])
 }
 
 /// A history of so many commits, all of it in indexed segments but what is behind the last full one.
@@ -66,7 +68,7 @@ fn write(data: &Path, commits: u64) {
         let (stream, events) = events(number);
         let first = head.next();
         head = head.plus(events.len() as u64);
-        let is_system = stream == Stream::System;
+        let is_system = stream == StreamId::System;
         let expected = if is_system { std::mem::replace(&mut system, first) } else { Position::ZERO };
         let commit = Commit {
             id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
@@ -86,7 +88,7 @@ fn write(data: &Path, commits: u64) {
 }
 
 fn start(data: &Path) -> (SledLog, StartupState) {
-    open_log(data, CUT, Verify::Hot, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
+    open_log(data, CUT, VerifyScope::Hot, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
 }
 
 /// A start that read the history from its first event kept where everybody's commits are, and the nodes of the tree,

@@ -13,27 +13,27 @@ use parking_lot::Mutex;
 use super::store::StoreError;
 use tenure_core::{Position, WebhookId};
 use tenure_files::key_files::KeyFileError;
-use tenure_threads::panics::Watch;
+use tenure_threads::panics::PanicWatch;
 
 /// The alarms of all webhooks.
 #[derive(Debug)]
-pub(super) struct Alarms {
+pub(super) struct WebhookAlarms {
     store: Mutex<Option<String>>,
     store_failures: AtomicU64,
     files: Mutex<BTreeMap<WebhookId, String>>,
     is_store_ahead: OnceLock<String>,
     /// Over the tasks of all webhooks.
-    pub(super) tasks: Watch,
+    pub(super) tasks: PanicWatch,
 }
 
-impl Alarms {
+impl WebhookAlarms {
     pub(super) const fn new() -> Self {
         Self {
             store: Mutex::new(None),
             store_failures: AtomicU64::new(0),
             files: Mutex::new(BTreeMap::new()),
             is_store_ahead: OnceLock::new(),
-            tasks: Watch::over("a task of the webhooks"),
+            tasks: PanicWatch::over("a task of the webhooks"),
         }
     }
 

@@ -7,19 +7,19 @@
 //! | here | leaves | and then |
 //! |---|---|---|
 //! | the file is not written whole | nothing; the caller gets *unavailable* | |
-//! | the file is durable, a crash follows | a file without an event | the next start removes it ([`Destinations`](super::Destinations)) |
+//! | the file is durable, a crash follows | a file without an event | the next start removes it ([`DestinationStore`](super::Destinations)) |
 //! | the event is refused, or is that of an earlier request | a file without an event | it is removed at once; if that fails, by the next start |
 //! | the fate of the event is not known | a file, and perhaps its event | the file stays; the next start removes it if there is no event |
 //! | the event is durable, a crash follows | the webhook | the next start begins to tell it; a repeat under the same key gets it without URL and secret, which are shown once |
 
-use super::{Destination, Webhooks};
+use super::{WebhookDestination, Webhooks};
 use tenure_core::WebhookId;
 use tenure_files::key_files::KeyFileError;
 use tenure_log::waiting_for_disk;
 
 /// What became of the event that admits a webhook.
 #[derive(Debug)]
-pub enum Recorded<T, E> {
+pub enum RecordOutcome<T, E> {
     /// It was recorded now.
     Now(T),
     /// An earlier request under the same key had recorded its own; nothing was recorded now.
@@ -48,8 +48,8 @@ impl Webhooks {
     pub async fn create<T, E>(
         &self,
         id: WebhookId,
-        destination: &Destination,
-        record: impl Future<Output = Recorded<T, E>>,
+        destination: &WebhookDestination,
+        record: impl Future<Output = RecordOutcome<T, E>>,
     ) -> Result<T, CreationError<E>> {
         let kept = waiting_for_disk(|| self.destinations().keep(id, destination));
         kept.map_err(CreationError::File)?;
@@ -69,7 +69,7 @@ impl Webhooks {
     }
 }
 
-impl<T, E> Recorded<T, E> {
+impl<T, E> RecordOutcome<T, E> {
     /// Whether the file may be that of a recorded webhook.
     const fn needs_file(&self) -> bool {
         match self {

@@ -18,7 +18,7 @@ use tenure_core::{
     WebhookId,
     webhook::{Webhook, WebhookFormat},
 };
-use tenure_files::key_files::{self, KeyFileError, Writes};
+use tenure_files::key_files::{self, KeyFileError, WriteHealth};
 use tenure_protocol::entropy::{self, Entropy};
 
 use super::{format, sending::ssrf_guard::is_global};
@@ -34,13 +34,13 @@ const EXPECTED: &str = "a URL, a secret and their check, each on a line of its o
 
 /// Where a webhook's requests go, and how they are signed.
 #[derive(Clone)]
-pub struct Destination {
+pub struct WebhookDestination {
     url: Zeroizing<String>,
     parsed: Url,
     secret: Zeroizing<String>,
 }
 
-impl fmt::Debug for Destination {
+impl fmt::Debug for WebhookDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Destination(…)")
     }
@@ -48,14 +48,14 @@ impl fmt::Debug for Destination {
 
 /// What is wrong with a URL or a secret, and what would be right. It quotes neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub struct UnfitDestination {
     /// `url` or `secret`.
     pub field: &'static str,
     /// In words.
     pub why: String,
 }
 
-impl Destination {
+impl WebhookDestination {
     /// Checks a URL and a secret as a caller gives them.
     ///
     /// # Errors
@@ -65,13 +65,13 @@ impl Destination {
         secret: &str,
         format: WebhookFormat,
         allow_private: bool,
-    ) -> Result<Self, Vec<Unfit>> {
-        let url_fault = |why: String| Unfit { field: "url", why };
+    ) -> Result<Self, Vec<UnfitDestination>> {
+        let url_fault = |why: String| UnfitDestination { field: "url", why };
         let parsed = parse_url(url, allow_private).and_then(|url| match format::fault_of_url(format, &url) {
             None => Ok(url),
             Some(why) => Err(why.to_owned()),
         });
-        let secret_fault = secret_bytes(secret).is_none().then(|| Unfit {
+        let secret_fault = secret_bytes(secret).is_none().then(|| UnfitDestination {
             field: "secret",
             why: format!("must be {PREFIX} and 24 to 64 bytes in base64"),
         });
@@ -183,19 +183,19 @@ fn fault_of_place(url: &Url) -> Option<&'static str> {
 
 /// The destinations of all webhooks: `DATA/keys/webhooks`, a file each.
 #[derive(Debug)]
-pub struct Destinations {
+pub struct DestinationStore {
     directory: PathBuf,
-    writes: Writes,
+    writes: WriteHealth,
 }
 
-impl Destinations {
+impl DestinationStore {
     /// Below this data directory.
     pub fn of(data: &Path) -> Self {
-        Self { directory: data.join("keys/webhooks"), writes: Writes::of("keys/webhooks") }
+        Self { directory: data.join("keys/webhooks"), writes: WriteHealth::of("keys/webhooks") }
     }
 
     /// How the writing of the files has been going.
-    pub fn writes(&self) -> &Writes {
+    pub fn writes(&self) -> &WriteHealth {
         &self.writes
     }
 
@@ -204,13 +204,13 @@ impl Destinations {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn keep(&self, id: WebhookId, destination: &Destination) -> Result<(), KeyFileError> {
+    pub fn keep(&self, id: WebhookId, destination: &WebhookDestination) -> Result<(), KeyFileError> {
         let kept = self.try_keep(id, destination);
         self.writes.note(kept.as_ref().err().map(KeyFileError::cause));
         kept
     }
 
-    fn try_keep(&self, id: WebhookId, destination: &Destination) -> Result<(), KeyFileError> {
+    fn try_keep(&self, id: WebhookId, destination: &WebhookDestination) -> Result<(), KeyFileError> {
         key_files::private_directory(&self.directory)?;
         let check = destination.check(id);
         let content =
@@ -222,7 +222,7 @@ impl Destinations {
     ///
     /// # Errors
     /// The file cannot be read, is open to others, was damaged, or leads to another host than the log says.
-    pub(super) fn load(&self, webhook: &Webhook) -> Result<Option<Destination>, KeyFileError> {
+    pub(super) fn load(&self, webhook: &Webhook) -> Result<Option<WebhookDestination>, KeyFileError> {
         let path = self.path(webhook.id());
         let Some(content) = key_files::read_private(&path, EXPECTED)? else { return Ok(None) };
         let damaged = || KeyFileError::damaged(&path, EXPECTED);
@@ -233,7 +233,8 @@ impl Destinations {
             _ => return Err(damaged()),
         };
         // What was allowed when it was made is looked at again when it is used; the form was checked then.
-        let read = Destination::new(url, secret, WebhookFormat::Standard, true).map_err(|_| damaged())?;
+        let read =
+            WebhookDestination::new(url, secret, WebhookFormat::Standard, true).map_err(|_| damaged())?;
         if check.is_some_and(|check| check != read.check(webhook.id())) {
             return Err(damaged());
         }
@@ -279,7 +280,7 @@ mod tests {
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     fn fault(url: &str) -> Option<String> {
-        let made = Destination::new(url, SECRET, WebhookFormat::Standard, false);
+        let made = WebhookDestination::new(url, SECRET, WebhookFormat::Standard, false);
         made.err().map(|faults| faults[0].why.clone())
     }
 
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn inside_is_allowed_where_the_operator_says_so() {
         for url in ["http://127.0.0.1:9/a", "https://[::1]/", "http://localhost"] {
-            let made = Destination::new(url, SECRET, WebhookFormat::Standard, true).unwrap();
+            let made = WebhookDestination::new(url, SECRET, WebhookFormat::Standard, true).unwrap();
             assert!(made.is_allowed(true) && !made.is_allowed(false), "{url}");
         }
     }
@@ -326,13 +327,14 @@ mod tests {
     fn a_secret_has_24_to_64_bytes() {
         let of = |bytes: usize| format!("{PREFIX}{}", STANDARD.encode(vec![7; bytes]));
         for (bytes, is_right) in [(23, false), (24, true), (64, true), (65, false)] {
-            let made = Destination::new("https://example.com", &of(bytes), WebhookFormat::Standard, false);
+            let made =
+                WebhookDestination::new("https://example.com", &of(bytes), WebhookFormat::Standard, false);
             assert_eq!(made.is_ok(), is_right, "{bytes}");
         }
         let drawn = draw_secret(&SeededEntropy::new(1));
         assert_eq!(secret_bytes(&drawn).unwrap().len(), 32);
         for wrong in ["", "whsec_", "whsec_!", &of(32)[1..]] {
-            let faults = Destination::new("x", wrong, WebhookFormat::Standard, false).unwrap_err();
+            let faults = WebhookDestination::new("x", wrong, WebhookFormat::Standard, false).unwrap_err();
             assert_eq!(faults.iter().map(|fault| fault.field).collect::<Vec<_>>(), ["url", "secret"]);
         }
     }
@@ -340,7 +342,8 @@ mod tests {
     /// The example of the specification's own libraries.
     #[test]
     fn a_signature_is_that_of_standard_webhooks() {
-        let made = Destination::new("https://example.com", SECRET, WebhookFormat::Standard, false).unwrap();
+        let made =
+            WebhookDestination::new("https://example.com", SECRET, WebhookFormat::Standard, false).unwrap();
         let signature = made.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
@@ -348,7 +351,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_scheme_and_host() {
         let url = "https://hooks.example.com:8443/services/T0/B0/secret?token=x";
-        let made = Destination::new(url, SECRET, WebhookFormat::Slack, false).unwrap();
+        let made = WebhookDestination::new(url, SECRET, WebhookFormat::Slack, false).unwrap();
         assert_eq!(made.host(), "https://hooks.example.com");
         assert_eq!(format!("{made:?}"), "Destination(…)");
     }
@@ -356,9 +359,10 @@ mod tests {
     #[test]
     fn a_destination_is_kept_and_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Destinations::of(dir.path());
+        let kept = DestinationStore::of(dir.path());
         let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
-        let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
+        let made =
+            WebhookDestination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
         kept.keep(id, &made).unwrap();
         let of = |id| webhook(id, "https://example.com");
         let read = kept.load(&of(id)).unwrap().unwrap();
@@ -384,9 +388,10 @@ mod tests {
     #[test]
     fn a_file_with_any_byte_changed_is_refused_and_so_is_one_of_another_webhook() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Destinations::of(dir.path());
+        let kept = DestinationStore::of(dir.path());
         let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
-        let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
+        let made =
+            WebhookDestination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
         kept.keep(id, &made).unwrap();
         let of = |id| webhook(id, "https://example.com");
         let whole = fs::read(kept.path(id)).unwrap();
@@ -407,9 +412,10 @@ mod tests {
     #[test]
     fn a_file_of_the_time_before_checks_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Destinations::of(dir.path());
+        let kept = DestinationStore::of(dir.path());
         let id = WebhookId::from_bytes([1; 16]);
-        let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
+        let made =
+            WebhookDestination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
         kept.keep(id, &made).unwrap();
         key_files::write_private(&kept.path(id), &format!("https://example.com/a\n{SECRET}")).unwrap();
         assert!(kept.load(&webhook(id, "https://example.com")).unwrap().is_some());

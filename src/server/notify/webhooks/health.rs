@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{
     Webhooks,
     delivery::{
-        outcome::Outcome,
-        queue::{DeliveryQueue, Reception},
+        outcome::DeliveryOutcome,
+        queue::{DeliveryQueue, ReceiverHistory},
     },
 };
 use crate::notify::NoticeId;
@@ -14,9 +14,9 @@ use tenure_core::{Timestamp, WebhookId};
 
 /// How all webhooks are doing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Health {
-    /// Attempts by outcome since the start, in the order of [`Outcome::ALL`].
-    pub outcomes: [u64; Outcome::ALL.len()],
+pub struct WebhookTotals {
+    /// Attempts by outcome since the start, in the order of [`DeliveryOutcome::ALL`].
+    pub outcomes: [u64; DeliveryOutcome::ALL.len()],
     /// Webhooks whose last attempt failed.
     pub failing: u64,
     /// Notices that are yet to be delivered.
@@ -35,7 +35,7 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebhookHealth {
     /// How its receiver takes what it is sent.
-    pub reception: Reception,
+    pub reception: ReceiverHistory,
     /// Notices that are yet to be delivered.
     pub pending: usize,
     /// Notices that were given up and not told again.
@@ -64,12 +64,12 @@ impl Webhooks {
     }
 
     /// How all webhooks are doing.
-    pub fn health(&self) -> Health {
-        let mut health = Health {
+    pub fn health(&self) -> WebhookTotals {
+        let mut health = WebhookTotals {
             outcomes: std::array::from_fn(|index| self.shared.outcomes[index].load(Ordering::Relaxed)),
             store_fails: self.shared.alarms.store_fails(),
             store_failures: self.shared.alarms.store_failures(),
-            ..Health::default()
+            ..WebhookTotals::default()
         };
         let mut oldest = None;
         for endpoint in self.state.lock().at_work.values() {

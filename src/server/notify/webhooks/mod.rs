@@ -38,30 +38,32 @@ use tokio::{
 };
 
 use self::{
-    alarms::Alarms,
+    alarms::WebhookAlarms,
     delivery::{
         catch_up,
-        endpoint::{Endpoint, EndpointCommand},
+        endpoint::{EndpointCommand, WebhookEndpoint},
         queue::{DeliveryQueue, DeliveryState},
     },
-    format::News,
-    sending::client::Client,
-    share::Tests,
-    store::{Store, StoreError},
+    format::MessageContent,
+    sending::client::WebhookClient,
+    share::WebhookTests,
+    store::{DeliveryStore, StoreError},
 };
 pub use self::{
-    creation::{CreationError, Recorded},
+    creation::{CreationError, RecordOutcome},
     delivery::{
-        outcome::{Answer, Outcome},
-        queue::{Attempt, Reception},
+        outcome::{AttemptAnswer, DeliveryOutcome},
+        queue::{DeliveryAttempt, ReceiverHistory},
     },
-    destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
-    health::{Health, WebhookHealth},
-    share::NotNow,
+    destination::{
+        DestinationStore, LONGEST_URL, SECRET_PATTERN, UnfitDestination, WebhookDestination, draw_secret,
+    },
+    health::{WebhookHealth, WebhookTotals},
+    share::TestTooSoon,
 };
-use super::{Cursor, Notice, NoticeContext, NoticeId};
-use crate::gate::Gate;
-use crate::traces::Traces;
+use super::{EventCursor, Notice, NoticeContext, NoticeId};
+use crate::gate::WorkGate;
+use crate::traces::TraceExporter;
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
 use tenure_log::{LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
@@ -82,13 +84,13 @@ const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
 
 /// What webhooks need of an authority.
-pub trait Source: NoticeContext {
+pub trait WebhookSource: NoticeContext {
     /// What time it is.
     fn now(&self) -> Timestamp;
     /// Chance, to spread attempts.
     fn jitter(&self) -> u16;
     /// The news after a position.
-    fn subscribe(&self, after: Position) -> Cursor;
+    fn subscribe(&self, after: Position) -> EventCursor;
     /// The last position that is told.
     fn head(&self) -> Position;
     /// The commits after a position that are told, up to so many events; none at the end.
@@ -107,7 +109,7 @@ pub trait Source: NoticeContext {
 
 /// The settings that webhooks obey.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct WebhookSettings {
     /// `webhooks.allow_private`
     pub allow_private: bool,
     /// `server.public_url`
@@ -116,46 +118,46 @@ pub struct Settings {
 
 /// All webhooks of an authority.
 pub struct Webhooks {
-    shared: Arc<Shared>,
+    shared: Arc<WebhooksInner>,
     data: PathBuf,
-    state: Mutex<State>,
-    tests: Tests,
+    state: Mutex<WebhooksState>,
+    tests: WebhookTests,
     stopping: Notify,
 }
 
 /// What every endpoint works with.
-struct Shared {
-    source: Arc<dyn Source>,
-    destinations: Destinations,
+struct WebhooksInner {
+    source: Arc<dyn WebhookSource>,
+    destinations: DestinationStore,
     /// Made when it is first needed: it reads the certificates of the system.
-    client: OnceLock<Client>,
+    client: OnceLock<WebhookClient>,
     allow_private: bool,
-    name: format::Source,
+    name: format::MessageSource,
     sending: Semaphore,
     /// Behind it the past is read.
-    past: Gate,
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    alarms: Alarms,
+    past: WorkGate,
+    outcomes: [AtomicU64; DeliveryOutcome::ALL.len()],
+    alarms: WebhookAlarms,
     /// Where spans of deliveries are sent, if they are.
-    traces: OnceLock<Traces>,
+    traces: OnceLock<TraceExporter>,
 }
 
-impl Shared {
-    fn client(&self) -> &Client {
-        let make = || self.client.get_or_init(|| Client::new(self.allow_private));
+impl WebhooksInner {
+    fn client(&self) -> &WebhookClient {
+        let make = || self.client.get_or_init(|| WebhookClient::new(self.allow_private));
         self.client.get().unwrap_or_else(|| waiting_for_disk(make))
     }
 
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, outcome: DeliveryOutcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// The endpoints at work. Nothing is sent before the store is open: only it knows what was told.
 #[derive(Default)]
-struct State {
-    store: Option<Arc<Store>>,
-    at_work: BTreeMap<WebhookId, Endpoint>,
+struct WebhooksState {
+    store: Option<Arc<DeliveryStore>>,
+    at_work: BTreeMap<WebhookId, WebhookEndpoint>,
     /// The accounts of webhooks that are not at work yet, as they were saved.
     saved: BTreeMap<WebhookId, DeliveryQueue>,
     /// Deleted, and still in the store.
@@ -171,7 +173,7 @@ pub struct DeliveryReport {
     /// Whether it is yet to be told, was told, or was given up.
     pub status: DeliveryStatus,
     /// The newest attempts, oldest first.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<DeliveryAttempt>,
     /// When it is tried next; none unless it is pending.
     pub next_attempt_at: Option<Timestamp>,
 }
@@ -190,26 +192,26 @@ pub enum DeliveryStatus {
 
 impl Webhooks {
     /// The webhooks of a source. Nothing is sent before [`Webhooks::start`].
-    pub fn new(source: Arc<dyn Source>, data: &Path, settings: Settings) -> Arc<Self> {
+    pub fn new(source: Arc<dyn WebhookSource>, data: &Path, settings: WebhookSettings) -> Arc<Self> {
         let name = settings.public_url.unwrap_or_else(|| "urn:tenure".into());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WebhooksInner {
             source,
-            destinations: Destinations::of(data),
+            destinations: DestinationStore::of(data),
             client: OnceLock::new(),
             allow_private: settings.allow_private,
-            name: format::Source(name),
+            name: format::MessageSource(name),
             sending: Semaphore::new(ABREAST),
             past: catch_up::gate(),
             outcomes: Default::default(),
-            alarms: Alarms::new(),
+            alarms: WebhookAlarms::new(),
             traces: OnceLock::new(),
         });
         let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
-        Arc::new(Self { shared, data, state, tests: Tests::default(), stopping })
+        Arc::new(Self { shared, data, state, tests: WebhookTests::default(), stopping })
     }
 
     /// From now on there is a span of each attempt to deliver something.
-    pub fn trace(&self, traces: &Traces) {
+    pub fn trace(&self, traces: &TraceExporter) {
         self.shared.traces.get_or_init(|| traces.clone());
     }
 
@@ -262,7 +264,7 @@ impl Webhooks {
     }
 
     /// Where URLs and secrets are kept.
-    pub fn destinations(&self) -> &Destinations {
+    pub fn destinations(&self) -> &DestinationStore {
         &self.shared.destinations
     }
 
@@ -292,12 +294,12 @@ impl Webhooks {
         for (id, webhook) in there {
             if !state.at_work.contains_key(&id) {
                 let account = state.saved.remove(&id).unwrap_or_else(|| DeliveryQueue::new(webhook.created));
-                state.at_work.insert(id, Endpoint::begin(&self.shared, Arc::new(webhook), account));
+                state.at_work.insert(id, WebhookEndpoint::begin(&self.shared, Arc::new(webhook), account));
             }
         }
     }
 
-    fn forget(&self, state: &mut State, id: WebhookId) {
+    fn forget(&self, state: &mut WebhooksState, id: WebhookId) {
         state.forgotten.push(id);
         self.shared.alarms.file_is_right(id);
         if let Err(error) = waiting_for_disk(|| self.shared.destinations.forget(id)) {
@@ -308,7 +310,7 @@ impl Webhooks {
     /// Tries all that is due, and comes back when it has been tried. What takes too long goes on without the caller.
     pub async fn run_due(&self) {
         self.reconcile();
-        let settled: Vec<_> = self.state.lock().at_work.values().map(Endpoint::settled).collect();
+        let settled: Vec<_> = self.state.lock().at_work.values().map(WebhookEndpoint::settled).collect();
         let all = async {
             for one in settled {
                 // An endpoint that has ended has nothing due.
@@ -335,14 +337,14 @@ impl Webhooks {
     ///
     /// # Errors
     /// An earlier redelivery is still in work.
-    pub fn redeliver(&self, id: WebhookId, from: Position, to: Position) -> Result<bool, NotNow> {
+    pub fn redeliver(&self, id: WebhookId, from: Position, to: Position) -> Result<bool, TestTooSoon> {
         self.reconcile();
         let state = self.state.lock();
         let Some(endpoint) = state.at_work.get(&id) else { return Ok(false) };
         let mut account = endpoint.account.lock();
         if account.is_telling_again() {
             let wait = account.next_turn().map_or(0, |next| next.seconds_since(self.shared.source.now()));
-            return Err(NotNow::after(wait));
+            return Err(TestTooSoon::after(wait));
         }
         account.begin_again(from, to);
         drop(account);
@@ -353,16 +355,16 @@ impl Webhooks {
     ///
     /// # Errors
     /// A test of this webhook is on its way, or there were as many in the last minute as there may be.
-    pub async fn test(&self, webhook: &Webhook, name: &str) -> Result<Answer, NotNow> {
+    pub async fn test(&self, webhook: &Webhook, name: &str) -> Result<AttemptAnswer, TestTooSoon> {
         let _turn = self.tests.begin(webhook.id(), stopwatch())?;
-        let news = News::Test(self.shared.source.now());
+        let news = MessageContent::Test(self.shared.source.now());
         let answer = delivery::endpoint::post(&self.shared, webhook, name, &news).await;
         self.shared.count(answer.outcome);
         Ok(answer)
     }
 
     /// Reads the past for webhooks.
-    pub(crate) fn past_gate(&self) -> &Gate {
+    pub(crate) fn past_gate(&self) -> &WorkGate {
         &self.shared.past
     }
 
@@ -380,7 +382,7 @@ impl Webhooks {
         let copied = match store {
             Some(store) => store.copy(),
             // It is not open yet, or is being opened again; another handle would find it in use.
-            None => Store::open(&self.data).and_then(|store| store.copy()),
+            None => DeliveryStore::open(&self.data).and_then(|store| store.copy()),
         };
         copied.map_err(|error| error.why().to_owned())
     }
@@ -390,7 +392,7 @@ impl Webhooks {
     /// # Errors
     /// It is no such copy, or the disk does not take it.
     pub fn restore_accounts(data: &Path, copy: &[u8], end: Position) -> Result<(), String> {
-        Store::restore(data, copy, end).map_err(|error| error.why().to_owned())
+        DeliveryStore::restore(data, copy, end).map_err(|error| error.why().to_owned())
     }
 
     /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
@@ -419,19 +421,19 @@ impl Webhooks {
         }
     }
 
-    fn opened(&self) -> Result<(Store, BTreeMap<WebhookId, DeliveryQueue>), StoreError> {
-        let store = Store::open(&self.data)?;
+    fn opened(&self) -> Result<(DeliveryStore, BTreeMap<WebhookId, DeliveryQueue>), StoreError> {
+        let store = DeliveryStore::open(&self.data)?;
         let saved = store.load()?;
         Ok((store, saved))
     }
 
-    fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, DeliveryQueue>) {
+    fn adopt(&self, store: DeliveryStore, mut saved: BTreeMap<WebhookId, DeliveryQueue>) {
         self.cut_to_the_log(&mut saved);
         let mut state = self.state.lock();
         let there = self.shared.source.webhooks();
         if store.is_new && !there.is_empty() {
             tracing::warn!(
-                path = %Store::path(&self.data).display(),
+                path = %DeliveryStore::path(&self.data).display(),
                 "the account of what webhooks have told is missing; each begins again at its creation"
             );
         }
@@ -520,7 +522,7 @@ impl Webhooks {
 
     fn save_accounts(
         &self,
-        store: &Store,
+        store: &DeliveryStore,
         accounts: &[(WebhookId, Arc<Mutex<DeliveryQueue>>)],
         also_lazy: bool,
     ) {
@@ -548,7 +550,7 @@ impl Webhooks {
     }
 }
 
-fn report((notice_id, delivery): (NoticeId, delivery::queue::Delivery)) -> DeliveryReport {
+fn report((notice_id, delivery): (NoticeId, delivery::queue::QueuedDelivery)) -> DeliveryReport {
     let (status, next_attempt_at) = match delivery.fate {
         DeliveryState::Pending(next) => (DeliveryStatus::Pending, Some(next)),
         DeliveryState::Delivered => (DeliveryStatus::Delivered, None),

@@ -15,7 +15,7 @@ use std::{
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::delivery::queue::{Delivery, DeliveryQueue, UnsavedChanges};
+use super::delivery::queue::{DeliveryQueue, QueuedDelivery, UnsavedChanges};
 use crate::notify::notice::NoticeId;
 use tenure_core::{Position, WebhookId};
 use tenure_threads::panics::caught;
@@ -30,7 +30,7 @@ const CACHE: usize = 4 << 20;
 /// All accounts, as they are copied.
 #[derive(Debug, Default, Encode, Decode)]
 #[cbor(array)]
-struct Copy {
+struct QueueCopy {
     /// How far each webhook has read.
     #[n(0)]
     read: Vec<(ByteVec, u64)>,
@@ -58,7 +58,7 @@ impl StoreError {
 ///
 /// redb panics where it meets a page that it did not expect. So each call is caught, and a store that has failed or
 /// panicked once is not used again: it is dropped, and opened and checked as at a start.
-pub(super) struct Store {
+pub(super) struct DeliveryStore {
     path: PathBuf,
     /// Taken only when the store is dropped.
     database: Option<Database>,
@@ -66,7 +66,7 @@ pub(super) struct Store {
     pub(super) is_new: bool,
 }
 
-impl Store {
+impl DeliveryStore {
     /// Where it is.
     pub(super) fn path(data: &Path) -> PathBuf {
         data.join("webhooks.redb")
@@ -92,7 +92,7 @@ impl Store {
 
     fn read_all(&self) -> Result<BTreeMap<WebhookId, DeliveryQueue>, redb::Error> {
         let read = self.database().begin_read()?;
-        let mut saved = BTreeMap::<[u8; 16], (Position, BTreeMap<NoticeId, Delivery>)>::new();
+        let mut saved = BTreeMap::<[u8; 16], (Position, BTreeMap<NoticeId, QueuedDelivery>)>::new();
         for entry in read.open_table(READ)?.iter()? {
             let (webhook, position) = entry?;
             saved.insert(webhook.value(), (Position(position.value()), BTreeMap::new()));
@@ -119,7 +119,7 @@ impl Store {
 
     fn copied(&self) -> Result<Vec<u8>, redb::Error> {
         let read = self.database().begin_read()?;
-        let mut accounts = Copy::default();
+        let mut accounts = QueueCopy::default();
         for entry in read.open_table(READ)?.iter()? {
             let (webhook, position) = entry?;
             accounts.read.push((webhook.value().to_vec().into(), position.value()));
@@ -139,11 +139,11 @@ impl Store {
     /// It is no such copy, or the disk does not take it.
     pub(super) fn restore(data: &Path, copy: &[u8], end: Position) -> Result<(), StoreError> {
         let store = Self::open(data)?;
-        let accounts: Copy = minicbor::decode(copy).map_err(|error| store.error(error.to_string()))?;
+        let accounts: QueueCopy = minicbor::decode(copy).map_err(|error| store.error(error.to_string()))?;
         guarded(|| store.fill(&accounts, end)).map_err(|why| store.error(why))
     }
 
-    fn fill(&self, accounts: &Copy, end: Position) -> Result<(), redb::Error> {
+    fn fill(&self, accounts: &QueueCopy, end: Position) -> Result<(), redb::Error> {
         let other = || redb::Error::Corrupted("the id of a webhook has another length".to_owned());
         let id = |bytes: &ByteVec| <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| other());
         let write = self.database().begin_write()?;
@@ -210,7 +210,7 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+impl Drop for DeliveryStore {
     fn drop(&mut self) {
         let database = self.database.take();
         if let Err(panic) = caught(|| drop(database)) {
@@ -245,7 +245,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, String
     }
 }
 
-fn to_cbor(delivery: &Delivery) -> Vec<u8> {
+fn to_cbor(delivery: &QueuedDelivery) -> Vec<u8> {
     minicbor::to_vec(delivery).expect("writing to memory does not fail")
 }
 
@@ -254,8 +254,8 @@ mod tests {
     use super::*;
     use crate::notify::{
         NoticeName,
-        notice::{Details, Expired, Notice, NoticeKind},
-        webhooks::delivery::outcome::Outcome,
+        notice::{ExpiredDetails, Notice, NoticeDetails, NoticeKind},
+        webhooks::delivery::outcome::DeliveryOutcome,
     };
     use tenure_core::{SessionId, Timestamp, event::ExpiryCause};
 
@@ -269,7 +269,10 @@ mod tests {
             subject_id: Some("a".parse().unwrap()),
             subject_name: Some("somebody's name".into()),
             owner_id: None,
-            details: Details::Expired(Expired { expires_at: Timestamp::ZERO, cause: ExpiryCause::Ttl }),
+            details: NoticeDetails::Expired(ExpiredDetails {
+                expires_at: Timestamp::ZERO,
+                cause: ExpiryCause::Ttl,
+            }),
         }
     }
 
@@ -281,15 +284,15 @@ mod tests {
         let news = [notice(5), notice(6)];
         account.take(news.iter(), (Position(4), Position(9)), Timestamp::ZERO);
         account.depart(Timestamp::ZERO);
-        account.arrive(news[0].notice_id.id, Outcome::Delivered.into(), Timestamp::ZERO, 0);
+        account.arrive(news[0].notice_id.id, DeliveryOutcome::Delivered.into(), Timestamp::ZERO, 0);
         let told = account.newest(None, 10);
-        let store = Store::open(directory.path()).unwrap();
+        let store = DeliveryStore::open(directory.path()).unwrap();
         assert!(store.is_new);
         let unsaved = account.unsaved().unwrap();
         let nothing = DeliveryQueue::new(Position(8)).unsaved().unwrap();
         store.save(&[(id, unsaved), (other, nothing)], &[]).unwrap();
         drop(store);
-        let store = Store::open(directory.path()).unwrap();
+        let store = DeliveryStore::open(directory.path()).unwrap();
         assert!(!store.is_new);
         let loaded = store.load().unwrap();
         assert_eq!((loaded[&id].read(), loaded[&other].read()), (Position(9), Position(8)));
@@ -299,15 +302,15 @@ mod tests {
         let loaded = store.load().unwrap();
         assert_eq!(loaded.keys().collect::<Vec<_>>(), [&id]);
         assert_eq!(loaded[&id].newest(None, 10).len(), 1);
-        let bytes = std::fs::read(Store::path(directory.path())).unwrap();
+        let bytes = std::fs::read(DeliveryStore::path(directory.path())).unwrap();
         assert!(!bytes.windows(8).any(|window| window == b"somebody"), "no text about people is kept");
     }
 
     #[test]
     fn two_do_not_share_a_store() {
         let directory = tempfile::tempdir().unwrap();
-        let _first = Store::open(directory.path()).unwrap();
-        let said = Store::open(directory.path()).err().unwrap().to_string();
+        let _first = DeliveryStore::open(directory.path()).unwrap();
+        let said = DeliveryStore::open(directory.path()).err().unwrap().to_string();
         assert!(said.contains("webhooks.redb"), "{said}");
     }
 }

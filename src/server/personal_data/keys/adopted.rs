@@ -9,7 +9,7 @@ use std::{
 use parking_lot::MutexGuard;
 use zeroize::Zeroizing;
 
-use super::{HEADER, Held, PAGE_SLOTS, Queue, SLOT, Slot, SlotBytes, SubjectKeys, TextError};
+use super::{HEADER, KeySlot, PAGE_SLOTS, SLOT, SlotBytes, SlottedKey, SubjectKeys, TextError, WriteQueue};
 
 /// Bytes of a page.
 const PAGE: u64 = PAGE_SLOTS * SLOT;
@@ -48,7 +48,7 @@ impl SubjectKeys {
     }
 
     /// Waits until no thread writes, and keeps others from it.
-    fn alone(&self) -> MutexGuard<'_, Queue> {
+    fn alone(&self) -> MutexGuard<'_, WriteQueue> {
         let mut queue = self.queue.lock();
         while queue.writing {
             self.turn.wait(&mut queue);
@@ -57,7 +57,7 @@ impl SubjectKeys {
         queue
     }
 
-    fn let_others(&self, mut queue: MutexGuard<'_, Queue>) {
+    fn let_others(&self, mut queue: MutexGuard<'_, WriteQueue>) {
         queue.writing = false;
         drop(queue);
         self.turn.notify_all();
@@ -89,9 +89,9 @@ impl SubjectKeys {
             return Ok(false);
         }
         // What is unfinished or damaged there comes again.
-        let Ok(slot) = Slot::decode(number, theirs) else { return Ok(false) };
-        let ours = ours.and_then(|bytes| Slot::decode(number, &bytes).ok());
-        if let (Some(Slot::Forgotten(gone, _)), Slot::Live(tag, _)) = (&ours, &slot)
+        let Ok(slot) = KeySlot::decode(number, theirs) else { return Ok(false) };
+        let ours = ours.and_then(|bytes| KeySlot::decode(number, &bytes).ok());
+        if let (Some(KeySlot::Forgotten(gone, _)), KeySlot::Live(tag, _)) = (&ours, &slot)
             && gone == tag
         {
             return Ok(false);
@@ -99,10 +99,10 @@ impl SubjectKeys {
         self.disk.write_all_at(theirs, number * SLOT).map_err(|error| self.failed(error))?;
         let is_destroyed = ours.is_some_and(|ours| self.give_up(number, &ours));
         match slot {
-            Slot::Live(tag, key) => {
-                self.live.write().insert(tag, Held { number, key });
+            KeySlot::Live(tag, key) => {
+                self.live.write().insert(tag, SlottedKey { number, key });
             }
-            Slot::Forgotten(tag, erased) => {
+            KeySlot::Forgotten(tag, erased) => {
                 let mut forgotten = self.forgotten.write();
                 let latest = forgotten.entry(tag).or_insert(erased);
                 *latest = erased.max(*latest);
@@ -112,8 +112,8 @@ impl SubjectKeys {
     }
 
     /// The key in this slot is one no more; whether it was one.
-    fn give_up(&self, number: u64, slot: &Slot) -> bool {
-        let Slot::Live(tag, _) = slot else { return false };
+    fn give_up(&self, number: u64, slot: &KeySlot) -> bool {
+        let KeySlot::Live(tag, _) = slot else { return false };
         let mut live = self.live.write();
         if live.get(tag).is_some_and(|held| held.number == number) {
             live.remove(tag);
@@ -140,13 +140,13 @@ impl SubjectKeys {
 
 #[cfg(test)]
 mod tests {
-    use tenure_core::{Position, Stream};
+    use tenure_core::{Position, StreamId};
     use tenure_protocol::entropy::SeededEntropy;
 
     use super::*;
 
-    fn stream(name: &str) -> Stream {
-        Stream::Subject(name.parse().unwrap())
+    fn stream(name: &str) -> StreamId {
+        StreamId::Subject(name.parse().unwrap())
     }
 
     fn opened(dir: &tempfile::TempDir) -> SubjectKeys {

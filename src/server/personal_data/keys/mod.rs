@@ -16,12 +16,12 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use zeroize::Zeroizing;
 
 use super::{
-    disk::Disk,
+    disk::KeyDisk,
     seal::SubjectKey,
-    slots::{HEADER, NoSlot, PAGE_SLOTS, SLOT, Slot, SlotBytes, Tag},
+    slots::{HEADER, KeySlot, PAGE_SLOTS, SLOT, SlotBytes, SlotError, StreamTag},
 };
-use tenure_core::{Position, SealedText, Stream};
-use tenure_files::key_files::{KeyFileError, Writes, open_private, private_directory, sync_directory};
+use tenure_core::{Position, SealedText, StreamId};
+use tenure_files::key_files::{KeyFileError, WriteHealth, open_private, private_directory, sync_directory};
 use tenure_protocol::entropy::Entropy;
 
 const EXPECTED: &str = "the keys of subjects";
@@ -53,28 +53,28 @@ pub enum TextError {
 /// What needs a new key, or forgets one, waits for the disk: not to be called from an async task then.
 pub struct SubjectKeys {
     path: PathBuf,
-    disk: Box<dyn Disk>,
-    live: RwLock<HashMap<Tag, Held>>,
+    disk: Box<dyn KeyDisk>,
+    live: RwLock<HashMap<StreamTag, SlottedKey>>,
     /// Whose keys were destroyed, and for which event the latest.
-    forgotten: RwLock<HashMap<Tag, Position>>,
+    forgotten: RwLock<HashMap<StreamTag, Position>>,
     /// How often one was, since the start.
     forgettings: AtomicU64,
-    queue: Mutex<Queue>,
+    queue: Mutex<WriteQueue>,
     turn: Condvar,
-    writes: Writes,
+    writes: WriteHealth,
 }
 
 #[derive(Clone)]
-struct Held {
+struct SlottedKey {
     number: u64,
     key: SubjectKey,
 }
 
 /// Who waits to write, and where.
 #[derive(Default)]
-struct Queue {
+struct WriteQueue {
     /// New keys in the order of their requests; the first ones are being written while `writing`.
-    new: Vec<(Tag, SubjectKey)>,
+    new: Vec<(StreamTag, SubjectKey)>,
     /// A thread is writing, without holding the lock.
     writing: bool,
     /// The first free slot.
@@ -114,8 +114,8 @@ impl SubjectKeys {
 
     /// The stream's key, made when it has none. A new key is durable when this returns: no text is ever
     /// sealed under a key that a crash can take away. Threads that come together share a sync.
-    pub fn key_for(&self, stream: &Stream, entropy: &dyn Entropy) -> Result<SubjectKey, TextError> {
-        let tag = Tag::of(stream);
+    pub fn key_for(&self, stream: &StreamId, entropy: &dyn Entropy) -> Result<SubjectKey, TextError> {
+        let tag = StreamTag::of(stream);
         if let Some(key) = self.held(tag) {
             return Ok(key);
         }
@@ -142,7 +142,7 @@ impl SubjectKeys {
     /// The mark that distinguishes this file from that of any other log; `None` if it has none. The mark is made of
     /// the key of the system's stream, which is never destroyed, and reveals nothing of that key.
     pub fn mark(&self) -> Option<String> {
-        self.get(&Stream::System).map(|key| key.mark())
+        self.get(&StreamId::System).map(|key| key.mark())
     }
 
     /// The same, made where there is none.
@@ -150,33 +150,33 @@ impl SubjectKeys {
     /// # Errors
     /// The disk does not take it.
     pub fn mark_made(&self, entropy: &dyn Entropy) -> Result<String, TextError> {
-        self.key_for(&Stream::System, entropy).map(|key| key.mark())
+        self.key_for(&StreamId::System, entropy).map(|key| key.mark())
     }
 
     /// How the writing of the file has been going.
-    pub fn writes(&self) -> &Writes {
+    pub fn writes(&self) -> &WriteHealth {
         &self.writes
     }
 
     /// The stream's key, when it has one.
-    pub fn get(&self, stream: &Stream) -> Option<SubjectKey> {
-        self.held(Tag::of(stream))
+    pub fn get(&self, stream: &StreamId) -> Option<SubjectKey> {
+        self.held(StreamTag::of(stream))
     }
 
     /// Whether the stream's key was destroyed, and none was made since: nothing of it can be read.
-    pub fn is_forgotten(&self, stream: &Stream) -> bool {
-        let tag = Tag::of(stream);
+    pub fn is_forgotten(&self, stream: &StreamId) -> bool {
+        let tag = StreamTag::of(stream);
         self.held(tag).is_none() && self.forgotten.read().contains_key(&tag)
     }
 
     /// Whether the key that the stream had at this position was destroyed for the event there, or a later one.
-    pub fn was_forgotten_at(&self, stream: &Stream, erased: Position) -> bool {
-        self.forgotten.read().get(&Tag::of(stream)).is_some_and(|latest| *latest >= erased)
+    pub fn was_forgotten_at(&self, stream: &StreamId, erased: Position) -> bool {
+        self.forgotten.read().get(&StreamTag::of(stream)).is_some_and(|latest| *latest >= erased)
     }
 
     /// For which event the stream's key was last destroyed.
-    pub fn forgotten_by(&self, stream: &Stream) -> Option<Position> {
-        self.forgotten.read().get(&Tag::of(stream)).copied()
+    pub fn forgotten_by(&self, stream: &StreamId) -> Option<Position> {
+        self.forgotten.read().get(&StreamTag::of(stream)).copied()
     }
 
     /// How often a key was destroyed since the start. A cache of an opened text keeps this with it.
@@ -192,8 +192,8 @@ impl SubjectKeys {
             self.turn.wait(&mut queue);
         }
         let (live, forgotten) = (self.live.read(), self.forgotten.read());
-        let keys = live.iter().map(|(tag, held)| Slot::Live(*tag, held.key.clone()));
-        let marks = forgotten.iter().map(|(tag, erased)| Slot::Forgotten(*tag, *erased));
+        let keys = live.iter().map(|(tag, held)| KeySlot::Live(*tag, held.key.clone()));
+        let marks = forgotten.iter().map(|(tag, erased)| KeySlot::Forgotten(*tag, *erased));
         file_of(keys.chain(marks), live.len() + forgotten.len())
     }
 
@@ -201,9 +201,9 @@ impl SubjectKeys {
     /// there; an erasure of that history at a later position must not seem to be done.
     pub fn with_marks_cut(bytes: &[u8], end: Position) -> Option<Zeroizing<Vec<u8>>> {
         let slots = bytes.chunks(HEADER.len()).skip(1).zip(1..).map(|(bytes, number)| {
-            Some(match Slot::decode(number, bytes.try_into().ok()?).ok()? {
-                Slot::Forgotten(tag, erased) => Slot::Forgotten(tag, erased.min(end)),
-                Slot::Live(tag, key) => Slot::Live(tag, key),
+            Some(match KeySlot::decode(number, bytes.try_into().ok()?).ok()? {
+                KeySlot::Forgotten(tag, erased) => KeySlot::Forgotten(tag, erased.min(end)),
+                KeySlot::Live(tag, key) => KeySlot::Live(tag, key),
             })
         });
         let slots = slots.collect::<Option<Vec<_>>>()?;
@@ -220,8 +220,8 @@ impl SubjectKeys {
     ///
     /// # Errors
     /// The disk does not do it. The key is gone from memory all the same.
-    pub fn forget(&self, stream: &Stream, erased: Position) -> Result<(), TextError> {
-        let tag = Tag::of(stream);
+    pub fn forget(&self, stream: &StreamId, erased: Position) -> Result<(), TextError> {
+        let tag = StreamTag::of(stream);
         let mut queue = self.queue.lock();
         while queue.writing || queue.holds(tag) {
             self.turn.wait(&mut queue);
@@ -229,7 +229,7 @@ impl SubjectKeys {
         let held = self.live.write().remove(&tag);
         self.forgettings.fetch_add(1, Ordering::Release);
         queue.refuse_if_failed(queue.failures)?;
-        let slot = Slot::Forgotten(tag, erased);
+        let slot = KeySlot::Forgotten(tag, erased);
         let end = queue.end;
         queue.writing = true;
         let done = MutexGuard::unlocked(&mut queue, || match held {
@@ -252,7 +252,7 @@ impl SubjectKeys {
     /// Seals a text about the stream's subject, making its key when it has none.
     pub fn seal(
         &self,
-        stream: &Stream,
+        stream: &StreamId,
         field: &'static str,
         text: &str,
         entropy: &dyn Entropy,
@@ -261,27 +261,36 @@ impl SubjectKeys {
     }
 
     /// The text; `None` if it was sealed under a lost key, or is damaged.
-    pub fn open_text(&self, stream: &Stream, field: &'static str, sealed: &SealedText) -> Option<String> {
+    pub fn open_text(&self, stream: &StreamId, field: &'static str, sealed: &SealedText) -> Option<String> {
         self.get(stream)?.open(field, sealed)
     }
 
-    fn of(path: PathBuf, disk: Box<dyn Disk>, live: HashMap<Tag, Held>, end: u64) -> Self {
-        let queue = Mutex::new(Queue { end, ..Queue::default() });
+    fn of(path: PathBuf, disk: Box<dyn KeyDisk>, live: HashMap<StreamTag, SlottedKey>, end: u64) -> Self {
+        let queue = Mutex::new(WriteQueue { end, ..WriteQueue::default() });
         let (live, forgotten) = (RwLock::new(live), RwLock::default());
         let (forgettings, turn) = (AtomicU64::new(0), Condvar::new());
-        Self { path, disk, live, forgotten, forgettings, queue, turn, writes: Writes::of("keys/subjects") }
+        Self {
+            path,
+            disk,
+            live,
+            forgotten,
+            forgettings,
+            queue,
+            turn,
+            writes: WriteHealth::of("keys/subjects"),
+        }
     }
 
-    fn held(&self, tag: Tag) -> Option<SubjectKey> {
+    fn held(&self, tag: StreamTag) -> Option<SubjectKey> {
         self.live.read().get(&tag).map(|held| held.key.clone())
     }
 
     /// Writes the first of the queue, as many as the page has room for (see `slots`).
-    fn write_batch(&self, queue: &mut MutexGuard<'_, Queue>) {
+    fn write_batch(&self, queue: &mut MutexGuard<'_, WriteQueue>) {
         let first = queue.end;
         let room = usize::try_from(PAGE_SLOTS - first % PAGE_SLOTS).unwrap_or(1);
         let batch: Vec<_> = queue.new.iter().take(room).cloned().collect();
-        let slots: Vec<_> = batch.iter().map(|(tag, key)| Slot::Live(*tag, key.clone())).collect();
+        let slots: Vec<_> = batch.iter().map(|(tag, key)| KeySlot::Live(*tag, key.clone())).collect();
         queue.writing = true;
         let done = MutexGuard::unlocked(queue, || self.append(first, &slots));
         queue.writing = false;
@@ -291,14 +300,14 @@ impl SubjectKeys {
             queue.fail(error);
         } else {
             queue.end += batch.len() as u64;
-            let held = (first..).zip(batch).map(|(number, (tag, key))| (tag, Held { number, key }));
+            let held = (first..).zip(batch).map(|(number, (tag, key))| (tag, SlottedKey { number, key }));
             self.live.write().extend(held);
         }
         self.turn.notify_all();
     }
 
     /// Adds slots behind the last one, and says how many.
-    fn append(&self, first: u64, slots: &[Slot]) -> Result<u64, TextError> {
+    fn append(&self, first: u64, slots: &[KeySlot]) -> Result<u64, TextError> {
         let bytes: Vec<u8> = (first..).zip(slots).flat_map(|(number, slot)| slot.encode(number)).collect();
         let bytes = zeroize::Zeroizing::new(bytes);
         if let Err(error) = self.disk.write_all_at(&bytes, first * SLOT) {
@@ -321,7 +330,7 @@ impl SubjectKeys {
     }
 
     /// Replaces a slot: none is added.
-    fn overwrite(&self, number: u64, slot: &Slot) -> Result<u64, TextError> {
+    fn overwrite(&self, number: u64, slot: &KeySlot) -> Result<u64, TextError> {
         let written = self.disk.write_all_at(&slot.encode(number), number * SLOT);
         written.and_then(|()| self.disk.sync()).map_err(|error| self.failed(error))?;
         Ok(0)
@@ -338,8 +347,8 @@ impl fmt::Debug for SubjectKeys {
     }
 }
 
-impl Queue {
-    fn holds(&self, tag: Tag) -> bool {
+impl WriteQueue {
+    fn holds(&self, tag: StreamTag) -> bool {
         self.new.iter().any(|(queued, _)| *queued == tag)
     }
 
@@ -363,7 +372,7 @@ impl Queue {
 }
 
 /// The bytes of a file with these slots.
-fn file_of(slots: impl Iterator<Item = Slot>, count: usize) -> Zeroizing<Vec<u8>> {
+fn file_of(slots: impl Iterator<Item = KeySlot>, count: usize) -> Zeroizing<Vec<u8>> {
     // It must not grow: what is left behind would not be overwritten.
     let mut bytes = Zeroizing::new(Vec::with_capacity((count + 1) * HEADER.len()));
     bytes.extend_from_slice(&HEADER);
@@ -374,35 +383,35 @@ fn file_of(slots: impl Iterator<Item = Slot>, count: usize) -> Zeroizing<Vec<u8>
 }
 
 /// What the file holds: the live keys, whose were destroyed, and the first free slot.
-type Loaded = (HashMap<Tag, Held>, HashMap<Tag, Position>, u64);
+type LoadedKeys = (HashMap<StreamTag, SlottedKey>, HashMap<StreamTag, Position>, u64);
 
 /// Reads the whole file.
-fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
+fn load(path: &Path, file: &File) -> Result<LoadedKeys, KeyFileError> {
     let length = file.metadata().map_err(KeyFileError::io(path))?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
     if !read_header(path, &mut reader, length)? {
         write_header(path, file)?;
         return Ok((HashMap::new(), HashMap::new(), 1));
     }
-    let (mut live, mut forgotten) = (HashMap::new(), HashMap::<Tag, Position>::new());
+    let (mut live, mut forgotten) = (HashMap::new(), HashMap::<StreamTag, Position>::new());
     let end = length / SLOT;
     let mut bytes: SlotBytes = HEADER;
     for number in 1..end {
         reader.read_exact(&mut bytes).map_err(KeyFileError::io(path))?;
-        match Slot::decode(number, &bytes) {
-            Ok(Slot::Live(tag, key)) => match live.entry(tag) {
-                Entry::Vacant(place) => _ = place.insert(Held { number, key }),
+        match KeySlot::decode(number, &bytes) {
+            Ok(KeySlot::Live(tag, key)) => match live.entry(tag) {
+                Entry::Vacant(place) => _ = place.insert(SlottedKey { number, key }),
                 // Two keys of one subject: half of its texts would not open. We never write that.
                 Entry::Occupied(_) => return Err(damaged_slot(path, number)),
             },
-            Ok(Slot::Forgotten(tag, erased)) => {
+            Ok(KeySlot::Forgotten(tag, erased)) => {
                 let latest = forgotten.entry(tag).or_insert(erased);
                 *latest = erased.max(*latest);
             }
-            Err(NoSlot::Unfinished) if is_in_last_page(number, length) => {
+            Err(SlotError::Unfinished) if is_in_last_page(number, length) => {
                 return cut(path, file, number).map(|()| (live, forgotten, number));
             }
-            Err(NoSlot::Unfinished | NoSlot::Damaged) => return Err(damaged_slot(path, number)),
+            Err(SlotError::Unfinished | SlotError::Damaged) => return Err(damaged_slot(path, number)),
         }
     }
     if length != end * SLOT {
@@ -424,7 +433,7 @@ fn read_header(path: &Path, reader: &mut impl Read, length: u64) -> Result<bool,
 }
 
 fn write_header(path: &Path, file: &File) -> Result<(), KeyFileError> {
-    Disk::write_all_at(file, &HEADER, 0).and_then(|()| file.sync_all()).map_err(KeyFileError::io(path))?;
+    KeyDisk::write_all_at(file, &HEADER, 0).and_then(|()| file.sync_all()).map_err(KeyFileError::io(path))?;
     path.parent().map_or(Ok(()), sync_directory)
 }
 

@@ -13,8 +13,8 @@ use super::{
 };
 use tenure_protocol::entropy::OsEntropy;
 
-fn subject(name: impl fmt::Display) -> Stream {
-    Stream::Subject(name.to_string().parse().unwrap())
+fn subject(name: impl fmt::Display) -> StreamId {
+    StreamId::Subject(name.to_string().parse().unwrap())
 }
 
 fn file(dir: &tempfile::TempDir) -> PathBuf {
@@ -51,7 +51,7 @@ fn a_key_is_made_once_and_kept_through_a_restart() {
         assert_eq!(keys.get(&subject(n)).as_ref(), Some(key));
         assert_eq!(&keys.key_for(&subject(n), &OsEntropy).unwrap(), key);
     }
-    assert_eq!(keys.get(&Stream::System), None);
+    assert_eq!(keys.get(&StreamId::System), None);
     assert_eq!(fs::metadata(file(&dir)).unwrap().len(), 201 * 64);
     assert_eq!(fs::metadata(file(&dir)).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -228,8 +228,8 @@ fn a_file_of_another_kind_is_refused_and_a_torn_beginning_is_not() {
     assert!(matches!(open(&dir), Err(KeyFileError::Damaged { .. })));
     let (dir, _) = with_keys(0);
     edit(&dir, |bytes| bytes.truncate(10));
-    open(&dir).unwrap().key_for(&Stream::System, &OsEntropy).unwrap();
-    assert!(open(&dir).unwrap().get(&Stream::System).is_some());
+    open(&dir).unwrap().key_for(&StreamId::System, &OsEntropy).unwrap();
+    assert!(open(&dir).unwrap().get(&StreamId::System).is_some());
 }
 
 #[test]

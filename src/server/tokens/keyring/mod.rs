@@ -7,13 +7,13 @@ use super::{
     key_store::{KeyMaterial, KeyStore},
     paseto::{SealingKey, SigningKey},
 };
-use tenure_core::{KeyId, KeyUse, Timestamp, keys::Keys};
-use tenure_files::key_files::{KeyFileError, Writes};
+use tenure_core::{KeyId, KeyUse, Timestamp, keys::KeyHistory};
+use tenure_files::key_files::{KeyFileError, WriteHealth};
 use tenure_protocol::entropy::Entropy;
 
 /// The keys of all tokens, at least one of each use. Cheap to clone; clones see each other's changes.
 #[derive(Clone, Debug)]
-pub struct Keyring {
+pub struct TokenKeyring {
     pub(super) session: Arc<KeyStore<SealingKey>>,
     pub(super) access: Arc<KeyStore<SigningKey>>,
 }
@@ -46,7 +46,7 @@ impl NewKey {
     }
 }
 
-impl Keyring {
+impl TokenKeyring {
     /// Reads the keys below `keys` (`DATA/keys`) that these facts name; makes and stores the first ones where there
     /// are none yet. Files of keys that the facts do not name, or whose time is over, are removed.
     ///
@@ -54,7 +54,7 @@ impl Keyring {
     /// seals is not there.
     pub fn open(
         keys: &Path,
-        known: &Keys,
+        known: &KeyHistory,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
@@ -86,7 +86,7 @@ impl Keyring {
     }
 
     /// How the writing of the key files of each use has been going.
-    pub fn writes(&self) -> [&Writes; 2] {
+    pub fn writes(&self) -> [&WriteHealth; 2] {
         [&self.session.writes, &self.access.writes]
     }
 
@@ -102,7 +102,7 @@ impl Keyring {
 
     /// Lets those keys work that the facts name now. Returns whether those that seal are there; otherwise the ones
     /// before go on.
-    pub fn follow(&self, known: &Keys, now: Timestamp) -> bool {
+    pub fn follow(&self, known: &KeyHistory, now: Timestamp) -> bool {
         self.session.follow(known.of(KeyUse::Session), now)
             & self.access.follow(known.of(KeyUse::Access), now)
     }

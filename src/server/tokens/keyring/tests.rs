@@ -2,12 +2,12 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::*;
 use tenure_core::{
-    Commit, CommitId, Event, Seconds, Stream,
+    Commit, CommitId, Event, Seconds, StreamId,
     command::{RotateKey, SystemCommand},
     decide::decide_system,
-    keys::Retire,
-    observed::Observed,
-    state::State,
+    keys::RetireMode,
+    observed::Observation,
+    state::AuthorityState,
 };
 use tenure_files::key_files::write_private;
 use tenure_protocol::entropy::{OsEntropy, SeededEntropy};
@@ -21,15 +21,16 @@ fn after(seconds: u32) -> Timestamp {
 /// A keyring and the facts about it.
 struct World {
     dir: tempfile::TempDir,
-    state: State,
-    ring: Keyring,
+    state: AuthorityState,
+    ring: TokenKeyring,
 }
 
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ring = Keyring::open(&dir.path().join("keys"), &Keys::default(), START, &OsEntropy).unwrap();
-        let mut world = Self { dir, state: State::default(), ring };
+        let ring =
+            TokenKeyring::open(&dir.path().join("keys"), &KeyHistory::default(), START, &OsEntropy).unwrap();
+        let mut world = Self { dir, state: AuthorityState::default(), ring };
         let keys = KeyUse::ALL.map(|(_, which)| (which, world.ring.active(which))).to_vec();
         world.record(&SystemCommand::AdmitKeys(keys), START);
         world.follow(START);
@@ -37,11 +38,11 @@ impl World {
     }
 
     fn record(&mut self, command: &SystemCommand, at: Timestamp) {
-        let observed = Observed::default();
+        let observed = Observation::default();
         let events = decide_system(&self.state.system, command, &observed, at).unwrap();
         let commit = Commit {
             id: CommitId::from_bytes([0; 16]),
-            stream: Stream::System,
+            stream: StreamId::System,
             expected: self.state.system.version,
             recorded_at: at,
             actor: tenure_core::Actor::AUTHORITY,
@@ -53,7 +54,7 @@ impl World {
     }
 
     /// Keeps a key, and records that it seals; nothing follows that yet.
-    fn admit(&mut self, which: KeyUse, retire: Retire, at: Timestamp) -> KeyId {
+    fn admit(&mut self, which: KeyUse, retire: RetireMode, at: Timestamp) -> KeyId {
         let key = NewKey::draw(which, &OsEntropy);
         let key_id = key.id().clone();
         self.ring.keep(key).unwrap();
@@ -67,14 +68,14 @@ impl World {
         assert!(self.ring.follow(&self.state.system.keys, at));
     }
 
-    fn rotate(&mut self, which: KeyUse, retire: Retire, at: Timestamp) -> KeyId {
+    fn rotate(&mut self, which: KeyUse, retire: RetireMode, at: Timestamp) -> KeyId {
         let id = self.admit(which, retire, at);
         self.follow(at);
         id
     }
 
-    fn reopened(&self, at: Timestamp) -> Result<Keyring, KeyFileError> {
-        Keyring::open(&self.path(""), &self.state.system.keys, at, &OsEntropy)
+    fn reopened(&self, at: Timestamp) -> Result<TokenKeyring, KeyFileError> {
+        TokenKeyring::open(&self.path(""), &self.state.system.keys, at, &OsEntropy)
     }
 
     fn files(&self, which: &str) -> Vec<String> {
@@ -90,7 +91,7 @@ impl World {
     }
 }
 
-fn opens(ring: &Keyring, id: &KeyId, at: Timestamp) -> bool {
+fn opens(ring: &TokenKeyring, id: &KeyId, at: Timestamp) -> bool {
     ring.session.ring().key(id.as_str(), || at).is_some()
 }
 
@@ -110,7 +111,7 @@ fn the_first_keys_are_made_once() {
 fn with_an_overlap_the_old_key_opens_until_it_is_over_and_its_file_goes_then() {
     let mut world = World::new();
     let first = world.ring.active(KeyUse::Session);
-    let second = world.rotate(KeyUse::Session, Retire::Overlap, after(10));
+    let second = world.rotate(KeyUse::Session, RetireMode::Overlap, after(10));
     assert_eq!(world.ring.active(KeyUse::Session), second);
     assert!(opens(&world.ring, &first, after(1_009)) && !opens(&world.ring, &first, after(1_010)));
     assert!(opens(&world.ring, &second, after(1_010)));
@@ -126,8 +127,8 @@ fn with_an_overlap_the_old_key_opens_until_it_is_over_and_its_file_goes_then() {
 fn without_an_overlap_every_key_before_is_gone_at_once_and_after_a_restart() {
     let mut world = World::new();
     let first = world.ring.active(KeyUse::Session);
-    let second = world.rotate(KeyUse::Session, Retire::Overlap, after(10));
-    let third = world.rotate(KeyUse::Session, Retire::Now, after(20));
+    let second = world.rotate(KeyUse::Session, RetireMode::Overlap, after(10));
+    let third = world.rotate(KeyUse::Session, RetireMode::Now, after(20));
     for ring in [world.ring.clone(), world.reopened(after(20)).unwrap()] {
         assert!(!opens(&ring, &first, after(20)) && !opens(&ring, &second, after(20)));
         assert_eq!(ring.active(KeyUse::Session), third);
@@ -139,7 +140,7 @@ fn without_an_overlap_every_key_before_is_gone_at_once_and_after_a_restart() {
 fn a_restart_within_the_overlap_opens_with_both_and_after_it_with_one() {
     let mut world = World::new();
     let first = world.ring.active(KeyUse::Session);
-    world.rotate(KeyUse::Session, Retire::Overlap, after(10));
+    world.rotate(KeyUse::Session, RetireMode::Overlap, after(10));
     assert!(opens(&world.reopened(after(500)).unwrap(), &first, after(500)));
     assert!(!opens(&world.reopened(after(1_010)).unwrap(), &first, after(1_010)));
     assert_eq!(world.files("session"), ["0002.paserk"]);
@@ -158,7 +159,7 @@ fn a_key_that_was_written_and_never_admitted_does_not_seal_and_is_removed() {
 #[test]
 fn a_key_that_was_admitted_before_a_crash_seals_after_it() {
     let mut world = World::new();
-    let second = world.admit(KeyUse::Access, Retire::Overlap, after(10));
+    let second = world.admit(KeyUse::Access, RetireMode::Overlap, after(10));
     assert_ne!(world.ring.active(KeyUse::Access), second, "nothing has followed the fact yet");
     assert_eq!(world.reopened(after(10)).unwrap().active(KeyUse::Access), second);
 }
@@ -166,7 +167,7 @@ fn a_key_that_was_admitted_before_a_crash_seals_after_it() {
 #[test]
 fn without_the_key_that_seals_nothing_opens_and_the_key_is_named() {
     let mut world = World::new();
-    let second = world.rotate(KeyUse::Session, Retire::Overlap, after(10));
+    let second = world.rotate(KeyUse::Session, RetireMode::Overlap, after(10));
     fs::remove_file(world.path("session/0002.paserk")).unwrap();
     let said = world.reopened(after(10)).unwrap_err().to_string();
     assert!(said.contains(second.as_str()) && said.contains("session"), "{said}");
@@ -176,7 +177,7 @@ fn without_the_key_that_seals_nothing_opens_and_the_key_is_named() {
 fn without_a_retiring_key_the_others_work() {
     let mut world = World::new();
     let first = world.ring.active(KeyUse::Session);
-    let second = world.rotate(KeyUse::Session, Retire::Overlap, after(10));
+    let second = world.rotate(KeyUse::Session, RetireMode::Overlap, after(10));
     fs::remove_file(world.path("session/0001.paserk")).unwrap();
     let ring = world.reopened(after(10)).unwrap();
     assert!(!opens(&ring, &first, after(10)) && opens(&ring, &second, after(10)));
@@ -186,7 +187,7 @@ fn without_a_retiring_key_the_others_work() {
 fn a_public_key_is_given_for_access_keys_that_work() {
     let mut world = World::new();
     let first = world.ring.active(KeyUse::Access);
-    let second = world.rotate(KeyUse::Access, Retire::Overlap, after(10));
+    let second = world.rotate(KeyUse::Access, RetireMode::Overlap, after(10));
     for id in [&first, &second] {
         assert!(world.ring.public(id, after(20)).unwrap().starts_with("k4.public."));
     }

@@ -13,28 +13,30 @@ use std::{
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
-use self::verdict::{Question, Witness};
-use super::{data_directory::damaged, export::Export, server_time, show, source::Source, trust::TrustArgs};
-use crate::cli::{
-    arguments::moments::{Moment, moment},
-    context::Global,
-    failure::{Exit, Failure},
+use self::verdict::{EntitlementQuestion, ReplayWitness};
+use super::{
+    data_directory::damaged, export::ExportArgs, server_time, show, source::SourceArgs, trust::TrustArgs,
 };
-use tenure_audit::replay::{Replay, ReplayEnd};
-use tenure_core::{Amount, Timestamp, budget::Use};
+use crate::cli::{
+    arguments::moments::{TypedMoment, moment},
+    context::GlobalArgs,
+    failure::{CommandError, ExitStatus},
+};
+use tenure_audit::replay::{HistoryReplay, ReplayEnd};
+use tenure_core::{Amount, Timestamp, budget::SessionUse};
 
 /// Was it entitled? The first line says yes or no, and the exit code too: 0 for yes, 3 for no. The story is below it.
 ///
 /// Example: tenure audit ask payments-bot --at 03:12 --scope payments:write
 #[derive(Debug, Args)]
-pub(crate) struct Ask {
+pub(crate) struct AskArgs {
     /// A subject or a session, by its whole id
     #[arg(value_name = "SUBJECT|SESSION", value_parser = NonEmptyStringValueParser::new())]
     whom: String,
 
     /// When [default: the server's server_time; the end of a file or directory]; such as 03:12 or '2026-11-22 03:12'
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    at: Option<Moment>,
+    at: Option<TypedMoment>,
 
     /// Entitled to this scope; may be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
@@ -57,22 +59,22 @@ pub(crate) struct Ask {
     bundle: Option<PathBuf>,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
 }
 
-impl Ask {
+impl AskArgs {
     /// What the process exits with.
-    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+    pub(crate) fn run(self, global: &GlobalArgs) -> Result<u8, CommandError> {
         let until = self.until(global)?;
         let source = match &self.bundle {
             Some(path) => &self.bundled(global, path)?,
             None => &self.source,
         };
-        let mut replay = Replay::new(until);
-        let mut witness = Witness::of(&self.whom);
+        let mut replay = HistoryReplay::new(until);
+        let mut witness = ReplayWitness::of(&self.whom);
         let mut illegal = None;
         let ending = source.read(global, &self.known.read()?, &mut |stored| {
             let heard = replay.add_telling(&stored, &mut |state, step| witness.hear(state, step));
@@ -88,7 +90,7 @@ impl Ask {
         let verdict = witness.answer(&replay, &question);
         let output = global.output();
         let (answer, story) = verdict.ok_or_else(|| {
-            Failure::Missing(format!(
+            CommandError::Missing(format!(
                 "no subject and no session {} is in this history up to there",
                 self.whom
             ))
@@ -104,10 +106,10 @@ impl Ask {
         if let Some(path) = &self.bundle {
             output.talk(&self.hand_over(path, replay.moment()));
         }
-        Ok(if answer.is_yes { Exit::Ok } else { Exit::Refused } as u8)
+        Ok(if answer.is_yes { ExitStatus::Ok } else { ExitStatus::Refused } as u8)
     }
 
-    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
+    fn until(&self, global: &GlobalArgs) -> Result<ReplayEnd, CommandError> {
         Ok(match self.at {
             Some(at) => ReplayEnd::Time(self.source.past(global, at)?),
             None if self.source.is_server() => {
@@ -117,22 +119,22 @@ impl Ask {
         })
     }
 
-    fn question(&self) -> Question {
-        let wanted = self.operation.as_ref().map(|operation| Use {
+    fn question(&self) -> EntitlementQuestion {
+        let wanted = self.operation.as_ref().map(|operation| SessionUse {
             operation: operation.clone(),
             amount: self.amount.clone(),
             destination: self.destination.clone(),
         });
-        Question { scopes: self.scopes.clone(), wanted }
+        EntitlementQuestion { scopes: self.scopes.clone(), wanted }
     }
 
     /// The evidence in a file of its own; the answer is that of this very file.
-    fn bundled(&self, global: &Global, path: &Path) -> Result<Source, Failure> {
+    fn bundled(&self, global: &GlobalArgs, path: &Path) -> Result<SourceArgs, CommandError> {
         match self.source.file() {
             Some(file) => copy(file, path)?,
-            None => Export::whole(path, self.source.data(), self.known.key()).write(global).map(drop)?,
+            None => ExportArgs::whole(path, self.source.data(), self.known.key()).write(global).map(drop)?,
         }
-        Ok(Source::of_file(path))
+        Ok(SourceArgs::of_file(path))
     }
 
     /// What the other side does with it.
@@ -158,10 +160,10 @@ impl Ask {
 }
 
 /// A new file of this user's own.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| Failure::File { path, source }
+        move |source| CommandError::File { path, source }
     };
     let mut from_file = File::open(from).map_err(failed(from))?;
     let mut options = OpenOptions::new();

@@ -3,33 +3,33 @@
 use std::collections::BTreeMap;
 
 use tenure_audit::{
-    replay::{Replay, Step},
-    story::{Narrator, Story},
+    replay::{HistoryReplay, ReplayStep},
+    story::{Narrator, SessionStory},
 };
 use tenure_core::{
-    Actor, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
-    budget::{Constraint, Use},
-    event::{Event, Trigger},
-    record::ActorKind,
-    session::{Session, Status},
-    state::State,
+    Actor, EventKind, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
+    budget::{ConstraintKind, SessionUse},
+    commit::ActorKind,
+    event::{EndTrigger, Event},
+    session::{Session, SessionStatus},
+    state::AuthorityState,
     subject::Subject,
 };
 
 /// What it must have been entitled to, apart from holding a live session.
-pub(super) struct Question {
+pub(super) struct EntitlementQuestion {
     pub(super) scopes: Vec<String>,
-    pub(super) wanted: Option<Use>,
+    pub(super) wanted: Option<SessionUse>,
 }
 
 /// What is answered.
-pub(super) struct Answer {
+pub(super) struct EntitlementAnswer {
     pub(super) is_yes: bool,
     pub(super) words: String,
 }
 
 /// Listens to a replay for what the answer needs.
-pub(super) struct Witness {
+pub(super) struct ReplayWitness {
     subject: Option<SubjectId>,
     session: Option<SessionId>,
     /// A story for each session that may be the one.
@@ -38,17 +38,17 @@ pub(super) struct Witness {
     enders: BTreeMap<Position, Actor>,
 }
 
-impl Witness {
+impl ReplayWitness {
     /// Of a subject or a session; a subject's id may look like a session's.
     pub(super) fn of(whom: &str) -> Self {
         let session = whom.parse().ok();
         Self { subject: whom.parse().ok(), session, tellers: BTreeMap::new(), enders: BTreeMap::new() }
     }
 
-    pub(super) fn hear(&mut self, before: &State, step: Step<'_>) {
+    pub(super) fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
         let event = &commit.events[step.index];
-        if let (Event::Subject(SubjectEvent::SessionCreated(created)), Stream::Subject(subject)) =
+        if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
             (event, &commit.stream)
             && (self.session == Some(created.session_id) || self.subject.as_ref() == Some(subject))
         {
@@ -64,7 +64,11 @@ impl Witness {
     }
 
     /// The answer, and the story of its session; `None` if the history does not have it.
-    pub(super) fn answer(self, replay: &Replay, question: &Question) -> Option<(Answer, Option<Story>)> {
+    pub(super) fn answer(
+        self,
+        replay: &HistoryReplay,
+        question: &EntitlementQuestion,
+    ) -> Option<(EntitlementAnswer, Option<SessionStory>)> {
         let (state, at) = (replay.state(), replay.moment());
         let by_session = self.session.and_then(|id| {
             state.subjects.values().find_map(|subject| Some((subject, Some(subject.session(id)?.id))))
@@ -74,21 +78,21 @@ impl Witness {
         let (words, is_yes, about) = self.judged(state, subject, only, question, at);
         let story = about.and_then(|id| self.tellers.get(&id).cloned()).and_then(|teller| teller.end(replay));
         let word = if is_yes { "YES" } else { "NO" };
-        Some((Answer { is_yes, words: format!("{word}. At {at} {words}") }, story))
+        Some((EntitlementAnswer { is_yes, words: format!("{word}. At {at} {words}") }, story))
     }
 
     fn judged(
         &self,
-        state: &State,
+        state: &AuthorityState,
         subject: &Subject,
         only: Option<SessionId>,
-        question: &Question,
+        question: &EntitlementQuestion,
         at: Timestamp,
     ) -> (String, bool, Option<SessionId>) {
         let meant = |session: &&Session| only.is_none_or(|only| session.id == only);
         let sessions = || subject.sessions.iter().map(|session| &**session).filter(meant);
         let newest = sessions().max_by_key(|session| session.created);
-        let live: Vec<_> = sessions().filter(|session| session.status(at) == Status::Active).collect();
+        let live: Vec<_> = sessions().filter(|session| session.status(at) == SessionStatus::Active).collect();
         let id = &subject.id;
         let Some(first) = live.last() else {
             let words = newest.map_or_else(
@@ -109,7 +113,7 @@ impl Witness {
     }
 
     /// How a session was over.
-    fn ended(&self, state: &State, subject: &Subject, session: &Session, at: Timestamp) -> String {
+    fn ended(&self, state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> String {
         let id = &subject.id;
         let Some(revocation) = &session.revocation else {
             let end = session.ends_at();
@@ -132,21 +136,21 @@ fn ago(earlier: Timestamp, later: Timestamp) -> String {
     crate::cli::output::words::duration(later.seconds_since(earlier))
 }
 
-const fn how(trigger: Trigger) -> &'static str {
+const fn how(trigger: EndTrigger) -> &'static str {
     match trigger {
-        Trigger::RenewalRejected => "was vetoed",
-        Trigger::ManualRevoke => "was revoked",
-        Trigger::Own => "was ended by its holder",
-        Trigger::Evicted => "had made room for a newer one",
-        Trigger::TokenReuse => "was ended because a replaced token came back",
-        Trigger::SubjectRevoked => "was ended with all of the subject's",
-        Trigger::Bulk => "was ended with a selection",
-        Trigger::Restore => "was ended when the authority was restored from a backup",
+        EndTrigger::RenewalRejected => "was vetoed",
+        EndTrigger::ManualRevoke => "was revoked",
+        EndTrigger::Own => "was ended by its holder",
+        EndTrigger::Evicted => "had made room for a newer one",
+        EndTrigger::TokenReuse => "was ended because a replaced token came back",
+        EndTrigger::SubjectRevoked => "was ended with all of the subject's",
+        EndTrigger::Bulk => "was ended with a selection",
+        EndTrigger::Restore => "was ended when the authority was restored from a backup",
     }
 }
 
 /// By the key of an owner, or of a role.
-fn who(state: &State, actor: &Actor) -> String {
+fn who(state: &AuthorityState, actor: &Actor) -> String {
     let key = actor
         .id
         .as_ref()
@@ -185,7 +189,7 @@ fn held(id: &SubjectId, session: &Session) -> String {
 }
 
 /// What the question needs and a live session does not give; `None` if it gives everything.
-fn lacks(session: &Session, question: &Question) -> Option<String> {
+fn lacks(session: &Session, question: &EntitlementQuestion) -> Option<String> {
     if let Some(scope) = question.scopes.iter().find(|scope| !session.scopes().contains(scope)) {
         let has = match session.scopes() {
             [] => "none".to_owned(),
@@ -196,11 +200,11 @@ fn lacks(session: &Session, question: &Question) -> Option<String> {
     let wanted = question.wanted.as_ref()?;
     let violated = session.constraints()?.violated_by(wanted, session.usage())?;
     let limit = match violated {
-        Constraint::AllowedOperations => format!("its operations did not include {}", wanted.operation),
-        Constraint::AllowedDestinations => "its destinations did not include that one".to_owned(),
-        Constraint::MaxAmountPerTx => "one use might not cost so much".to_owned(),
-        Constraint::MaxTransactions => "all of its uses were spent".to_owned(),
-        Constraint::MaxTotalAmount => "its budget was not enough".to_owned(),
+        ConstraintKind::AllowedOperations => format!("its operations did not include {}", wanted.operation),
+        ConstraintKind::AllowedDestinations => "its destinations did not include that one".to_owned(),
+        ConstraintKind::MaxAmountPerTx => "one use might not cost so much".to_owned(),
+        ConstraintKind::MaxTransactions => "all of its uses were spent".to_owned(),
+        ConstraintKind::MaxTotalAmount => "its budget was not enough".to_owned(),
     };
     Some(limit)
 }

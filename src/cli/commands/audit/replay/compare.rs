@@ -7,14 +7,16 @@ use serde_json::{Value, json};
 use super::damaged;
 use crate::cli::{
     ambient,
-    commands::audit::{data_directory::expect_data, source::Source, trust::Trusted, verification::Ending},
-    connection::{client::Request, pages},
-    context::Global,
-    failure::Failure,
+    commands::audit::{
+        data_directory::expect_data, source::SourceArgs, trust::TrustedHeads, verification::ReadEnding,
+    },
+    connection::{client::ApiRequest, pages},
+    context::GlobalArgs,
+    failure::CommandError,
     output::{Column, Output},
 };
 use tenure_audit::replay::{diff::differences, digest, view::SessionState};
-use tenure_core::{Position, SessionId, Timestamp, session::Session, state::State};
+use tenure_core::{Position, SessionId, Timestamp, session::Session, state::AuthorityState};
 use tenure_server::node::snapshot;
 
 const COLUMNS: &[Column] = &[
@@ -25,7 +27,11 @@ const COLUMNS: &[Column] = &[
     Column::plain("LIVE", "live"),
 ];
 
-pub(super) fn run(source: &Source, global: &Global, trusted: &Trusted) -> Result<(), Failure> {
+pub(super) fn run(
+    source: &SourceArgs,
+    global: &GlobalArgs,
+    trusted: &TrustedHeads,
+) -> Result<(), CommandError> {
     let (compared, ending) = match source.data() {
         Some(data) => with_snapshot(data, source, global, trusted)?,
         None => with_server(source, global, trusted)?,
@@ -37,15 +43,15 @@ pub(super) fn run(source: &Source, global: &Global, trusted: &Trusted) -> Result
 
 /// What was found.
 #[derive(Default)]
-struct Compared {
+struct StateComparison {
     position: Position,
     things: u64,
     digest: Option<String>,
     different: Vec<Value>,
 }
 
-impl Compared {
-    fn tell(self, output: Output) -> Result<(), Failure> {
+impl StateComparison {
+    fn tell(self, output: Output) -> Result<(), CommandError> {
         let different = self.different.len();
         let document = json!({
             "asOfPosition": self.position, "compared": self.things, "stateDigest": self.digest,
@@ -63,14 +69,15 @@ impl Compared {
 /// A stopped server answers from what its log says; the snapshot is what it had in memory at its end.
 fn with_snapshot(
     data: &std::path::Path,
-    source: &Source,
-    global: &Global,
-    trusted: &Trusted,
-) -> Result<(Compared, Ending), Failure> {
+    source: &SourceArgs,
+    global: &GlobalArgs,
+    trusted: &TrustedHeads,
+) -> Result<(StateComparison, ReadEnding), CommandError> {
     expect_data(data)?;
-    let none = || Failure::Missing(format!("{}: is not there, or damaged", snapshot::path(data).display()));
+    let none =
+        || CommandError::Missing(format!("{}: is not there, or damaged", snapshot::path(data).display()));
     let live = snapshot::load(data).ok_or_else(none)?.state;
-    let mut state = State::default();
+    let mut state = AuthorityState::default();
     let mut illegal = None;
     let ending = source.read(global, trusted, &mut |stored| {
         if stored.last() > live.position {
@@ -93,21 +100,25 @@ fn with_snapshot(
         );
     }
     let things = (live.subjects.len() + live.holders.len()) as u64;
-    Ok((Compared { position: live.position, things, digest: Some(digest(&state)), different }, ending))
+    Ok((StateComparison { position: live.position, things, digest: Some(digest(&state)), different }, ending))
 }
 
 /// A running server goes on while it is asked, and says of each session which position it reflects: there it is
 /// compared.
-fn with_server(source: &Source, global: &Global, trusted: &Trusted) -> Result<(Compared, Ending), Failure> {
+fn with_server(
+    source: &SourceArgs,
+    global: &GlobalArgs,
+    trusted: &TrustedHeads,
+) -> Result<(StateComparison, ReadEnding), CommandError> {
     let cli = global.context()?;
-    let request = Request::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(200));
+    let request = ApiRequest::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(200));
     let page = pages::whole(&cli, request, pages::by_cursor)?;
     let mut waiting = BTreeMap::<u64, Vec<&Value>>::new();
     for item in page["items"].as_array().into_iter().flatten() {
         waiting.entry(item["asOfPosition"].as_u64().unwrap_or(0)).or_default().push(item);
     }
-    let mut compared = Compared::default();
-    let mut state = State::default();
+    let mut compared = StateComparison::default();
+    let mut state = AuthorityState::default();
     let mut illegal = None;
     let ending = source.read(global, trusted, &mut |stored| {
         if let Err(found) = state.apply(&stored.commit) {
@@ -130,8 +141,8 @@ fn with_server(source: &Source, global: &Global, trusted: &Trusted) -> Result<(C
     }
 }
 
-impl Compared {
-    fn session(&mut self, state: &State, live: &Value) {
+impl StateComparison {
+    fn session(&mut self, state: &AuthorityState, live: &Value) {
         self.things += 1;
         self.position = state.position;
         let replayed = replayed(state, live);
@@ -153,7 +164,7 @@ fn with_use(session: &Session, live: &Value, at: Timestamp) -> Option<Session> {
 }
 
 /// The session as the replay has it, at the moment that the live one was judged at.
-fn replayed(state: &State, live: &Value) -> Value {
+fn replayed(state: &AuthorityState, live: &Value) -> Value {
     let id = live["sessionId"].as_str().and_then(|id| id.parse::<SessionId>().ok());
     let at = live["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or(state.recorded_at);
     let subject = id.and_then(|id| state.subjects.get(state.holders.get(&id)?));

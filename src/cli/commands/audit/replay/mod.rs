@@ -8,30 +8,30 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::steps::{Course, Order, Reader, Shown, Target, Walk};
+use self::steps::{ShownEvent, StepCommand, StepReader, StepTarget, StepWalk, WalkControl};
 use super::{
     data_directory::damaged,
     server_time,
-    source::Source,
+    source::SourceArgs,
     step,
-    trust::{TrustArgs, Trusted},
+    trust::{TrustArgs, TrustedHeads},
 };
 use crate::cli::{
-    arguments::moments::{Moment, moment},
-    context::Global,
-    failure::Failure,
-    output::{Column, Format, Output, happened::Names},
+    arguments::moments::{TypedMoment, moment},
+    context::GlobalArgs,
+    failure::CommandError,
+    output::{Column, Output, OutputFormat, event_text::KeyNames},
 };
 use tenure_audit::replay::{self, ReplayEnd, sessions};
-use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
+use tenure_core::{Position, evolve::IllegalEvent, session::SessionStatus, state::AuthorityState};
 use tenure_log::StoredCommit;
 
 /// Arguments of `tenure audit replay`.
 #[derive(Debug, Args)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayArgs {
     /// Up to this moment, and judged at it; such as 03:12 or 2026-11-22T03:12:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
-    at: Option<Moment>,
+    at: Option<TypedMoment>,
 
     /// Up to this position, and judged at its moment
     #[arg(long, value_name = "N")]
@@ -62,7 +62,7 @@ pub(crate) struct Replay {
     status: String,
 
     #[command(flatten)]
-    source: Source,
+    source: SourceArgs,
 
     #[command(flatten)]
     known: TrustArgs,
@@ -89,8 +89,8 @@ const SESSIONS: &[Column] = &[
     Column::plain("OWNER", "ownerId"),
 ];
 
-impl Replay {
-    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+impl ReplayArgs {
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
         let trusted = self.known.read()?;
         if self.compare {
             return compare::run(&self.source, global, &trusted);
@@ -100,7 +100,7 @@ impl Replay {
         if self.step {
             return self.walk(global, &trusted, until);
         }
-        let mut folding = Folding::new(until);
+        let mut folding = CheckedReplay::new(until);
         let ending = self.source.read(global, &trusted, &mut |stored| folding.add(&stored))?;
         self.show(output, &folding.replay)?;
         folding.finish()?;
@@ -109,27 +109,32 @@ impl Replay {
     }
 
     /// Shows event after event, and reads the history again where the reader goes far back.
-    fn walk(&self, global: &Global, trusted: &Trusted, until: ReplayEnd) -> Result<(), Failure> {
+    fn walk(
+        &self,
+        global: &GlobalArgs,
+        trusted: &TrustedHeads,
+        until: ReplayEnd,
+    ) -> Result<(), CommandError> {
         let output = global.output();
-        let mut reader = Terminal { output, asks: output.can_ask() };
-        let mut walk = Walk::to(Target::From(self.from.unwrap_or(0)));
+        let mut reader = TerminalReader { output, asks: output.can_ask() };
+        let mut walk = StepWalk::to(StepTarget::From(self.from.unwrap_or(0)));
         loop {
-            let mut stepping = Stepping {
-                folding: Folding::new(until),
+            let mut stepping = StepReplay {
+                folding: CheckedReplay::new(until),
                 walk: &mut walk,
                 reader: &mut reader,
-                course: Ok(Course::On),
+                course: Ok(WalkControl::On),
                 replay: self,
             };
             let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
             let (folding, mut course) = (stepping.folding, stepping.course?);
             folding.finish()?;
-            if course == Course::On && reader.asks {
+            if course == WalkControl::On && reader.asks {
                 course = walk.end(&mut reader)?;
             }
             match course {
-                Course::Again(target) => walk.begin_again(target),
-                Course::On | Course::Enough => {
+                WalkControl::Again(target) => walk.begin_again(target),
+                WalkControl::On | WalkControl::Enough => {
                     ending.tell(output);
                     return Ok(());
                 }
@@ -143,7 +148,7 @@ impl Replay {
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
-    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
+    fn until(&self, global: &GlobalArgs) -> Result<ReplayEnd, CommandError> {
         Ok(match (self.at, self.position) {
             (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
             (None, Some(position)) => ReplayEnd::Position(Position(position)),
@@ -154,12 +159,12 @@ impl Replay {
         })
     }
 
-    fn show(&self, output: Output, replay: &replay::Replay) -> Result<(), Failure> {
+    fn show(&self, output: Output, replay: &replay::HistoryReplay) -> Result<(), CommandError> {
         let at = replay.moment();
         let mut document = json!(replay.outcome());
         let items = sessions(replay.state(), self.wanted(), at);
         document["items"] = json!(items);
-        if output.format() == Format::Table {
+        if output.format() == OutputFormat::Table {
             let Value::Object(mut outcome) = document.clone() else {
                 unreachable!("an outcome is an object")
             };
@@ -182,11 +187,11 @@ impl Replay {
         )
     }
 
-    fn wanted(&self) -> Option<Status> {
+    fn wanted(&self) -> Option<SessionStatus> {
         match self.status.as_str() {
-            "active" => Some(Status::Active),
-            "expired" => Some(Status::Expired),
-            "revoked" => Some(Status::Revoked),
+            "active" => Some(SessionStatus::Active),
+            "expired" => Some(SessionStatus::Expired),
+            "revoked" => Some(SessionStatus::Revoked),
             // clap lets no other word through.
             _ => None,
         }
@@ -194,14 +199,14 @@ impl Replay {
 }
 
 /// A replay that stops at the first event that cannot follow.
-struct Folding {
-    replay: replay::Replay,
+struct CheckedReplay {
+    replay: replay::HistoryReplay,
     illegal: Option<IllegalEvent>,
 }
 
-impl Folding {
+impl CheckedReplay {
     fn new(until: ReplayEnd) -> Self {
-        Self { replay: replay::Replay::new(until), illegal: None }
+        Self { replay: replay::HistoryReplay::new(until), illegal: None }
     }
 
     fn add(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
@@ -216,28 +221,28 @@ impl Folding {
         })
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> Result<(), CommandError> {
         self.illegal.map_or(Ok(()), |illegal| Err(damaged(illegal.to_string())))
     }
 }
 
 /// One reading of the history, event after event.
-struct Stepping<'w> {
-    folding: Folding,
-    walk: &'w mut Walk,
-    reader: &'w mut Terminal,
-    course: Result<Course, Failure>,
-    replay: &'w Replay,
+struct StepReplay<'w> {
+    folding: CheckedReplay,
+    walk: &'w mut StepWalk,
+    reader: &'w mut TerminalReader,
+    course: Result<WalkControl, CommandError>,
+    replay: &'w ReplayArgs,
 }
 
-impl Stepping<'_> {
+impl StepReplay<'_> {
     /// Shows what each event of the commit changed.
     fn step(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
         let stream = &stored.commit.stream;
-        let mut told: Vec<(replay::Step<'_>, State)> = Vec::new();
+        let mut told: Vec<(replay::ReplayStep<'_>, AuthorityState)> = Vec::new();
         let added = self.folding.replay.add_telling(stored, &mut |before, step| {
             told.push((
-                replay::Step { stored, index: step.index, position: step.position },
+                replay::ReplayStep { stored, index: step.index, position: step.position },
                 step::part(before, stream),
             ));
         });
@@ -249,7 +254,7 @@ impl Stepping<'_> {
                 continue;
             }
             self.course = self.walk.pass(shown(document), self.reader);
-            if !matches!(self.course, Ok(Course::On)) {
+            if !matches!(self.course, Ok(WalkControl::On)) {
                 return ControlFlow::Break(());
             }
         }
@@ -259,15 +264,15 @@ impl Stepping<'_> {
 
 /// A person at a terminal, or a program that reads all of it.
 #[derive(Clone, Copy)]
-struct Terminal {
+struct TerminalReader {
     output: Output,
     asks: bool,
 }
 
-impl Reader for Terminal {
-    type Failure = Failure;
+impl StepReader for TerminalReader {
+    type Failure = CommandError;
 
-    fn show(&mut self, shown: &Shown) -> Result<(), Failure> {
+    fn show(&mut self, shown: &ShownEvent) -> Result<(), CommandError> {
         self.output.told(&shown.document, &shown.lines)
     }
 
@@ -275,22 +280,26 @@ impl Reader for Terminal {
         self.output.talk(text);
     }
 
-    fn ask(&mut self) -> Order {
+    fn ask(&mut self) -> StepCommand {
         if !self.asks {
-            return Order::Next;
+            return StepCommand::Next;
         }
-        self.output.ask(Order::PROMPT).map_or(Order::Quit, |line| Order::of(&line))
+        self.output.ask(StepCommand::PROMPT).map_or(StepCommand::Quit, |line| StepCommand::of(&line))
     }
 }
 
-fn shown(document: Value) -> Shown {
-    Shown { position: document["position"].as_u64().unwrap_or_default(), lines: lines(&document), document }
+fn shown(document: Value) -> ShownEvent {
+    ShownEvent {
+        position: document["position"].as_u64().unwrap_or_default(),
+        lines: lines(&document),
+        document,
+    }
 }
 
 fn lines(document: &Value) -> Vec<String> {
     let about = ["subjectId", "sessionId"].into_iter().filter_map(|name| document[name].as_str());
     let about = about.map(|id| format!("{id}  ")).collect::<Vec<_>>().concat();
-    let by = Names::default().who(document);
+    let by = KeyNames::default().who(document);
     let mut lines = vec![format!(
         "{:>6}  {}  {about}{}, by {by}",
         document["position"],

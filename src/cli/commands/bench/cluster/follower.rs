@@ -13,17 +13,17 @@ use tokio::{
 
 use super::{
     super::{
-        callers::{Held, JudgingByHttp},
+        callers::{HeldSession, HttpIntrospectCaller},
         conditions::load_average,
         failed,
-        http::Connection,
-        laps::{self, Nothing, Round, many},
+        http::BenchConnection,
         renew::created,
-        report::Series,
+        report::RoundSeries,
+        rounds::{self, NoSetup, RoundTimes, many},
     },
-    house::House,
+    bench_cluster::BenchCluster,
 };
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 use tenure_protocol::clock::stopwatch;
 
 /// So many revocations a second.
@@ -43,14 +43,19 @@ const CALLS: usize = 500;
 const SESSIONS: usize = 10_000;
 
 /// A session that was ended at the leader at this moment.
-type Ended = (String, Instant);
+type EndedAt = (String, Instant);
 
 /// Revokes at the leader, and asks a follower until it knows.
-pub(super) async fn revocations(house: &House, leader: usize, seconds: u32) -> Result<Value, Failure> {
+pub(super) async fn revocations(
+    house: &BenchCluster,
+    leader: usize,
+    seconds: u32,
+) -> Result<Value, CommandError> {
     let (leads, follows) = (house.machines[leader].host.clone(), house.hosts());
     let follows = follows.into_iter().find(|host| *host != leads).ok_or_else(|| failed("nobody follows"))?;
     let held = created(&leads, &house.key, RATE * seconds as usize, 64).await?;
-    let (mut hands, mut lookers): (Vec<Vec<Held>>, Vec<_>) = ((0..CALLERS).map(|_| vec![]).collect(), vec![]);
+    let (mut hands, mut lookers): (Vec<Vec<HeldSession>>, Vec<_>) =
+        ((0..CALLERS).map(|_| vec![]).collect(), vec![]);
     held.into_iter().enumerate().for_each(|(index, one)| hands[index % CALLERS].push(one));
     let mut tells = vec![];
     for _ in 0..LOOKERS {
@@ -74,7 +79,7 @@ pub(super) async fn revocations(house: &House, leader: usize, seconds: u32) -> R
         micros.extend(looker.await.map_err(failed)?.map_err(failed)?);
     }
     micros.sort_unstable();
-    let round = Round { micros, ..Round::default() };
+    let round = RoundTimes { micros, ..RoundTimes::default() };
     let millis = |thousandths| (round.quantile(thousandths).as_secs_f64() * 1e5).round() / 1e2;
     Ok(json!({
         "work": "a revocation, acknowledged by the leader, is seen at a follower",
@@ -86,13 +91,18 @@ pub(super) async fn revocations(house: &House, leader: usize, seconds: u32) -> R
     }))
 }
 
-async fn revokes(host: String, key: String, hand: Vec<Held>, tell: Sender<Ended>) -> Result<usize, String> {
-    let mut connection = Connection::open(&host).await?;
+async fn revokes(
+    host: String,
+    key: String,
+    hand: Vec<HeldSession>,
+    tell: Sender<EndedAt>,
+) -> Result<usize, String> {
+    let mut connection = BenchConnection::open(&host).await?;
     let period = Duration::from_micros(1_000_000 * CALLERS as u64 / RATE as u64);
     let mut turns = interval(period);
     turns.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let count = hand.len();
-    for (number, Held { id, token }) in hand.into_iter().enumerate() {
+    for (number, HeldSession { id, token }) in hand.into_iter().enumerate() {
         turns.tick().await;
         connection.ask("DELETE", &format!("/v1/sessions/{id}"), &key, None).await?;
         if number % EACH == 0 {
@@ -104,8 +114,8 @@ async fn revokes(host: String, key: String, hand: Vec<Held>, tell: Sender<Ended>
 }
 
 /// The microseconds until each was seen.
-async fn looks(host: String, key: String, mut told: Receiver<Ended>) -> Result<Vec<u32>, String> {
-    let (mut connection, mut micros) = (Connection::open(&host).await?, vec![]);
+async fn looks(host: String, key: String, mut told: Receiver<EndedAt>) -> Result<Vec<u32>, String> {
+    let (mut connection, mut micros) = (BenchConnection::open(&host).await?, vec![]);
     while let Some((token, ended)) = told.recv().await {
         let body = json!({ "token": token }).to_string();
         let seen = async {
@@ -122,23 +132,23 @@ const LIVE: &[u8] = br#"{"active":true"#;
 
 /// Checks at the first nodes together, one, two and so on in turn.
 pub(super) async fn introspections(
-    house: &House,
+    house: &BenchCluster,
     rounds: u32,
     length: Duration,
     say: impl Fn(&str),
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, CommandError> {
     let hosts = house.hosts();
     let held = created(&hosts[0], &house.key, SESSIONS, CONNECTIONS).await?;
     let bodies: Vec<_> = held.iter().map(|held| json!({ "token": held.token }).to_string()).collect();
     let bodies = Arc::new(bodies);
     let words = |nodes: usize| format!("introspect over HTTP, nodes asked: {nodes}");
-    let all = (1..=hosts.len()).map(|nodes| Series::elsewhere(words(nodes), CONNECTIONS.into(), 1));
+    let all = (1..=hosts.len()).map(|nodes| RoundSeries::elsewhere(words(nodes), CONNECTIONS.into(), 1));
     let mut all: Vec<_> = all.collect();
     for round in 1..=rounds {
         for (index, series) in all.iter_mut().enumerate() {
             say(&format!("round {round} of {rounds}, {}", words(index + 1)));
             let callers = judging(&hosts[..=index], &house.key, &bodies).await?;
-            series.add(&laps::run(callers, Nothing, length).await?.0);
+            series.add(&rounds::run(callers, NoSetup, length).await?.0);
         }
     }
     Ok(all.iter().map(|series| series.item(all.first())).collect())
@@ -148,12 +158,12 @@ async fn judging(
     hosts: &[String],
     key: &str,
     bodies: &Arc<Vec<String>>,
-) -> Result<Vec<JudgingByHttp>, Failure> {
+) -> Result<Vec<HttpIntrospectCaller>, CommandError> {
     let each = bodies.len() / usize::from(CONNECTIONS);
     let mut callers = vec![];
     for index in 0..usize::from(CONNECTIONS) {
-        callers.push(JudgingByHttp {
-            connection: Connection::open(&hosts[index % hosts.len()]).await.map_err(failed)?,
+        callers.push(HttpIntrospectCaller {
+            connection: BenchConnection::open(&hosts[index % hosts.len()]).await.map_err(failed)?,
             key: key.to_owned(),
             bodies: Arc::clone(bodies),
             part: index * each..(index + 1) * each,

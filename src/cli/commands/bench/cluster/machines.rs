@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tenure_protocol::clock::{pause, stopwatch};
 
-use super::{super::failed, way::Way};
-use crate::cli::failure::Failure;
+use super::{super::failed, cut_link::CutLink};
+use crate::cli::failure::CommandError;
 
 /// What takes longer has failed.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,18 +23,18 @@ pub(super) const LOOK: Duration = Duration::from_millis(20);
 pub(super) const BROKERS: usize = 3;
 
 /// A process that ends with this.
-struct Process {
+struct ChildProcess {
     program: PathBuf,
     words: Vec<String>,
     child: Option<Child>,
 }
 
-impl Process {
+impl ChildProcess {
     fn new(program: &Path, words: Vec<String>) -> Self {
         Self { program: program.to_owned(), words, child: None }
     }
 
-    fn begin(&mut self) -> Result<(), Failure> {
+    fn begin(&mut self) -> Result<(), CommandError> {
         let mut command = Command::new(&self.program);
         // Settings in the surroundings must not change what is measured.
         command.args(&self.words).env_clear().stdout(Stdio::null()).stderr(Stdio::null());
@@ -51,34 +51,34 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+    fn signal(&self, signal: Signal) -> Result<(), CommandError> {
         let child = self.child.as_ref().ok_or_else(|| failed("the process does not run"))?;
         kill_process(Pid::from_child(child), signal).map_err(failed)
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
 /// Three brokers that keep the log together.
-pub(super) struct Brokers {
-    processes: Vec<Process>,
+pub(super) struct BrokerCluster {
+    processes: Vec<ChildProcess>,
     ports: Vec<u16>,
     dir: PathBuf,
 }
 
-impl Brokers {
-    pub(super) fn start(program: &Path, dir: &Path) -> Result<Self, Failure> {
+impl BrokerCluster {
+    pub(super) fn start(program: &Path, dir: &Path) -> Result<Self, CommandError> {
         let (ports, routes) = (free_ports(BROKERS)?, free_ports(BROKERS)?);
         let mut brokers = Self { processes: vec![], ports, dir: dir.to_owned() };
         for number in 0..BROKERS {
             let config = dir.join(format!("broker-{number}.conf"));
             let words = vec!["-c".to_owned(), config.display().to_string()];
             write(&config, &brokers.config(number, &routes))?;
-            brokers.processes.push(Process::new(program, words));
+            brokers.processes.push(ChildProcess::new(program, words));
         }
         brokers.begin_all()?;
         until("the brokers make the streams", || brokers.make_streams())?;
@@ -99,14 +99,14 @@ impl Brokers {
         )
     }
 
-    fn make_streams(&self) -> Result<bool, Failure> {
+    fn make_streams(&self) -> Result<bool, CommandError> {
         let secret = self.secret();
         let secret = secret.display().to_string();
         let words = ["cluster", "init", "--max-bytes", "8589934592", "--secret-file", &secret];
         Ok(self.tenure(&words)?.status.success())
     }
 
-    fn tenure(&self, words: &[&str]) -> Result<Output, Failure> {
+    fn tenure(&self, words: &[&str]) -> Result<Output, CommandError> {
         let mut command = Command::new(this_program()?);
         command.args(words).args(["--set", &format!("log.url={}", self.url())]).env_clear();
         command.output().map_err(failed)
@@ -121,14 +121,14 @@ impl Brokers {
         url(&self.ports)
     }
 
-    pub(super) fn begin_all(&mut self) -> Result<(), Failure> {
+    pub(super) fn begin_all(&mut self) -> Result<(), CommandError> {
         for number in 0..BROKERS {
             self.begin(number)?;
         }
         Ok(())
     }
 
-    pub(super) fn begin(&mut self, number: usize) -> Result<(), Failure> {
+    pub(super) fn begin(&mut self, number: usize) -> Result<(), CommandError> {
         self.processes[number].begin()?;
         let port = self.ports[number];
         until("a broker takes connections", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))
@@ -139,16 +139,16 @@ impl Brokers {
     }
 
     pub(super) fn kill_all(&mut self) {
-        self.processes.iter_mut().for_each(Process::kill);
+        self.processes.iter_mut().for_each(ChildProcess::kill);
     }
 
-    fn status(&self) -> Result<Option<Value>, Failure> {
+    fn status(&self) -> Result<Option<Value>, CommandError> {
         let told = self.tenure(&["cluster", "status", "-o", "json"])?;
         Ok(serde_json::from_slice(&told.stdout).ok().filter(|_| told.status.success()))
     }
 
     /// The one that leads the log.
-    pub(super) fn leader(&self) -> Result<usize, Failure> {
+    pub(super) fn leader(&self) -> Result<usize, CommandError> {
         let mut leader = None;
         until("the brokers have a leader", || {
             let status = self.status()?.unwrap_or_default();
@@ -160,7 +160,7 @@ impl Brokers {
     }
 
     /// Waits until each of them has everything.
-    pub(super) fn are_whole(&self) -> Result<(), Failure> {
+    pub(super) fn are_whole(&self) -> Result<(), CommandError> {
         until("all brokers have the log", || {
             let status = self.status()?.unwrap_or_default();
             Ok(status["items"][0]["current"].as_u64().is_some_and(|current| current == BROKERS as u64))
@@ -169,22 +169,23 @@ impl Brokers {
 }
 
 /// A node, on ways that can be cut.
-pub(super) struct Machine {
-    process: Process,
+pub(super) struct NodeProcess {
+    process: ChildProcess,
     /// Host and port, past all ways.
     pub(super) host: String,
-    to_brokers: Vec<Way>,
-    to_it: Way,
+    to_brokers: Vec<CutLink>,
+    to_it: CutLink,
 }
 
-impl Machine {
+impl NodeProcess {
     /// Starts a node of its own directory.
-    pub(super) fn start(brokers: &Brokers, data: &Path) -> Result<Self, Failure> {
+    pub(super) fn start(brokers: &BrokerCluster, data: &Path) -> Result<Self, CommandError> {
         private_directory(data)?;
         let port = free_ports(1)?[0];
-        let to_brokers = brokers.ports.iter().map(|port| Way::to(*port)).collect::<Result<Vec<_>, _>>()?;
-        let (to_it, host) = (Way::to(port)?, format!("127.0.0.1:{port}"));
-        let ports: Vec<_> = to_brokers.iter().map(Way::port).collect();
+        let to_brokers =
+            brokers.ports.iter().map(|port| CutLink::to(*port)).collect::<Result<Vec<_>, _>>()?;
+        let (to_it, host) = (CutLink::to(port)?, format!("127.0.0.1:{port}"));
+        let ports: Vec<_> = to_brokers.iter().map(CutLink::port).collect();
         let settings = [
             format!("log.url={}", url(&ports)),
             format!("cluster.advertise=http://127.0.0.1:{}", to_it.port()),
@@ -193,12 +194,12 @@ impl Machine {
         let mut words: Vec<_> = ["serve", "--test-clock", "--listen", &host].map(str::to_owned).into();
         words.extend(["--data".to_owned(), data.display().to_string()]);
         words.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
-        let mut process = Process::new(&this_program()?, words);
+        let mut process = ChildProcess::new(&this_program()?, words);
         process.begin()?;
         Ok(Self { process, host, to_brokers, to_it })
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), Failure> {
+    pub(super) fn begin(&mut self) -> Result<(), CommandError> {
         self.process.begin()
     }
 
@@ -206,27 +207,30 @@ impl Machine {
         self.process.kill();
     }
 
-    pub(super) fn freeze(&self) -> Result<(), Failure> {
+    pub(super) fn freeze(&self) -> Result<(), CommandError> {
         self.process.signal(Signal::STOP)
     }
 
-    pub(super) fn thaw(&self) -> Result<(), Failure> {
+    pub(super) fn thaw(&self) -> Result<(), CommandError> {
         self.process.signal(Signal::CONT)
     }
 
     pub(super) fn cut(&self) {
-        self.to_brokers.iter().for_each(Way::cut);
+        self.to_brokers.iter().for_each(CutLink::cut);
         self.to_it.cut();
     }
 
     pub(super) fn mend(&self) {
-        self.to_brokers.iter().for_each(Way::mend);
+        self.to_brokers.iter().for_each(CutLink::mend);
         self.to_it.mend();
     }
 }
 
 /// Waits until it is so.
-pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+pub(super) fn until(
+    what: &str,
+    mut is_so: impl FnMut() -> Result<bool, CommandError>,
+) -> Result<(), CommandError> {
     let begun: Instant = stopwatch();
     while !is_so()? {
         if begun.elapsed() > PATIENCE {
@@ -237,16 +241,16 @@ pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool, Failure>
     Ok(())
 }
 
-pub(super) fn private_directory(path: &Path) -> Result<(), Failure> {
+pub(super) fn private_directory(path: &Path) -> Result<(), CommandError> {
     tenure_files::key_files::private_directory(path).map_err(failed)
 }
 
-fn this_program() -> Result<PathBuf, Failure> {
+fn this_program() -> Result<PathBuf, CommandError> {
     std::env::current_exe().map_err(failed)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|source| Failure::File { path: path.into(), source })
+fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+    fs::write(path, text).map_err(|source| CommandError::File { path: path.into(), source })
 }
 
 fn url(ports: &[u16]) -> String {
@@ -255,7 +259,7 @@ fn url(ports: &[u16]) -> String {
 }
 
 /// Ports that nobody has now.
-fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
+fn free_ports(count: usize) -> Result<Vec<u16>, CommandError> {
     let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>();
     let addresses =
         listeners.map_err(failed)?.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();

@@ -1,10 +1,10 @@
 //! `tenure bench cluster`
 
+mod bench_cluster;
+mod cut_link;
 mod follower;
-mod house;
 mod machines;
 mod outages;
-mod way;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,24 +17,24 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
 use self::{
-    house::House,
-    machines::{Brokers, Machine, private_directory},
+    bench_cluster::BenchCluster,
+    machines::{BrokerCluster, NodeProcess, private_directory},
 };
 use super::{
-    Effort,
-    conditions::{Scratch, machine},
+    EffortArgs,
+    conditions::{ScratchDir, machine},
     failed,
-    renew::Stock,
-    report::{Series, print_with},
-    stock::OnDisk,
+    fixture::DiskAuthority,
+    renew::SessionStock,
+    report::{RoundSeries, print_with},
 };
 use crate::cli::{
-    context::Global,
-    failure::Failure,
+    context::GlobalArgs,
+    failure::CommandError,
     output::{Column, Output},
 };
-use tenure_log::jetstream::Access;
-use tenure_server::node::Cluster;
+use tenure_log::jetstream::BrokerAccess;
+use tenure_server::node::ClusterOptions;
 
 const COLUMNS: &[Column] = &[
     Column::plain("WORK", "work"),
@@ -57,8 +57,8 @@ pub(crate) struct ClusterBench {
     nats_server: PathBuf,
 
     /// Measure only these
-    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_values_t = [What::Renewals, What::Outages, What::Followers])]
-    only: Vec<What>,
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_values_t = [BenchSubject::Renewals, BenchSubject::Outages, BenchSubject::Followers])]
+    only: Vec<BenchSubject>,
 
     /// How many callers renew at once
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256, 1_024],
@@ -74,12 +74,12 @@ pub(crate) struct ClusterBench {
     times: u32,
 
     #[command(flatten)]
-    effort: Effort,
+    effort: EffortArgs,
 }
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+enum BenchSubject {
     /// Renewals in process, of a leader and of a node on sled in turn
     Renewals,
     /// The time without an acknowledged write
@@ -88,7 +88,7 @@ enum What {
     Followers,
 }
 
-impl std::fmt::Display for What {
+impl std::fmt::Display for BenchSubject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Renewals => "renewals",
@@ -99,20 +99,20 @@ impl std::fmt::Display for What {
 }
 
 impl ClusterBench {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
-        let scratch = Scratch::new(&self.effort.dir)?;
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
+        let scratch = ScratchDir::new(&self.effort.dir)?;
         let conditions = self.conditions(&scratch)?;
         let mut items = vec![];
-        if self.only.contains(&What::Renewals) {
+        if self.only.contains(&BenchSubject::Renewals) {
             items.extend(self.renewals(&scratch, global.output())?);
         }
-        if self.only.iter().any(|what| *what != What::Renewals) {
+        if self.only.iter().any(|what| *what != BenchSubject::Renewals) {
             items.extend(self.by_http(&scratch, global.output())?);
         }
         print_with(global.output(), &conditions, &items, COLUMNS)
     }
 
-    fn conditions(&self, scratch: &Scratch) -> Result<Map<String, Value>, Failure> {
+    fn conditions(&self, scratch: &ScratchDir) -> Result<Map<String, Value>, CommandError> {
         let sync = scratch.sync_latency()?.as_secs_f64() * 1e3;
         let mut conditions = machine();
         let told = [
@@ -132,19 +132,21 @@ impl ClusterBench {
     }
 
     /// The leader is in this process, as the node on sled is; two followers fold what it records.
-    fn renewals(&self, scratch: &Scratch, output: Output) -> Result<Vec<Value>, Failure> {
+    fn renewals(&self, scratch: &ScratchDir, output: Output) -> Result<Vec<Value>, CommandError> {
         let runtime = Runtime::new().map_err(failed)?;
         let dir = below(scratch, "renewals")?;
-        let brokers = Brokers::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
+        let brokers = BrokerCluster::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
         output.progress("creating sessions");
-        let leader =
-            OnDisk::open_with(&dir.join("node-0"), |options| options.cluster = Some(cluster(&brokers)))?;
-        let mut leader = Stock::on(leader, &runtime, self.sessions as usize)?;
-        let followers = [1, 2].map(|number| Machine::start(&brokers, &dir.join(format!("node-{number}"))));
+        let leader = DiskAuthority::open_with(&dir.join("node-0"), |options| {
+            options.cluster = Some(cluster(&brokers));
+        })?;
+        let mut leader = SessionStock::on(leader, &runtime, self.sessions as usize)?;
+        let followers =
+            [1, 2].map(|number| NodeProcess::start(&brokers, &dir.join(format!("node-{number}"))));
         let _followers = followers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let mut alone = Stock::new(&runtime, scratch, self.sessions as usize)?;
+        let mut alone = SessionStock::new(&runtime, scratch, self.sessions as usize)?;
         let series = |work: &str| -> Vec<_> {
-            self.clients.iter().map(|&clients| Series::new(work, clients.into())).collect()
+            self.clients.iter().map(|&clients| RoundSeries::new(work, clients.into())).collect()
         };
         let (mut ours, mut theirs) =
             (series("renew, leader of three nodes"), series("renew, one node on sled"));
@@ -166,12 +168,12 @@ impl ClusterBench {
             .collect())
     }
 
-    fn by_http(&self, scratch: &Scratch, output: Output) -> Result<Vec<Value>, Failure> {
+    fn by_http(&self, scratch: &ScratchDir, output: Output) -> Result<Vec<Value>, CommandError> {
         let dir = below(scratch, "nodes")?;
         output.progress("starting brokers and nodes");
-        let mut house = House::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
+        let mut house = BenchCluster::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
         let (mut items, say) = (vec![], |words: &str| output.progress(words));
-        if self.only.contains(&What::Followers) {
+        if self.only.contains(&BenchSubject::Followers) {
             let leader = house.leader()?;
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -180,26 +182,26 @@ impl ClusterBench {
             let checks = follower::introspections(&house, self.effort.rounds, self.length(), say);
             items.extend(runtime.block_on(checks)?);
         }
-        if self.only.contains(&What::Outages) {
+        if self.only.contains(&BenchSubject::Outages) {
             items.extend(outages::measure(&mut house, self.times, say)?);
         }
         Ok(items)
     }
 }
 
-fn below(scratch: &Scratch, name: &str) -> Result<PathBuf, Failure> {
+fn below(scratch: &ScratchDir, name: &str) -> Result<PathBuf, CommandError> {
     let dir = std::path::absolute(scratch.path().join(name)).map_err(failed)?;
     private_directory(&dir)?;
     Ok(dir)
 }
 
-fn cluster(brokers: &Brokers) -> Cluster {
-    let access = Access { url: brokers.url(), ..Access::default() };
+fn cluster(brokers: &BrokerCluster) -> ClusterOptions {
+    let access = BrokerAccess { url: brokers.url(), ..BrokerAccess::default() };
     // Nothing is forwarded to it: all callers are in this process.
-    Cluster { access, address: "http://127.0.0.1:1".into(), secret_file: brokers.secret() }
+    ClusterOptions { access, address: "http://127.0.0.1:1".into(), secret_file: brokers.secret() }
 }
 
-fn version_of(program: &Path) -> Result<String, Failure> {
+fn version_of(program: &Path) -> Result<String, CommandError> {
     let told = Command::new(program).arg("--version").output();
     let told = told.map_err(|error| failed(format!("{}: {error}", program.display())))?;
     Ok(String::from_utf8_lossy(&told.stdout).trim().to_owned())

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    super::{background::Background, http::Connection},
-    house::House,
+    super::{background::BackgroundThread, http::BenchConnection},
+    bench_cluster::BenchCluster,
     machines::until,
 };
-use crate::cli::{ambient, failure::Failure};
+use crate::cli::{ambient, failure::CommandError};
 use tenure_protocol::clock::{pause, stopwatch};
 
 /// A request that takes longer is given up, and asked again.
@@ -34,7 +34,7 @@ const GONE: Duration = Duration::from_secs(2);
 
 /// What fails.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outage {
+pub(super) enum OutageKind {
     LeaderDies,
     LeaderFreezes,
     LeaderIsCutOff,
@@ -43,7 +43,7 @@ pub(super) enum Outage {
     Handover,
 }
 
-impl Outage {
+impl OutageKind {
     pub(super) const ALL: [Self; 6] = [
         Self::LeaderDies,
         Self::LeaderFreezes,
@@ -67,16 +67,16 @@ impl Outage {
 
 /// The acknowledgements of all writers.
 #[derive(Default)]
-struct Acknowledged(Mutex<Heard>);
+struct AckTimes(Mutex<AckStats>);
 
 #[derive(Default)]
-struct Heard {
+struct AckStats {
     last: Option<Instant>,
     longest: Duration,
     count: u64,
 }
 
-impl Acknowledged {
+impl AckTimes {
     fn one(&self) {
         let (mut heard, now) = (self.0.lock(), stopwatch());
         let gap = heard.last.map_or(Duration::ZERO, |last| now.duration_since(last));
@@ -103,13 +103,17 @@ impl Acknowledged {
 }
 
 /// Measures each of them so often, in turn.
-pub(super) fn measure(house: &mut House, times: u32, say: impl Fn(&str)) -> Result<Vec<Value>, Failure> {
-    let acknowledged = Arc::new(Acknowledged::default());
+pub(super) fn measure(
+    house: &mut BenchCluster,
+    times: u32,
+    say: impl Fn(&str),
+) -> Result<Vec<Value>, CommandError> {
+    let acknowledged = Arc::new(AckTimes::default());
     let writers = house.hosts().into_iter().flat_map(|host| (0..WRITERS).map(move |_| host.clone()));
     let writers: Vec<_> = writers
         .map(|host| {
             let (key, acknowledged) = (house.key.clone(), Arc::clone(&acknowledged));
-            Background::start(move |stop| async move {
+            BackgroundThread::start(move |stop| async move {
                 writes(&host, &key, &acknowledged, &stop).await;
                 Ok(())
             })
@@ -123,12 +127,12 @@ pub(super) fn measure(house: &mut House, times: u32, say: impl Fn(&str)) -> Resu
 }
 
 fn all(
-    house: &mut House,
-    acknowledged: &Acknowledged,
+    house: &mut BenchCluster,
+    acknowledged: &AckTimes,
     times: u32,
     say: impl Fn(&str),
-) -> Result<Vec<Value>, Failure> {
-    let mut took: Vec<(Outage, Vec<Duration>)> = Outage::ALL.map(|outage| (outage, vec![])).into();
+) -> Result<Vec<Value>, CommandError> {
+    let mut took: Vec<(OutageKind, Vec<Duration>)> = OutageKind::ALL.map(|outage| (outage, vec![])).into();
     for time in 1..=times {
         for (outage, took) in &mut took {
             say(&format!("{time} of {times}, {}", outage.words()));
@@ -140,7 +144,7 @@ fn all(
     Ok(took.iter_mut().map(|(outage, took)| item(*outage, took)).collect())
 }
 
-fn item(outage: Outage, took: &mut [Duration]) -> Value {
+fn item(outage: OutageKind, took: &mut [Duration]) -> Value {
     took.sort_unstable();
     let millis = |took: &Duration| (took.as_secs_f64() * 1e3).round();
     json!({
@@ -152,33 +156,37 @@ fn item(outage: Outage, took: &mut [Duration]) -> Value {
     })
 }
 
-fn goes_on(acknowledged: &Acknowledged, before: u64) -> Result<(), Failure> {
+fn goes_on(acknowledged: &AckTimes, before: u64) -> Result<(), CommandError> {
     until("writes are acknowledged", || Ok(acknowledged.count() >= before + AGAIN))
 }
 
-impl House {
-    fn without_a_write(&mut self, outage: Outage, acknowledged: &Acknowledged) -> Result<Duration, Failure> {
+impl BenchCluster {
+    fn without_a_write(
+        &mut self,
+        outage: OutageKind,
+        acknowledged: &AckTimes,
+    ) -> Result<Duration, CommandError> {
         let leader = self.leader()?;
         let before = acknowledged.begin(None);
         match outage {
-            Outage::LeaderDies => self.machines[leader].kill(),
-            Outage::LeaderFreezes => self.machines[leader].freeze()?,
-            Outage::LeaderIsCutOff => self.machines[leader].cut(),
-            Outage::BrokersLeaderDies => return self.without_a_broker(acknowledged),
-            Outage::BrokersReturn => return self.without_brokers(acknowledged),
-            Outage::Handover => self.hand_over()?,
+            OutageKind::LeaderDies => self.machines[leader].kill(),
+            OutageKind::LeaderFreezes => self.machines[leader].freeze()?,
+            OutageKind::LeaderIsCutOff => self.machines[leader].cut(),
+            OutageKind::BrokersLeaderDies => return self.without_a_broker(acknowledged),
+            OutageKind::BrokersReturn => return self.without_brokers(acknowledged),
+            OutageKind::Handover => self.hand_over()?,
         }
         let took = ended(acknowledged, before)?;
         match outage {
-            Outage::LeaderDies => self.machines[leader].begin()?,
-            Outage::LeaderFreezes => self.machines[leader].thaw()?,
-            Outage::LeaderIsCutOff => self.machines[leader].mend(),
-            Outage::BrokersLeaderDies | Outage::BrokersReturn | Outage::Handover => {}
+            OutageKind::LeaderDies => self.machines[leader].begin()?,
+            OutageKind::LeaderFreezes => self.machines[leader].thaw()?,
+            OutageKind::LeaderIsCutOff => self.machines[leader].mend(),
+            OutageKind::BrokersLeaderDies | OutageKind::BrokersReturn | OutageKind::Handover => {}
         }
         Ok(took)
     }
 
-    fn without_a_broker(&mut self, acknowledged: &Acknowledged) -> Result<Duration, Failure> {
+    fn without_a_broker(&mut self, acknowledged: &AckTimes) -> Result<Duration, CommandError> {
         let broker = self.brokers.leader()?;
         let before = acknowledged.begin(None);
         self.brokers.kill(broker);
@@ -188,7 +196,7 @@ impl House {
     }
 
     /// Counted from the moment at which they are begun.
-    fn without_brokers(&mut self, acknowledged: &Acknowledged) -> Result<Duration, Failure> {
+    fn without_brokers(&mut self, acknowledged: &AckTimes) -> Result<Duration, CommandError> {
         self.brokers.kill_all();
         pause(GONE);
         let before = acknowledged.begin(Some(stopwatch()));
@@ -198,7 +206,7 @@ impl House {
 }
 
 /// Waits until it is over; the longest time without an acknowledgement.
-fn ended(acknowledged: &Acknowledged, before: u64) -> Result<Duration, Failure> {
+fn ended(acknowledged: &AckTimes, before: u64) -> Result<Duration, CommandError> {
     // What was under way when it began comes first.
     pause(CALM);
     let before = before.max(acknowledged.count());
@@ -208,7 +216,7 @@ fn ended(acknowledged: &Acknowledged, before: u64) -> Result<Duration, Failure> 
 }
 
 /// Writes at this node, one after another, whatever becomes of it.
-async fn writes(host: &str, key: &str, acknowledged: &Acknowledged, stop: &AtomicBool) {
+async fn writes(host: &str, key: &str, acknowledged: &AckTimes, stop: &AtomicBool) {
     let series = ambient::unique();
     let mut connection = None;
     for number in 0_u64.. {
@@ -230,14 +238,14 @@ async fn writes(host: &str, key: &str, acknowledged: &Acknowledged, stop: &Atomi
 }
 
 async fn written(
-    connection: Option<Connection>,
+    connection: Option<BenchConnection>,
     host: &str,
     key: &str,
     path: &str,
-) -> Result<Connection, String> {
+) -> Result<BenchConnection, String> {
     let mut connection = match connection {
         Some(open) => open,
-        None => Connection::open(host).await?,
+        None => BenchConnection::open(host).await?,
     };
     connection.ask("PUT", path, key, Some("{}")).await?;
     Ok(connection)
@@ -249,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_longest_gap_between_two_acknowledgements_counts() {
-        let acknowledged = Acknowledged::default();
+        let acknowledged = AckTimes::default();
         let at = stopwatch().checked_sub(Duration::from_secs(7)).unwrap();
         assert_eq!(acknowledged.begin(Some(at)), 0);
         acknowledged.one();

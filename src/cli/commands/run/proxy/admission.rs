@@ -7,7 +7,7 @@ use super::upstream::Upstream;
 
 /// What admits a request.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RequestGate {
     /// `127.0.0.1:PORT`.
     host: String,
     secret: String,
@@ -16,7 +16,7 @@ pub(super) struct Gate {
 
 /// Why a request is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ProxyRefusal {
     /// It is not the command's, or leads elsewhere.
     NotOurs,
     /// Its answer would show the token.
@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     Upgrades,
 }
 
-impl Refusal {
+impl ProxyRefusal {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::NotOurs => StatusCode::FORBIDDEN,
@@ -45,7 +45,7 @@ impl Refusal {
     }
 }
 
-impl Gate {
+impl RequestGate {
     pub(super) fn new(host: String, secret: String, upstream: Upstream) -> Self {
         Self { host, secret, upstream }
     }
@@ -55,14 +55,14 @@ impl Gate {
     }
 
     /// Where a request is to go.
-    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Url, Refusal> {
-        let target = self.below(request).ok_or(Refusal::NotOurs)?;
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Url, ProxyRefusal> {
+        let target = self.below(request).ok_or(ProxyRefusal::NotOurs)?;
         if request.method() == Method::TRACE {
-            return Err(Refusal::Reflects);
+            return Err(ProxyRefusal::Reflects);
         }
         let mut upgrades = request.headers().get_all(header::UPGRADE).iter();
         if request.method() == Method::CONNECT || !upgrades.all(is_optional) {
-            return Err(Refusal::Upgrades);
+            return Err(ProxyRefusal::Upgrades);
         }
         Ok(target)
     }
@@ -110,8 +110,8 @@ mod tests {
     use super::*;
     use crate::cli::commands::run::proxy::upstream::upstream;
 
-    fn gate() -> Gate {
-        Gate::new("127.0.0.1:1".to_owned(), "s".repeat(32), upstream("https://h/v1").unwrap())
+    fn gate() -> RequestGate {
+        RequestGate::new("127.0.0.1:1".to_owned(), "s".repeat(32), upstream("https://h/v1").unwrap())
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         };
         assert_eq!(admitted("h2c"), Ok(()));
         for other in ["websocket", "h2c, websocket", "tcp"] {
-            assert_eq!(admitted(other), Err(Refusal::Upgrades), "{other}");
+            assert_eq!(admitted(other), Err(ProxyRefusal::Upgrades), "{other}");
         }
     }
 }

@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::Semaphore};
 
 pub(super) use self::upstream::{Upstream, upstream};
-use self::{admission::Gate, relay::Relay};
-use crate::cli::{ambient, failure::Failure};
+use self::{admission::RequestGate, relay::ProxyRelay};
+use crate::cli::{ambient, failure::CommandError};
 use tenure_client::SessionHandle;
-use tenure_http_client::outbound::{self, Plaintext};
+use tenure_http_client::outbound::{self, PlaintextPolicy};
 
 /// An upstream that does not take a connection by then is down. How long its answers take is its own business.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,16 +30,16 @@ const CONNECTIONS: usize = 256;
 
 /// A proxy that is not asked yet.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub(super) struct BoundProxy {
     listener: TcpListener,
-    gate: Gate,
+    gate: RequestGate,
     client: reqwest::Client,
 }
 
-impl Proxy {
-    pub(super) fn to(upstream: &Upstream, plaintext: Plaintext) -> Result<Self, Failure> {
+impl BoundProxy {
+    pub(super) fn to(upstream: &Upstream, plaintext: PlaintextPolicy) -> Result<Self, CommandError> {
         let url = upstream.url();
-        let refused = |why: String| Failure::Usage(format!("--proxy {url}: {why}"));
+        let refused = |why: String| CommandError::Usage(format!("--proxy {url}: {why}"));
         plaintext.permits(url).map_err(|unencrypted| refused(unencrypted.to_string()))?;
         let builder = outbound::client_for(url).map_err(|error| refused(error.to_string()))?;
         // A connection that the upstream is just closing takes a request and loses it, and not all may be sent twice. So
@@ -48,20 +48,20 @@ impl Proxy {
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        let gate = Gate::new(listener.local_addr()?.to_string(), ambient::unique(), upstream.clone());
+        let gate = RequestGate::new(listener.local_addr()?.to_string(), ambient::unique(), upstream.clone());
         Ok(Self { listener, gate, client })
     }
 
     /// Serves until this process ends. Gives the address to ask.
-    pub(super) fn serve(self, holder: Arc<SessionHandle>) -> Result<String, Failure> {
+    pub(super) fn serve(self, holder: Arc<SessionHandle>) -> Result<String, CommandError> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let url = format!("{}/", self.gate.url());
-        tokio::spawn(accept(listener, Arc::new(Relay::new(self.gate, self.client, holder))));
+        tokio::spawn(accept(listener, Arc::new(ProxyRelay::new(self.gate, self.client, holder))));
         Ok(url)
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, relay: Arc<Relay>) {
+async fn accept(listener: tokio::net::TcpListener, relay: Arc<ProxyRelay>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
@@ -78,7 +78,7 @@ async fn accept(listener: tokio::net::TcpListener, relay: Arc<Relay>) {
     }
 }
 
-async fn connection(stream: TcpStream, relay: Arc<Relay>) {
+async fn connection(stream: TcpStream, relay: Arc<ProxyRelay>) {
     let service = service_fn(move |request| {
         let relay = Arc::clone(&relay);
         async move { Ok::<_, Infallible>(relay.answer(request).await) }

@@ -8,10 +8,10 @@ use hyper::body::{Body as _, Incoming};
 use reqwest::{Body, Client, Url};
 
 use super::{
-    admission::{Gate, Refusal},
+    admission::{ProxyRefusal, RequestGate},
     headers::end_to_end,
 };
-use tenure_client::{SessionHandle, State};
+use tenure_client::{SessionHandle, SessionState};
 use tenure_http_client::outbound;
 use tenure_protocol::Secret;
 
@@ -20,17 +20,17 @@ const KEPT: u64 = 64 * 1024;
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(super) struct Relay {
-    gate: Gate,
+pub(super) struct ProxyRelay {
+    gate: RequestGate,
     client: Client,
     holder: Arc<SessionHandle>,
 }
 
 /// A request that is not passed on, or comes back without an answer.
-type Instead = (StatusCode, String);
+type ErrorReply = (StatusCode, String);
 
-impl Relay {
-    pub(super) fn new(gate: Gate, client: Client, holder: Arc<SessionHandle>) -> Self {
+impl ProxyRelay {
+    pub(super) fn new(gate: RequestGate, client: Client, holder: Arc<SessionHandle>) -> Self {
         Self { gate, client, holder }
     }
 
@@ -41,7 +41,7 @@ impl Relay {
         }
     }
 
-    async fn relayed(&self, request: Request<Incoming>) -> Result<Response<Body>, Instead> {
+    async fn relayed(&self, request: Request<Incoming>) -> Result<Response<Body>, ErrorReply> {
         let target = self.gate.admit(&request).map_err(refused)?;
         self.refuse_after_the_end()?;
         let token = self.holder.token();
@@ -59,17 +59,21 @@ impl Relay {
     }
 
     /// Nothing is sent with a token that is known to be dead.
-    fn refuse_after_the_end(&self) -> Result<(), Instead> {
+    fn refuse_after_the_end(&self) -> Result<(), ErrorReply> {
         match &*self.holder.state().borrow() {
-            State::Ended(end) => Err((
+            SessionState::Ended(end) => Err((
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("the session is over, and nothing is passed on: {end}"),
             )),
-            State::Live(_) => Ok(()),
+            SessionState::Live(_) => Ok(()),
         }
     }
 
-    async fn outgoing(&self, request: Request<Incoming>, target: Url) -> Result<reqwest::Request, Instead> {
+    async fn outgoing(
+        &self,
+        request: Request<Incoming>,
+        target: Url,
+    ) -> Result<reqwest::Request, ErrorReply> {
         let (parts, body) = request.into_parts();
         let mut headers = end_to_end(parts.headers);
         // The length is the body's own; a second one would be a way to smuggle. `Expect` was answered here.
@@ -91,7 +95,7 @@ impl Relay {
         &self,
         mut again: reqwest::Request,
         refused: &Secret,
-    ) -> Option<Result<reqwest::Response, Instead>> {
+    ) -> Option<Result<reqwest::Response, ErrorReply>> {
         let token = self.holder.token_instead_of(refused).await?;
         if let Err(instead) = authorize(&mut again, &token) {
             return Some(Err(instead));
@@ -111,7 +115,7 @@ impl Relay {
     }
 }
 
-async fn body_of(body: Incoming) -> Result<Option<Body>, Instead> {
+async fn body_of(body: Incoming) -> Result<Option<Body>, ErrorReply> {
     if body.is_end_stream() {
         return Ok(None);
     }
@@ -124,7 +128,7 @@ async fn body_of(body: Incoming) -> Result<Option<Body>, Instead> {
     Ok(Some(whole.to_bytes().into()))
 }
 
-fn authorize(request: &mut reqwest::Request, token: &Secret) -> Result<(), Instead> {
+fn authorize(request: &mut reqwest::Request, token: &Secret) -> Result<(), ErrorReply> {
     let unsendable = |_| (StatusCode::BAD_GATEWAY, "the session has no token that can be sent".to_owned());
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(unsendable)?;
     bearer.set_sensitive(true);
@@ -132,12 +136,12 @@ fn authorize(request: &mut reqwest::Request, token: &Secret) -> Result<(), Inste
     Ok(())
 }
 
-fn refused(refusal: Refusal) -> Instead {
+fn refused(refusal: ProxyRefusal) -> ErrorReply {
     (refusal.status(), refusal.words().to_owned())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the end of the error's way")]
-fn unreached(error: reqwest::Error) -> Instead {
+fn unreached(error: reqwest::Error) -> ErrorReply {
     (
         StatusCode::BAD_GATEWAY,
         format!("the upstream cannot be reached, or gave no answer: {}", outbound::reason(&error)),

@@ -1,7 +1,7 @@
 //! Ended sessions that leave memory, and what stays of them: whose they were, and the answers read back lately.
 //!
 //! Only the sequencer lets go, so no decision is under way meanwhile. What a reader does not find any more is read back
-//! from the log ([`Live::may_have_left`]).
+//! from the log ([`PublishedState::may_have_left`]).
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -16,13 +16,13 @@ use std::{
 use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Leaving, Live};
+use super::{EvictionObserver, PublishedState};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId,
-    event::Trigger,
+    event::EndTrigger,
     session::SharedSession,
     subject::Subject,
-    trim::{Horizon, trim_subject},
+    trim::{TrimHorizon, trim_subject},
 };
 
 /// So many sessions that were read back are remembered.
@@ -36,14 +36,14 @@ const DRAWN_BEFORE: Seconds = Seconds(86_400);
 
 /// What is known of sessions that left.
 #[derive(Default)]
-pub(super) struct Left {
-    horizon: RwLock<Horizon>,
+pub(super) struct EvictedSessions {
+    horizon: RwLock<TrimHorizon>,
     hasher: DefaultHashBuilder,
     /// The subjects that a session of has left, by a hash of their names.
     subjects: RwLock<HashSet<u64>>,
     /// What bulk revocations had ended.
     by_bulk: Mutex<EndedInBulk>,
-    recalled: Mutex<Recalled<SharedSession>>,
+    recalled: Mutex<RecallCache<SharedSession>>,
     count: AtomicU64,
 }
 
@@ -73,18 +73,18 @@ impl EndedInBulk {
 }
 
 /// Sessions that were read back, the one read first at the front.
-struct Recalled<S> {
+struct RecallCache<S> {
     sessions: HashMap<SessionId, (S, Instant)>,
     order: VecDeque<(SessionId, Instant)>,
 }
 
-impl<S> Default for Recalled<S> {
+impl<S> Default for RecallCache<S> {
     fn default() -> Self {
         Self { sessions: HashMap::new(), order: VecDeque::new() }
     }
 }
 
-impl<S> Recalled<S> {
+impl<S> RecallCache<S> {
     /// Whether there was room.
     fn put(&mut self, id: SessionId, session: S, now: Instant) -> bool {
         while self.order.len() >= RECALLED
@@ -104,7 +104,7 @@ impl<S> Recalled<S> {
     }
 }
 
-impl Left {
+impl EvictedSessions {
     pub(super) fn recalled(&self, id: SessionId) -> Option<SharedSession> {
         if !self.horizon.read().is_there() {
             return None;
@@ -121,7 +121,7 @@ impl Left {
         self.count.fetch_add(left.len() as u64, Ordering::Relaxed);
         for session in left {
             if let Some(end) = &session.revocation
-                && matches!(end.trigger, Trigger::Bulk | Trigger::Restore)
+                && matches!(end.trigger, EndTrigger::Bulk | EndTrigger::Restore)
             {
                 self.by_bulk.lock().note(end.position, session.id);
             }
@@ -129,14 +129,14 @@ impl Left {
     }
 }
 
-impl Live {
+impl PublishedState {
     /// Behind which ended sessions may have left.
-    pub fn horizon(&self) -> Horizon {
+    pub fn horizon(&self) -> TrimHorizon {
         *self.left.horizon.read()
     }
 
     /// From now on sessions up to there may leave.
-    pub(crate) fn move_horizon(&self, horizon: Horizon) {
+    pub(crate) fn move_horizon(&self, horizon: TrimHorizon) {
         let mut known = self.left.horizon.write();
         *known = known.and(horizon);
     }
@@ -171,7 +171,7 @@ impl Live {
     }
 
     /// Lets go of the sessions of a subject that are behind the horizon, from both tables. They are handed over before.
-    pub(crate) fn let_go(&self, id: &SubjectId, leaving: Leaving<'_>) {
+    pub(crate) fn let_go(&self, id: &SubjectId, leaving: EvictionObserver<'_>) {
         let horizon = self.horizon();
         let Some(subject) = self.subjects.get(id) else { return };
         if !subject.sessions.iter().any(|session| horizon.is_past(session)) {
@@ -190,7 +190,11 @@ impl Live {
     }
 
     /// A subject of the state of a start, without what is behind the horizon.
-    pub(super) fn without_those_behind(&self, mut subject: Subject, leaving: Leaving<'_>) -> Subject {
+    pub(super) fn without_those_behind(
+        &self,
+        mut subject: Subject,
+        leaving: EvictionObserver<'_>,
+    ) -> Subject {
         let left = trim_subject(&mut subject, self.horizon());
         if !left.is_empty() {
             for session in &left {
@@ -213,7 +217,7 @@ mod tests {
     #[test]
     fn what_was_read_back_stays_for_a_while_and_what_finds_no_room_is_refused() {
         let id = |number: usize| SessionId::from_bytes((number as u128).to_be_bytes());
-        let (mut recalled, begun) = (Recalled::default(), stopwatch());
+        let (mut recalled, begun) = (RecallCache::default(), stopwatch());
         assert!((0..RECALLED).all(|number| recalled.put(id(number), (), begun)));
         assert!(!recalled.put(id(RECALLED), (), begun + HELD / 2));
         assert!((0..RECALLED).all(|number| recalled.sessions.contains_key(&id(number))));

@@ -22,16 +22,16 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use self::leaving::Left;
-use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::Suspended};
+use self::leaving::EvictedSessions;
+use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::SuspendedSubjects};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
-    bulk::{self, Bulk, Counter, Matched, Selector},
+    bulk::{self, BulkRevocation, MatchCount, MatchCounter, SessionSelector},
     session::SharedSession,
-    state::State,
+    state::AuthorityState,
     subject::Subject,
-    suspension::Suspension,
-    system::{Credential, System},
+    suspension::SubjectSuspension,
+    system::{Credential, SystemState},
 };
 
 /// Locks that share the load of readers; a power of two.
@@ -43,20 +43,20 @@ const MOST_THREADS: usize = 4;
 const AT_A_TIME: usize = 128;
 
 /// Is handed what is about to leave memory.
-pub(crate) type Leaving<'a> = &'a dyn Fn(&[SharedSession]);
+pub(crate) type EvictionObserver<'a> = &'a dyn Fn(&[SharedSession]);
 
 /// The state of every stream, published.
-pub struct Live {
+pub struct PublishedState {
     subjects: ShardedTable<Arc<Subject>>,
     sessions: ShardedTable<SharedSession>,
     system: ArcSwap<SystemView>,
     /// The bulk revocations not yet written into every session that they ended; mostly none.
-    unsettled: ArcSwap<Vec<Bulk>>,
+    unsettled: ArcSwap<Vec<BulkRevocation>>,
     is_unsettled: AtomicBool,
     uses: ActivityTracker,
     contested: ContestedSessions,
-    suspended: Suspended,
-    left: Left,
+    suspended: SuspendedSubjects,
+    left: EvictedSessions,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -67,12 +67,12 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct SystemView {
     /// The state of the system stream.
-    pub system: Arc<System>,
+    pub system: Arc<SystemState>,
     by_hash: HashMap<[u8; 32], Arc<Credential>>,
 }
 
 impl SystemView {
-    fn new(system: Arc<System>) -> Self {
+    fn new(system: Arc<SystemState>) -> Self {
         let usable = system.credentials.values().filter(|known| known.revoked_at.is_none());
         let by_hash = usable.map(|known| (known.key_hash, Arc::new(known.clone()))).collect();
         Self { system, by_hash }
@@ -84,19 +84,19 @@ impl SystemView {
     }
 }
 
-impl Live {
+impl PublishedState {
     /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
     /// without that being recorded.
-    pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
+    pub fn new(state: AuthorityState, uses_forgotten_before: Option<Timestamp>) -> Self {
         Self::trimmed(state, uses_forgotten_before, &|_| ())
     }
 
     /// The same, without the sessions behind the horizon of the state. Those are handed over, as in
-    /// [`Live::let_go`].
+    /// [`PublishedState::let_go`].
     pub(crate) fn trimmed(
-        state: State,
+        state: AuthorityState,
         uses_forgotten_before: Option<Timestamp>,
-        leaving: Leaving<'_>,
+        leaving: EvictionObserver<'_>,
     ) -> Self {
         let live = Self {
             subjects: ShardedTable::new(),
@@ -106,8 +106,8 @@ impl Live {
             is_unsettled: AtomicBool::new(false),
             uses: ActivityTracker::new(uses_forgotten_before),
             contested: ContestedSessions::default(),
-            suspended: Suspended::default(),
-            left: Left::default(),
+            suspended: SuspendedSubjects::default(),
+            left: EvictedSessions::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
@@ -121,13 +121,13 @@ impl Live {
     }
 
     /// The state as a whole, for a snapshot or a comparison. Only meaningful while nothing is published.
-    pub fn capture(&self) -> State {
-        let mut state = State {
+    pub fn capture(&self) -> AuthorityState {
+        let mut state = AuthorityState {
             position: self.position(),
             recorded_at: self.recorded_at(),
             system: self.system.load().system.as_ref().clone(),
             horizon: self.horizon(),
-            ..State::default()
+            ..AuthorityState::default()
         };
         let unsettled = self.unsettled.load();
         self.subjects.for_each(|subject| {
@@ -173,37 +173,37 @@ impl Live {
     pub(crate) fn matching_while(
         &self,
         is_wanted: &(dyn Fn() -> bool + Sync),
-        selector: &Selector,
+        selector: &SessionSelector,
         at: Timestamp,
-    ) -> Matched {
+    ) -> MatchCount {
         let unsettled = self.unsettled();
-        self.counted((&unsettled, at), selector, &LeftOut::of(vec![]), is_wanted)
+        self.counted((&unsettled, at), selector, &SkippedSubjects::of(vec![]), is_wanted)
     }
 
     /// The same, with these bulk revocations not settled everywhere, but for the subjects left out. The
     /// parts of the state are shared out among as many threads as there are processors, up to four.
     ///
-    /// Only the sequencer, which publishes subjects, may leave something out: see [`LeftOut`].
+    /// Only the sequencer, which publishes subjects, may leave something out: see [`SkippedSubjects`].
     pub(crate) fn matching_under<'a>(
         &self,
-        unsettled: &[Bulk],
-        selector: &Selector,
+        unsettled: &[BulkRevocation],
+        selector: &SessionSelector,
         at: Timestamp,
         left_out: impl Iterator<Item = &'a SubjectId>,
-    ) -> Matched {
-        let left_out = LeftOut::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
+    ) -> MatchCount {
+        let left_out = SkippedSubjects::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
         self.counted((unsettled, at), selector, &left_out, &|| true)
     }
 
     fn counted(
         &self,
-        (unsettled, at): (&[Bulk], Timestamp),
-        selector: &Selector,
-        left_out: &LeftOut,
+        (unsettled, at): (&[BulkRevocation], Timestamp),
+        selector: &SessionSelector,
+        left_out: &SkippedSubjects,
         is_wanted: &(dyn Fn() -> bool + Sync),
-    ) -> Matched {
-        let begin = || Counter::new(selector, unsettled, at);
-        let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
+    ) -> MatchCount {
+        let begin = || MatchCounter::new(selector, unsettled, at);
+        let count = |counter: &mut MatchCounter<'_>, subjects: &[&Arc<Subject>]| {
             if !is_wanted() {
                 return;
             }
@@ -212,8 +212,8 @@ impl Live {
             counter.add(&counted);
         };
         let Some(id) = &selector.subject_id else {
-            let counted = self.subjects.fold_parts(&begin, &count).into_iter().map(Counter::finish);
-            return counted.fold(Matched::default(), Matched::and);
+            let counted = self.subjects.fold_parts(&begin, &count).into_iter().map(MatchCounter::finish);
+            return counted.fold(MatchCount::default(), MatchCount::and);
         };
         let mut counter = begin();
         self.subjects.get(id).iter().for_each(|subject| count(&mut counter, &[subject]));
@@ -240,7 +240,7 @@ impl Live {
 
     /// A session with what bulk revocations say of it. Subject and session must be of the same moment, so it is
     /// taken out of its subject.
-    fn session_under(&self, unsettled: &[Bulk], session: &SharedSession) -> Option<SharedSession> {
+    fn session_under(&self, unsettled: &[BulkRevocation], session: &SharedSession) -> Option<SharedSession> {
         let subject = self.subjects.get(&session.subject)?;
         let session = subject.session(session.id)?;
         let Some(end) = bulk::end_of(unsettled, &subject, session) else { return Some(session.clone()) };
@@ -254,7 +254,7 @@ impl Live {
     }
 
     /// The suspension of a subject; it may have ended by itself.
-    pub fn suspension(&self, id: &SubjectId) -> Option<Suspension> {
+    pub fn suspension(&self, id: &SubjectId) -> Option<SubjectSuspension> {
         self.suspended.of(id)
     }
 
@@ -311,19 +311,19 @@ impl Live {
         self.subjects.put(subject);
     }
 
-    pub(crate) fn publish_system(&self, system: Arc<System>) {
+    pub(crate) fn publish_system(&self, system: Arc<SystemState>) {
         self.system.store(Arc::new(SystemView::new(system)));
     }
 
     /// Publishes bulk revocations: from now on every look is shown what they say.
-    pub(crate) fn publish_bulks(&self, bulks: &[Bulk]) {
+    pub(crate) fn publish_bulks(&self, bulks: &[BulkRevocation]) {
         let mut unsettled = self.unsettled.load().as_ref().clone();
         unsettled.extend_from_slice(bulks);
         self.set_unsettled(unsettled);
     }
 
     /// The bulk revocations not settled everywhere, in the order of their positions.
-    pub(crate) fn unsettled_bulks(&self) -> Arc<Vec<Bulk>> {
+    pub(crate) fn unsettled_bulks(&self) -> Arc<Vec<BulkRevocation>> {
         self.unsettled.load_full()
     }
 
@@ -333,14 +333,14 @@ impl Live {
         self.set_unsettled(left);
     }
 
-    fn set_unsettled(&self, bulks: Vec<Bulk>) {
+    fn set_unsettled(&self, bulks: Vec<BulkRevocation>) {
         let is_unsettled = !bulks.is_empty();
         self.unsettled.store(Arc::new(bulks));
         self.is_unsettled.store(is_unsettled, Ordering::Release);
     }
 
     /// Writes into a subject what these bulk revocations say of it.
-    pub(crate) fn settle(&self, id: &SubjectId, bulks: &[Bulk]) {
+    pub(crate) fn settle(&self, id: &SubjectId, bulks: &[BulkRevocation]) {
         let Some(subject) = self.subjects.get(id) else { return };
         let after = settled(bulks, Arc::clone(&subject));
         if !Arc::ptr_eq(&subject, &after) {
@@ -364,17 +364,17 @@ impl Live {
 }
 
 /// The bulk revocations that a reader has to apply; mostly none.
-struct PendingBulks(Option<Arc<Vec<Bulk>>>);
+struct PendingBulks(Option<Arc<Vec<BulkRevocation>>>);
 
 impl Deref for PendingBulks {
-    type Target = [Bulk];
-    fn deref(&self) -> &[Bulk] {
+    type Target = [BulkRevocation];
+    fn deref(&self) -> &[BulkRevocation] {
         self.0.as_ref().map_or(&[], |bulks| bulks.as_slice())
     }
 }
 
 /// The subject, with what these bulk revocations say of it written into its sessions.
-pub(crate) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject> {
+pub(crate) fn settled(bulks: &[BulkRevocation], mut subject: Arc<Subject>) -> Arc<Subject> {
     if !bulks.is_empty() && bulk::is_unsettled(bulks, &subject) {
         bulk::settle(bulks, Arc::make_mut(&mut subject));
     }
@@ -387,12 +387,12 @@ pub(crate) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
 /// An address means the same subject as long as two things hold. No noted subject is replaced during the walk: only
 /// the sequencer publishes subjects, and it waits for this walk. And no other subject takes an address of theirs:
 /// they are held here until the walk is over.
-struct LeftOut {
+struct SkippedSubjects {
     places: HashSet<usize>,
     _held: Vec<Arc<Subject>>,
 }
 
-impl LeftOut {
+impl SkippedSubjects {
     fn of(subjects: Vec<Arc<Subject>>) -> Self {
         Self { places: subjects.iter().map(place).collect(), _held: subjects }
     }

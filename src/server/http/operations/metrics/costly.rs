@@ -7,25 +7,25 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::values::{Labels, count, set};
-use crate::gate::{Gate, Load};
+use super::values::{MetricLabels, count, set};
+use crate::gate::{GateLoad, WorkGate};
 use crate::http::request::costly;
 
 /// The load of every gate, read on request.
 #[derive(Default)]
-pub(super) struct Costly {
-    running: Family<Labels, Gauge>,
-    waiting: Family<Labels, Gauge>,
-    refused: Family<Labels, Counter>,
-    done: Family<Labels, Counter>,
-    abandoned: Family<Labels, Counter>,
-    shared: Family<Labels, Counter>,
+pub(super) struct GateMetrics {
+    running: Family<MetricLabels, Gauge>,
+    waiting: Family<MetricLabels, Gauge>,
+    refused: Family<MetricLabels, Counter>,
+    done: Family<MetricLabels, Counter>,
+    abandoned: Family<MetricLabels, Counter>,
+    shared: Family<MetricLabels, Counter>,
     beyond_shares: Counter,
     folded: Counter,
     looked_at: Counter,
 }
 
-impl Costly {
+impl GateMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("costly_running", "Costly requests in work", own.running.clone());
@@ -65,15 +65,15 @@ impl Costly {
         self.looked_at.inc_by(sessions as u64);
     }
 
-    pub(super) fn observe(&self, reads: &costly::Costly, others: [&Gate; 3]) {
+    pub(super) fn observe(&self, reads: &costly::CostlyReads, others: [&WorkGate; 3]) {
         reads.gates().into_iter().chain(others).for_each(|gate| self.observe_gate(gate));
         self.folded.inner().store(reads.folded(), Ordering::Relaxed);
         self.beyond_shares.inner().store(reads.beyond_shares(), Ordering::Relaxed);
     }
 
-    fn observe_gate(&self, gate: &Gate) {
+    fn observe_gate(&self, gate: &WorkGate) {
         let label = ("gate", gate.name());
-        let Load { running, waiting, refused, done, abandoned, shared } = gate.load();
+        let GateLoad { running, waiting, refused, done, abandoned, shared } = gate.load();
         set(&self.running, label, running);
         set(&self.waiting, label, waiting);
         count(&self.refused, label, refused);

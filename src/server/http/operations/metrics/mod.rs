@@ -19,48 +19,48 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub(crate) use self::requests::Target;
+pub(crate) use self::requests::CounterTarget;
 use self::{
-    costly::Costly, nodes::OfNodes, process::ProcessFigures, requests::Requests, shares::Shared,
-    storage::Storage, upkeep::Upkeep, values::Labels,
+    costly::GateMetrics, nodes::NodeMetrics, process::ProcessFigures, requests::RequestMetrics,
+    shares::AdmissionMetrics, storage::StorageMetrics, upkeep::UpkeepMetrics, values::MetricLabels,
 };
 use crate::authority;
 
 /// The counters of the API.
-pub(crate) struct Metrics {
+pub(crate) struct ApiMetrics {
     registry: Registry,
-    requests: Requests,
+    requests: RequestMetrics,
     /// Open streams.
     subscribers: Gauge,
-    answers: Family<Labels, Counter>,
+    answers: Family<MetricLabels, Counter>,
     /// The one of `answers` that almost every request counts.
     granted: Counter,
     wrong_credentials: Counter,
     live_tokens: Counter,
     lost_log_lines: Counter,
     /// Those of costly reads.
-    costly: Costly,
-    observed: Observed,
-    shared: Shared,
-    storage: Storage,
-    nodes: OfNodes,
-    upkeep: Upkeep,
+    costly: GateMetrics,
+    observed: ScrapedMetrics,
+    shared: AdmissionMetrics,
+    storage: StorageMetrics,
+    nodes: NodeMetrics,
+    upkeep: UpkeepMetrics,
 }
 
 /// What is read from the authority at each scrape.
 #[derive(Default)]
-struct Observed {
+struct ScrapedMetrics {
     position: Gauge,
     sessions: Gauge,
     let_go: Counter,
     waiting: Gauge,
     commits: Counter,
-    events: Family<Labels, Counter>,
+    events: Family<MetricLabels, Counter>,
     disk_free: Gauge,
     expired: Counter,
     sweep_failures: Counter,
     ready: Gauge,
-    deliveries: Family<Labels, Counter>,
+    deliveries: Family<MetricLabels, Counter>,
     failing: Gauge,
     pending: Gauge,
     parked: Gauge,
@@ -71,12 +71,12 @@ struct Observed {
     check_rounds: Counter,
     differences: Gauge,
     alarms: Gauge,
-    storage_failures: Family<Labels, Counter>,
+    storage_failures: Family<MetricLabels, Counter>,
     lost_keys: Counter,
 }
 
-impl Metrics {
-    pub(crate) fn new(health: &authority::Health) -> Self {
+impl ApiMetrics {
+    pub(crate) fn new(health: &authority::SequencerHealth) -> Self {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(ProcessFigures));
         let registry = whole.sub_registry_with_prefix("tenure");
@@ -85,8 +85,8 @@ impl Metrics {
             "The version that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let requests = Requests::registered(registry);
-        let answers = Family::<Labels, Counter>::default();
+        let requests = RequestMetrics::registered(registry);
+        let answers = Family::<MetricLabels, Counter>::default();
         registry.register("answers", "Answered requests by code", answers.clone());
         let granted = answers.get_or_create(&[("code", "ok")]).clone();
         let wrong_credentials = Counter::default();
@@ -99,7 +99,7 @@ impl Metrics {
         registry.register("live_tokens", "Introspected tokens that were live", live_tokens.clone());
         let lost_log_lines = Counter::default();
         registry.register("lost_log_lines", "Log lines that could not be written", lost_log_lines.clone());
-        let observed = Observed::default();
+        let observed = ScrapedMetrics::default();
         registry.register("position", "The last position of the log", observed.position.clone());
         registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
         registry.register(
@@ -161,11 +161,11 @@ impl Metrics {
             observed.lost_keys.clone(),
         );
         Self {
-            costly: Costly::registered(registry),
-            shared: Shared::registered(registry),
-            storage: Storage::registered(registry),
-            nodes: OfNodes::registered(registry),
-            upkeep: Upkeep::registered(registry),
+            costly: GateMetrics::registered(registry),
+            shared: AdmissionMetrics::registered(registry),
+            storage: StorageMetrics::registered(registry),
+            nodes: NodeMetrics::registered(registry),
+            upkeep: UpkeepMetrics::registered(registry),
             registry: whole,
             requests,
             subscribers,
@@ -200,14 +200,14 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(crate) fn answered(&self, target: Target, status: StatusCode, took: Duration) {
+    pub(crate) fn answered(&self, target: CounterTarget, status: StatusCode, took: Duration) {
         self.requests.answered(target, status, took);
     }
 
     /// Counts a reader of a stream, until the returned value is dropped.
-    pub(crate) fn subscriber(&self) -> Subscriber {
+    pub(crate) fn subscriber(&self) -> SubscriberCount {
         self.subscribers.inc();
-        Subscriber(self.subscribers.clone())
+        SubscriberCount(self.subscribers.clone())
     }
 
     /// Counts the sessions examined for a list.
@@ -221,15 +221,15 @@ impl Metrics {
 }
 
 /// A counted reader of a stream.
-pub(crate) struct Subscriber(Gauge);
+pub(crate) struct SubscriberCount(Gauge);
 
-impl Drop for Subscriber {
+impl Drop for SubscriberCount {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-fn register_writing(registry: &mut Registry, observed: &Observed, health: &authority::Health) {
+fn register_writing(registry: &mut Registry, observed: &ScrapedMetrics, health: &authority::SequencerHealth) {
     registry.register("commits", "Commits made durable", observed.commits.clone());
     registry.register("events", "Events made durable, by kind", observed.events.clone());
     registry.register_with_unit(
@@ -246,7 +246,7 @@ fn register_writing(registry: &mut Registry, observed: &Observed, health: &autho
     );
 }
 
-fn register_webhooks(registry: &mut Registry, observed: &Observed) {
+fn register_webhooks(registry: &mut Registry, observed: &ScrapedMetrics) {
     let deliveries = observed.deliveries.clone();
     registry.register("webhook_deliveries", "Attempts to deliver to webhooks by outcome", deliveries);
     registry.register("webhook_failing", "Webhooks whose last attempt failed", observed.failing.clone());

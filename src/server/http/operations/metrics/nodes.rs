@@ -8,12 +8,12 @@ use prometheus_client::{
 };
 
 use super::values::store;
-use crate::http::nodes::Nodes;
+use crate::http::nodes::ClusterNodes;
 use tenure_core::Position;
 
 /// Read from the door at each scrape.
 #[derive(Default)]
-pub(super) struct OfNodes {
+pub(super) struct NodeMetrics {
     leads: Gauge,
     term: Gauge,
     lag: Gauge,
@@ -27,7 +27,7 @@ pub(super) struct OfNodes {
     unknown: Counter,
 }
 
-impl OfNodes {
+impl NodeMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("leads", "1 on the node that decides", own.leads.clone());
@@ -81,7 +81,7 @@ impl OfNodes {
         own
     }
 
-    pub(super) fn observe(&self, nodes: Option<&Nodes>, position: Position) {
+    pub(super) fn observe(&self, nodes: Option<&ClusterNodes>, position: Position) {
         let Some(nodes) = nodes else {
             self.leads.set(1);
             self.nodes.set(1);

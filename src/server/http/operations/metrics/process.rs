@@ -6,7 +6,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::process::Figures;
+use crate::process::ProcessUsage;
 
 /// Read at each scrape. On a system without them there are none.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct ProcessFigures;
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Some(figures) = Figures::now() else { return Ok(()) };
+        let Some(figures) = ProcessUsage::now() else { return Ok(()) };
         let cpu = ConstCounter::new(figures.cpu_seconds);
         let about_cpu = "Processor time of the process, in user and system mode";
         let counter =

@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge};
 
 use super::{
-    Metrics,
+    ApiMetrics,
     values::{count, store},
 };
 use crate::authority;
-use crate::http::api::Api;
-use crate::notify::webhooks::{Health, Outcome};
+use crate::http::api::ApiContext;
+use crate::notify::webhooks::{DeliveryOutcome, WebhookTotals};
 use crate::telemetry;
 use tenure_core::EventKind;
 
-impl Metrics {
+impl ApiMetrics {
     /// All of them as text.
-    pub(crate) fn text(&self, api: &Api, is_ready: bool, alarms: usize) -> String {
+    pub(crate) fn text(&self, api: &ApiContext, is_ready: bool, alarms: usize) -> String {
         let (authority, evidence) = (&api.authority, &api.evidence);
         let health = authority.health();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -53,7 +53,7 @@ impl Metrics {
     }
 
     /// To readers, some kinds have one name.
-    fn observe_events(&self, health: &authority::Health) {
+    fn observe_events(&self, health: &authority::SequencerHealth) {
         let mut by_name = BTreeMap::new();
         for kind in EventKind::ALL {
             *by_name.entry(kind.name()).or_insert(0) += health.events(kind);
@@ -63,7 +63,7 @@ impl Metrics {
         }
     }
 
-    fn observe_storage(&self, api: &Api) {
+    fn observe_storage(&self, api: &ApiContext) {
         let of_webhooks = api.webhooks.destinations().writes();
         let writes = api.authority.key_writes().into_iter().chain([of_webhooks]);
         let of_keys = writes.map(|writes| (writes.name(), writes.failures()));
@@ -78,9 +78,9 @@ impl Metrics {
         }
     }
 
-    fn observe_webhooks(&self, health: &Health) {
+    fn observe_webhooks(&self, health: &WebhookTotals) {
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        for ((name, _), count) in Outcome::ALL.iter().zip(health.outcomes) {
+        for ((name, _), count) in DeliveryOutcome::ALL.iter().zip(health.outcomes) {
             let counter = self.observed.deliveries.get_or_create(&[("outcome", *name)]);
             counter.inner().store(count, Ordering::Relaxed);
         }

@@ -13,18 +13,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::counters::{Counters, Histogram};
+use crate::counters::{Histogram, ShardedCounters};
 
 /// What a request was for, as far as latencies are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+enum OperationKind {
     Check,
     Create,
     Renew,
     Other,
 }
 
-impl Operation {
+impl OperationKind {
     const ALL: [(&str, Self); 4] =
         [("check", Self::Check), ("create", Self::Create), ("renew", Self::Renew), ("other", Self::Other)];
 
@@ -40,7 +40,7 @@ impl Operation {
 
 /// Whose place in the rows of counters it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum CounterTarget {
     /// No route, or not with this method.
     None,
     /// The question of a proxy.
@@ -56,37 +56,37 @@ const ROWS: usize = 128;
 /// The first row of the table.
 const TABLE: usize = 2;
 
-fn row(target: Target) -> usize {
+fn row(target: CounterTarget) -> usize {
     match target {
-        Target::None => 0,
-        Target::ForwardAuth => 1,
-        Target::Route(number) => TABLE + number,
+        CounterTarget::None => 0,
+        CounterTarget::ForwardAuth => 1,
+        CounterTarget::Route(number) => TABLE + number,
     }
 }
 
 /// What a row counts.
 #[derive(Debug)]
-struct Row {
+struct CounterRow {
     method: &'static str,
     route: &'static str,
-    operation: Operation,
+    operation: OperationKind,
 }
 
 #[derive(Debug)]
-struct Counts {
+struct RequestCounts {
     /// Known once the routes are.
-    rows: OnceLock<Vec<Row>>,
-    by_class: Counters,
-    durations: [Histogram; Operation::ALL.len()],
+    rows: OnceLock<Vec<CounterRow>>,
+    by_class: ShardedCounters,
+    durations: [Histogram; OperationKind::ALL.len()],
 }
 
 /// The requests that were answered.
 #[derive(Clone, Debug)]
-pub(super) struct Requests(Arc<Counts>);
+pub(super) struct RequestMetrics(Arc<RequestCounts>);
 
-impl Requests {
+impl RequestMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
-        let own = Self(Arc::new(Counts::new()));
+        let own = Self(Arc::new(RequestCounts::new()));
         registry.register(
             "http_requests",
             "Answered requests by method, route and class of status",
@@ -96,7 +96,7 @@ impl Requests {
             "http_request_duration",
             "From the head of a request to its answer; of a stream, to its first byte",
             Unit::Seconds,
-            Durations(Arc::clone(&own.0)),
+            DurationMetrics(Arc::clone(&own.0)),
         );
         own
     }
@@ -108,34 +108,37 @@ impl Requests {
         forward_auth: &'static str,
     ) {
         assert!(TABLE + routes.len() <= ROWS, "there are more routes than rows to count them in");
-        let beside = [("(none)", Operation::Other), (forward_auth, Operation::Check)];
-        let beside = beside.map(|(route, operation)| Row { method: "any", route, operation });
-        let of_table =
-            routes.map(|(method, route)| Row { method, route, operation: Operation::of(method, route) });
+        let beside = [("(none)", OperationKind::Other), (forward_auth, OperationKind::Check)];
+        let beside = beside.map(|(route, operation)| CounterRow { method: "any", route, operation });
+        let of_table = routes.map(|(method, route)| CounterRow {
+            method,
+            route,
+            operation: OperationKind::of(method, route),
+        });
         self.0.rows.get_or_init(|| beside.into_iter().chain(of_table).collect());
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, target: Target, status: StatusCode, took: Duration) {
+    pub(super) fn answered(&self, target: CounterTarget, status: StatusCode, took: Duration) {
         let row = row(target);
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
         self.0.by_class.add(row * CLASSES.len() + class, 1);
         let known = self.0.rows.get().and_then(|rows| rows.get(row));
-        let operation = known.map_or(Operation::Other, |row| row.operation);
+        let operation = known.map_or(OperationKind::Other, |row| row.operation);
         self.0.durations[operation as usize].observe(took);
     }
 }
 
-impl Counts {
+impl RequestCounts {
     fn new() -> Self {
-        let by_class = Counters::new(ROWS * CLASSES.len());
+        let by_class = ShardedCounters::new(ROWS * CLASSES.len());
         Self { rows: OnceLock::new(), by_class, durations: Default::default() }
     }
 }
 
-impl EncodeMetric for Requests {
+impl EncodeMetric for RequestMetrics {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for (index, Row { method, route, .. }) in self.0.rows.get().into_iter().flatten().enumerate() {
+        for (index, CounterRow { method, route, .. }) in self.0.rows.get().into_iter().flatten().enumerate() {
             for (class, name) in CLASSES.iter().enumerate() {
                 let total = self.0.by_class.total(index * CLASSES.len() + class);
                 if total > 0 {
@@ -155,11 +158,11 @@ impl EncodeMetric for Requests {
 
 /// The same requests, by the time that they took.
 #[derive(Debug)]
-struct Durations(Arc<Counts>);
+struct DurationMetrics(Arc<RequestCounts>);
 
-impl EncodeMetric for Durations {
+impl EncodeMetric for DurationMetrics {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for (name, operation) in Operation::ALL {
+        for (name, operation) in OperationKind::ALL {
             let labels = [("operation", name)];
             self.0.durations[operation as usize].encode_series(&mut encoder.encode_family(&labels)?)?;
         }

@@ -7,21 +7,21 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::values::{Labels, count, set};
-use crate::admission::{Admission, Class, Share, Whole};
+use super::values::{MetricLabels, count, set};
+use crate::admission::{Admission, CallerShare, RequestClass, SharedTotal};
 
 /// The numbers of the admission layer.
 #[derive(Default)]
-pub(super) struct Shared {
-    taken: Family<Labels, Gauge>,
-    room: Family<Labels, Gauge>,
-    in_flight: Family<Labels, Gauge>,
-    by_share: Family<Labels, Counter>,
-    beyond: Family<Labels, Counter>,
+pub(super) struct AdmissionMetrics {
+    taken: Family<MetricLabels, Gauge>,
+    room: Family<MetricLabels, Gauge>,
+    in_flight: Family<MetricLabels, Gauge>,
+    by_share: Family<MetricLabels, Counter>,
+    beyond: Family<MetricLabels, Counter>,
     gave_way: Counter,
 }
 
-impl Shared {
+impl AdmissionMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register(
@@ -51,7 +51,7 @@ impl Shared {
 
     pub(super) fn observe(&self, admission: &Admission) {
         let (places, streams, flights) = (&admission.places, &admission.streams, &admission.flights);
-        let classes = Class::ALL.map(|(name, class)| (name, flights.taken(class)));
+        let classes = RequestClass::ALL.map(|(name, class)| (name, flights.taken(class)));
         for (name, taken) in classes {
             set(&self.in_flight, ("class", name), taken);
         }
@@ -64,10 +64,10 @@ impl Shared {
             set(&self.taken, ("of", name), taken);
             set(&self.room, ("of", name), whole);
         }
-        for (name, share) in Share::ALL {
+        for (name, share) in CallerShare::ALL {
             count(&self.by_share, ("share", name), admission.refused_by(share));
         }
-        for (name, whole) in [("streams", Whole::Streams), ("in_flight", Whole::InFlight)] {
+        for (name, whole) in [("streams", SharedTotal::Streams), ("in_flight", SharedTotal::InFlight)] {
             count(&self.beyond, ("of", name), admission.refused_beyond(whole));
         }
         self.gave_way.inner().store(places.gave_way(), Ordering::Relaxed);

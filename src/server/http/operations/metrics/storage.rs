@@ -11,7 +11,7 @@ use crate::authority::Authority;
 
 /// Read from the sealing thread at each scrape.
 #[derive(Default)]
-pub(super) struct Storage {
+pub(super) struct StorageMetrics {
     segments: Gauge,
     sealed: Gauge,
     unsealed: Gauge,
@@ -24,7 +24,7 @@ pub(super) struct Storage {
     checkpoint_failures: Counter,
 }
 
-impl Storage {
+impl StorageMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("segments", "Segments of the log: files that never change", own.segments.clone());

@@ -6,11 +6,11 @@ use prometheus_client::{
 };
 
 use crate::authority::Authority;
-use crate::backup::Backups;
+use crate::backup::BackupMaker;
 
 /// Read whenever somebody looks.
 #[derive(Default)]
-pub(super) struct Upkeep {
+pub(super) struct UpkeepMetrics {
     log_at_start: Gauge,
     unsealed_age: Gauge,
     sealing_needs: Gauge,
@@ -19,7 +19,7 @@ pub(super) struct Upkeep {
     backup_position: Gauge,
 }
 
-impl Upkeep {
+impl UpkeepMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register_with_unit(
@@ -59,7 +59,7 @@ impl Upkeep {
         own
     }
 
-    pub(super) fn observe(&self, authority: &Authority, backups: &Backups) {
+    pub(super) fn observe(&self, authority: &Authority, backups: &BackupMaker) {
         let (storage, now) = (authority.storage(), authority.now());
         let figures = storage.figures();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

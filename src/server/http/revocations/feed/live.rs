@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::page;
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     keys,
-    record::stream::{HEARTBEAT, Stay},
-    reply::{Reply, problem::Problem},
-    request::{call::Call, shares},
+    record::stream::{HEARTBEAT, StreamStay},
+    reply::{HttpReply, problem::Problem},
+    request::{call::ApiCall, shares},
 };
-use crate::notify::{Followed, Watcher};
+use crate::notify::{EndWatcher, WatchTarget};
 use std::sync::Arc;
 use tenure_core::{EpochPosition, Position};
 use tenure_log::waiting_for_disk;
@@ -30,26 +30,26 @@ const HEADS: Duration = Duration::from_secs(1);
 const STRIDE: usize = 200;
 
 /// Answers with a stream of what ended after this position.
-pub(super) fn answer(call: &Call, after: Position) -> Result<Reply, Problem> {
+pub(super) fn answer(call: &ApiCall, after: Position) -> Result<HttpReply, Problem> {
     let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
-    let follower = Follower {
+    let follower = VerifierStream {
         // From now on nothing is missed: what happens while the past is sent wakes it.
-        watcher: call.api.authority.watch(Followed::Ends),
+        watcher: call.api.authority.watch(WatchTarget::Ends),
         api: Arc::clone(&call.api),
-        stay: Stay::of(call, place),
+        stay: StreamStay::of(call, place),
         after,
         keys: String::new(),
         due: stopwatch().into(),
         heartbeat: stopwatch().into(),
     };
-    Ok(Reply::stream("text/event-stream", Body::from_stream(unfold(follower, Follower::piece))))
+    Ok(HttpReply::stream("text/event-stream", Body::from_stream(unfold(follower, VerifierStream::piece))))
 }
 
 /// A verifier that follows.
-struct Follower {
-    api: Arc<Api>,
-    stay: Stay,
-    watcher: Watcher,
+struct VerifierStream {
+    api: Arc<ApiContext>,
+    stay: StreamStay,
+    watcher: EndWatcher,
     /// Everything up to here was sent.
     after: Position,
     /// The keys as last sent.
@@ -59,7 +59,7 @@ struct Follower {
     heartbeat: Instant,
 }
 
-impl Follower {
+impl VerifierStream {
     /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {

@@ -8,17 +8,17 @@
 pub(super) mod live;
 
 use tenure_core::{
-    EpochPosition, Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
-    event::{Selector, SessionsRevoked},
+    EpochPosition, Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    event::{SessionSelector, SessionsRevoked},
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
 
 use crate::http::{
-    api::Api,
+    api::ApiContext,
     record::stream::resumed,
-    reply::{Reply, problem::Problem},
-    request::{as_of::AsOfQuery, call::Call, limits},
+    reply::{HttpReply, problem::Problem},
+    request::{as_of::AsOfQuery, call::ApiCall, limits},
 };
 
 /// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
@@ -39,7 +39,7 @@ const STRIDE: usize = 128;
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` that was heard last; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each item and each head has its position as `id`.",
         content((FeedPage = "application/json"), (String = "text/event-stream")))))]
-pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     if call.accepts("text/event-stream") {
         let after = resumed(&call, &mut query);
@@ -58,11 +58,11 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
     let after = after.map_or(Position::ZERO, |after| after.position);
     let limit = usize::try_from(limit).expect("it is at most 1000");
     waiting_for_disk(|| page(&call.api, after, limit, moment.position, moment.at))
-        .map(|page| Reply::ok(&page))
+        .map(|page| HttpReply::ok(&page))
 }
 
 fn page(
-    api: &Api,
+    api: &ApiContext,
     after: Position,
     limit: usize,
     head: Position,
@@ -100,7 +100,7 @@ fn named(item: &FeedItem) -> usize {
 }
 
 /// What the event at this position ended; `None` if it ended nothing.
-fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<FeedItem> {
+fn item_of(api: &ApiContext, stored: &StoredCommit, position: Position) -> Option<FeedItem> {
     let at = stored.commit.recorded_at;
     let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
     let event = stored.commit.events.get(index)?;
@@ -122,7 +122,7 @@ fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<FeedI
     Some(FeedItem::Selection(EndedSelection { position, at, selector, session_ids }))
 }
 
-fn of_selection(said: &Selector) -> SelectorView {
+fn of_selection(said: &SessionSelector) -> SelectorView {
     SelectorView {
         all: said.is_all(),
         owner_id: said.owner_id.clone(),
@@ -134,7 +134,7 @@ fn of_selection(said: &Selector) -> SelectorView {
     }
 }
 
-fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
+fn of_subject(stream: &StreamId, event: &SessionsRevoked) -> SelectorView {
     SelectorView {
         device_digest: event.device_digest,
         except_session_id: event.except_session_id,
@@ -142,13 +142,13 @@ fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
     }
 }
 
-fn of_whole_subject(stream: &Stream) -> SelectorView {
-    let subject_id = if let Stream::Subject(id) = stream { Some(id.clone()) } else { None };
+fn of_whole_subject(stream: &StreamId) -> SelectorView {
+    let subject_id = if let StreamId::Subject(id) = stream { Some(id.clone()) } else { None };
     SelectorView { subject_id, ..SelectorView::default() }
 }
 
 /// Those of one subject. When some have left memory, they are read from the log.
-fn ended_of(api: &Api, position: Position, id: &SubjectId) -> Option<Vec<SessionId>> {
+fn ended_of(api: &ApiContext, position: Position, id: &SubjectId) -> Option<Vec<SessionId>> {
     let live = api.authority.live();
     let subject = live.subject(id)?;
     if position > live.horizon().position || !live.has_left(id) {
@@ -159,7 +159,12 @@ fn ended_of(api: &Api, position: Position, id: &SubjectId) -> Option<Vec<Session
 }
 
 /// The sessions that an event ended, by id; `None` if there are too many to be named.
-fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId>) -> Option<Vec<SessionId>> {
+fn ended(
+    api: &ApiContext,
+    position: Position,
+    matched: u32,
+    subject: Option<&SubjectId>,
+) -> Option<Vec<SessionId>> {
     if matched as usize > ENDED_NAMED {
         return None;
     }

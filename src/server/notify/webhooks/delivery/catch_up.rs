@@ -6,8 +6,8 @@
 use std::{pin::Pin, sync::Arc};
 
 use super::endpoint::tells;
-use crate::gate::{Gate, GateRefusal, StillWanted};
-use crate::notify::{Notice, notices_of, webhooks::Shared};
+use crate::gate::{CancelCheck, GateRefusal, WorkGate};
+use crate::notify::{Notice, notices_of, webhooks::WebhooksInner};
 use tenure_core::{Position, webhook::Webhook};
 use tenure_log::LogError;
 
@@ -25,8 +25,8 @@ const SLICE: u64 = 10_000;
 const ENOUGH: usize = 500;
 
 /// The gate of all webhooks.
-pub(crate) fn gate() -> Gate {
-    Gate::new("redeliveries", AT_ONCE, WAITING)
+pub(crate) fn gate() -> WorkGate {
+    WorkGate::new("redeliveries", AT_ONCE, WAITING)
 }
 
 /// Whether a webhook that has read up to here reads the past.
@@ -35,10 +35,10 @@ pub(super) fn is_far(read: Position, head: Position) -> bool {
 }
 
 /// A slice that is being read.
-pub(super) type PendingSlice = Pin<Box<dyn Future<Output = Result<Slice, NotRead>> + Send>>;
+pub(super) type PendingSlice = Pin<Box<dyn Future<Output = Result<PastSlice, CatchUpError>> + Send>>;
 
 /// Part of the past, and what of it is for the webhook.
-pub(super) struct Slice {
+pub(super) struct PastSlice {
     /// The notices, in order.
     pub(super) own: Vec<Notice>,
     /// Its first position and its last.
@@ -47,7 +47,7 @@ pub(super) struct Slice {
 
 /// Why a slice was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotRead {
+pub(super) enum CatchUpError {
     /// The log could not be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -60,7 +60,11 @@ pub(super) enum NotRead {
 }
 
 /// Begins to read the slice after a position. Dropped, it is given up.
-pub(super) fn slice_after(shared: &Arc<Shared>, webhook: &Arc<Webhook>, after: Position) -> PendingSlice {
+pub(super) fn slice_after(
+    shared: &Arc<WebhooksInner>,
+    webhook: &Arc<Webhook>,
+    after: Position,
+) -> PendingSlice {
     let (shared, webhook) = (Arc::clone(shared), Arc::clone(webhook));
     Box::pin(async move {
         let gate = shared.past.clone();
@@ -69,11 +73,11 @@ pub(super) fn slice_after(shared: &Arc<Shared>, webhook: &Arc<Webhook>, after: P
 }
 
 fn read(
-    shared: &Shared,
+    shared: &WebhooksInner,
     webhook: &Webhook,
     after: Position,
-    wanted: &StillWanted<'_>,
-) -> Result<Slice, NotRead> {
+    wanted: &CancelCheck<'_>,
+) -> Result<PastSlice, CatchUpError> {
     let (mut own, mut last) = (Vec::new(), after);
     while wanted.is_wanted() && last.0 - after.0 < SLICE && own.len() < ENOUGH {
         let page = shared.source.past(last, PAGE)?;
@@ -82,5 +86,9 @@ fn read(
         let notices = page.iter().flat_map(|stored| notices_of(stored, &*shared.source));
         own.extend(notices.filter(|notice| tells(webhook, notice)));
     }
-    if last == after { Err(NotRead::Nothing(after)) } else { Ok(Slice { own, span: (after.next(), last) }) }
+    if last == after {
+        Err(CatchUpError::Nothing(after))
+    } else {
+        Ok(PastSlice { own, span: (after.next(), last) })
+    }
 }

@@ -11,17 +11,17 @@ use tokio::{
 };
 
 use super::{
-    catch_up::{self, NotRead, PendingSlice, Slice},
-    outcome::{Answer, Outcome},
+    catch_up::{self, CatchUpError, PastSlice, PendingSlice},
+    outcome::{AttemptAnswer, DeliveryOutcome},
     queue::DeliveryQueue,
 };
 use crate::notify::webhooks::{
-    Shared,
-    destination::Destination,
-    format::{self, News},
+    WebhooksInner,
+    destination::WebhookDestination,
+    format::{self, MessageContent},
     sending::client::SignedRequest,
 };
-use crate::notify::{Batch, Cursor, Notice, NoticeId};
+use crate::notify::{CommitBatch, EventCursor, Notice, NoticeId};
 use crate::traces::about;
 use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
@@ -45,19 +45,19 @@ pub(crate) enum EndpointCommand {
 }
 
 /// One webhook at work.
-pub(crate) struct Endpoint {
+pub(crate) struct WebhookEndpoint {
     pub(crate) webhook: Arc<Webhook>,
     pub(crate) account: Arc<Mutex<DeliveryQueue>>,
     orders: mpsc::UnboundedSender<EndpointCommand>,
 }
 
-impl Endpoint {
+impl WebhookEndpoint {
     /// Begins to work on the runtime of the caller.
-    pub(crate) fn begin(shared: &Arc<Shared>, webhook: Arc<Webhook>, account: DeliveryQueue) -> Self {
+    pub(crate) fn begin(shared: &Arc<WebhooksInner>, webhook: Arc<Webhook>, account: DeliveryQueue) -> Self {
         let cursor = shared.source.subscribe(account.read());
         let account = Arc::new(Mutex::new(account));
         let (orders, received) = mpsc::unbounded_channel();
-        let worker = Worker {
+        let worker = EndpointWorker {
             shared: Arc::clone(shared),
             webhook: Arc::clone(&webhook),
             account: Arc::clone(&account),
@@ -93,11 +93,11 @@ impl Endpoint {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
+struct EndpointWorker {
+    shared: Arc<WebhooksInner>,
     webhook: Arc<Webhook>,
     account: Arc<Mutex<DeliveryQueue>>,
-    cursor: Cursor,
+    cursor: EventCursor,
     /// What is read of the past, while the webhook is far behind the news.
     past: Option<PendingSlice>,
     /// Whether the authority has stopped, so that there will be no more news.
@@ -111,14 +111,14 @@ struct Worker {
 #[derive(Clone, Copy)]
 enum AttemptResult {
     /// It was sent.
-    Sent(Answer),
+    Sent(AttemptAnswer),
     /// It is not for this webhook any more.
     Withdrawn,
     /// The log could not be read, so its content is not known yet.
     Unread,
 }
 
-impl Worker {
+impl EndpointWorker {
     async fn run(mut self) {
         loop {
             self.depart();
@@ -195,10 +195,10 @@ impl Worker {
         }
     }
 
-    async fn take_past(&mut self, read: Result<Slice, NotRead>) {
+    async fn take_past(&mut self, read: Result<PastSlice, CatchUpError>) {
         self.past = None;
         match read {
-            Ok(Slice { own, span }) => {
+            Ok(PastSlice { own, span }) => {
                 let mut account = self.account.lock();
                 account.take(own.iter(), span, self.shared.source.now());
                 self.cursor = self.shared.source.subscribe(account.read());
@@ -210,7 +210,7 @@ impl Worker {
         }
     }
 
-    async fn take(&mut self, read: Result<Option<Arc<Batch>>, LogError>) {
+    async fn take(&mut self, read: Result<Option<Arc<CommitBatch>>, LogError>) {
         match read {
             Ok(Some(batch)) => {
                 let notices: Vec<_> = batch.notices(&*self.shared.source).collect();
@@ -235,7 +235,7 @@ impl Worker {
         let answer = match tried {
             AttemptResult::Withdrawn => return self.account.lock().withdraw(id),
             AttemptResult::Sent(answer) => answer,
-            AttemptResult::Unread => Outcome::Unreachable.into(),
+            AttemptResult::Unread => DeliveryOutcome::Unreachable.into(),
         };
         self.shared.count(answer.outcome);
         self.account.lock().arrive(id, answer, now, self.shared.source.jitter());
@@ -257,7 +257,7 @@ impl Worker {
 }
 
 /// The slice that is being read.
-async fn slice(past: &mut Option<PendingSlice>) -> Result<Slice, NotRead> {
+async fn slice(past: &mut Option<PendingSlice>) -> Result<PastSlice, CatchUpError> {
     match past {
         Some(slice) => slice.await,
         None => std::future::pending().await,
@@ -271,7 +271,7 @@ pub(super) fn tells(webhook: &Webhook, notice: &Notice) -> bool {
 }
 
 /// Sends one notice, as it is now.
-async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
+async fn send(shared: Arc<WebhooksInner>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
     let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
     let notice = match waiting_for_disk(|| shared.source.notice(id)) {
         Ok(notice) => notice,
@@ -285,15 +285,20 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Attem
     let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
     let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
     let name = notice.notice_id.message();
-    AttemptResult::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
+    AttemptResult::Sent(post(&shared, &webhook, &name, &MessageContent::Notice(&notice)).await)
 }
 
 /// Sends something by a webhook, once.
-pub(crate) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
+pub(crate) async fn post(
+    shared: &WebhooksInner,
+    webhook: &Webhook,
+    name: &str,
+    news: &MessageContent<'_>,
+) -> AttemptAnswer {
     let span = shared.traces.get().map(|traces| traces.sending("deliver a webhook"));
     let answer = try_post(shared, webhook, name, news).await;
     if let Some(span) = span {
-        let failure = (answer.outcome != Outcome::Delivered).then_some(answer.outcome.name());
+        let failure = (answer.outcome != DeliveryOutcome::Delivered).then_some(answer.outcome.name());
         let status = answer.status.map(|status| about("http.response.status_code", i64::from(status)));
         let known = [
             about("tenure.webhook_id", webhook.id().to_string()),
@@ -305,8 +310,13 @@ pub(crate) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &
     answer
 }
 
-async fn try_post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
-    let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
+async fn try_post(
+    shared: &WebhooksInner,
+    webhook: &Webhook,
+    name: &str,
+    news: &MessageContent<'_>,
+) -> AttemptAnswer {
+    let Some(to) = destination(shared, webhook) else { return DeliveryOutcome::KeyMissing.into() };
     let message = format::write(webhook.asked.format, to.parsed(), &shared.name, name, news);
     // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.
     let signed = SignedRequest { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
@@ -314,7 +324,7 @@ async fn try_post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_
 }
 
 /// Where a webhook's requests go. What is wrong with its file is an alarm for as long as it is.
-pub(crate) fn destination(shared: &Shared, webhook: &Webhook) -> Option<Destination> {
+pub(crate) fn destination(shared: &WebhooksInner, webhook: &Webhook) -> Option<WebhookDestination> {
     let id = webhook.id();
     let loaded = waiting_for_disk(|| shared.destinations.load(webhook));
     match &loaded {

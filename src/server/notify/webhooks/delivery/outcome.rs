@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// A status of 200 to 299 came back.
     #[n(0)]
     Delivered,
@@ -37,7 +37,7 @@ pub enum Outcome {
     KeyMissing,
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     /// Every outcome with its name in the API.
     pub const ALL: [(&str, Self); 9] = [
         ("delivered", Self::Delivered),
@@ -68,17 +68,17 @@ impl Outcome {
 
 /// What came back from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AttemptAnswer {
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: DeliveryOutcome,
     /// The HTTP status, if one came.
     pub status: Option<u16>,
     /// In how many seconds the receiver wants to be asked again.
     pub(crate) retry_after: Option<u32>,
 }
 
-impl From<Outcome> for Answer {
-    fn from(outcome: Outcome) -> Self {
+impl From<DeliveryOutcome> for AttemptAnswer {
+    fn from(outcome: DeliveryOutcome) -> Self {
         Self { outcome, status: None, retry_after: None }
     }
 }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_outcome_is_written_as_it_is_named() {
-        for (name, outcome) in Outcome::ALL {
+        for (name, outcome) in DeliveryOutcome::ALL {
             assert_eq!(serde_json::to_value(outcome).unwrap(), name);
         }
     }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{News, Source};
+use super::{MessageContent, MessageSource};
 
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-pub(super) fn body(source: &Source, id: &str, news: &News<'_>) -> Value {
+pub(super) fn body(source: &MessageSource, id: &str, news: &MessageContent<'_>) -> Value {
     let mut event = json!({
         "specversion": "1.0",
         "id": id,
@@ -17,7 +17,7 @@ pub(super) fn body(source: &Source, id: &str, news: &News<'_>) -> Value {
         "data": news.data(),
     });
     // An attribute that has nothing to say must be absent.
-    if let News::Notice(notice) = news
+    if let MessageContent::Notice(notice) = news
         && let Some(subject) = &notice.subject_id
     {
         event["subject"] = subject.as_str().into();

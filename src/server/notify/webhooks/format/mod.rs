@@ -24,21 +24,21 @@ const JSON: &str = "application/json";
 const TEST: &str = "TEST";
 
 /// A request's body, and where it goes.
-pub(super) struct Message {
+pub(super) struct WebhookMessage {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
 }
 
 /// What there is to tell.
-pub(super) enum News<'a> {
+pub(super) enum MessageContent<'a> {
     /// Something happened.
     Notice(&'a Notice),
     /// A test message.
     Test(Timestamp),
 }
 
-impl News<'_> {
+impl MessageContent<'_> {
     fn kind(&self) -> &'static str {
         match self {
             Self::Notice(notice) => notice.kind.name(),
@@ -63,13 +63,19 @@ impl News<'_> {
 
 /// Where the authority says that it is.
 #[derive(Clone, Debug)]
-pub(super) struct Source(pub(super) String);
+pub(super) struct MessageSource(pub(super) String);
 
 /// Writes a message.
-pub(super) fn write(format: WebhookFormat, url: &Url, source: &Source, id: &str, news: &News<'_>) -> Message {
+pub(super) fn write(
+    format: WebhookFormat,
+    url: &Url,
+    source: &MessageSource,
+    id: &str,
+    news: &MessageContent<'_>,
+) -> WebhookMessage {
     let words = || match news {
-        News::Notice(notice) => notice_text::of_notice(notice),
-        News::Test(_) => notice_text::of_test(),
+        MessageContent::Notice(notice) => notice_text::of_notice(notice),
+        MessageContent::Test(_) => notice_text::of_test(),
     };
     let here = |body| (url.clone(), body);
     let (url, body) = match format {
@@ -80,7 +86,7 @@ pub(super) fn write(format: WebhookFormat, url: &Url, source: &Source, id: &str,
         WebhookFormat::Telegram => telegram::url_and_body(url, &words()),
         WebhookFormat::Slack => here(slack::body(&words())),
     };
-    Message { url, content_type: content_type(format), body: as_bytes(&body) }
+    WebhookMessage { url, content_type: content_type(format), body: as_bytes(&body) }
 }
 
 const fn content_type(format: WebhookFormat) -> &'static str {

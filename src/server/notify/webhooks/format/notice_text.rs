@@ -4,12 +4,13 @@
 use jiff::Timestamp as Moment;
 
 use crate::notify::notice::{
-    Created, Details, EndIsNear, Expired, Notice, RenewalRejected, Renewed, Revoked, Suspension,
+    CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, RenewalRejectedDetails,
+    RenewedDetails, RevokedDetails, SuspensionDetails,
 };
 use tenure_core::{
     Actor, NoticeKind, Timestamp,
-    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
-    record::ActorKind,
+    commit::ActorKind,
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
 /// Texts that people chose are cut to so many characters, so that no message exceeds what a service takes.
@@ -17,7 +18,7 @@ const LONGEST: usize = 200;
 
 /// How much a person should care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Urgency {
+pub(crate) enum NoticeUrgency {
     /// It is good to know.
     Low,
     /// Something may be to be done.
@@ -39,7 +40,7 @@ pub(crate) struct NoticeText {
     pub(crate) lines: Vec<String>,
     /// Where something can be done about it.
     pub(crate) link: Option<String>,
-    pub(crate) urgency: Urgency,
+    pub(crate) urgency: NoticeUrgency,
     /// The name of an emoji, as ntfy calls it.
     pub(crate) tag: &'static str,
 }
@@ -50,7 +51,7 @@ pub(crate) fn of_test() -> NoticeText {
         title: "Test message from Tenure".into(),
         lines: vec!["This webhook works. Nothing has happened.".into()],
         link: None,
-        urgency: Urgency::Low,
+        urgency: NoticeUrgency::Low,
         tag: "white_check_mark",
     }
 }
@@ -59,16 +60,16 @@ pub(crate) fn of_test() -> NoticeText {
 pub(crate) fn of_notice(notice: &Notice) -> NoticeText {
     let who = who(notice);
     let mut words = match &notice.details {
-        Details::Created(details) => created(&who, details),
-        Details::Renewed(details) => renewed(&who, details),
-        Details::RenewalRejected(details) => rejected(&who, details),
-        Details::Revoked(details) => revoked(&who, details),
-        Details::ExpiringSoon(details) => expiring_soon(&who, details),
-        Details::Expired(details) => expired(&who, details),
-        Details::Suspension(details) if notice.kind == NoticeKind::SubjectSuspended => {
+        NoticeDetails::Created(details) => created(&who, details),
+        NoticeDetails::Renewed(details) => renewed(&who, details),
+        NoticeDetails::RenewalRejected(details) => rejected(&who, details),
+        NoticeDetails::Revoked(details) => revoked(&who, details),
+        NoticeDetails::ExpiringSoon(details) => expiring_soon(&who, details),
+        NoticeDetails::Expired(details) => expired(&who, details),
+        NoticeDetails::Suspension(details) if notice.kind == NoticeKind::SubjectSuspended => {
             suspended(&who, details)
         }
-        Details::Suspension(details) => resumed(&who, details),
+        NoticeDetails::Suspension(details) => resumed(&who, details),
     };
     if let Some(session) = notice.session_id {
         words.lines.push(format!("Session {session}"));
@@ -122,7 +123,7 @@ fn moment(at: Timestamp) -> String {
     moment.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-fn created(who: &str, details: &Created) -> NoticeText {
+fn created(who: &str, details: &CreatedDetails) -> NoticeText {
     let mut lines = vec![
         format!("It lasts until {} unless it is renewed.", moment(details.expires_at)),
         format!("It cannot live beyond {}.", moment(details.absolute_expires_at)),
@@ -132,12 +133,12 @@ fn created(who: &str, details: &Created) -> NoticeText {
         title: format!("New session of {who}"),
         lines,
         link: None,
-        urgency: Urgency::Low,
+        urgency: NoticeUrgency::Low,
         tag: "key",
     }
 }
 
-fn renewed(who: &str, details: &Renewed) -> NoticeText {
+fn renewed(who: &str, details: &RenewedDetails) -> NoticeText {
     let lines = vec![
         format!("Renewal {} of {}.", details.renewal_count, details.max_renewals),
         format!("It now lasts until {}.", moment(details.expires_at)),
@@ -152,12 +153,12 @@ fn renewed(who: &str, details: &Renewed) -> NoticeText {
         title: format!("{who} renewed its session"),
         lines,
         link,
-        urgency: Urgency::High,
+        urgency: NoticeUrgency::High,
         tag: "repeat",
     }
 }
 
-fn rejected(who: &str, details: &RenewalRejected) -> NoticeText {
+fn rejected(who: &str, details: &RenewalRejectedDetails) -> NoticeText {
     let title = match details.cause {
         RejectionCause::Owner => format!("Renewal of {who} vetoed"),
         RejectionCause::Policy => format!("{who} was refused a renewal"),
@@ -167,7 +168,7 @@ fn rejected(who: &str, details: &RenewalRejected) -> NoticeText {
     if details.contested {
         lines.push("Two holders have tokens of this session: one of the tokens may be stolen.".to_owned());
     }
-    let urgency = if details.contested { Urgency::High } else { Urgency::Normal };
+    let urgency = if details.contested { NoticeUrgency::High } else { NoticeUrgency::Normal };
     NoticeText { title, lines, link: None, urgency, tag: "no_entry" }
 }
 
@@ -193,7 +194,7 @@ fn times(count: u32) -> String {
     }
 }
 
-fn revoked(who: &str, details: &Revoked) -> NoticeText {
+fn revoked(who: &str, details: &RevokedDetails) -> NoticeText {
     let title = match details.matched {
         None if details.selector.is_some() => "Sessions of many owners ended".to_owned(),
         None => format!("Session of {who} ended"),
@@ -205,18 +206,18 @@ fn revoked(who: &str, details: &Revoked) -> NoticeText {
     lines.extend(device.map(|device| format!("Device: {}", foreign(device))));
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
     lines.extend(by(&details.actor));
-    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "stop_sign" }
+    NoticeText { title, lines, link: None, urgency: NoticeUrgency::Normal, tag: "stop_sign" }
 }
 
-const fn cause(trigger: Trigger) -> &'static str {
+const fn cause(trigger: EndTrigger) -> &'static str {
     match trigger {
-        Trigger::ManualRevoke => "It was revoked.",
-        Trigger::RenewalRejected => "Its owner vetoed the renewal.",
-        Trigger::Own => "It ended itself.",
-        Trigger::Evicted => "A newer session took its place.",
-        Trigger::TokenReuse => "A token came back that a renewal had replaced: somebody else may have it.",
-        Trigger::SubjectRevoked | Trigger::Bulk => "All of them were ended at once.",
-        Trigger::Restore => "The authority was restored from a backup, and all of them were ended.",
+        EndTrigger::ManualRevoke => "It was revoked.",
+        EndTrigger::RenewalRejected => "Its owner vetoed the renewal.",
+        EndTrigger::Own => "It ended itself.",
+        EndTrigger::Evicted => "A newer session took its place.",
+        EndTrigger::TokenReuse => "A token came back that a renewal had replaced: somebody else may have it.",
+        EndTrigger::SubjectRevoked | EndTrigger::Bulk => "All of them were ended at once.",
+        EndTrigger::Restore => "The authority was restored from a backup, and all of them were ended.",
     }
 }
 
@@ -231,7 +232,7 @@ fn by(actor: &Actor) -> Option<String> {
     actor.id.as_ref().map(|id| format!("By {kind} {}", cut(id)))
 }
 
-fn suspended(who: &str, details: &Suspension) -> NoticeText {
+fn suspended(who: &str, details: &SuspensionDetails) -> NoticeText {
     let end = match details.until {
         Some(until) => {
             format!("Its sessions work again from {} on, unless it is resumed before.", moment(until))
@@ -245,12 +246,12 @@ fn suspended(who: &str, details: &Suspension) -> NoticeText {
         title: format!("{who} is suspended"),
         lines,
         link: None,
-        urgency: Urgency::Normal,
+        urgency: NoticeUrgency::Normal,
         tag: "pause_button",
     }
 }
 
-fn resumed(who: &str, details: &Suspension) -> NoticeText {
+fn resumed(who: &str, details: &SuspensionDetails) -> NoticeText {
     let mut lines = vec!["Its sessions work again, as far as they have not ended meanwhile.".to_owned()];
     if details.actor.kind == ActorKind::Authority {
         lines.push("The end of the suspension was reached.".to_owned());
@@ -261,12 +262,12 @@ fn resumed(who: &str, details: &Suspension) -> NoticeText {
         title: format!("{who} is no longer suspended"),
         lines,
         link: None,
-        urgency: Urgency::Normal,
+        urgency: NoticeUrgency::Normal,
         tag: "arrow_forward",
     }
 }
 
-fn expiring_soon(who: &str, details: &EndIsNear) -> NoticeText {
+fn expiring_soon(who: &str, details: &ExpiringSoonDetails) -> NoticeText {
     let left = match details.renewals_left {
         0 => "It has no renewal left.".to_owned(),
         1 => "It has 1 renewal left.".to_owned(),
@@ -277,10 +278,10 @@ fn expiring_soon(who: &str, details: &EndIsNear) -> NoticeText {
         ExpiringSoon::Renewals => format!("{who} is running out of renewals"),
         ExpiringSoon::Absolute => format!("The session of {who} ends within a day"),
     };
-    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "hourglass_flowing_sand" }
+    NoticeText { title, lines, link: None, urgency: NoticeUrgency::Normal, tag: "hourglass_flowing_sand" }
 }
 
-fn expired(who: &str, details: &Expired) -> NoticeText {
+fn expired(who: &str, details: &ExpiredDetails) -> NoticeText {
     let why = match details.cause {
         ExpiryCause::Ttl => "It was not renewed in time.",
         ExpiryCause::Idle => "It was not used for too long.",
@@ -291,7 +292,7 @@ fn expired(who: &str, details: &Expired) -> NoticeText {
         title: format!("The session of {who} expired"),
         lines,
         link: None,
-        urgency: Urgency::Low,
+        urgency: NoticeUrgency::Low,
         tag: "zzz",
     }
 }

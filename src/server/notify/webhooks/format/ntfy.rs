@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     escapes::plain,
-    notice_text::{NoticeText, Urgency},
+    notice_text::{NoticeText, NoticeUrgency},
 };
 
 /// What a URL lacks that the service needs.
@@ -19,9 +19,9 @@ pub(super) fn fault_of_url(url: &Url) -> Option<&'static str> {
 pub(super) fn url_and_body(url: &Url, words: &NoticeText) -> (Url, Value) {
     let (root, topic) = root_and_topic(url).unwrap_or_else(|| (url.clone(), String::new()));
     let priority = match words.urgency {
-        Urgency::Low => 2,
-        Urgency::Normal => 3,
-        Urgency::High => 4,
+        NoticeUrgency::Low => 2,
+        NoticeUrgency::Normal => 3,
+        NoticeUrgency::High => 4,
     };
     let mut body = json!({
         "topic": topic,

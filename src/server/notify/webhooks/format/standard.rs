@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::News;
+use super::MessageContent;
 
-pub(super) fn body(news: &News<'_>) -> Value {
+pub(super) fn body(news: &MessageContent<'_>) -> Value {
     json!({ "type": news.kind(), "timestamp": news.at(), "data": news.data() })
 }

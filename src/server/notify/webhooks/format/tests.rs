@@ -4,14 +4,14 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::notify::notice::{
-    Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, NoticeName, RenewalRejected, Renewed,
-    Revoked, Suspension,
+    CreatedDetails, ExpiredDetails, ExpiringSoonDetails, NoticeDetails, NoticeId, NoticeKind, NoticeName,
+    RenewalRejectedDetails, RenewedDetails, RevokedDetails, SuspensionDetails,
 };
-use crate::notify::webhooks::Destination;
+use crate::notify::webhooks::WebhookDestination;
 use tenure_core::{
     Actor, Position, SessionId,
-    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
-    record::ActorKind,
+    commit::ActorKind,
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -26,15 +26,15 @@ fn actor() -> Actor {
 }
 
 /// The fields of a kind of notice, each at its longest.
-fn details(kind: NoticeKind, text: &str) -> Details {
+fn details(kind: NoticeKind, text: &str) -> NoticeDetails {
     let (soon, far) = (at("2026-11-22T01:35:00Z"), at("2026-12-18T13:35:00Z"));
     match kind {
-        NoticeKind::SessionCreated => Details::Created(Created {
+        NoticeKind::SessionCreated => NoticeDetails::Created(CreatedDetails {
             expires_at: soon,
             absolute_expires_at: far,
             device: Some(text.into()),
         }),
-        NoticeKind::SessionRenewed => Details::Renewed(Renewed {
+        NoticeKind::SessionRenewed => NoticeDetails::Renewed(RenewedDetails {
             renewal_count: 3,
             max_renewals: 30,
             expires_at: soon,
@@ -45,32 +45,38 @@ fn details(kind: NoticeKind, text: &str) -> Details {
             ),
             veto_url: Some("https://tenure.example/console/veto/tnr_veto_v4.local.AAAA".into()),
         }),
-        NoticeKind::SessionRenewalRejected => Details::RenewalRejected(RenewalRejected {
+        NoticeKind::SessionRenewalRejected => NoticeDetails::RenewalRejected(RenewalRejectedDetails {
             renewal_count: 3,
             rejected_at: at("2026-11-21T01:35:00Z"),
             cause: RejectionCause::Policy,
             code: Some(RejectionCode::RenewalTooEarly),
             contested: false,
         }),
-        NoticeKind::SessionRevoked => Details::Revoked(Revoked {
-            trigger: Trigger::RenewalRejected,
+        NoticeKind::SessionRevoked => NoticeDetails::Revoked(RevokedDetails {
+            trigger: EndTrigger::RenewalRejected,
             reason: Some(text.into()),
             actor: actor(),
             selector: None,
             matched: None,
         }),
-        NoticeKind::SessionExpiringSoon => Details::ExpiringSoon(EndIsNear {
+        NoticeKind::SessionExpiringSoon => NoticeDetails::ExpiringSoon(ExpiringSoonDetails {
             renewals_left: 3,
             absolute_expires_at: far,
             why: ExpiringSoon::Renewals,
         }),
-        NoticeKind::SessionExpired => Details::Expired(Expired { expires_at: soon, cause: ExpiryCause::Ttl }),
-        NoticeKind::SubjectSuspended => {
-            Details::Suspension(Suspension { reason: Some(text.into()), until: Some(soon), actor: actor() })
+        NoticeKind::SessionExpired => {
+            NoticeDetails::Expired(ExpiredDetails { expires_at: soon, cause: ExpiryCause::Ttl })
         }
-        NoticeKind::SubjectResumed => {
-            Details::Suspension(Suspension { reason: Some(text.into()), until: None, actor: actor() })
-        }
+        NoticeKind::SubjectSuspended => NoticeDetails::Suspension(SuspensionDetails {
+            reason: Some(text.into()),
+            until: Some(soon),
+            actor: actor(),
+        }),
+        NoticeKind::SubjectResumed => NoticeDetails::Suspension(SuspensionDetails {
+            reason: Some(text.into()),
+            until: None,
+            actor: actor(),
+        }),
     }
 }
 
@@ -89,7 +95,7 @@ fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
     }
 }
 
-fn destination(format: WebhookFormat) -> Destination {
+fn destination(format: WebhookFormat) -> WebhookDestination {
     let url = match format {
         WebhookFormat::Ntfy => "https://ntfy.example/night-shift?auth=x",
         WebhookFormat::Telegram => {
@@ -100,11 +106,11 @@ fn destination(format: WebhookFormat) -> Destination {
         | WebhookFormat::Discord
         | WebhookFormat::Slack => "https://hooks.example/a?b=c",
     };
-    Destination::new(url, SECRET, format, false).unwrap()
+    WebhookDestination::new(url, SECRET, format, false).unwrap()
 }
 
-fn written(format: WebhookFormat, news: &News<'_>) -> (Message, Value) {
-    let source = Source("https://tenure.example".into());
+fn written(format: WebhookFormat, news: &MessageContent<'_>) -> (WebhookMessage, Value) {
+    let source = MessageSource("https://tenure.example".into());
     let message = write(format, destination(format).parsed(), &source, "msg_17_1", news);
     let body = serde_json::from_slice(&message.body).unwrap();
     (message, body)
@@ -151,9 +157,9 @@ fn is_our_own(place: &str) -> bool {
 fn what_is_sent_is_what_the_fixtures_say_and_the_services_document() {
     for (name, format) in WebhookFormat::ALL {
         let documented = read(&fixture(name, "documented"));
-        let test = ("TEST", News::Test(at("2026-11-21T01:35:00Z")));
+        let test = ("TEST", MessageContent::Test(at("2026-11-21T01:35:00Z")));
         let notices = NoticeKind::ALL.map(|kind| notice(kind, NAME, "build-host <7>"));
-        let news = notices.iter().map(|notice| (notice.kind.name(), News::Notice(notice)));
+        let news = notices.iter().map(|notice| (notice.kind.name(), MessageContent::Notice(notice)));
         for (kind, news) in news.chain([test]) {
             let (_, body) = written(format, &news);
             let path = fixture(name, kind);
@@ -169,7 +175,7 @@ fn what_is_sent_is_what_the_fixtures_say_and_the_services_document() {
 #[test]
 fn a_message_goes_where_the_service_wants_it() {
     let renewed = notice(NoticeKind::SessionRenewed, NAME, "x");
-    let of = |format| written(format, &News::Notice(&renewed)).0;
+    let of = |format| written(format, &MessageContent::Notice(&renewed)).0;
     assert_eq!(of(WebhookFormat::Ntfy).url.as_str(), "https://ntfy.example/?auth=x");
     assert_eq!(of(WebhookFormat::Telegram).url.as_str(), "https://api.telegram.example/bot1:x/sendMessage");
     assert_eq!(of(WebhookFormat::Slack).url.as_str(), "https://hooks.example/a?b=c");
@@ -178,7 +184,7 @@ fn a_message_goes_where_the_service_wants_it() {
 
 #[test]
 fn a_url_without_what_the_service_needs_is_refused() {
-    let fault = |format, url: &str| Destination::new(url, SECRET, format, false).is_err();
+    let fault = |format, url: &str| WebhookDestination::new(url, SECRET, format, false).is_err();
     for wrong in ["https://ntfy.sh", "https://ntfy.sh/", "https://ntfy.sh/a%20b"] {
         assert!(fault(WebhookFormat::Ntfy, wrong), "{wrong}");
     }
@@ -195,7 +201,7 @@ fn the_longest_message_is_within_what_the_services_take() {
         let (name, reason) = (text.repeat(128), text.repeat(1_024));
         for kind in NoticeKind::ALL {
             let longest = notice(kind, &name, &reason);
-            let body = |format| written(format, &News::Notice(&longest)).1;
+            let body = |format| written(format, &MessageContent::Notice(&longest)).1;
             let characters = |text: &Value| text.as_str().unwrap().chars().count();
             assert!(characters(&body(WebhookFormat::Discord)["content"]) <= 2_000);
             assert!(characters(&body(WebhookFormat::Telegram)["text"]) <= 4_096);
@@ -211,7 +217,7 @@ fn the_longest_message_is_within_what_the_services_take() {
 fn what_people_are_called_is_text_and_nothing_else() {
     let renewed =
         notice(NoticeKind::SessionRenewed, "<b>&</b> [x](https://evil.example) <@1> <!channel>", "x");
-    let body = |format| written(format, &News::Notice(&renewed)).1;
+    let body = |format| written(format, &MessageContent::Notice(&renewed)).1;
     let telegram = body(WebhookFormat::Telegram)["text"].as_str().unwrap().to_owned();
     assert!(telegram.contains("<code>&lt;b&gt;&amp;&lt;/b&gt;") && !telegram.contains("<b>&"), "{telegram}");
     let slack = body(WebhookFormat::Slack);
@@ -235,7 +241,7 @@ fn what_people_are_called_becomes_no_link_no_mention_and_no_preview() {
     for text in ["https://evil.example/login", "evil.example", "@admin"] {
         for kind in NoticeKind::ALL {
             let about = notice(kind, text, text);
-            let body = |format| written(format, &News::Notice(&about)).1;
+            let body = |format| written(format, &MessageContent::Notice(&about)).1;
             for format in [WebhookFormat::Ntfy, WebhookFormat::Discord, WebhookFormat::Slack] {
                 let said = body(format).to_string();
                 assert!(!said.contains("https://evil") && !said.contains("evil.example"), "{said}");

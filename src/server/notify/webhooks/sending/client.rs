@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 use reqwest::{Response, header::CONTENT_TYPE};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{resolver::Resolvers, ssrf_guard::NotGlobal};
+use super::{resolver::OwnerResolvers, ssrf_guard::NotGlobal};
 use crate::notify::webhooks::{
-    delivery::outcome::{Answer, Outcome},
-    destination::Destination,
-    format::Message,
+    delivery::outcome::{AttemptAnswer, DeliveryOutcome},
+    destination::WebhookDestination,
+    format::WebhookMessage,
 };
 use tenure_core::OwnerId;
 use tenure_http_client::outbound;
@@ -26,9 +26,9 @@ const HEARD: usize = 4_096;
 const CLIENTS: usize = 64;
 
 /// Sends requests to receivers.
-pub(crate) struct Client {
+pub(crate) struct WebhookClient {
     tls: ClientConfig,
-    resolvers: Resolvers,
+    resolvers: OwnerResolvers,
     /// One for each owner, for each looks up names in a share of its own.
     of_owners: Mutex<BTreeMap<Option<OwnerId>, reqwest::Client>>,
     allow_private: bool,
@@ -42,14 +42,14 @@ pub(crate) struct SignedRequest<'a> {
     pub(crate) seconds: i64,
 }
 
-impl Client {
+impl WebhookClient {
     /// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
     pub(crate) fn new(allow_private: bool) -> Self {
         let roots = outbound::roots().unwrap_or_else(|none| {
             tracing::warn!("webhooks that lead to https:// will fail: {none}");
             RootCertStore::empty()
         });
-        let resolvers = Resolvers::new(allow_private);
+        let resolvers = OwnerResolvers::new(allow_private);
         Self { tls: outbound::tls(roots), resolvers, of_owners: Mutex::default(), allow_private }
     }
 
@@ -84,12 +84,12 @@ impl Client {
     pub(crate) async fn post(
         &self,
         owner: Option<&OwnerId>,
-        to: &Destination,
-        message: Message,
+        to: &WebhookDestination,
+        message: WebhookMessage,
         signed: &SignedRequest<'_>,
-    ) -> Answer {
+    ) -> AttemptAnswer {
         if !to.is_allowed(self.allow_private) {
-            return Outcome::AddressRefused.into();
+            return DeliveryOutcome::AddressRefused.into();
         }
         let signature = to.sign(signed.id, signed.seconds, &message.body);
         let sent = self
@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-async fn answer_of(mut response: Response) -> Answer {
+async fn answer_of(mut response: Response) -> AttemptAnswer {
     let status = response.status().as_u16();
     let retry_after = outbound::retry_after(response.headers());
     let mut heard = 0;
@@ -120,19 +120,19 @@ async fn answer_of(mut response: Response) -> Answer {
             Ok(None) | Err(_) => break,
         }
     }
-    Answer { outcome: Outcome::of_status(status), status: Some(status), retry_after }
+    AttemptAnswer { outcome: DeliveryOutcome::of_status(status), status: Some(status), retry_after }
 }
 
 /// Errors of the client quote the URL, so nothing of them is kept but their kind.
-fn outcome_of(error: &reqwest::Error) -> Outcome {
+fn outcome_of(error: &reqwest::Error) -> DeliveryOutcome {
     if causes(error).any(<dyn Error>::is::<NotGlobal>) {
-        Outcome::AddressRefused
+        DeliveryOutcome::AddressRefused
     } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
-        Outcome::TlsFailed
+        DeliveryOutcome::TlsFailed
     } else if error.is_timeout() {
-        Outcome::TimedOut
+        DeliveryOutcome::TimedOut
     } else {
-        Outcome::Unreachable
+        DeliveryOutcome::Unreachable
     }
 }
 

@@ -26,29 +26,29 @@ const IN_ALL: usize = 256;
 const STACK: usize = 512 * 1_024;
 
 /// How a name is looked up, by a thread that may be held up.
-type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+type HostLookup = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 /// The shares of all owners.
-pub(crate) struct Resolvers {
+pub(crate) struct OwnerResolvers {
     all: Arc<Semaphore>,
     owners: Mutex<BTreeMap<Option<OwnerId>, Weak<Semaphore>>>,
     allow_private: bool,
-    look_up: LookUp,
+    look_up: HostLookup,
 }
 
-impl Resolvers {
+impl OwnerResolvers {
     /// With the look-up of the system.
     pub(crate) fn new(allow_private: bool) -> Self {
         Self::with(allow_private, by_the_system)
     }
 
-    fn with(allow_private: bool, look_up: LookUp) -> Self {
+    fn with(allow_private: bool, look_up: HostLookup) -> Self {
         Self { all: Arc::new(Semaphore::new(IN_ALL)), owners: Mutex::default(), allow_private, look_up }
     }
 
     /// The resolver for the webhooks of an owner, or for those of none.
-    pub(crate) fn of(&self, owner: Option<&OwnerId>) -> Resolver {
-        Resolver {
+    pub(crate) fn of(&self, owner: Option<&OwnerId>) -> GuardedResolver {
+        GuardedResolver {
             all: Arc::clone(&self.all),
             own: self.share(owner),
             allow_private: self.allow_private,
@@ -73,14 +73,14 @@ impl Resolvers {
 /// Asks for a host's addresses, at every connection, and gives none if one of them is not global: a name that leads
 /// inside is no place for news, wherever else it leads.
 #[derive(Clone)]
-pub(crate) struct Resolver {
+pub(crate) struct GuardedResolver {
     all: Arc<Semaphore>,
     own: Arc<Semaphore>,
     allow_private: bool,
-    look_up: LookUp,
+    look_up: HostLookup,
 }
 
-impl Resolve for Resolver {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.clone();
         Box::pin(async move {
@@ -94,7 +94,7 @@ impl Resolve for Resolver {
     }
 }
 
-impl Resolver {
+impl GuardedResolver {
     async fn found(self, name: String) -> io::Result<Vec<SocketAddr>> {
         // The own share comes first, so that an owner whose look-ups hang takes no more than that of the whole.
         let places = [place(&self.own).await, place(&self.all).await];
@@ -132,15 +132,15 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     /// Says when a look-up of the name `hangs` has begun; it ends when the other side of `RELEASE` is dropped.
-    static RELEASE: LazyLock<Gate> = LazyLock::new(Gate::new);
+    static RELEASE: LazyLock<LookupGate> = LazyLock::new(LookupGate::new);
 
-    struct Gate {
+    struct LookupGate {
         open: Mutex<Option<mpsc::Sender<()>>>,
         wait: Mutex<mpsc::Receiver<()>>,
         begun: Semaphore,
     }
 
-    impl Gate {
+    impl LookupGate {
         fn new() -> Self {
             let (open, wait) = mpsc::channel();
             Self { open: Mutex::new(Some(open)), wait: Mutex::new(wait), begun: Semaphore::new(0) }
@@ -160,7 +160,7 @@ mod tests {
     /// long after the tests were given up, and the deliveries of another owner timed out.
     #[tokio::test]
     async fn an_owner_whose_names_hang_holds_up_nobody_else() {
-        let resolvers = Resolvers::with(false, hanging);
+        let resolvers = OwnerResolvers::with(false, hanging);
         let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
         for _ in 0..100 {
             let resolver = resolvers.of(Some(&one));
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_owner_that_has_gone_leaves_nothing() {
-        let resolvers = Resolvers::new(false);
+        let resolvers = OwnerResolvers::new(false);
         for number in 0..100 {
             drop(resolvers.of(Some(&format!("owner-{number}").parse().unwrap())));
         }

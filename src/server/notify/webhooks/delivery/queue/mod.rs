@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-pub use self::reception::Reception;
+pub use self::reception::ReceiverHistory;
 use super::{
     backoff,
-    outcome::{Answer, Outcome},
+    outcome::{AttemptAnswer, DeliveryOutcome},
 };
 use crate::notify::notice::{Notice, NoticeId};
 use tenure_core::{Position, SessionId, SubjectId, Timestamp};
@@ -35,13 +35,13 @@ const ABREAST: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
-pub struct Attempt {
+pub struct DeliveryAttempt {
     /// When it ended.
     #[n(0)]
     pub at: Timestamp,
     /// How.
     #[n(1)]
-    pub outcome: Outcome,
+    pub outcome: DeliveryOutcome,
     /// The status that came back, if one did.
     #[n(2)]
     pub http_status: Option<u16>,
@@ -65,7 +65,7 @@ pub(crate) enum DeliveryState {
 /// One notice in the account.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub(crate) struct Delivery {
+pub(crate) struct QueuedDelivery {
     /// Whom it is about, for the order.
     #[n(0)]
     pub(crate) session: Option<SessionId>,
@@ -75,12 +75,12 @@ pub(crate) struct Delivery {
     #[n(2)]
     pub(crate) since: Timestamp,
     #[n(3)]
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<DeliveryAttempt>,
     #[n(4)]
     pub(crate) fate: DeliveryState,
 }
 
-impl Delivery {
+impl QueuedDelivery {
     fn new(notice: &Notice, now: Timestamp) -> Self {
         let (session, subject) = (notice.session_id, notice.subject_id.clone());
         Self { session, subject, since: now, attempts: vec![], fate: DeliveryState::Pending(now) }
@@ -93,10 +93,10 @@ impl Delivery {
         }
     }
 
-    fn fate_after(&self, answer: Answer, now: Timestamp, jitter: u16) -> DeliveryState {
-        if answer.outcome == Outcome::Delivered {
+    fn fate_after(&self, answer: AttemptAnswer, now: Timestamp, jitter: u16) -> DeliveryState {
+        if answer.outcome == DeliveryOutcome::Delivered {
             DeliveryState::Delivered
-        } else if answer.outcome == Outcome::Gone || self.is_overdue(now) {
+        } else if answer.outcome == DeliveryOutcome::Gone || self.is_overdue(now) {
             DeliveryState::Parked
         } else {
             DeliveryState::Pending(now.plus_millis(backoff::wait(
@@ -116,14 +116,14 @@ impl Delivery {
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryQueue {
     read: Position,
-    open: BTreeMap<NoticeId, Delivery>,
-    closed: BTreeMap<NoticeId, Delivery>,
+    open: BTreeMap<NoticeId, QueuedDelivery>,
+    closed: BTreeMap<NoticeId, QueuedDelivery>,
     /// The open ones in flight.
     away: BTreeSet<NoticeId>,
     /// Those of them to send again after arrival.
     once_more: BTreeSet<NoticeId>,
     failures: u32,
-    reception: Reception,
+    reception: ReceiverHistory,
     rests_until: Option<Timestamp>,
     /// What a redelivery in work tells again: from the first position to the last.
     again: Option<(Position, Position)>,
@@ -139,8 +139,8 @@ impl DeliveryQueue {
     }
 
     /// The account as it was saved.
-    pub(crate) fn saved(read: Position, deliveries: BTreeMap<NoticeId, Delivery>) -> Self {
-        let reception = Reception::of(deliveries.values());
+    pub(crate) fn saved(read: Position, deliveries: BTreeMap<NoticeId, QueuedDelivery>) -> Self {
+        let reception = ReceiverHistory::of(deliveries.values());
         let (open, closed) = deliveries.into_iter().partition(|(_, known)| known.next().is_some());
         let mut account = Self { read, open, closed, reception, ..Self::default() };
         account.prune();
@@ -172,7 +172,7 @@ impl DeliveryQueue {
             let id = notice.notice_id.id;
             if !self.open.contains_key(&id) {
                 self.closed.remove(&id);
-                self.open.insert(id, Delivery::new(notice, now));
+                self.open.insert(id, QueuedDelivery::new(notice, now));
                 self.unsaved.insert(id);
             }
         }
@@ -245,7 +245,7 @@ impl DeliveryQueue {
 
     /// The open notices that no earlier one of the same session stands before. One that tells of several sessions of
     /// a subject comes in order with all of that subject's; one that tells of several subjects, with all there are.
-    fn heads(&self) -> impl Iterator<Item = (&NoticeId, &Delivery)> {
+    fn heads(&self) -> impl Iterator<Item = (&NoticeId, &QueuedDelivery)> {
         let mut sessions = BTreeSet::new();
         let mut subjects = BTreeMap::<Option<&SubjectId>, bool>::new();
         let mut of_all_before = None;
@@ -282,10 +282,10 @@ impl DeliveryQueue {
     }
 
     /// Notes how an attempt went. The jitter spreads the next one.
-    pub(crate) fn arrive(&mut self, id: NoticeId, answer: Answer, now: Timestamp, jitter: u16) {
+    pub(crate) fn arrive(&mut self, id: NoticeId, answer: AttemptAnswer, now: Timestamp, jitter: u16) {
         self.away.remove(&id);
         self.note_health(answer.outcome, now);
-        let attempt = Attempt { at: now, outcome: answer.outcome, http_status: answer.status };
+        let attempt = DeliveryAttempt { at: now, outcome: answer.outcome, http_status: answer.status };
         self.reception.note(attempt);
         let Some(delivery) = self.open.get_mut(&id) else { return };
         delivery.attempts.push(attempt);
@@ -313,8 +313,8 @@ impl DeliveryQueue {
     }
 
     /// A failing receiver is left alone for a while. Once it is back, its notices wait no longer.
-    fn note_health(&mut self, outcome: Outcome, now: Timestamp) {
-        if outcome == Outcome::Delivered {
+    fn note_health(&mut self, outcome: DeliveryOutcome, now: Timestamp) {
+        if outcome == DeliveryOutcome::Delivered {
             self.failures = 0;
             if self.rests_until.take().is_some() {
                 self.wake(now);
@@ -349,9 +349,9 @@ impl DeliveryQueue {
     }
 
     /// The deliveries before some notice, newest first.
-    pub(crate) fn newest(&self, before: Option<NoticeId>, most: usize) -> Vec<(NoticeId, Delivery)> {
+    pub(crate) fn newest(&self, before: Option<NoticeId>, most: usize) -> Vec<(NoticeId, QueuedDelivery)> {
         let is_before = |id: &NoticeId| before.is_none_or(|before| *id < before);
-        let of = |known: &BTreeMap<NoticeId, Delivery>| -> Vec<(NoticeId, Delivery)> {
+        let of = |known: &BTreeMap<NoticeId, QueuedDelivery>| -> Vec<(NoticeId, QueuedDelivery)> {
             let newest = known.iter().rev().filter(|(id, _)| is_before(id));
             newest.take(most).map(|(id, delivery)| (*id, delivery.clone())).collect()
         };
@@ -369,7 +369,7 @@ impl DeliveryQueue {
     }
 
     /// How the receiver takes what it is sent.
-    pub(crate) const fn reception(&self) -> Reception {
+    pub(crate) const fn reception(&self) -> ReceiverHistory {
         self.reception
     }
 
@@ -407,7 +407,7 @@ impl DeliveryQueue {
 pub(crate) struct UnsavedChanges {
     pub(crate) read: Position,
     /// None for what is no longer in it.
-    pub(crate) deliveries: Vec<(NoticeId, Option<Delivery>)>,
+    pub(crate) deliveries: Vec<(NoticeId, Option<QueuedDelivery>)>,
 }
 
 #[cfg(test)]

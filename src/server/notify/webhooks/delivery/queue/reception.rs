@@ -1,25 +1,25 @@
 //! How a receiver takes what it is sent, by the attempts to deliver to it.
 
-use super::{Attempt, Delivery};
-use crate::notify::webhooks::delivery::outcome::Outcome;
+use super::{DeliveryAttempt, QueuedDelivery};
+use crate::notify::webhooks::delivery::outcome::DeliveryOutcome;
 use tenure_core::Timestamp;
 
 /// How a receiver takes what it is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reception {
+pub struct ReceiverHistory {
     /// When it last took a notice.
     pub last_success: Option<Timestamp>,
     /// The newest attempt that failed.
-    pub last_failure: Option<Attempt>,
+    pub last_failure: Option<DeliveryAttempt>,
     /// Attempts that failed since it last took one.
     pub failures: u32,
     /// When the first of them failed.
     pub failing_since: Option<Timestamp>,
 }
 
-impl Reception {
+impl ReceiverHistory {
     /// By the attempts that are remembered.
-    pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Self {
+    pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a QueuedDelivery>) -> Self {
         let mut attempts: Vec<_> = deliveries.flat_map(|delivery| &delivery.attempts).copied().collect();
         attempts.sort_by_key(|attempt| attempt.at);
         let mut reception = Self::default();
@@ -29,8 +29,8 @@ impl Reception {
         reception
     }
 
-    pub(super) fn note(&mut self, attempt: Attempt) {
-        if attempt.outcome == Outcome::Delivered {
+    pub(super) fn note(&mut self, attempt: DeliveryAttempt) {
+        if attempt.outcome == DeliveryOutcome::Delivered {
             self.last_success = Some(attempt.at);
             (self.failures, self.failing_since) = (0, None);
         } else {

@@ -1,7 +1,7 @@
 //! The account, step by step.
 
 use super::*;
-use crate::notify::notice::{Details, Expired, NoticeKind, NoticeName};
+use crate::notify::notice::{ExpiredDetails, NoticeDetails, NoticeKind, NoticeName};
 use tenure_core::event::ExpiryCause;
 
 const T0: i64 = 1_800_000_000_000;
@@ -25,7 +25,7 @@ fn notice(position: u64, subject: &str, session: u8) -> Notice {
         subject_id: Some(subject.parse().unwrap()),
         subject_name: None,
         owner_id: None,
-        details: Details::Expired(Expired { expires_at: at(0), cause: ExpiryCause::Ttl }),
+        details: NoticeDetails::Expired(ExpiredDetails { expires_at: at(0), cause: ExpiryCause::Ttl }),
     }
 }
 
@@ -38,8 +38,8 @@ fn account(told: &[(&str, u8)]) -> DeliveryQueue {
     account
 }
 
-fn fails() -> Answer {
-    Answer { outcome: Outcome::HttpError, status: Some(500), retry_after: None }
+fn fails() -> AttemptAnswer {
+    AttemptAnswer { outcome: DeliveryOutcome::HttpError, status: Some(500), retry_after: None }
 }
 
 impl DeliveryQueue {
@@ -48,7 +48,7 @@ impl DeliveryQueue {
     }
 
     fn succeed(&mut self, position: u64, seconds: i64) {
-        self.arrive(id(position), Outcome::Delivered.into(), at(seconds), 0);
+        self.arrive(id(position), DeliveryOutcome::Delivered.into(), at(seconds), 0);
     }
 
     fn fate(&self, position: u64) -> DeliveryState {
@@ -117,7 +117,7 @@ fn what_fails_for_three_days_is_parked_and_the_session_goes_on() {
 fn a_receiver_that_wants_no_more_is_not_asked_twice() {
     let mut account = account(&[("a", 1)]);
     account.depart(at(0));
-    account.arrive(id(1), Outcome::Gone.into(), at(0), 0);
+    account.arrive(id(1), DeliveryOutcome::Gone.into(), at(0), 0);
     assert_eq!((account.fate(1), account.next_turn()), (DeliveryState::Parked, None));
 }
 

@@ -1,29 +1,29 @@
 //! What was asked, as far as the record shows: a commit back into the requests that led to it.
 
 use tenure_core::{
-    Actor, Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
+    Actor, Commit, Event, Generation, Policy, Seconds, SessionId, SessionMode, SubjectEvent, Timestamp,
     command::{
         Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
         RenewSession, RequestedTerms, ResumeSubject, RevokeSession, RevokeSessions, Revoker, SuspendSubject,
-        Suspender,
+        SuspensionActor,
     },
     event::{
-        RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionRenewed, SessionRevoked,
-        SessionsRevoked, SubjectResumed, Trigger,
+        EndTrigger, RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionRenewed,
+        SessionRevoked, SessionsRevoked, SubjectResumed,
     },
-    observed::Observed,
+    observed::Observation,
     policy::OnReuse,
     session::{OneTimeFact, Session, SharedSession},
     subject::Subject,
 };
 
 /// The requests behind one commit.
-pub(super) struct Asked {
-    pub(super) requests: Vec<Request>,
+pub(super) struct CommitRequests {
+    pub(super) requests: Vec<ReplayedRequest>,
 }
 
 /// A request that can be asked again of another state.
-pub(super) enum Request {
+pub(super) enum ReplayedRequest {
     /// As it was, whatever the state.
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
@@ -51,10 +51,10 @@ pub(super) enum ShownToken {
     Harmless,
 }
 
-impl Request {
+impl ReplayedRequest {
     /// The command to ask of this subject, and what is observed then; `None` if it is about a missing session.
-    pub(super) fn command(&self, subject: &Subject) -> Option<(Command, Observed)> {
-        let mut observed = Observed::default();
+    pub(super) fn command(&self, subject: &Subject) -> Option<(Command, Observation)> {
+        let mut observed = Observation::default();
         let command = match self {
             Self::Same(command) => command.clone(),
             Self::Renewal { command, token, is_presented } => {
@@ -91,14 +91,14 @@ impl Request {
 }
 
 /// The requests behind a commit on a subject's stream. `subject` and `policy` are as they were before.
-pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit) -> Asked {
+pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit) -> CommitRequests {
     let creates =
         commit.events.iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SessionCreated(_))));
     let requests = commit.events.iter().filter_map(|event| match event {
         // A create for an unknown subject registers it by itself.
         Event::Subject(SubjectEvent::SubjectRegistered(_)) if creates => None,
         Event::Subject(SubjectEvent::SubjectRegistered(event)) => {
-            Some(Request::Same(Command::RegisterSubject(RegisterSubject {
+            Some(ReplayedRequest::Same(Command::RegisterSubject(RegisterSubject {
                 profile: event.profile.clone(),
                 may_change_policy: true,
             })))
@@ -118,10 +118,10 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::Subject(SubjectEvent::SessionsRevoked(event)) => all_ended(event, subject),
         Event::Subject(SubjectEvent::SubjectErased(event)) => {
             let reason = event.reason.clone();
-            Some(Request::Same(Command::EraseSubject(EraseSubject { reason })))
+            Some(ReplayedRequest::Same(Command::EraseSubject(EraseSubject { reason })))
         }
         Event::Subject(SubjectEvent::SubjectSuspended(event)) => {
-            Some(Request::Same(Command::SuspendSubject(SuspendSubject {
+            Some(ReplayedRequest::Same(Command::SuspendSubject(SuspendSubject {
                 by: suspender(event.role, &event.by),
                 until: event.until,
                 reason: event.reason.clone(),
@@ -130,46 +130,50 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::Subject(SubjectEvent::SubjectResumed(event)) => resumed(event, commit),
         // Its token would be the current one; what matters is whether the session would have been live.
         Event::Subject(SubjectEvent::UsageRecorded(event)) => {
-            Some(Request::Same(Command::RecordUsage(RecordUsage {
+            Some(ReplayedRequest::Same(Command::RecordUsage(RecordUsage {
                 session_id: event.session_id,
                 generation: None,
                 wanted: event.done(),
             })))
         }
-        Event::Subject(SubjectEvent::SessionRefreshed(event)) => Some(Request::Refresh(event.session_id)),
+        Event::Subject(SubjectEvent::SessionRefreshed(event)) => {
+            Some(ReplayedRequest::Refresh(event.session_id))
+        }
         // Whatever has ended there by then is recorded there, so that no later use of it says otherwise.
-        Event::Subject(SubjectEvent::SessionExpired(_)) => Some(Request::Same(Command::RecordExpiries)),
+        Event::Subject(SubjectEvent::SessionExpired(_)) => {
+            Some(ReplayedRequest::Same(Command::RecordExpiries))
+        }
         Event::System(_) => None,
     });
-    Asked { requests: requests.collect() }
+    CommitRequests { requests: requests.collect() }
 }
 
 /// That a suspension had ended by itself is recorded by a sweep, or by the suspension that follows.
-fn resumed(event: &SubjectResumed, commit: &Commit) -> Option<Request> {
+fn resumed(event: &SubjectResumed, commit: &Commit) -> Option<ReplayedRequest> {
     let reason = event.reason.clone();
     let suspends =
         commit.events.iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectSuspended(_))));
     match event.role {
-        Some(role) => Some(Request::Same(Command::ResumeSubject(ResumeSubject {
+        Some(role) => Some(ReplayedRequest::Same(Command::ResumeSubject(ResumeSubject {
             by: suspender(role, &event.by),
             reason,
         }))),
-        None => (!suspends).then_some(Request::Same(Command::RecordExpiries)),
+        None => (!suspends).then_some(ReplayedRequest::Same(Command::RecordExpiries)),
     }
 }
 
 /// That an owner answered for the subject then is in the record.
-fn suspender(role: Role, actor: &Actor) -> Suspender {
-    Suspender { role, owner: None, actor: actor.clone() }
+fn suspender(role: Role, actor: &Actor) -> SuspensionActor {
+    SuspensionActor { role, owner: None, actor: actor.clone() }
 }
 
 /// A limit equal to the default of its time counts as left open.
-fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Request {
+fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> ReplayedRequest {
     fn asked<T: PartialEq + Copy>(granted: T, default: Option<T>) -> Option<T> {
         (Some(granted) != default).then_some(granted)
     }
     let terms = event.terms;
-    Request::Same(Command::CreateSession(CreateSession {
+    ReplayedRequest::Same(Command::CreateSession(CreateSession {
         session_id: event.session_id,
         terms: RequestedTerms {
             ttl: asked(terms.ttl, policy.map(|policy| policy.ttl)),
@@ -195,7 +199,7 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
 }
 
 /// What a session of this mode gets that asks for no idle time.
-fn usual_idle_timeout(policy: Option<&Policy>, mode: Mode) -> Option<Seconds> {
+fn usual_idle_timeout(policy: Option<&Policy>, mode: SessionMode) -> Option<Seconds> {
     policy.and_then(|policy| policy.usual_idle_timeout(mode))
 }
 
@@ -206,7 +210,7 @@ fn jitter(start: Timestamp, renew_at: Option<Timestamp>, ttl: Seconds) -> u16 {
     u16::try_from(beyond_half * 10 * i64::from(u16::MAX) / (millis * 3).max(1)).unwrap_or(0)
 }
 
-fn renewal(event: &SessionRenewed, subject: &Subject, at: Timestamp) -> Request {
+fn renewal(event: &SessionRenewed, subject: &Subject, at: Timestamp) -> ReplayedRequest {
     let ttl = subject.session(event.session_id).map_or(Seconds(1), |session| session.terms.ttl);
     let jitter = jitter(at, event.renew_at, ttl);
     shown(
@@ -222,7 +226,7 @@ fn refused(
     session: &Session,
     policy: Option<&Policy>,
     commit: &Commit,
-) -> Option<Request> {
+) -> Option<ReplayedRequest> {
     let id = event.session_id;
     match (event.cause, event.code?) {
         (RejectionCause::Owner, _) => None,
@@ -236,7 +240,7 @@ fn refused(
                 (false, false) if revokes => ShownToken::Harmless,
                 (true, false) | (false, _) => ShownToken::Replaced,
             };
-            Some(Request::Renewal { command: of(id), token, is_presented: was_ended })
+            Some(ReplayedRequest::Renewal { command: of(id), token, is_presented: was_ended })
         }
         (
             RejectionCause::Policy,
@@ -256,7 +260,11 @@ fn is_in_grace(session: &Session, policy: Option<&Policy>, at: Timestamp) -> boo
 }
 
 /// `session` is as it was before; `None` if it began in the same commit.
-fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commit) -> Option<Request> {
+fn ended(
+    event: &SessionRevoked,
+    session: Option<&SharedSession>,
+    commit: &Commit,
+) -> Option<ReplayedRequest> {
     let id = event.session_id;
     let command = RevokeSession {
         session_id: id,
@@ -266,48 +274,48 @@ fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commi
     };
     match event.trigger {
         // A consequence of a create in the same commit.
-        Trigger::Evicted => None,
-        Trigger::RenewalRejected => Some(Request::Veto(command)),
+        EndTrigger::Evicted => None,
+        EndTrigger::RenewalRejected => Some(ReplayedRequest::Veto(command)),
         // A consequence of a refusal, or of the newer token. Before sessions were contested, only of a refusal: where
         // that was recorded before, only the end is.
-        Trigger::TokenReuse => {
+        EndTrigger::TokenReuse => {
             let is_told = commit
                 .events
                 .iter()
                 .any(|event| matches!(event, Event::Subject(SubjectEvent::RenewalRejected(_))));
             let was_contested = session.is_some_and(|session| session.said.contains(OneTimeFact::Contested));
-            let request = if was_contested { Request::BothShown(id) } else { reused(id) };
+            let request = if was_contested { ReplayedRequest::BothShown(id) } else { reused(id) };
             (!is_told).then_some(request)
         }
-        Trigger::Own => Some(Request::Own(command)),
-        Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk | Trigger::Restore => {
-            Some(Request::Same(Command::RevokeSession(command)))
+        EndTrigger::Own => Some(ReplayedRequest::Own(command)),
+        EndTrigger::ManualRevoke | EndTrigger::SubjectRevoked | EndTrigger::Bulk | EndTrigger::Restore => {
+            Some(ReplayedRequest::Same(Command::RevokeSession(command)))
         }
     }
 }
 
 /// An exception that excepted nothing was granted once, and is refused today.
-fn all_ended(event: &SessionsRevoked, subject: &Subject) -> Option<Request> {
+fn all_ended(event: &SessionsRevoked, subject: &Subject) -> Option<ReplayedRequest> {
     let command = RevokeSessions {
         device: event.device_digest,
         except: event.except_session_id.filter(|kept| subject.session(*kept).is_some()),
         owner: None,
         reason: event.reason.clone(),
     };
-    (event.trigger != Trigger::Evicted).then_some(Request::Same(Command::RevokeSessions(command)))
+    (event.trigger != EndTrigger::Evicted).then_some(ReplayedRequest::Same(Command::RevokeSessions(command)))
 }
 
 fn is_end_for_reuse(event: &Event) -> bool {
-    matches!(event, Event::Subject(SubjectEvent::SessionRevoked(event)) if event.trigger == Trigger::TokenReuse)
+    matches!(event, Event::Subject(SubjectEvent::SessionRevoked(event)) if event.trigger == EndTrigger::TokenReuse)
 }
 
-const fn shown(session_id: SessionId, token: ShownToken, command: RenewSession) -> Request {
-    Request::Renewal { command: RenewSession { session_id, ..command }, token, is_presented: false }
+const fn shown(session_id: SessionId, token: ShownToken, command: RenewSession) -> ReplayedRequest {
+    ReplayedRequest::Renewal { command: RenewSession { session_id, ..command }, token, is_presented: false }
 }
 
 /// A renewal by a token whose successor was presented.
-const fn reused(session_id: SessionId) -> Request {
-    Request::Renewal { command: of(session_id), token: ShownToken::Replaced, is_presented: true }
+const fn reused(session_id: SessionId) -> ReplayedRequest {
+    ReplayedRequest::Renewal { command: of(session_id), token: ShownToken::Replaced, is_presented: true }
 }
 
 const fn of(session_id: SessionId) -> RenewSession {

@@ -19,7 +19,7 @@ const MEBIBYTE: u64 = 1 << 20;
 pub type FreeSpace = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
 
 /// The room on the disk of the log.
-pub struct Room {
+pub struct DiskRoom {
     free: FreeSpace,
     reserve: u64,
     /// As last reported.
@@ -28,7 +28,7 @@ pub struct Room {
 
 /// For what there is room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum For {
+pub(crate) enum RoomFor {
     /// For nothing.
     Nothing,
     /// For what ends something: revocations, suspensions, withdrawn API keys, rotations.
@@ -37,10 +37,10 @@ pub(crate) enum For {
     All,
 }
 
-impl Room {
+impl DiskRoom {
     /// A disk on which so many bytes are kept for what ends something; with 0 nothing is kept, and nothing refused.
     pub fn new(free: FreeSpace, reserve: u64) -> Self {
-        Self { free, reserve, told: AtomicU8::new(For::All as u8) }
+        Self { free, reserve, told: AtomicU8::new(RoomFor::All as u8) }
     }
 
     /// A place that never gets full, such as memory.
@@ -59,7 +59,7 @@ impl Room {
     }
 
     /// What there is room for now. A change is reported to the operator.
-    pub(crate) fn look(&self) -> For {
+    pub(crate) fn look(&self) -> RoomFor {
         let found = self.judge(self.free());
         let before = self.told.swap(found as u8, Ordering::Relaxed);
         if before != found as u8 {
@@ -72,13 +72,13 @@ impl Room {
         found
     }
 
-    fn judge(&self, free: Option<u64>) -> For {
+    fn judge(&self, free: Option<u64>) -> RoomFor {
         match free {
-            Some(_) if self.reserve == 0 => For::All,
-            Some(free) if free < OF_THE_STORE => For::Nothing,
-            Some(free) if free < self.kept() => For::Ends,
+            Some(_) if self.reserve == 0 => RoomFor::All,
+            Some(free) if free < OF_THE_STORE => RoomFor::Nothing,
+            Some(free) if free < self.kept() => RoomFor::Ends,
             // Where nothing is known, the store will say.
-            None | Some(_) => For::All,
+            None | Some(_) => RoomFor::All,
         }
     }
 
@@ -86,18 +86,18 @@ impl Room {
     pub fn fault(&self) -> Option<String> {
         let free = self.free()?;
         match self.judge(Some(free)) {
-            For::Nothing => Some(format!(
+            RoomFor::Nothing => Some(format!(
                 "the disk is full: {} are free, and {} are left to the store; nothing is written until there is room",
-                Bytes(free),
-                Bytes(OF_THE_STORE)
+                ByteCount(free),
+                ByteCount(OF_THE_STORE)
             )),
-            For::Ends => Some(format!(
+            RoomFor::Ends => Some(format!(
                 "the disk is nearly full: {} are free, and below {} only revocations, suspensions and rotations are \
                  written (data.reserve)",
-                Bytes(free),
-                Bytes(self.kept())
+                ByteCount(free),
+                ByteCount(self.kept())
             )),
-            For::All => None,
+            RoomFor::All => None,
         }
     }
 
@@ -105,28 +105,28 @@ impl Room {
     pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
         let (free, kept) = (self.free()?, if self.reserve == 0 { 0 } else { self.kept() });
         let is_short = free < bytes.saturating_add(kept);
-        is_short.then(|| format!("{} are free, and {} of them are kept", Bytes(free), Bytes(kept)))
+        is_short.then(|| format!("{} are free, and {} of them are kept", ByteCount(free), ByteCount(kept)))
     }
 
     /// What an operator should know before it comes to that.
     pub(crate) fn alarm(&self) -> Option<String> {
         let free = self.free()?;
-        let is_near = self.reserve > 0 && self.judge(Some(free)) == For::All && free / 2 < self.kept();
+        let is_near = self.reserve > 0 && self.judge(Some(free)) == RoomFor::All && free / 2 < self.kept();
         is_near.then(|| {
             format!(
                 "the disk is getting full: {} are free, and below {} only revocations, suspensions and rotations are \
                  written",
-                Bytes(free),
-                Bytes(self.kept())
+                ByteCount(free),
+                ByteCount(self.kept())
             )
         })
     }
 }
 
 /// A number of bytes as people read it.
-struct Bytes(u64);
+struct ByteCount(u64);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} MiB", self.0 / MEBIBYTE)
     }
@@ -136,18 +136,18 @@ impl fmt::Display for Bytes {
 mod tests {
     use super::*;
 
-    fn room(free: u64, reserve: u64) -> Room {
-        Room::new(Arc::new(move || Ok(free)), reserve)
+    fn room(free: u64, reserve: u64) -> DiskRoom {
+        DiskRoom::new(Arc::new(move || Ok(free)), reserve)
     }
 
     #[test]
     fn the_reserve_is_for_ends_and_the_last_of_the_disk_is_the_stores() {
         let reserve = 64 * MEBIBYTE;
-        assert_eq!(room(96 * MEBIBYTE, reserve).look(), For::All);
-        assert_eq!(room(96 * MEBIBYTE - 1, reserve).look(), For::Ends);
-        assert_eq!(room(32 * MEBIBYTE, reserve).look(), For::Ends);
-        assert_eq!(room(32 * MEBIBYTE - 1, reserve).look(), For::Nothing);
-        assert_eq!(room(0, 0).look(), For::All);
+        assert_eq!(room(96 * MEBIBYTE, reserve).look(), RoomFor::All);
+        assert_eq!(room(96 * MEBIBYTE - 1, reserve).look(), RoomFor::Ends);
+        assert_eq!(room(32 * MEBIBYTE, reserve).look(), RoomFor::Ends);
+        assert_eq!(room(32 * MEBIBYTE - 1, reserve).look(), RoomFor::Nothing);
+        assert_eq!(room(0, 0).look(), RoomFor::All);
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn where_the_system_does_not_say_nothing_is_refused() {
-        let silent = Room::new(Arc::new(|| Err(io::ErrorKind::Unsupported.into())), 64 * MEBIBYTE);
-        assert_eq!((silent.look(), silent.fault(), silent.alarm()), (For::All, None, None));
+        let silent = DiskRoom::new(Arc::new(|| Err(io::ErrorKind::Unsupported.into())), 64 * MEBIBYTE);
+        assert_eq!((silent.look(), silent.fault(), silent.alarm()), (RoomFor::All, None, None));
     }
 }

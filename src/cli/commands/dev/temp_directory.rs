@@ -6,17 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cli::{ambient, failure::Failure};
+use crate::cli::{ambient, failure::CommandError};
 
 /// A directory of this user's own, removed when dropped.
 #[derive(Debug)]
-pub(super) struct Place(PathBuf);
+pub(super) struct TempDirectory(PathBuf);
 
-impl Place {
-    pub(super) fn make() -> Result<Self, Failure> {
+impl TempDirectory {
+    pub(super) fn make() -> Result<Self, CommandError> {
         let path = std::env::temp_dir().join(format!("tenure-dev-{}", ambient::unique()));
         let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|source| Failure::File { path: path.clone(), source })?;
+        made.map_err(|source| CommandError::File { path: path.clone(), source })?;
         Ok(Self(path))
     }
 
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         self.remove();
     }

@@ -7,15 +7,15 @@ use std::{fmt::Display, str::FromStr};
 
 use tenure_core::{EpochPosition, Position, epoch};
 
-use crate::http::{api::Api, reply::problem::Problem};
+use crate::http::{api::ApiContext, reply::problem::Problem};
 
 /// A place with the epoch that it was given out in.
-pub(crate) struct Placed<P> {
+pub(crate) struct EpochStamped<P> {
     pub(crate) epoch: u32,
     pub(crate) place: P,
 }
 
-impl<P: FromStr> FromStr for Placed<P> {
+impl<P: FromStr> FromStr for EpochStamped<P> {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -24,7 +24,7 @@ impl<P: FromStr> FromStr for Placed<P> {
     }
 }
 
-impl Api {
+impl ApiContext {
     /// A position as it is given out.
     pub(crate) fn named(&self, position: Position) -> EpochPosition {
         self.authority.live().system().system.epochs.named(position)

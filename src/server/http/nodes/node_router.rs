@@ -20,19 +20,19 @@ use axum::{
 use tenure_protocol::clock::stopwatch;
 
 use super::{
-    Nodes, PATIENCE,
-    forward::{FORWARDED, Outcome},
-    handover, in_millis, noted,
+    ClusterNodes, PATIENCE,
+    forward::{FORWARDED, ForwardOutcome},
+    handover, in_millis, reported_uses,
 };
 use crate::http::{
-    api::Api,
-    reply::problem::{Code, Problem},
+    api::ApiContext,
+    reply::problem::{Problem, ProblemCode},
     request::{
-        peer::Peer,
+        peer::PeerAddress,
         serve::{collect, refuse_unjudged},
     },
 };
-use crate::traces::Traced;
+use crate::traces::TracedRequest;
 
 /// What says nothing of the state, and is asked to learn whether the process lives.
 const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
@@ -62,43 +62,43 @@ const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
 const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
 
 /// The same routes, behind the door of a node of several.
-pub(crate) fn guarded(router: Router, api: &Arc<Api>, nodes: &Arc<Nodes>) -> Router {
+pub(crate) fn guarded(router: Router, api: &Arc<ApiContext>, nodes: &Arc<ClusterNodes>) -> Router {
     let (api, nodes) = (Arc::clone(api), Arc::clone(nodes));
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let (api, nodes) = (Arc::clone(&api), Arc::clone(&nodes));
-        async move { Door { api, nodes }.pass(request, next).await }
+        async move { NodeRouter { api, nodes }.pass(request, next).await }
     }))
 }
 
-struct Door {
-    api: Arc<Api>,
-    nodes: Arc<Nodes>,
+struct NodeRouter {
+    api: Arc<ApiContext>,
+    nodes: Arc<ClusterNodes>,
 }
 
 /// A request that this node may decide; it is not deposed of its own will before that has happened.
-struct Deciding<'n>(&'n AtomicUsize);
+struct DecisionGuard<'n>(&'n AtomicUsize);
 
-impl<'n> Deciding<'n> {
+impl<'n> DecisionGuard<'n> {
     fn begin(count: &'n AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count)
     }
 }
 
-impl Drop for Deciding<'_> {
+impl Drop for DecisionGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-impl Door {
+impl NodeRouter {
     async fn pass(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
         if ALWAYS.contains(&path) {
             return next.run(request).await;
         }
-        if path == noted::PATH {
-            return noted::take(&self.api, &self.nodes, request).await;
+        if path == reported_uses::PATH {
+            return reported_uses::take(&self.api, &self.nodes, request).await;
         }
         let is_forwarded = self.is_forwarded(&mut request);
         if is_read(request.method(), request.uri().path()) {
@@ -111,7 +111,7 @@ impl Door {
             return next.run(request).await;
         }
         self.held().await;
-        let deciding = Deciding::begin(self.nodes.shared.deciding());
+        let deciding = DecisionGuard::begin(self.nodes.shared.deciding());
         if self.nodes.leads() {
             return self.decide(request, next).await;
         }
@@ -139,8 +139,8 @@ impl Door {
         if !self.nodes.shared.mac().is_right(&words, code) {
             return false;
         }
-        let seat = request.extensions().get::<Peer>().and_then(|peer| peer.seat.clone());
-        let peer = Peer::at(address).encrypted(encrypted == "1");
+        let seat = request.extensions().get::<PeerAddress>().and_then(|peer| peer.seat.clone());
+        let peer = PeerAddress::at(address).encrypted(encrypted == "1");
         request.extensions_mut().insert(match seat {
             Some(seat) => peer.on(seat),
             None => peer,
@@ -199,7 +199,7 @@ impl Door {
 
     fn stale(&self, request: &Request) -> Response {
         self.nodes.counts.stale.fetch_add(1, Ordering::Relaxed);
-        refuse_unjudged(&self.api, request, Code::Stale)
+        refuse_unjudged(&self.api, request, ProblemCode::Stale)
     }
 
     /// The newest state is asked of the node that leads.
@@ -221,7 +221,7 @@ impl Door {
 
     /// Gives the leader's place to clients that find leaders by themselves.
     fn misdirected(&self, request: &Request) -> Response {
-        let mut response = refuse_unjudged(&self.api, request, Code::NotTheLeader);
+        let mut response = refuse_unjudged(&self.api, request, ProblemCode::NotTheLeader);
         let leader = self.nodes.view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let place = leader.and_then(|leader| {
@@ -237,7 +237,7 @@ impl Door {
         if !self.nodes.forwards {
             return self.misdirected(&request);
         }
-        let traced = Traced::begin(self.api.settings.traces.as_ref(), &request, "(forwarded)");
+        let traced = TracedRequest::begin(self.api.settings.traces.as_ref(), &request, "(forwarded)");
         let response = match traced.current() {
             None => self.forward(request, next).await,
             Some(current) => Box::pin(current.around(self.forward(request, next))).await,
@@ -255,21 +255,25 @@ impl Door {
             }
         };
         match self.nodes.forward(&parts, &body).await {
-            Outcome::Here => {
-                let _deciding = Deciding::begin(self.nodes.shared.deciding());
+            ForwardOutcome::Here => {
+                let _deciding = DecisionGuard::begin(self.nodes.shared.deciding());
                 self.decide(Request::from_parts(parts, Body::from(body)), next).await
             }
-            Outcome::Answered(response) => {
+            ForwardOutcome::Answered(response) => {
                 self.nodes.counts.forwarded.fetch_add(1, Ordering::Relaxed);
                 if let Some(position) = position_of(&response) {
                     self.nodes.pass_on(&self.api.authority, position).await;
                 }
                 response
             }
-            Outcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
-            Outcome::Unknown => {
+            ForwardOutcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
+            ForwardOutcome::Unknown => {
                 self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
-                refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown)
+                refuse_unjudged(
+                    &self.api,
+                    &Request::from_parts(parts, Body::empty()),
+                    ProblemCode::OutcomeUnknown,
+                )
             }
         }
     }

@@ -23,12 +23,12 @@ pub struct LastBackup {
 }
 
 /// What is known of it.
-pub(super) struct Known {
+pub(super) struct BackupRecord {
     path: PathBuf,
     last: Mutex<Option<LastBackup>>,
 }
 
-impl Known {
+impl BackupRecord {
     /// Of this data directory.
     pub(super) fn of(data: &Path) -> Self {
         let path = data.join(FILE);

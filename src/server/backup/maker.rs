@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::{
     BackupError,
-    destination::Destination,
-    keys::{self, Protection},
-    last::{Known, LastBackup},
-    manifest::{self, Entry, Manifest, Part},
+    backup_record::{BackupRecord, LastBackup},
+    destination::BackupDestination,
+    keys::{self, KeyProtection},
+    manifest::{self, BackupManifest, BackupPart, FileEntry},
     part,
 };
 use crate::authority::Authority;
@@ -27,18 +27,18 @@ use tenure_log::SealedFile;
 use zeroize::Zeroizing;
 
 /// Makes backups of an authority at work, one at a time.
-pub struct Backups {
+pub struct BackupMaker {
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
     webhooks: Arc<Webhooks>,
     keys: PathBuf,
-    known: Known,
+    known: BackupRecord,
     busy: Mutex<()>,
 }
 
 /// How a backup is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct BackupMode {
     /// An existing one is brought up to date.
     pub is_incremental: bool,
     /// Segments are given a second name where the place is on the same file system, and not copied.
@@ -47,7 +47,7 @@ pub struct Way {
 
 /// A backup that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct BackupSummary {
     /// The last position in it.
     pub position: u64,
     /// The epoch of the history.
@@ -58,7 +58,7 @@ pub struct Taken {
     pub bytes: u64,
 }
 
-impl Backups {
+impl BackupMaker {
     /// Of this node.
     pub fn of(node: &Node) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Backups {
             evidence: Arc::clone(&node.evidence),
             webhooks: Arc::clone(&node.webhooks),
             keys: node.data().join("keys"),
-            known: Known::of(node.data()),
+            known: BackupRecord::of(node.data()),
             busy: Mutex::default(),
         }
     }
@@ -82,10 +82,10 @@ impl Backups {
     /// See [`BackupError`]. What was written of an unfinished backup is completed by the next attempt.
     pub fn take(
         &self,
-        to: &dyn Destination,
-        way: Way,
-        protection: &Protection,
-    ) -> Result<Taken, BackupError> {
+        to: &dyn BackupDestination,
+        way: BackupMode,
+        protection: &KeyProtection,
+    ) -> Result<BackupSummary, BackupError> {
         let _one = self.busy.try_lock().ok_or(BackupError::Busy)?;
         protection.check()?;
         let before = begin(to, way.is_incremental)?;
@@ -106,11 +106,11 @@ impl Backups {
         remove_replaced(to, &manifest)?;
         self.known.note(LastBackup { at: self.authority.now(), position: head.size });
         let files = manifest.entries().count() as u64 + 1;
-        Ok(Taken { position: head.size, epoch: manifest.epoch, files, bytes: manifest.bytes() })
+        Ok(BackupSummary { position: head.size, epoch: manifest.epoch, files, bytes: manifest.bytes() })
     }
 
     /// An increment is of the same history.
-    fn continued(&self, before: Manifest, head: &SignedHead) -> Result<Manifest, BackupError> {
+    fn continued(&self, before: BackupManifest, head: &SignedHead) -> Result<BackupManifest, BackupError> {
         let heads = self.evidence.keeper.heads();
         if before.position > head.size {
             let why = format!("it ends at position {}, and the log at {}", before.position, head.size);
@@ -127,12 +127,12 @@ impl Backups {
 
     fn manifest(
         &self,
-        to: &dyn Destination,
+        to: &dyn BackupDestination,
         head: &SignedHead,
-        parts: Vec<Part>,
-        protection: &Protection,
+        parts: Vec<BackupPart>,
+        protection: &KeyProtection,
         mut key_files: keys::KeyFiles,
-    ) -> Result<Manifest, BackupError> {
+    ) -> Result<BackupManifest, BackupError> {
         let heads = self.evidence.keeper.heads();
         let name = |what| fresh_name(to, what, head.size);
         // Under load further ones were signed while the history was written.
@@ -148,8 +148,8 @@ impl Backups {
         let keys = sealed.map(|sealed| part::write(to, &name("keys")?, &sealed)).transpose()?;
         let recorded_at = self.recorded_at(head.position())?;
         let epochs = &self.authority.live().system().system.epochs;
-        Ok(Manifest {
-            format: Manifest::format(),
+        Ok(BackupManifest {
+            format: BackupManifest::format(),
             epoch: epochs.of(head.position()),
             position: head.size,
             recorded_at,
@@ -172,7 +172,11 @@ impl Backups {
 
 /// The parts that stay, and the segments that follow them: what was in parts of our own and is sealed by now is taken
 /// as the segment that it is in.
-fn continued_by(before: Vec<Part>, sealed: Vec<SealedFile>, to: Position) -> (Vec<Part>, Vec<SealedFile>) {
+fn continued_by(
+    before: Vec<BackupPart>,
+    sealed: Vec<SealedFile>,
+    to: Position,
+) -> (Vec<BackupPart>, Vec<SealedFile>) {
     let kept = before.iter().take_while(|part| part.is_segment()).count();
     let behind = before[..kept].last().map_or(0, |part| part.to);
     let is_new = |sealed: &SealedFile| sealed.first().0 > behind && sealed.last() <= to;
@@ -184,8 +188,8 @@ fn continued_by(before: Vec<Part>, sealed: Vec<SealedFile>, to: Position) -> (Ve
 }
 
 /// What is there already. Files of a backup that was not finished do no harm; any other file does.
-fn begin(to: &dyn Destination, is_incremental: bool) -> Result<Option<Manifest>, BackupError> {
-    let before = Manifest::read(to)?;
+fn begin(to: &dyn BackupDestination, is_incremental: bool) -> Result<Option<BackupManifest>, BackupError> {
+    let before = BackupManifest::read(to)?;
     match &before {
         Some(before) if !is_incremental => Err(BackupError::Exists(before.position)),
         Some(_) => Ok(before),
@@ -199,7 +203,7 @@ fn begin(to: &dyn Destination, is_incremental: bool) -> Result<Option<Manifest>,
     }
 }
 
-const KINDS: [&str; 5] = ["part-", Part::SEGMENT, "heads-", "webhooks-", "keys-"];
+const KINDS: [&str; 5] = ["part-", BackupPart::SEGMENT, "heads-", "webhooks-", "keys-"];
 
 fn is_ours(name: &str) -> bool {
     name == manifest::FILE
@@ -208,10 +212,10 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Removes parts that no manifest names: an attempt before was not finished.
-fn forget_unnamed(to: &dyn Destination, parts: &[Part]) -> Result<(), BackupError> {
+fn forget_unnamed(to: &dyn BackupDestination, parts: &[BackupPart]) -> Result<(), BackupError> {
     let is_named = |name: &String| parts.iter().any(|part| part.entry.file == *name);
     for name in to.list().map_err(BackupError::io("the place of the backup"))? {
-        let is_part = name.starts_with("part-") || name.starts_with(Part::SEGMENT);
+        let is_part = name.starts_with("part-") || name.starts_with(BackupPart::SEGMENT);
         if is_part && !is_named(&name) {
             to.remove(&name).map_err(BackupError::io(&name))?;
         }
@@ -220,8 +224,8 @@ fn forget_unnamed(to: &dyn Destination, parts: &[Part]) -> Result<(), BackupErro
 }
 
 /// Removes what the new manifest replaced: above all older keys, with which erased text could be read.
-fn remove_replaced(to: &dyn Destination, manifest: &Manifest) -> Result<(), BackupError> {
-    let is_named = |name: &str| manifest.entries().any(|entry: &Entry| entry.file == name);
+fn remove_replaced(to: &dyn BackupDestination, manifest: &BackupManifest) -> Result<(), BackupError> {
+    let is_named = |name: &str| manifest.entries().any(|entry: &FileEntry| entry.file == name);
     for name in to.list().map_err(BackupError::io("the place of the backup"))? {
         if is_ours(&name) && name != manifest::FILE && !is_named(&name) {
             to.remove(&name).map_err(BackupError::io(&name))?;
@@ -231,7 +235,7 @@ fn remove_replaced(to: &dyn Destination, manifest: &Manifest) -> Result<(), Back
 }
 
 /// Keys and accounts may change while the history does not: what the manifest names now is not written over.
-fn fresh_name(to: &dyn Destination, what: &str, size: u64) -> Result<String, BackupError> {
+fn fresh_name(to: &dyn BackupDestination, what: &str, size: u64) -> Result<String, BackupError> {
     let names = to.list().map_err(BackupError::io("the place of the backup"))?;
     let mut candidates = (0..).map(|number: u32| format!("{what}-{size:020}-{number}"));
     Ok(candidates.find(|name| !names.contains(name)).expect("there are more names than files"))

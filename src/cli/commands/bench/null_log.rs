@@ -3,30 +3,32 @@
 use parking_lot::Mutex;
 
 use tenure_core::{Position, Timestamp};
-use tenure_log::{EncodedCommit, EventLog, Head, LogError, Outcome, RootHash, StoredBytes, StoredCommit};
+use tenure_log::{
+    AppendOutcome, EncodedCommit, EventLog, LogError, LogHead, RootHash, StoredBytes, StoredCommit,
+};
 
 /// Counts, and forgets.
 #[derive(Debug)]
-pub(super) struct ForgetfulLog(Mutex<Head>);
+pub(super) struct NullLog(Mutex<LogHead>);
 
-impl ForgetfulLog {
+impl NullLog {
     pub(super) fn new() -> Self {
         let root = RootHash::from_bytes([0; 32]);
-        Self(Mutex::new(Head { position: Position::ZERO, recorded_at: Timestamp::ZERO, root }))
+        Self(Mutex::new(LogHead { position: Position::ZERO, recorded_at: Timestamp::ZERO, root }))
     }
 }
 
-impl EventLog for ForgetfulLog {
-    fn append(&self, _: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
+impl EventLog for NullLog {
+    fn append(&self, _: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         let mut head = self.0.lock();
         for commit in &batch {
             head.position = head.position.plus(commit.count());
             head.recorded_at = commit.recorded_at();
         }
-        Ok(Outcome::Appended)
+        Ok(AppendOutcome::Appended)
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> LogHead {
         *self.0.lock()
     }
 

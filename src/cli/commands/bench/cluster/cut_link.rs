@@ -10,28 +10,28 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::super::failed;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 
 /// So much is passed on in one go.
 const BUFFER: usize = 64 * 1024;
 
 /// While it is cut nothing passes, and neither end is told. It goes on for as long as the process does.
-pub(super) struct Way {
+pub(super) struct CutLink {
     port: u16,
-    gate: Arc<Gate>,
+    gate: Arc<LinkGate>,
 }
 
 #[derive(Default)]
-struct Gate {
+struct LinkGate {
     is_cut: Mutex<bool>,
     mended: Condvar,
 }
 
-impl Way {
-    pub(super) fn to(port: u16) -> Result<Self, Failure> {
+impl CutLink {
+    pub(super) fn to(port: u16) -> Result<Self, CommandError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
         let way =
-            Self { port: listener.local_addr().map_err(failed)?.port(), gate: Arc::new(Gate::default()) };
+            Self { port: listener.local_addr().map_err(failed)?.port(), gate: Arc::new(LinkGate::default()) };
         let gate = Arc::clone(&way.gate);
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-impl Gate {
+impl LinkGate {
     fn wait(&self) {
         let mut is_cut = self.is_cut.lock();
         while *is_cut {
@@ -65,7 +65,7 @@ impl Gate {
     }
 }
 
-fn join(gate: &Arc<Gate>, near: &TcpStream, port: u16) {
+fn join(gate: &Arc<LinkGate>, near: &TcpStream, port: u16) {
     gate.wait();
     let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
     for stream in [near, &far] {
@@ -78,7 +78,7 @@ fn join(gate: &Arc<Gate>, near: &TcpStream, port: u16) {
     pass(gate, near, &far);
 }
 
-fn pass(gate: &Gate, mut from: &TcpStream, mut to: &TcpStream) {
+fn pass(gate: &LinkGate, mut from: &TcpStream, mut to: &TcpStream) {
     let mut bytes = vec![0; BUFFER];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         gate.wait();

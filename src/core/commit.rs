@@ -11,7 +11,7 @@ use super::{
 
 /// Whose history a commit belongs to. Every rule about sessions is one atomic decision in one stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stream {
+pub enum StreamId {
     /// The authority's own: credentials, policies, marks that concern many subjects.
     System,
     /// One subject and its sessions.
@@ -71,7 +71,7 @@ impl Actor {
 /// The mark of an idempotent request, by which its repeat is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct Idempotency {
+pub struct IdempotencyMark {
     /// A keyed digest of caller and key.
     #[n(0)]
     pub key: Digest16,
@@ -86,7 +86,7 @@ pub struct Commit {
     /// Its name, unique over all streams.
     pub id: CommitId,
     /// Whose history it continues.
-    pub stream: Stream,
+    pub stream: StreamId,
     /// The last position of this stream when it was decided; 0 for none. The log refuses it otherwise.
     pub expected: Position,
     /// When it was decided; never before the commit in front of it.
@@ -96,7 +96,7 @@ pub struct Commit {
     /// The request that caused it.
     pub correlation_id: Option<String>,
     /// The mark of an idempotent request.
-    pub idempotency: Option<Idempotency>,
+    pub idempotency: Option<IdempotencyMark>,
     /// What happened; never empty.
     pub events: Vec<Event>,
 }

@@ -6,7 +6,7 @@ use std::{mem, ptr};
 use hashbrown::HashMap;
 
 use super::{
-    bulk::{Bulk, MatchedOfOwner, Selector, end_of},
+    bulk::{BulkRevocation, OwnerMatchCount, SessionSelector, end_of},
     id::{OwnerId, SessionId},
     session::Session,
     subject::Subject,
@@ -25,21 +25,21 @@ const SESSIONS_EXPECTED: usize = 8;
 /// A look at a subject or session is a wait for memory, and waits that do not depend on each other pass at the same
 /// time. So it looks at all the subjects that it is given, then at where their sessions are, and then at these.
 #[derive(Debug)]
-pub struct Counter<'a> {
-    selector: &'a Selector,
+pub struct MatchCounter<'a> {
+    selector: &'a SessionSelector,
     /// Bulk revocations not yet settled in the subjects.
-    unsettled: &'a [Bulk],
+    unsettled: &'a [BulkRevocation],
     at: Timestamp,
-    matched: Matched,
+    matched: MatchCount,
     /// The owner of the last sessions that matched, and how many they are: not in `matched` yet.
     owner: Option<OwnerId>,
     of_owner: u32,
 }
 
-impl<'a> Counter<'a> {
+impl<'a> MatchCounter<'a> {
     /// Has counted nothing yet.
-    pub fn new(selector: &'a Selector, unsettled: &'a [Bulk], at: Timestamp) -> Self {
-        Self { selector, unsettled, at, matched: Matched::default(), owner: None, of_owner: 0 }
+    pub fn new(selector: &'a SessionSelector, unsettled: &'a [BulkRevocation], at: Timestamp) -> Self {
+        Self { selector, unsettled, at, matched: MatchCount::default(), owner: None, of_owner: 0 }
     }
 
     /// Counts those of these subjects.
@@ -58,7 +58,7 @@ impl<'a> Counter<'a> {
     }
 
     /// All that it has counted.
-    pub fn finish(mut self) -> Matched {
+    pub fn finish(mut self) -> MatchCount {
         self.end_owner();
         self.matched
     }
@@ -90,7 +90,7 @@ impl<'a> Counter<'a> {
 
 /// How many sessions match, whose, and some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matched {
+pub struct MatchCount {
     /// How many sessions.
     pub count: u32,
     /// How many of each owner; `None` if there are more owners than are counted.
@@ -99,17 +99,23 @@ pub struct Matched {
     sample: Vec<SessionId>,
 }
 
-impl Default for Matched {
+impl Default for MatchCount {
     fn default() -> Self {
         Self { count: 0, owners: Some(HashMap::new()), sample: Vec::new() }
     }
 }
 
-impl Matched {
+impl MatchCount {
     /// Counts the sessions of a subject that match and are active at this moment, with these bulk revocations not
     /// yet settled in it.
-    pub fn count(&mut self, selector: &Selector, subject: &Subject, unsettled: &[Bulk], at: Timestamp) {
-        let mut counter = Counter::new(selector, unsettled, at);
+    pub fn count(
+        &mut self,
+        selector: &SessionSelector,
+        subject: &Subject,
+        unsettled: &[BulkRevocation],
+        at: Timestamp,
+    ) {
+        let mut counter = MatchCounter::new(selector, unsettled, at);
         counter.add(&[subject]);
         *self = mem::take(self).and(counter.finish());
     }
@@ -132,12 +138,12 @@ impl Matched {
     }
 
     /// How many there are of each owner, by name; `None` if there are too many owners.
-    pub fn owners(&self) -> Option<Vec<MatchedOfOwner>> {
+    pub fn owners(&self) -> Option<Vec<OwnerMatchCount>> {
         let mut owners: Vec<_> = self
             .owners
             .as_ref()?
             .iter()
-            .map(|(owner_id, matched)| MatchedOfOwner { owner_id: owner_id.clone(), matched: *matched })
+            .map(|(owner_id, matched)| OwnerMatchCount { owner_id: owner_id.clone(), matched: *matched })
             .collect();
         owners.sort_by(|a, b| a.owner_id.cmp(&b.owner_id));
         Some(owners)

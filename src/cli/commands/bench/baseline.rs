@@ -15,8 +15,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{failed, laps::Caller};
-use crate::cli::failure::Failure;
+use super::{failed, rounds::BenchCaller};
+use crate::cli::failure::CommandError;
 
 /// As the authority's log has them.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
@@ -24,27 +24,27 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FRAME_BYTES: usize = 100 * 1024 - 1;
 const BATCH: usize = 512;
 
-type Answer = oneshot::Sender<Result<(), String>>;
+type AppendReply = oneshot::Sender<Result<(), String>>;
 
 /// What callers and the writer share.
-struct Queue {
-    waiting: Mutex<(Vec<Answer>, bool)>,
+struct AppendQueue {
+    waiting: Mutex<(Vec<AppendReply>, bool)>,
     arrived: Condvar,
 }
 
 /// The writer, as long as it is wanted.
-pub(super) struct Bare {
-    queue: Arc<Queue>,
+pub(super) struct BaselineLog {
+    queue: Arc<AppendQueue>,
     writer: Option<JoinHandle<()>>,
 }
 
-impl Bare {
+impl BaselineLog {
     /// A store in this directory, to which each caller appends these bytes again and again.
-    pub(super) fn open(dir: &Path, payload: Vec<u8>) -> Result<Self, Failure> {
+    pub(super) fn open(dir: &Path, payload: Vec<u8>) -> Result<Self, CommandError> {
         let config = ::sled::Config::new().path(dir).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES);
         let db = config.mode(::sled::Mode::HighThroughput).flush_every_ms(None).open().map_err(failed)?;
         let file = File::options().write(true).open(dir.join("db")).map_err(failed)?;
-        let queue = Arc::new(Queue { waiting: Mutex::default(), arrived: Condvar::new() });
+        let queue = Arc::new(AppendQueue { waiting: Mutex::default(), arrived: Condvar::new() });
         let shared = Arc::clone(&queue);
         let writer = thread::Builder::new()
             .name("bench-bare".into())
@@ -54,12 +54,12 @@ impl Bare {
     }
 
     /// One that appends `per_lap` times in a lap.
-    pub(super) fn caller(&self, per_lap: usize) -> Appending {
-        Appending { queue: Arc::clone(&self.queue), per_lap }
+    pub(super) fn caller(&self, per_lap: usize) -> AppendCaller {
+        AppendCaller { queue: Arc::clone(&self.queue), per_lap }
     }
 }
 
-impl Drop for Bare {
+impl Drop for BaselineLog {
     fn drop(&mut self) {
         self.queue.waiting.lock().1 = true;
         self.queue.arrived.notify_one();
@@ -71,12 +71,12 @@ impl Drop for Bare {
 }
 
 /// Appends and waits.
-pub(super) struct Appending {
-    queue: Arc<Queue>,
+pub(super) struct AppendCaller {
+    queue: Arc<AppendQueue>,
     per_lap: usize,
 }
 
-impl Caller for Appending {
+impl BenchCaller for AppendCaller {
     fn len(&self) -> usize {
         self.per_lap
     }
@@ -89,7 +89,7 @@ impl Caller for Appending {
     }
 }
 
-fn write(queue: &Queue, db: &::sled::Db, file: &File, payload: &[u8]) {
+fn write(queue: &AppendQueue, db: &::sled::Db, file: &File, payload: &[u8]) {
     let mut next = 1_u64;
     loop {
         let batch = {

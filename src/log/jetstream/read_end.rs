@@ -1,29 +1,29 @@
 //! The end of the log as one node knows it: what the next frame must continue.
 
-use super::copy::{Fold, key};
+use super::copy::{CommitFold, key};
 use crate::{
     StoredCommit,
-    sled::frame::{self, Check, NO_FRAME},
-    tail::Tail,
+    sled::frame::{self, FrameCheck, NO_FRAME},
+    tail::LogTail,
 };
 use tenure_core::Position;
 
 /// What a node has read, up to its last frame.
 #[derive(Clone, Debug)]
-pub(super) struct End {
-    pub(super) tail: Tail,
+pub(super) struct ReadEnd {
+    pub(super) tail: LogTail,
     /// The last frame's.
-    pub(super) check: Check,
+    pub(super) check: FrameCheck,
     /// The last frame's place in the stream.
     pub(super) sequence: u64,
     /// The last frame's leadership.
     pub(super) term: u64,
 }
 
-impl End {
+impl ReadEnd {
     /// Of an empty log.
     pub(super) fn new() -> Self {
-        Self { tail: Tail::new(), check: NO_FRAME, sequence: 0, term: 0 }
+        Self { tail: LogTail::new(), check: NO_FRAME, sequence: 0, term: 0 }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -36,7 +36,7 @@ impl End {
     }
 
     /// Whether these bytes are a frame that continues what is known.
-    pub(super) fn examine<'b>(&self, bytes: &'b [u8]) -> Result<frame::Opened<'b>, String> {
+    pub(super) fn examine<'b>(&self, bytes: &'b [u8]) -> Result<frame::DecodedFrame<'b>, String> {
         let frame = frame::open(self.position().next(), bytes)?;
         if frame.previous != Some(self.check) {
             return Err("the frame does not continue the one before it".to_owned());
@@ -48,7 +48,7 @@ impl End {
     }
 
     /// Goes on by a frame, and hands over its commits.
-    pub(super) fn follow(&mut self, bytes: &[u8], fold: &mut Fold<'_>) -> Result<(), String> {
+    pub(super) fn follow(&mut self, bytes: &[u8], fold: &mut CommitFold<'_>) -> Result<(), String> {
         let frame = self.examine(bytes)?;
         for (first, bytes) in &frame.commits {
             let stored = StoredCommit::decode(*first, bytes).map_err(|error| error.to_string())?;
@@ -61,7 +61,7 @@ impl End {
     }
 
     /// The next frame was this one; its commits are in the tail.
-    pub(super) fn passed(&mut self, check: Check, term: u64) {
+    pub(super) fn passed(&mut self, check: FrameCheck, term: u64) {
         (self.check, self.term) = (check, term);
         self.sequence += 1;
     }

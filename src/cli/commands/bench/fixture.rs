@@ -4,19 +4,20 @@ use std::{path::Path, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
-use crate::cli::failure::Failure;
-use tenure_core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State};
+use super::{conditions::ScratchDir, failed, null_log::NullLog};
+use crate::cli::failure::CommandError;
+use tenure_core::{Actor, Policy, Seconds, Timestamp, keys::KeyHistory, state::AuthorityState};
 use tenure_log::StoredCommit;
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::authority::{
-    Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, NewSession, Retention, Room, Secrets,
+    Authority, AuthorityKeys, Dependencies, DiskRoom, IdempotencyTable, MemoryRetention, NewSession,
+    PublishedState, RequestContext, TokenIssuance,
 };
-use tenure_server::node::{Node, Options};
+use tenure_server::node::{Node, NodeOptions};
 use tenure_server::personal_data::SubjectKeys;
 use tenure_server::projections::Projections;
-use tenure_server::tokens::{Digests, Keyring, SessionToken, Tokens};
+use tenure_server::tokens::{KeyedDigests, SessionToken, TokenKeyring, TokenSealer};
 
 /// The period of the measured sessions.
 pub(super) const TTL: u32 = 3_600;
@@ -37,20 +38,23 @@ pub(super) fn policy() -> Policy {
 }
 
 /// An authority as a server has it, on a data directory of its own.
-pub(super) struct OnDisk {
+pub(super) struct DiskAuthority {
     // Closed before its directory goes.
     pub(super) node: Node,
     pub(super) clock: Arc<TestClock>,
 }
 
-impl OnDisk {
-    pub(super) fn open(scratch: &Scratch) -> Result<Self, Failure> {
+impl DiskAuthority {
+    pub(super) fn open(scratch: &ScratchDir) -> Result<Self, CommandError> {
         Self::open_with(&scratch.path().join("data"), |_| {})
     }
 
     /// The same with something changed.
-    pub(super) fn open_with(data: &Path, change: impl FnOnce(&mut Options)) -> Result<Self, Failure> {
-        let mut options = Options::new(data.to_owned());
+    pub(super) fn open_with(
+        data: &Path,
+        change: impl FnOnce(&mut NodeOptions),
+    ) -> Result<Self, CommandError> {
+        let mut options = NodeOptions::new(data.to_owned());
         options.policy = Some(policy());
         options.test_clock = true;
         change(&mut options);
@@ -61,48 +65,49 @@ impl OnDisk {
 }
 
 /// An authority that keeps its state in memory and no log at all.
-pub(super) struct InMemory {
+pub(super) struct MemoryAuthority {
     pub(super) authority: Arc<Authority>,
     pub(super) clock: Arc<TestClock>,
     /// Seals tokens with the same keys, unbeknown to the authority's own memory of tokens.
-    pub(super) twin: Tokens,
+    pub(super) twin: TokenSealer,
 }
 
-impl InMemory {
+impl MemoryAuthority {
     /// That remembers so many tokens that it has seen.
-    pub(super) fn new(scratch: &Scratch, remembered: usize) -> Result<Self, Failure> {
+    pub(super) fn new(scratch: &ScratchDir, remembered: usize) -> Result<Self, CommandError> {
         let keys = scratch.path().join("keys");
-        let keyring = Keyring::open(&keys, &Keys::default(), Timestamp::ZERO, &OsEntropy).map_err(failed)?;
+        let keyring =
+            TokenKeyring::open(&keys, &KeyHistory::default(), Timestamp::ZERO, &OsEntropy).map_err(failed)?;
         let clock = Arc::new(TestClock::new(SystemClock::new().now()));
         let projections = Arc::new(Projections::default());
         let authority = Authority::start(Dependencies {
-            log: Arc::new(ForgetfulLog::new()),
-            state: State::default(),
+            log: Arc::new(NullLog::new()),
+            state: AuthorityState::default(),
             idempotency: IdempotencyTable::new(Seconds(600), 1),
             policy: policy(),
-            room: Room::unlimited(),
+            room: DiskRoom::unlimited(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
-            issuing: Issuing::default(),
+            issuing: TokenIssuance::default(),
             uses_forgotten_before: None,
-            retention: Retention::forever(),
+            retention: MemoryRetention::forever(),
             past: Arc::new(|_, _| Err("this log keeps nothing".into())),
-            observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
+            observers: vec![Arc::new(move |live: &PublishedState, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     projections.fold(stored, live);
                 }
             })],
         });
         let authority = Arc::new(authority.map_err(|failure| failed(format!("{failure:?}")))?);
-        Ok(Self { authority, clock, twin: Tokens::new(keyring, 0, &OsEntropy) })
+        Ok(Self { authority, clock, twin: TokenSealer::new(keyring, 0, &OsEntropy) })
     }
 }
 
-fn secrets(keys: &Path, keyring: &Keyring, remembered: usize) -> Result<Secrets, Failure> {
-    Ok(Secrets {
-        tokens: Arc::new(Tokens::new(keyring.clone(), remembered, &OsEntropy)),
-        digests: Digests::open(keys, &OsEntropy).map_err(failed)?,
+fn secrets(keys: &Path, keyring: &TokenKeyring, remembered: usize) -> Result<AuthorityKeys, CommandError> {
+    Ok(AuthorityKeys {
+        tokens: Arc::new(TokenSealer::new(keyring.clone(), remembered, &OsEntropy)),
+        digests: KeyedDigests::open(keys, &OsEntropy).map_err(failed)?,
         texts: SubjectKeys::open(keys).map_err(failed)?.into(),
     })
 }
@@ -114,7 +119,7 @@ pub(super) fn sessions<T: Send + 'static>(
     count: usize,
     per_subject: usize,
     keep: fn(&Authority, SessionToken) -> T,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, CommandError> {
     let series = crate::cli::ambient::unique();
     let subjects = count.div_ceil(per_subject);
     let creators: Vec<_> = (0..CREATORS.min(subjects))
@@ -128,7 +133,7 @@ pub(super) fn sessions<T: Send + 'static>(
                         kept.push(keep(&authority, token));
                     }
                 }
-                Ok::<_, Failure>(kept)
+                Ok::<_, CommandError>(kept)
             })
         })
         .collect();
@@ -139,9 +144,10 @@ pub(super) fn sessions<T: Send + 'static>(
     Ok(all)
 }
 
-async fn create(authority: &Authority, subject: &str) -> Result<SessionToken, Failure> {
+async fn create(authority: &Authority, subject: &str) -> Result<SessionToken, CommandError> {
     let subject = subject.parse().map_err(failed)?;
-    let created = authority.create_session(Context::of(Actor::AUTHORITY), NewSession::of(subject)).await;
+    let created =
+        authority.create_session(RequestContext::of(Actor::AUTHORITY), NewSession::of(subject)).await;
     created
         .map(|granted| granted.token)
         .map_err(|failure| failed(format!("a session was not created: {failure:?}")))

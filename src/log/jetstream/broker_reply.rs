@@ -7,7 +7,7 @@ use super::BrokerError;
 
 /// A message of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct StoredMessage {
     /// Its place in its stream.
     pub(super) sequence: u64,
     pub(super) subject: String,
@@ -16,7 +16,7 @@ pub(super) struct Message {
     pub(super) data: Vec<u8>,
 }
 
-impl Message {
+impl StoredMessage {
     /// The value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.headers.lines();
@@ -26,7 +26,7 @@ impl Message {
 
 /// What became of a message that was published with an expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Acknowledged {
+pub(super) enum PublishAck {
     /// It is stored.
     Stored {
         /// Where.
@@ -73,7 +73,7 @@ fn error_of(error: &Value) -> (u64, String) {
 }
 
 /// The message of an answer to MSG.GET; none when there is none.
-pub(super) fn message(what: &str, bytes: &[u8]) -> Result<Option<Message>, BrokerError> {
+pub(super) fn message(what: &str, bytes: &[u8]) -> Result<Option<StoredMessage>, BrokerError> {
     let strange = |why: &str| BrokerError::Strange { what: what.to_owned(), why: why.to_owned() };
     let raw: Value = serde_json::from_slice(bytes).map_err(|error| strange(&error.to_string()))?;
     if raw["error"]["err_code"].as_u64() == Some(NO_MESSAGE) {
@@ -88,30 +88,30 @@ pub(super) fn message(what: &str, bytes: &[u8]) -> Result<Option<Message>, Broke
     let sequence = message["seq"].as_u64().ok_or_else(|| strange("it has no sequence"))?;
     let headers = String::from_utf8_lossy(&text("hdrs")?).into_owned();
     let subject = message["subject"].as_str().unwrap_or_default().to_owned();
-    Ok(Some(Message { sequence, subject, headers, data: text("data")? }))
+    Ok(Some(StoredMessage { sequence, subject, headers, data: text("data")? }))
 }
 
 /// What an acknowledgement says.
-pub(super) fn acknowledged(bytes: &[u8]) -> Acknowledged {
+pub(super) fn acknowledged(bytes: &[u8]) -> PublishAck {
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
-        return Acknowledged::Unknown("an acknowledgement that cannot be read".to_owned());
+        return PublishAck::Unknown("an acknowledgement that cannot be read".to_owned());
     };
     if let Some(error) = value.get("error") {
         let (code, why) = error_of(error);
         return match code {
             WRONG_LAST => last_of(&why),
-            code if FULL.contains(&code) => Acknowledged::Full(format!("{why} ({code})")),
-            _ => Acknowledged::Unknown(format!("{why} ({code})")),
+            code if FULL.contains(&code) => PublishAck::Full(format!("{why} ({code})")),
+            _ => PublishAck::Unknown(format!("{why} ({code})")),
         };
     }
-    let stored = value["seq"].as_u64().map(|sequence| Acknowledged::Stored { sequence });
-    stored.unwrap_or_else(|| Acknowledged::Unknown("an acknowledgement without a sequence".to_owned()))
+    let stored = value["seq"].as_u64().map(|sequence| PublishAck::Stored { sequence });
+    stored.unwrap_or_else(|| PublishAck::Unknown("an acknowledgement without a sequence".to_owned()))
 }
 
 /// `wrong last sequence: 7`
-fn last_of(why: &str) -> Acknowledged {
+fn last_of(why: &str) -> PublishAck {
     let actual = why.rsplit(' ').next().and_then(|number| number.parse().ok());
-    actual.map_or_else(|| Acknowledged::Unknown(why.to_owned()), |actual| Acknowledged::OtherLast { actual })
+    actual.map_or_else(|| PublishAck::Unknown(why.to_owned()), |actual| PublishAck::OtherLast { actual })
 }
 
 #[cfg(test)]
@@ -122,19 +122,19 @@ mod tests {
     fn acknowledgements_are_read_as_the_broker_writes_them() {
         let read = |text: &str| acknowledged(text.as_bytes());
         let stored = r#"{"stream":"TENURE_LOG_1","seq":7,"duplicate":true}"#;
-        assert_eq!(read(stored), Acknowledged::Stored { sequence: 7 });
+        assert_eq!(read(stored), PublishAck::Stored { sequence: 7 });
         let error = |code: u64, why: &str| {
             format!(
                 r#"{{"error":{{"code":400,"err_code":{code},"description":"{why}"}},"stream":"X","seq":0}}"#
             )
         };
-        assert_eq!(read(&error(10_071, "wrong last sequence: 12")), Acknowledged::OtherLast { actual: 12 });
-        assert!(matches!(read(&error(10_077, "maximum bytes exceeded")), Acknowledged::Full(_)));
+        assert_eq!(read(&error(10_071, "wrong last sequence: 12")), PublishAck::OtherLast { actual: 12 });
+        assert!(matches!(read(&error(10_077, "maximum bytes exceeded")), PublishAck::Full(_)));
         // Seen of brokers that change their leader: no conflict at all.
         for spurious in [10_164, 10_158, 10_008] {
-            assert!(matches!(read(&error(spurious, "last sequence mismatch")), Acknowledged::Unknown(_)));
+            assert!(matches!(read(&error(spurious, "last sequence mismatch")), PublishAck::Unknown(_)));
         }
-        assert!(matches!(read("+OK"), Acknowledged::Unknown(_)));
-        assert!(matches!(read("{}"), Acknowledged::Unknown(_)));
+        assert!(matches!(read("+OK"), PublishAck::Unknown(_)));
+        assert!(matches!(read("{}"), PublishAck::Unknown(_)));
     }
 }

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use tenure_core::{Event, EventKind, KindSet, Stream, SubjectId};
+use tenure_core::{Event, EventKind, KindSet, StreamId, SubjectId};
 use tenure_log::StoredCommit;
 
 /// What verifiers follow.
@@ -33,7 +33,7 @@ const OF_A_SUBJECT: KindSet = KindSet::of(&[
 
 /// What a reader follows.
 #[derive(Clone, Debug)]
-pub enum Followed {
+pub enum WatchTarget {
     /// Every end of sessions before their time, every suspension, and the keys of tokens.
     Ends,
     /// The ends of a subject's sessions, its suspensions and resumptions.
@@ -42,39 +42,39 @@ pub enum Followed {
 
 /// Who follows what.
 #[derive(Default)]
-pub(super) struct Watched {
+pub(super) struct WatchedEnds {
     count: AtomicUsize,
-    bells: Mutex<Bells>,
+    bells: Mutex<WakeTable>,
 }
 
 #[derive(Default)]
-struct Bells {
-    ends: Bell,
-    subjects: HashMap<SubjectId, Bell>,
+struct WakeTable {
+    ends: WakeSignal,
+    subjects: HashMap<SubjectId, WakeSignal>,
     is_closed: bool,
 }
 
 /// It rings for all listeners; how often it has rung is unknown.
-struct Bell(watch::Sender<()>);
+struct WakeSignal(watch::Sender<()>);
 
-impl Default for Bell {
+impl Default for WakeSignal {
     fn default() -> Self {
         Self(watch::Sender::new(()))
     }
 }
 
 /// A reader's sleep.
-pub struct Watcher {
-    watched: Arc<Watched>,
-    followed: Followed,
+pub struct EndWatcher {
+    watched: Arc<WatchedEnds>,
+    followed: WatchTarget,
     rung: watch::Receiver<()>,
 }
 
-impl Watched {
-    pub(super) fn watch(self: &Arc<Self>, followed: Followed) -> Watcher {
+impl WatchedEnds {
+    pub(super) fn watch(self: &Arc<Self>, followed: WatchTarget) -> EndWatcher {
         self.count.fetch_add(1, Ordering::SeqCst);
         let rung = self.bells.lock().bell_of(&followed);
-        Watcher { watched: Arc::clone(self), followed, rung }
+        EndWatcher { watched: Arc::clone(self), followed, rung }
     }
 
     /// Whether there is any follower to wake.
@@ -94,18 +94,18 @@ impl Watched {
 
     /// Wakes all followers and ends their waiting: nothing will happen any more.
     pub(super) fn close(&self) {
-        *self.bells.lock() = Bells { is_closed: true, ..Bells::default() };
+        *self.bells.lock() = WakeTable { is_closed: true, ..WakeTable::default() };
     }
 }
 
-impl Bells {
-    fn bell_of(&mut self, followed: &Followed) -> watch::Receiver<()> {
+impl WakeTable {
+    fn bell_of(&mut self, followed: &WatchTarget) -> watch::Receiver<()> {
         if self.is_closed {
-            return Bell::default().0.subscribe();
+            return WakeSignal::default().0.subscribe();
         }
         match followed {
-            Followed::Ends => self.ends.0.subscribe(),
-            Followed::Subject(id) => self.subjects.entry(id.clone()).or_default().0.subscribe(),
+            WatchTarget::Ends => self.ends.0.subscribe(),
+            WatchTarget::Subject(id) => self.subjects.entry(id.clone()).or_default().0.subscribe(),
         }
     }
 
@@ -115,23 +115,23 @@ impl Bells {
             self.ends.0.send_replace(());
         }
         match &stored.commit.stream {
-            Stream::Subject(id) if kinds.meets(OF_A_SUBJECT) => {
+            StreamId::Subject(id) if kinds.meets(OF_A_SUBJECT) => {
                 if let Some(bell) = self.subjects.get(id) {
                     bell.0.send_replace(());
                 }
             }
             // Whose sessions it ended, each looks up for itself.
-            Stream::System if kinds.has(EventKind::SelectionRevoked) => {
+            StreamId::System if kinds.has(EventKind::SelectionRevoked) => {
                 for bell in self.subjects.values() {
                     bell.0.send_replace(());
                 }
             }
-            Stream::Subject(_) | Stream::System => {}
+            StreamId::Subject(_) | StreamId::System => {}
         }
     }
 }
 
-impl Watcher {
+impl EndWatcher {
     /// Waits until something has happened since the last wait; `None` if nothing will happen any more.
     ///
     /// Dropping the future loses nothing.
@@ -140,10 +140,10 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for EndWatcher {
     fn drop(&mut self) {
         self.watched.count.fetch_sub(1, Ordering::SeqCst);
-        let Followed::Subject(id) = &self.followed else { return };
+        let WatchTarget::Subject(id) = &self.followed else { return };
         let mut bells = self.watched.bells.lock();
         // This one is still among those who hear it.
         if bells.subjects.get(id).is_some_and(|bell| bell.0.receiver_count() <= 1) {

@@ -15,15 +15,15 @@ const REMEMBERED: usize = 8;
 
 /// A value that cannot be changed, and that equal ones may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shared<T>(Arc<T>);
+pub struct Interned<T>(Arc<T>);
 
 /// The values that were made last, latest first.
-pub type Recent<T> = RefCell<Vec<Arc<T>>>;
+pub type RecentValues<T> = RefCell<Vec<Arc<T>>>;
 
 /// What is worth comparing with what was made before.
 pub trait Shareable: PartialEq + Sized + 'static {
     /// The values that this thread made last.
-    fn recent() -> &'static LocalKey<Recent<Self>>;
+    fn recent() -> &'static LocalKey<RecentValues<Self>>;
 
     /// Whether the two are indistinguishable, so that either may stand for both.
     fn is_same(&self, other: &Self) -> bool {
@@ -31,7 +31,7 @@ pub trait Shareable: PartialEq + Sized + 'static {
     }
 }
 
-impl<T: Shareable> From<T> for Shared<T> {
+impl<T: Shareable> From<T> for Interned<T> {
     fn from(value: T) -> Self {
         T::recent().with_borrow_mut(|recent| {
             if let Some(place) = recent.iter().position(|known| known.is_same(&value)) {
@@ -45,20 +45,20 @@ impl<T: Shareable> From<T> for Shared<T> {
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for Interned<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.0
     }
 }
 
-impl<T: PartialEq> PartialEq<T> for Shared<T> {
+impl<T: PartialEq> PartialEq<T> for Interned<T> {
     fn eq(&self, other: &T) -> bool {
         *self.0 == *other
     }
 }
 
-impl<C, T: Encode<C>> Encode<C> for Shared<T> {
+impl<C, T: Encode<C>> Encode<C> for Interned<T> {
     fn encode<W: encode::Write>(
         &self,
         e: &mut Encoder<W>,
@@ -68,7 +68,7 @@ impl<C, T: Encode<C>> Encode<C> for Shared<T> {
     }
 }
 
-impl<'b, C, T: Decode<'b, C> + Shareable> Decode<'b, C> for Shared<T> {
+impl<'b, C, T: Decode<'b, C> + Shareable> Decode<'b, C> for Interned<T> {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         T::decode(d, ctx).map(Self::from)
     }
@@ -79,33 +79,33 @@ mod tests {
     use super::*;
 
     thread_local! {
-        static NUMBERS: Recent<u32> = const { RefCell::new(Vec::new()) };
+        static NUMBERS: RecentValues<u32> = const { RefCell::new(Vec::new()) };
     }
 
     impl Shareable for u32 {
-        fn recent() -> &'static LocalKey<Recent<Self>> {
+        fn recent() -> &'static LocalKey<RecentValues<Self>> {
             &NUMBERS
         }
     }
 
-    fn is_same(one: &Shared<u32>, other: &Shared<u32>) -> bool {
+    fn is_same(one: &Interned<u32>, other: &Interned<u32>) -> bool {
         Arc::ptr_eq(&one.0, &other.0)
     }
 
     #[test]
     fn equal_values_share_their_place_and_others_do_not() {
-        let first = Shared::from(7);
-        assert!(is_same(&first, &Shared::from(7)));
-        assert!(!is_same(&first, &Shared::from(8)));
+        let first = Interned::from(7);
+        assert!(is_same(&first, &Interned::from(7)));
+        assert!(!is_same(&first, &Interned::from(8)));
         assert_eq!(first, 7);
     }
 
     #[test]
     fn what_is_asked_for_again_is_not_forgotten_and_the_list_stays_short() {
-        let first = Shared::from(7);
+        let first = Interned::from(7);
         for number in 100..200 {
-            drop(Shared::from(number));
-            assert!(is_same(&first, &Shared::from(7)));
+            drop(Interned::from(number));
+            assert!(is_same(&first, &Interned::from(7)));
         }
         assert_eq!(NUMBERS.with_borrow(Vec::len), REMEMBERED);
     }

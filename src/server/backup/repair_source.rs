@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use super::{
     BackupError,
-    destination::Folder,
-    manifest::{Manifest, Part},
+    destination::BackupFolder,
+    manifest::{BackupManifest, BackupPart},
     part,
 };
 use tenure_core::Position;
-use tenure_log::{HistoryCopy, RepairError, TakeCommit};
+use tenure_log::{HistoryCopy, RepairError, RepairVisitor};
 
 /// The history in a whole backup. What is taken of it is judged by who takes it.
 pub struct BackupCopy {
-    from: Folder,
-    manifest: Manifest,
+    from: BackupFolder,
+    manifest: BackupManifest,
 }
 
 impl BackupCopy {
@@ -22,8 +22,8 @@ impl BackupCopy {
     ///
     /// # Errors
     /// There is none, or its manifest is damaged.
-    pub fn open(from: Folder) -> Result<Self, BackupError> {
-        let manifest = Manifest::read(&from)?.ok_or(BackupError::Unfinished)?;
+    pub fn open(from: BackupFolder) -> Result<Self, BackupError> {
+        let manifest = BackupManifest::read(&from)?.ok_or(BackupError::Unfinished)?;
         Ok(Self { from, manifest })
     }
 }
@@ -31,10 +31,10 @@ impl BackupCopy {
 impl HistoryCopy for BackupCopy {
     fn segment(&self, name: &str) -> Option<PathBuf> {
         let first = name.strip_suffix(".segment")?;
-        Some(self.from.path().join(format!("{}{first}", Part::SEGMENT))).filter(|path| path.is_file())
+        Some(self.from.path().join(format!("{}{first}", BackupPart::SEGMENT))).filter(|path| path.is_file())
     }
 
-    fn commits(&self, after: Position, take: &mut TakeCommit<'_>) -> Result<(), RepairError> {
+    fn commits(&self, after: Position, take: &mut RepairVisitor<'_>) -> Result<(), RepairError> {
         let mut outcome = Ok(true);
         for part in self.manifest.parts.iter().filter(|part| part.to > after.0) {
             let read = part::read_part(&self.from, part, &mut |stored, bytes| {

@@ -14,8 +14,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{background::Background, failed};
-use crate::cli::failure::Failure;
+use super::{background::BackgroundThread, failed};
+use crate::cli::failure::CommandError;
 
 /// Each connection is written to once in this time: as the feed does with a thousand readers.
 const PERIOD: Duration = Duration::from_millis(30);
@@ -28,17 +28,17 @@ const BUFFER: usize = 16 * 1024;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Both ends, at work.
-pub(super) struct BareSends {
-    sender: Background<()>,
-    reader: Background<()>,
+pub(super) struct BaselineFanOut {
+    sender: BackgroundThread<()>,
+    reader: BackgroundThread<()>,
 }
 
-impl BareSends {
+impl BaselineFanOut {
     /// To so many readers.
-    pub(super) fn start(readers: u16) -> Result<Self, Failure> {
+    pub(super) fn start(readers: u16) -> Result<Self, CommandError> {
         let (tell_address, address) = oneshot::channel();
         let (tell_ready, ready) = oneshot::channel();
-        let sender = Background::start(move |stop| async move {
+        let sender = BackgroundThread::start(move |stop| async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.map_err(text)?;
             // The receiver may have given up.
             let _ = tell_address.send(listener.local_addr().map_err(text)?);
@@ -52,7 +52,7 @@ impl BareSends {
             send(&connections, &stop).await;
             Ok(())
         })?;
-        let reader = Background::start(move |stop| async move {
+        let reader = BackgroundThread::start(move |stop| async move {
             let address = address.await.map_err(text)?;
             for _ in 0..readers {
                 tokio::spawn(read(TcpStream::connect(address).await.map_err(text)?));
@@ -70,7 +70,7 @@ impl BareSends {
         Ok(both)
     }
 
-    pub(super) fn stop(self) -> Result<(), Failure> {
+    pub(super) fn stop(self) -> Result<(), CommandError> {
         let sent = self.sender.stop();
         self.reader.stop()?;
         sent

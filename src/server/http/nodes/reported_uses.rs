@@ -13,12 +13,12 @@ use http_body_util::{BodyExt, Limited};
 use serde::{Deserialize, Serialize};
 use tenure_core::{
     Generation, SessionId, Timestamp,
-    event::{Presented, Seen},
+    event::{PresentedToken, SessionSeen},
 };
 use tokio::time::timeout;
 
-use super::Nodes;
-use crate::http::{api::Api, reply::problem::Code, request::serve::refuse};
+use super::ClusterNodes;
+use crate::http::{api::ApiContext, reply::problem::ProblemCode, request::serve::refuse};
 
 /// Where they are taken, by nodes from nodes.
 pub(super) const PATH: &str = "/v1/cluster/noted";
@@ -33,44 +33,46 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// What was noted.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Noted {
+struct ReportedUses {
     /// Sessions whose current token was presented, with its generation.
     presented: Vec<(SessionId, u32)>,
     /// Sessions that were used, with the moment.
     seen: Vec<(SessionId, i64)>,
 }
 
-impl Noted {
+impl ReportedUses {
     fn is_empty(&self) -> bool {
         self.presented.is_empty() && self.seen.is_empty()
     }
 }
 
 /// Takes what another node has noted, and answers once it is recorded as far as it must be.
-pub(super) async fn take(api: &Arc<Api>, nodes: &Nodes, request: Request) -> Response {
+pub(super) async fn take(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let refused = |code: Code| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code);
+    let refused = |code: ProblemCode| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code);
     let code = parts.headers.get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
     let Ok(Ok(body)) = timeout(ANSWER, Limited::new(body, MOST_BYTES).collect()).await else {
-        return refused(Code::NotFound);
+        return refused(ProblemCode::NotFound);
     };
     let body = body.to_bytes();
     let text = str::from_utf8(&body).unwrap_or_default();
     if parts.method != Method::POST || !nodes.shared.mac().is_right(&[PATH, text], code) {
-        return refused(Code::NotFound);
+        return refused(ProblemCode::NotFound);
     }
-    let Ok(noted) = serde_json::from_str::<Noted>(text) else { return refused(Code::InvalidRequest) };
+    let Ok(noted) = serde_json::from_str::<ReportedUses>(text) else {
+        return refused(ProblemCode::InvalidRequest);
+    };
     if !nodes.leads() {
-        return refused(Code::NotTheLeader);
+        return refused(ProblemCode::NotTheLeader);
     }
-    let presented = noted.presented.iter().map(|(session_id, generation)| Presented {
+    let presented = noted.presented.iter().map(|(session_id, generation)| PresentedToken {
         session_id: *session_id,
         generation: Generation(*generation),
     });
-    let seen = noted
-        .seen
-        .iter()
-        .map(|(session_id, at)| Seen { session_id: *session_id, seen_at: Timestamp::from_millis(*at) });
+    let seen = noted.seen.iter().map(|(session_id, at)| SessionSeen {
+        session_id: *session_id,
+        seen_at: Timestamp::from_millis(*at),
+    });
     let recorded = api.authority.take_noted(presented.collect(), seen.collect()).await;
     let mut response = Response::new(Body::empty());
     *response.status_mut() =
@@ -79,14 +81,14 @@ pub(super) async fn take(api: &Arc<Api>, nodes: &Nodes, request: Request) -> Res
 }
 
 /// Hands over what this node notes while it follows, for as long as it serves.
-pub(crate) async fn hand_over(api: Arc<Api>, nodes: Arc<Nodes>) {
+pub(crate) async fn hand_over(api: Arc<ApiContext>, nodes: Arc<ClusterNodes>) {
     loop {
         tokio::time::sleep(EVERY).await;
         if nodes.leads() {
             continue;
         }
         let (presented, seen) = api.authority.noted(MOST);
-        let noted = Noted {
+        let noted = ReportedUses {
             presented: presented.iter().map(|mark| (mark.session_id, mark.generation.0)).collect(),
             seen: seen.iter().map(|seen| (seen.session_id, seen.seen_at.as_millis())).collect(),
         };
@@ -96,9 +98,9 @@ pub(crate) async fn hand_over(api: Arc<Api>, nodes: Arc<Nodes>) {
     }
 }
 
-impl Nodes {
+impl ClusterNodes {
     /// Tells the leader; whether it has recorded it.
-    async fn tell(&self, noted: &Noted) -> bool {
+    async fn tell(&self, noted: &ReportedUses) -> bool {
         let Some(leader) = self.view.borrow().sight.leader.clone() else { return false };
         let body = serde_json::to_string(noted).expect("our own documents are always JSON");
         let code = self.shared.mac().code(&[PATH, &body]);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tenure_core::{Position, state::State};
+use tenure_core::{Position, state::AuthorityState};
 use tenure_protocol::clock::stopwatch;
 use tokio::time::sleep;
 
@@ -19,46 +19,46 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A place for one fold.
 #[derive(Clone, Default)]
-pub(super) struct KeptFold(Arc<Mutex<Place>>);
+pub(super) struct FoldCache(Arc<Mutex<FoldSlot>>);
 
 #[derive(Default)]
-struct Place {
-    kept: Option<Kept>,
+struct FoldSlot {
+    kept: Option<CachedFold>,
     /// Whether a task is waiting to give up the fold.
     is_watched: bool,
 }
 
-struct Kept {
-    state: Arc<State>,
+struct CachedFold {
+    state: Arc<AuthorityState>,
     asked_at: Instant,
 }
 
 /// What there is to begin with.
-pub(super) enum Start {
+pub(super) enum FoldStart {
     /// The fold of exactly this position.
-    Whole(Arc<State>),
+    Whole(Arc<AuthorityState>),
     /// An earlier one, to fold on; or that of nothing.
-    Earlier(Box<State>),
+    Earlier(Box<AuthorityState>),
 }
 
-impl KeptFold {
+impl FoldCache {
     /// Where the fold up to a position begins. What is of no use for it is given up before there is another one.
-    pub(super) fn start(&self, position: Position) -> Start {
+    pub(super) fn start(&self, position: Position) -> FoldStart {
         let mut place = self.0.lock();
         if let Some(kept) = place.kept.as_mut().filter(|kept| kept.state.position == position) {
             kept.asked_at = stopwatch();
-            return Start::Whole(Arc::clone(&kept.state));
+            return FoldStart::Whole(Arc::clone(&kept.state));
         }
         let kept = place.kept.take();
         drop(place);
         let earlier = kept.filter(|kept| kept.state.position < position);
         // A reader may still hold it; a copy shares the sessions that do not change.
-        Start::Earlier(earlier.map(|kept| Arc::unwrap_or_clone(kept.state)).unwrap_or_default().into())
+        FoldStart::Earlier(earlier.map(|kept| Arc::unwrap_or_clone(kept.state)).unwrap_or_default().into())
     }
 
     /// Keeps a fold instead of the one before.
-    pub(super) fn keep(&self, state: &Arc<State>) {
-        let kept = Kept { state: Arc::clone(state), asked_at: stopwatch() };
+    pub(super) fn keep(&self, state: &Arc<AuthorityState>) {
+        let kept = CachedFold { state: Arc::clone(state), asked_at: stopwatch() };
         let before = self.0.lock().kept.replace(kept);
         // Dropping a large state takes time, so the lock is released first.
         drop(before);
@@ -88,7 +88,7 @@ impl KeptFold {
     }
 
     /// How long the fold stays; after that time, the fold itself, and the watch ends.
-    fn left(&self) -> Result<Duration, Option<Arc<State>>> {
+    fn left(&self) -> Result<Duration, Option<Arc<AuthorityState>>> {
         let mut place = self.0.lock();
         let rested = place.kept.as_ref().map_or(PATIENCE, |kept| kept.asked_at.elapsed());
         if rested < PATIENCE {
@@ -103,20 +103,20 @@ impl KeptFold {
 mod tests {
     use super::*;
 
-    fn fold(position: u64) -> Arc<State> {
-        Arc::new(State { position: Position(position), ..State::default() })
+    fn fold(position: u64) -> Arc<AuthorityState> {
+        Arc::new(AuthorityState { position: Position(position), ..AuthorityState::default() })
     }
 
-    fn begins_at(start: &Start) -> (bool, u64) {
+    fn begins_at(start: &FoldStart) -> (bool, u64) {
         match start {
-            Start::Whole(state) => (true, state.position.0),
-            Start::Earlier(state) => (false, state.position.0),
+            FoldStart::Whole(state) => (true, state.position.0),
+            FoldStart::Earlier(state) => (false, state.position.0),
         }
     }
 
     #[test]
     fn a_page_begins_with_the_fold_of_the_one_before_and_a_later_moment_with_it_too() {
-        let place = KeptFold::default();
+        let place = FoldCache::default();
         assert_eq!(begins_at(&place.start(Position(5))), (false, 0));
         place.keep(&fold(5));
         for _ in 0..3 {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_somebody_still_reads_is_copied_to_be_folded_on() {
-        let (place, read) = (KeptFold::default(), fold(5));
+        let (place, read) = (FoldCache::default(), fold(5));
         place.keep(&read);
         assert_eq!(begins_at(&place.start(Position(9))), (false, 5));
         assert_eq!(read.position, Position(5));
@@ -139,9 +139,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_asks_for_is_given_up() {
-        let place = KeptFold::default();
+        let place = FoldCache::default();
         let long_ago = stopwatch().checked_sub(PATIENCE).unwrap();
-        place.0.lock().kept = Some(Kept { state: fold(5), asked_at: long_ago });
+        place.0.lock().kept = Some(CachedFold { state: fold(5), asked_at: long_ago });
         place.watch();
         while place.0.lock().is_watched {
             tokio::task::yield_now().await;

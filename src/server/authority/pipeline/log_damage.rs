@@ -16,14 +16,14 @@ const NODES_DIFFER: &str = "nodes of this cluster differ about the history, and 
 /// The parts of the history that do not read as they were written, checkpoints that are not what it leads to, and what
 /// nodes of one log differ about.
 #[derive(Debug, Default)]
-pub struct Doubt {
+pub struct LogDamage {
     findings: RwLock<Vec<String>>,
     differences: RwLock<Vec<String>>,
     /// Asked for every command that grants something.
     is_there: AtomicBool,
 }
 
-impl Doubt {
+impl LogDamage {
     /// Takes what is found at present. A change is reported to the operator.
     pub(crate) fn found(&self, findings: Vec<String>) {
         let is_there = !findings.is_empty();
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn callers_are_told_no_file_and_operators_each() {
-        let doubt = Doubt::default();
+        let doubt = LogDamage::default();
         assert_eq!((doubt.fault(), doubt.in_full()), (None, None));
         doubt.found(vec!["segments/1.segment: damaged".into(), "segments/9.segment: damaged".into()]);
         assert!(doubt.fault().is_some_and(|why| !why.contains(".segment")));
@@ -100,7 +100,7 @@ mod tests {
     /// One thread looks at files and another one at nodes: what the one finds is not over when the other finds nothing.
     #[test]
     fn damage_and_a_difference_between_nodes_are_over_when_both_are() {
-        let doubt = Doubt::default();
+        let doubt = LogDamage::default();
         doubt.differ(vec!["http://b: another root".into()]);
         assert!(doubt.fault().is_some_and(|why| why.contains("nodes of this cluster differ")));
         doubt.found(vec!["segments/1.segment: damaged".into()]);

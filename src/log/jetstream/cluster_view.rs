@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use tenure_core::Timestamp;
 use tenure_protocol::clock::{stopwatch, wall_time};
 
-use super::{Claim, end::End, lease::Pulse};
+use super::{LeaseClaim, lease::LeasePulse, read_end::ReadEnd};
 
 /// What a node that follows knows.
 #[derive(Clone, Debug, Default)]
-pub struct Sight {
+pub struct ClusterView {
     /// Who leads; none while nobody does.
-    pub leader: Option<Claim>,
+    pub leader: Option<LeaseClaim>,
     /// What it said last.
-    pulse: Option<Pulse>,
+    pulse: Option<LeasePulse>,
     /// The newest moment of which everything is known.
-    fresh: Option<Fresh>,
+    fresh: Option<FreshMoment>,
     /// By so many milliseconds a leader's clock was ahead of this node's, or more.
     ahead: i64,
     /// The leadership of the last frame here.
@@ -28,7 +28,7 @@ pub struct Sight {
 
 /// A moment of which everything is known.
 #[derive(Clone, Copy, Debug)]
-struct Fresh {
+struct FreshMoment {
     /// By the leader's clock.
     at: Timestamp,
     /// How long ago that was when it was noted.
@@ -36,9 +36,9 @@ struct Fresh {
     noted: Instant,
 }
 
-impl Sight {
+impl ClusterView {
     /// Notes what the holder of the lease says; whether this node has less than that.
-    pub(super) fn note(&mut self, claim: &Claim, pulse: Option<Pulse>) -> bool {
+    pub(super) fn note(&mut self, claim: &LeaseClaim, pulse: Option<LeasePulse>) -> bool {
         if self.leader.as_ref() != Some(claim) {
             self.leader = Some(claim.clone());
         }
@@ -52,7 +52,7 @@ impl Sight {
     }
 
     /// This node has folded so much.
-    pub(super) fn reached(&mut self, end: &End) {
+    pub(super) fn reached(&mut self, end: &ReadEnd) {
         self.term = end.term;
         let Some(pulse) = self.pulse else { return };
         // A leader that was deposed may not know it yet.
@@ -61,7 +61,7 @@ impl Sight {
         }
         if self.fresh.is_none_or(|fresh| fresh.at < pulse.at) {
             let (at, noted) = (pulse.at, stopwatch());
-            self.fresh = Some(Fresh { at, age: self.age_of(at), noted });
+            self.fresh = Some(FreshMoment { at, age: self.age_of(at), noted });
         }
     }
 
@@ -96,21 +96,21 @@ impl Sight {
 mod tests {
     use super::*;
 
-    fn claim() -> Claim {
-        Claim { node: "one".into(), start: "1".into(), address: "http://one".into() }
+    fn claim() -> LeaseClaim {
+        LeaseClaim { node: "one".into(), start: "1".into(), address: "http://one".into() }
     }
 
-    fn says(sight: &mut Sight, at: Timestamp, sequence: u64) {
-        sight.note(&claim(), Some(Pulse { at, sequence, position: sequence, term: 1, clock: None }));
+    fn says(sight: &mut ClusterView, at: Timestamp, sequence: u64) {
+        sight.note(&claim(), Some(LeasePulse { at, sequence, position: sequence, term: 1, clock: None }));
     }
 
-    fn end(sequence: u64, term: u64) -> End {
-        End { sequence, term, ..End::new() }
+    fn end(sequence: u64, term: u64) -> ReadEnd {
+        ReadEnd { sequence, term, ..ReadEnd::new() }
     }
 
     #[test]
     fn a_state_is_as_old_as_the_last_word_of_the_leader_that_is_folded() {
-        let (mut sight, now) = (Sight::default(), wall_time());
+        let (mut sight, now) = (ClusterView::default(), wall_time());
         assert!(sight.staleness().is_none());
         says(&mut sight, now.plus_millis(-5_000), 3);
         sight.reached(&end(3, 1));
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn a_leader_whose_clock_is_ahead_makes_nothing_look_younger() {
-        let (mut sight, now) = (Sight::default(), wall_time());
+        let (mut sight, now) = (ClusterView::default(), wall_time());
         says(&mut sight, now.plus_millis(60_000), 1);
         sight.reached(&end(1, 1));
         says(&mut sight, now.plus_millis(50_000), 1);
         assert!(!sight.knows_all_before(now.plus_millis(1)));
-        let later = Sight { fresh: None, ..sight.clone() };
+        let later = ClusterView { fresh: None, ..sight.clone() };
         assert!(later.age_of(now.plus_millis(50_000)) >= Duration::from_secs(9));
     }
 }

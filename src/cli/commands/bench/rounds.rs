@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use tokio::sync::Barrier;
 
 use super::failed;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 use tenure_protocol::clock::{stopwatch, worked};
 
 /// One that asks and waits.
-pub(super) trait Caller: Send + 'static {
+pub(super) trait BenchCaller: Send + 'static {
     /// How often it asks in a lap.
     fn len(&self) -> usize;
     /// Asks for the `index`th time in this lap.
@@ -27,15 +27,15 @@ pub(super) trait Caller: Send + 'static {
 }
 
 /// What happens before each lap.
-pub(super) trait Between: Send + Sync + 'static {
+pub(super) trait LapSetup: Send + Sync + 'static {
     /// Prepares the next lap; false when there cannot be one.
     fn prepare(&self) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
 /// Nothing needs to happen.
-pub(super) struct Nothing;
+pub(super) struct NoSetup;
 
-impl Between for Nothing {
+impl LapSetup for NoSetup {
     async fn prepare(&self) -> Result<bool, String> {
         Ok(true)
     }
@@ -43,7 +43,7 @@ impl Between for Nothing {
 
 /// What a round gave.
 #[derive(Debug, Default)]
-pub(super) struct Round {
+pub(super) struct RoundTimes {
     /// How long it took.
     pub(super) took: Duration,
     /// How long processors worked on it, in this process.
@@ -52,7 +52,7 @@ pub(super) struct Round {
     pub(super) micros: Vec<u32>,
 }
 
-impl Round {
+impl RoundTimes {
     /// Calls per second.
     pub(super) fn rate(&self) -> f64 {
         many(self.micros.len()) / self.took.as_secs_f64()
@@ -71,7 +71,7 @@ pub(super) fn many(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
-struct Shared<B> {
+struct RoundState<B> {
     between: B,
     barrier: Barrier,
     least: Duration,
@@ -81,12 +81,12 @@ struct Shared<B> {
 }
 
 /// Lets the callers go lap after lap for about so long, and gives them back.
-pub(super) async fn run<C: Caller, B: Between>(
+pub(super) async fn run<C: BenchCaller, B: LapSetup>(
     callers: Vec<C>,
     between: B,
     least: Duration,
-) -> Result<(Round, Vec<C>), Failure> {
-    let shared = Arc::new(Shared {
+) -> Result<(RoundTimes, Vec<C>), CommandError> {
+    let shared = Arc::new(RoundState {
         between,
         barrier: Barrier::new(callers.len()),
         least,
@@ -97,7 +97,7 @@ pub(super) async fn run<C: Caller, B: Between>(
     let before = worked();
     let running: Vec<_> =
         callers.into_iter().map(|one| tokio::spawn(laps(one, Arc::clone(&shared)))).collect();
-    let mut round = Round::default();
+    let mut round = RoundTimes::default();
     let mut back = Vec::with_capacity(running.len());
     for caller in running {
         let (caller, micros) = caller.await.map_err(failed)?;
@@ -113,7 +113,7 @@ pub(super) async fn run<C: Caller, B: Between>(
     Ok((round, back))
 }
 
-async fn laps<C: Caller, B: Between>(mut caller: C, shared: Arc<Shared<B>>) -> (C, Vec<u32>) {
+async fn laps<C: BenchCaller, B: LapSetup>(mut caller: C, shared: Arc<RoundState<B>>) -> (C, Vec<u32>) {
     let mut micros = Vec::new();
     loop {
         if shared.barrier.wait().await.is_leader() {
@@ -134,7 +134,7 @@ async fn laps<C: Caller, B: Between>(mut caller: C, shared: Arc<Shared<B>>) -> (
     }
 }
 
-impl<B: Between> Shared<B> {
+impl<B: LapSetup> RoundState<B> {
     async fn prepare(&self) {
         let is_over = self.begun.elapsed() >= self.least || self.fault.lock().is_some();
         let goes_on = !is_over
@@ -151,9 +151,9 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Counts(usize);
+    struct CountingCaller(usize);
 
-    impl Caller for Counts {
+    impl BenchCaller for CountingCaller {
         fn len(&self) -> usize {
             3
         }
@@ -163,9 +163,9 @@ mod tests {
         }
     }
 
-    struct Times(Mutex<usize>);
+    struct CountedSetup(Mutex<usize>);
 
-    impl Between for Times {
+    impl LapSetup for CountedSetup {
         async fn prepare(&self) -> Result<bool, String> {
             let mut left = self.0.lock();
             let goes_on = *left > 0;
@@ -174,10 +174,10 @@ mod tests {
         }
     }
 
-    fn ran(laps: usize) -> Result<(Round, Vec<Counts>), Failure> {
+    fn ran(laps: usize) -> Result<(RoundTimes, Vec<CountingCaller>), CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let between = Times(Mutex::new(laps));
-        runtime.block_on(run(vec![Counts(0), Counts(0)], between, Duration::from_mins(1)))
+        let between = CountedSetup(Mutex::new(laps));
+        runtime.block_on(run(vec![CountingCaller(0), CountingCaller(0)], between, Duration::from_mins(1)))
     }
 
     #[test]
@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_the_ordered_calls() {
-        let round = Round { took: Duration::from_secs(2), micros: (1..=100).collect(), ..Round::default() };
+        let round =
+            RoundTimes { took: Duration::from_secs(2), micros: (1..=100).collect(), ..RoundTimes::default() };
         assert_eq!(round.quantile(500), Duration::from_micros(51));
         assert_eq!(round.quantile(990), Duration::from_micros(100));
         assert!((round.rate() - 50.0).abs() < f64::EPSILON);

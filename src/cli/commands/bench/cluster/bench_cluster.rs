@@ -6,28 +6,28 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::{
-    super::{failed, http::Connection},
-    machines::{BROKERS, Brokers, Machine, PATIENCE, until},
+    super::{failed, http::BenchConnection},
+    machines::{BROKERS, BrokerCluster, NodeProcess, PATIENCE, until},
 };
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 
 /// Where everything runs.
-pub(super) struct House {
+pub(super) struct BenchCluster {
     // Ended before the brokers.
-    pub(super) machines: Vec<Machine>,
-    pub(super) brokers: Brokers,
+    pub(super) machines: Vec<NodeProcess>,
+    pub(super) brokers: BrokerCluster,
     pub(super) key: String,
     runtime: Runtime,
 }
 
-impl House {
-    pub(super) fn start(program: &Path, dir: &Path) -> Result<Self, Failure> {
-        let brokers = Brokers::start(program, dir)?;
+impl BenchCluster {
+    pub(super) fn start(program: &Path, dir: &Path) -> Result<Self, CommandError> {
+        let brokers = BrokerCluster::start(program, dir)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let mut house = Self { machines: vec![], brokers, key: String::new(), runtime };
         for number in 0..BROKERS {
             let data = dir.join(format!("node-{number}"));
-            house.machines.push(Machine::start(&house.brokers, &data)?);
+            house.machines.push(NodeProcess::start(&house.brokers, &data)?);
             if number == 0 {
                 house.key = first_key(&data)?;
                 house.is_whole()?;
@@ -45,7 +45,7 @@ impl House {
     fn says(&self, node: usize) -> Option<Value> {
         let host = &self.machines[node].host;
         let asked = async {
-            let mut connection = Connection::open(host).await.ok()?;
+            let mut connection = BenchConnection::open(host).await.ok()?;
             serde_json::from_slice(connection.ask("GET", "/readyz", &self.key, None).await.ok()?).ok()
         };
         self.runtime.block_on(async { timeout(PATIENCE / 20, asked).await.ok()? })
@@ -56,7 +56,7 @@ impl House {
     }
 
     /// The node that leads; waits for one.
-    pub(super) fn leader(&self) -> Result<usize, Failure> {
+    pub(super) fn leader(&self) -> Result<usize, CommandError> {
         let mut leader = None;
         until("a node leads", || {
             leader = self.led_by();
@@ -66,7 +66,7 @@ impl House {
     }
 
     /// Waits until all nodes serve, one leads, and all brokers have everything.
-    pub(super) fn is_whole(&self) -> Result<(), Failure> {
+    pub(super) fn is_whole(&self) -> Result<(), CommandError> {
         self.brokers.are_whole()?;
         until("all nodes are ready", || {
             let all = || (0..self.machines.len()).map(|node| self.says(node));
@@ -76,19 +76,19 @@ impl House {
     }
 
     /// Has the leader give the lead away.
-    pub(super) fn hand_over(&self) -> Result<(), Failure> {
+    pub(super) fn hand_over(&self) -> Result<(), CommandError> {
         let host = &self.machines[self.leader()?].host;
         let asked = async {
-            let mut connection = Connection::open(host).await?;
+            let mut connection = BenchConnection::open(host).await?;
             connection.ask("POST", "/v1/cluster/handover", &self.key, None).await.map(|_| ())
         };
         self.runtime.block_on(asked).map_err(failed)
     }
 }
 
-fn first_key(data: &Path) -> Result<String, Failure> {
+fn first_key(data: &Path) -> Result<String, CommandError> {
     let path = data.join("admin.key");
     until("the first node makes a key", || Ok(path.exists()))?;
-    let key = std::fs::read_to_string(&path).map_err(|source| Failure::File { path, source })?;
+    let key = std::fs::read_to_string(&path).map_err(|source| CommandError::File { path, source })?;
     Ok(key.trim().to_owned())
 }

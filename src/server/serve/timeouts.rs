@@ -28,14 +28,14 @@ use crate::admission::{ConnectionSeat, ConnectionState};
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ConnectionTimeouts {
     /// For the head of a request to be complete; on a new connection from its beginning.
     pub(super) head: Duration,
     /// For the next request to begin.
     pub(super) idle: Duration,
 }
 
-impl Patience {
+impl ConnectionTimeouts {
     /// Until when the head of the first request is waited for on a connection that begins now.
     pub(super) fn for_the_first(self, seat: &ConnectionSeat) -> Instant {
         Instant::now() + seat.patience(self.head)
@@ -44,24 +44,24 @@ impl Patience {
 
 /// The requests of one connection.
 #[derive(Clone)]
-pub(super) struct Requests(Arc<Counts>);
+pub(super) struct ConnectionRequests(Arc<ConnectionCounts>);
 
-struct Counts {
+struct ConnectionCounts {
     begun: AtomicU64,
     done: AtomicU64,
     seat: Arc<ConnectionSeat>,
 }
 
-impl Requests {
+impl ConnectionRequests {
     /// Of a connection in this place.
     pub(super) fn on(seat: Arc<ConnectionSeat>) -> Self {
-        Self(Arc::new(Counts { begun: AtomicU64::new(0), done: AtomicU64::new(0), seat }))
+        Self(Arc::new(ConnectionCounts { begun: AtomicU64::new(0), done: AtomicU64::new(0), seat }))
     }
 
     /// A request has come. It is under way until what is given back is dropped.
-    pub(super) fn begin(&self) -> UnderWay {
+    pub(super) fn begin(&self) -> RequestGuard {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self.clone())
+        RequestGuard(self.clone())
     }
 
     fn begun(&self) -> u64 {
@@ -74,28 +74,28 @@ impl Requests {
 }
 
 /// An unanswered request.
-pub(super) struct UnderWay(Requests);
+pub(super) struct RequestGuard(ConnectionRequests);
 
-impl UnderWay {
+impl RequestGuard {
     /// It is under way until all of this response has been sent, or given up.
-    pub(super) fn until_sent(self, response: Response) -> Response<Sent> {
-        response.map(|body| Sent { body, _under_way: self })
+    pub(super) fn until_sent(self, response: Response) -> Response<SentBody> {
+        response.map(|body| SentBody { body, _under_way: self })
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.0.done.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// A body that ends a request when it is dropped.
-pub(super) struct Sent {
+pub(super) struct SentBody {
     body: Body,
-    _under_way: UnderWay,
+    _under_way: RequestGuard,
 }
 
-impl HttpBody for Sent {
+impl HttpBody for SentBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -116,10 +116,10 @@ impl HttpBody for Sent {
 }
 
 /// A connection given up when it lets one wait for too long.
-pub(super) struct PatientStream<S> {
+pub(super) struct TimeoutConnection<S> {
     stream: S,
-    requests: Requests,
-    patience: Patience,
+    requests: ConnectionRequests,
+    patience: ConnectionTimeouts,
     /// The requests that had begun when `waiting` was last right.
     begun: u64,
     waiting: ConnectionState,
@@ -133,9 +133,14 @@ pub(super) struct PatientStream<S> {
     unread: Vec<u8>,
 }
 
-impl<S> PatientStream<S> {
+impl<S> TimeoutConnection<S> {
     /// The head of the first request is waited for until `due`.
-    pub(super) fn new(stream: S, requests: Requests, patience: Patience, due: Instant) -> Self {
+    pub(super) fn new(
+        stream: S,
+        requests: ConnectionRequests,
+        patience: ConnectionTimeouts,
+        due: Instant,
+    ) -> Self {
         Self {
             stream,
             requests,
@@ -246,7 +251,7 @@ impl<S> PatientStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutConnection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -270,7 +275,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutConnection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::words;
 use crate::cli::{
     arguments::moments,
-    connection::{client::Request, pages},
-    context::Context,
-    failure::Failure,
+    connection::{client::ApiRequest, pages},
+    context::CommandContext,
+    failure::CommandError,
 };
 use tenure_core::Timestamp;
 
@@ -18,25 +18,25 @@ const SHORT: usize = 8;
 
 /// What people call API keys, as far as this key may know.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<String, String>);
+pub(crate) struct KeyNames(HashMap<String, String>);
 
-impl Names {
+impl KeyNames {
     /// The names of the keys: an admin lists them, an auditor reads them in the record, and others know their own.
-    pub(crate) fn read(cli: &Context) -> Result<Self, Failure> {
+    pub(crate) fn read(cli: &CommandContext) -> Result<Self, CommandError> {
         let mut names = Self::default();
-        let own = match cli.client.send(&Request::get(&["v1", "credentials", "self"])) {
+        let own = match cli.client.send(&ApiRequest::get(&["v1", "credentials", "self"])) {
             Ok(own) => own.body,
             // A session's token is not an API key.
-            Err(Failure::Problem(problem)) if matches!(problem.status, 401 | 403) => return Ok(names),
+            Err(CommandError::Problem(problem)) if matches!(problem.status, 401 | 403) => return Ok(names),
             Err(failure) => return Err(failure),
         };
         match own["role"].as_str() {
             Some("admin") => {
-                let listed = Request::get(&["v1", "credentials"]);
+                let listed = ApiRequest::get(&["v1", "credentials"]);
                 names.add(&pages::whole(cli, listed, pages::by_cursor)?, |item| item);
             }
             Some("auditor") => {
-                let issued = Request::get(&["v1", "events"]).query("kinds", Some("CredentialIssued"));
+                let issued = ApiRequest::get(&["v1", "events"]).query("kinds", Some("CredentialIssued"));
                 names.add(&pages::whole(cli, issued, pages::by_position)?, |item| &item["data"]);
             }
             Some(_) | None => names.one(&own),
@@ -78,18 +78,19 @@ fn short(id: &str) -> &str {
 
 /// What happened, in a few words.
 pub(crate) fn what(event: &Value) -> String {
-    let told = Told { data: &event["data"], at: event["recordedAt"].as_str().and_then(Timestamp::parse) };
+    let told =
+        EventDetails { data: &event["data"], at: event["recordedAt"].as_str().and_then(Timestamp::parse) };
     let kind = event["kind"].as_str().unwrap_or_default();
     told.of_session(kind).or_else(|| told.of_others(kind)).unwrap_or_else(|| kind.to_owned())
 }
 
 /// The data of an event, and when it was recorded.
-struct Told<'e> {
+struct EventDetails<'e> {
     data: &'e Value,
     at: Option<Timestamp>,
 }
 
-impl Told<'_> {
+impl EventDetails<'_> {
     fn of_session(&self, kind: &str) -> Option<String> {
         Some(match kind {
             "SessionCreated" => self.created(),
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_key_goes_by_its_name() {
-        let mut names = Names::default();
+        let mut names = KeyNames::default();
         names.one(&json!({"credentialId": "01a22385-aaaa", "name": "Alice's phone"}));
         let by = |id: &str| names.who(&json!({"actor": {"kind": "credential", "id": id}}));
         assert_eq!(by("01a22385-aaaa"), "Alice's phone");
