@@ -18,7 +18,6 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use serde_json::{Value, json};
-use tenure_testing::surroundings::not_run;
 
 use crate::{run::Ground, run_proxy::Upstream, server::Session};
 
@@ -80,9 +79,7 @@ fn curl_sends_the_token_and_no_argument_has_it() {
 fn git_gets_the_token_for_its_host_alone() {
     let (ground, session, shell) = ground();
     let git = ["/usr/bin/git", "/usr/local/bin/git"].into_iter().find(|path| Path::new(path).exists());
-    let Some(git) = git else {
-        return not_run("the recipe for git", "git is missing: apt-get install git");
-    };
+    let Some(git) = git else { return println!("*** NOT RUN: the recipe for git: there is no git") };
     fs::write(ground.place(".gitconfig"), &shown("ini")[0]).unwrap();
     let ask = |host: &str| {
         shell(
@@ -189,7 +186,7 @@ fn head_of(stream: &mut impl Read) -> String {
 fn kubectl_itself_sends_the_token() {
     let (ground, session, shell) = ground();
     if !Path::new("/usr/bin/kubectl").exists() {
-        return not_run("the recipe for kubectl", "kubectl is missing: apt-get install kubernetes-client");
+        return println!("*** NOT RUN: the recipe for kubectl: there is no kubectl");
     }
     program(&ground, "kubectl-tenure", &shown("sh")[1]);
     let api = Secured::answering(&ground, "application/json", r#"{"kind":"Status"}"#);
@@ -212,7 +209,7 @@ fn docker_itself_sends_the_token() {
     let docker =
         ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().find(|path| Path::new(path).exists());
     let Some(docker) = docker else {
-        return not_run("the recipe for Docker", "docker is missing: apt-get install docker.io");
+        return println!("*** NOT RUN: the recipe for Docker: there is no docker");
     };
     program(&ground, "docker-credential-tenure", &shown("sh")[2]);
     let registry = Secured::answering(&ground, "application/json", "{}");
