@@ -1,4 +1,4 @@
-//! Reading a log waits for the disk, and whoever reads may be a task among others.
+//! Reading a log waits for the disk, and the reader may be a task among others.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 

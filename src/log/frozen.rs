@@ -136,7 +136,7 @@ fn every_sample_still_says_what_it_said() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "whoever adds a kind says so by the environment")]
+#[expect(clippy::disallowed_methods, reason = "adding a kind is stated by the environment")]
 fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
     if std::env::var("TENURE_WRITE_SAMPLES").is_ok() {
         write_missing_samples();
@@ -151,7 +151,7 @@ fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
     assert_eq!(found, wanted);
 }
 
-/// Writes the samples that are missing, never over one that is there.
+/// Writes missing samples, never over one that is there.
 fn write_missing_samples() {
     fs::create_dir_all(dir()).unwrap();
     for FrozenSample { name, event, .. } in expected().filter(|sample| sample.is_current) {

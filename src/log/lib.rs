@@ -3,7 +3,8 @@
 //! [`EventLog`] is the promise that every backend keeps; `conformance` holds each backend to it.
 //! [`record`] and [`codec`] give a commit its bytes, [`upcast`] reads the bytes of earlier versions,
 //! [`tree`] sums all records up in one root. [`memory`] keeps a log as long as the process lives,
-//! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. The bytes are described in `docs/log-format.md`.
+//! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. The bytes are
+//! described in `docs/log-format.md`.
 
 mod blocking;
 pub mod codec;
@@ -55,7 +56,7 @@ pub fn open(
     SledLog::open(data_dir, SegmentEvents::AsRecorded, fold)
 }
 
-/// The same, by whoever may decide how the history is cut into segments.
+/// The same, for a caller that may decide how the history is cut into segments.
 ///
 /// # Errors
 ///
@@ -98,14 +99,14 @@ pub fn open_for(
 ///
 /// An event has one position and keeps it for ever. Positions are dense from 1: no hole, no repeat, no
 /// reorder. A commit of `n` events takes `n` neighbouring positions and is named by its `first`. A position
-/// that was given to a commit of unknown fate is given again if that commit turns out to be absent: nobody
+/// that was given to a commit of unknown fate is given again if that commit turns out to be absent: no caller
 /// has seen it before.
 ///
 /// # What is durable when
 ///
 /// When `append` has returned [`AppendOutcome::Appended`], that commit survives the death of the process and a
 /// power cut, and reads back byte for byte. Only then do `head` and `read` show it; they never show
-/// anything that is not durable. `E` above is being written: nobody sees any of it.
+/// anything that is not durable. `E` above is being written: no reader sees any of it.
 ///
 /// A commit is whole or absent, never a part of it. A batch is *not* atomic: of a batch whose writing failed,
 /// any number of its first commits may be there after the next start, but no later commit without
@@ -156,8 +157,8 @@ pub trait EventLog: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing of the batch was written: [`LogError::NotTheEnd`], [`LogError::Stopped`], [`LogError::OutOfOrder`], and, for the moment only,
-    /// [`LogError::Exhausted`].
+    /// Nothing of the batch was written: [`LogError::NotTheEnd`], [`LogError::Stopped`], [`LogError::OutOfOrder`], and,
+    /// for the moment only, [`LogError::Exhausted`].
     fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError>;
 
     /// The last event that is durable and visible, and the root over all up to it.
@@ -195,14 +196,14 @@ pub trait EventLog: Send + Sync {
         Ok(found)
     }
 
-    /// The part of the history that can be asked by key, and need not be known by heart. It only grows. None of it where
-    /// there are no segments.
+    /// The part of the history that can be asked by key, and need not be known by heart. It only grows. None of it
+    /// where there are no segments.
     fn indexed(&self) -> IndexedHistory {
         IndexedHistory::default()
     }
 
-    /// The files of the history that did not read as they were written, each with what is wrong with it, named below the
-    /// data directory.
+    /// The files of the history that did not read as they were written, each with what is wrong with it, named below
+    /// the data directory.
     fn damage(&self) -> Vec<String> {
         Vec::new()
     }
@@ -215,8 +216,8 @@ pub trait EventLog: Send + Sync {
     /// Why the log accepts no more writes from this process; none while it does.
     fn stopped(&self) -> Option<String>;
 
-    /// Whether other machines may append to it: whoever was refused, or does not know what became of a batch, can read
-    /// what the log holds by now and go on.
+    /// Whether other machines may append to it: a writer that was refused, or does not know what became of a batch, can
+    /// read what the log holds by now and go on.
     fn is_shared(&self) -> bool {
         false
     }
@@ -318,8 +319,8 @@ pub enum LogError {
         last: Position,
         /// The file, and what is wrong with it.
         why: String,
-        /// Below the data directory, the file if it is only an index: the history is as it was written, and the index is
-        /// made again from it.
+        /// Below the data directory, the file if it is only an index: the history is as it was written, and the index
+        /// is made again from it.
         index: Option<String>,
     },
     /// A commit is larger than the log takes.
@@ -341,8 +342,8 @@ pub enum LogError {
         /// Where it is.
         actual: Position,
     },
-    /// Another machine leads by now and has appended. Nothing of the batch was written, or ever will be, and this process
-    /// writes no more.
+    /// Another machine leads by now and has appended. Nothing of the batch was written, or ever will be, and this
+    /// process writes no more.
     #[error("another node leads this log: {why}")]
     Deposed {
         /// How that was noticed.

@@ -10,17 +10,17 @@ use tenure_core::Position;
 pub enum SegmentEvents {
     /// By as many as it was cut by before; by [`SegmentEvents::USUAL`] if it never was.
     AsRecorded,
-    /// By so many, and by no other number.
+    /// By exactly this many.
     By(u64),
     /// Not at all, by this process, if it was not before.
     Uncut,
 }
 
 impl SegmentEvents {
-    /// How many there are if nobody says.
+    /// The default number.
     pub const USUAL: u64 = 250_000;
 
-    /// By how many a log is cut of which it is recorded that it was cut by so many; 0 for never.
+    /// By how many a log with this record is cut; 0 for never.
     pub(crate) const fn by(self, recorded: u64) -> Result<u64, OpenError> {
         match self {
             Self::By(asked) if recorded != 0 && asked != recorded => {
@@ -50,7 +50,7 @@ pub(crate) struct SegmentRanges {
 }
 
 impl SegmentRanges {
-    /// Cuts by so many events, from behind this segment's end on.
+    /// Cuts by this many events, from behind this segment's end on.
     pub(crate) const fn new(events: u64, base: Position) -> Self {
         Self { events, base, bytes: 0 }
     }
@@ -79,7 +79,7 @@ impl SegmentRanges {
 mod tests {
     use super::*;
 
-    /// The ends of segments of a history of commits of so many events and bytes each.
+    /// The ends of segments of a history, from the events and bytes of each commit.
     fn ends(by: u64, commits: &[(u64, usize)]) -> Vec<u64> {
         let mut ranges = SegmentRanges::new(by, Position::ZERO);
         let mut last = 0;

@@ -22,7 +22,7 @@ use tenure_core::{
 /// The moment at which all samples begin: 2026-01-01T00:00:00Z.
 const BEGIN: i64 = 1_767_225_600_000;
 
-/// A moment so many milliseconds after the begin.
+/// A moment a number of milliseconds after the begin.
 pub(super) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(BEGIN + millis)
 }
@@ -305,7 +305,7 @@ fn epoch_began() -> Event {
     }))
 }
 
-/// Events with fields that their kinds got later, each with what that is about.
+/// Events with fields that their kinds got later, each with a word on it.
 pub(super) fn grown() -> Vec<(&'static str, Event)> {
     let session_id = SessionId::from_bytes([0x51; 16]);
     let created = every_kind().into_iter().find_map(|event| match event {

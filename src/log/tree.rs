@@ -22,7 +22,7 @@ impl TreeEdge {
         Self { size: 0, peaks: Vec::new() }
     }
 
-    /// The tree of this size with these roots of its full subtrees, from left to right; none if they do not fit.
+    /// The tree of this size with these roots of its full subtrees, from left to right; `None` if they do not fit.
     pub fn from_peaks(size: u64, peaks: Vec<[u8; 32]>) -> Option<Self> {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }

@@ -242,7 +242,7 @@ fn client(base: &Url) -> Result<reqwest::Client, UnfitConnection> {
         .connect_timeout(CONNECT)
         .timeout(WHOLE)
         .user_agent(concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")));
-    Ok(client.build().expect("a client that is given all it needs asks nobody"))
+    Ok(client.build().expect("a client with all settings given reads none from elsewhere"))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) fn verified(bytes: &[u8]) -> Result<VerifiedExport, VerifyError> {
         .map(|verdict| verdict.expect("nothing stops it"))
 }
 
-/// The positions that a fault leaves possible; none when it is no matter of positions.
+/// The positions that a fault leaves possible; `None` when it is no matter of positions.
 pub(crate) fn named(fault: &VerifyError) -> Option<(u64, u64)> {
     match fault {
         VerifyError::Untrue { place: ExportLocation::Position(at), .. } => Some((at.0, at.0)),

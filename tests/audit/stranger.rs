@@ -19,7 +19,7 @@ fn program() -> String {
     program.split_once("```").expect("it ends").0.to_owned()
 }
 
-/// A Python that has the two packages; none where they could not be installed.
+/// A Python that has the two packages; `None` where they could not be installed.
 fn python() -> Option<String> {
     let named = variable("TENURE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let probe = Command::new(&named).args(["-c", "import blake3, cryptography"]).output();

@@ -83,7 +83,7 @@ fn relay(mut client: &TcpStream, server: SocketAddr, fate_of: &dyn Fn(&str) -> F
     }
 }
 
-/// Head and body of a request or reply; none when the connection has ended.
+/// Head and body of a request or reply; `None` when the connection has ended.
 fn message(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     while !message.ends_with(b"\r\n\r\n") {

@@ -112,7 +112,7 @@ fn is_db(file: &Path) -> bool {
     file.ends_with("log/1/db")
 }
 
-/// The calls of an authority that does this and stops; none where there is no `strace`.
+/// The calls of an authority that does this and stops; `None` where there is no `strace`.
 fn traced(work: impl FnOnce(&Authority)) -> Option<Vec<Call>> {
     if !has_program("strace") {
         not_run("barrier", "strace is missing: apt-get install strace");

@@ -85,7 +85,7 @@ impl Victim {
         self.dir.path().join("older").join(name)
     }
 
-    /// Starts on a damaged copy, and gives the words of the refusal; none if all of the history is there.
+    /// Starts on a damaged copy, and gives the words of the refusal; `None` if all of the history is there.
     fn suffers(&self, what: &str, damage: impl FnOnce(&Path)) -> Option<String> {
         let copied = self.dir.path().join("copy");
         remove(&copied);

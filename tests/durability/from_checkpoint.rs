@@ -1,5 +1,5 @@
-//! A start goes on from the newest checkpoint: the same answers as from the first event, whatever was done before it, and
-//! never one from a checkpoint that is damaged, missing or wrong.
+//! A start goes on from the newest checkpoint: the same answers as from the first event, whatever was done before it,
+//! and never one from a checkpoint that is damaged, missing or wrong.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
@@ -280,7 +280,7 @@ fn a_start_whose_checkpoint_contradicts_what_follows_goes_on_without_it() {
     authority.stop_well();
 }
 
-/// What is before the checkpoint is not read: whoever asks for it is told, and a start that reads everything refuses.
+/// What is before the checkpoint is not read: who asks for it is told, and a start that reads everything refuses.
 #[test]
 fn damage_before_the_checkpoint_is_found_by_a_start_that_reads_everything() {
     let dir = in_one_store();

@@ -46,7 +46,7 @@ pub(crate) fn judged(token: &str, paserk: &str) -> Result<Value, String> {
     parser.parse(token, &key).map_err(|error| error.to_string())
 }
 
-/// The same, with the key that the authority publishes under the id in the token; none when it publishes none.
+/// The same, with the key that the authority publishes under the id in the token; `None` when it publishes none.
 pub(crate) fn judged_by_published_key(server: &Server, token: &str) -> Option<Value> {
     let published = keys(server).into_iter().find(|key| key["keyId"] == json!(kid(token)))?;
     Some(judged(token, published["paserk"].as_str().unwrap()).unwrap())

@@ -117,7 +117,7 @@ fn of_renewals_and_a_bulk_revocation_at_once_none_is_granted_after_it_and_none_s
     assert_eq!(list["items"], json!([]));
 }
 
-/// The session as a renewal left it, which was granted before that position; none when the end came first.
+/// The session as a renewal left it, which was granted before that position; `None` when the end came first.
 fn outcome(session: &Session, reply: Reply, end: u64) -> Option<Session> {
     if reply.status == 200 {
         assert!(reply.position().unwrap() < end, "{reply:?}");

@@ -32,7 +32,7 @@ impl Request {
         self
     }
 
-    /// The same with a query; none if it is empty.
+    /// The same with a query; `None` if it is empty.
     pub fn with_query(mut self, query: &str) -> Self {
         if !query.is_empty() {
             self.target = format!("{}?{query}", self.target);
@@ -117,7 +117,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The next event's id and data; none when the stream has ended, in order or not.
+    /// The next event's id and data; `None` when the stream has ended, in order or not.
     pub fn next(&mut self) -> Option<(String, Value)> {
         self.named().map(|(_, id, data)| (id.unwrap(), data))
     }
@@ -203,7 +203,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads a reply; none if it is not whole.
+    /// Reads a reply; `None` if it is not whole.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n")?;

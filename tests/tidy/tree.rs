@@ -29,7 +29,7 @@ pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Those of a folder whose names end like this; none where there is no such folder.
+/// Those of a folder whose names end like this; `None` where there is no such folder.
 pub(crate) fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
     if dir.is_dir() { files_with(&dir.to_string_lossy(), extension) } else { Vec::new() }
 }
@@ -54,7 +54,7 @@ fn gather(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The file's text; none when it is no text.
+/// The file's text; `None` when it is no text.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let _guard = WRITING.read();
     String::from_utf8(fs::read(path).unwrap()).ok()

@@ -120,7 +120,7 @@ export interface Page<T> {
   nextCursor: string | null;
 }
 
-/** A token that is good now. */
+/** An active token. */
 export interface LiveToken {
   active: true;
   sessionId: string;

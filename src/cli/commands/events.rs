@@ -40,7 +40,7 @@ pub(crate) struct EventsArgs {
     #[command(flatten)]
     begin: BeginArgs,
 
-    /// Only the last so many, 1 to 10000
+    /// Only the last N events, 1 to 10000
     #[arg(long, value_name = "N", conflicts_with_all = ["after", "follow", "all", "limit"],
         value_parser = clap::value_parser!(u16).range(1..=10_000))]
     last: Option<u16>,

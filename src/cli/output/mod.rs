@@ -89,7 +89,7 @@ impl Output {
     }
 
     /// Whether a person reads what is written to stdout.
-    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn is_for_people(self) -> bool {
         io::stdout().is_terminal()
     }
@@ -175,7 +175,7 @@ impl Output {
     }
 
     /// Nothing but this field of each item, for a program that asks with it.
-    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn only(self, page: &Value, field: &str) -> Result<(), CommandError> {
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().try_for_each(|item| stdout(&plain(&item[field])))
@@ -194,7 +194,7 @@ impl Output {
     }
 
     /// A line of a story, on stdout.
-    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn said(self, line: &str) -> Result<(), CommandError> {
         let lines: Vec<_> = line.split('\n').map(harmless).collect();
         stdout(&lines.join("\n"))
@@ -206,14 +206,14 @@ impl Output {
     }
 
     /// Bytes received of something of unknown length, on a terminal.
-    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn bytes(self) -> ProgressBar {
         let style = ProgressStyle::with_template("{spinner} {bytes} · {bytes_per_sec}").expect("it is right");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
         bar.with_finish(ProgressFinish::AndClear)
     }
 
-    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     fn drawn(self, total: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
         let form = match total {
             Some(_) => "{percent} % · {human_pos} of {human_len} · {rate}",
@@ -229,13 +229,13 @@ impl Output {
     }
 
     /// Whether a question can be asked: a person types, and sees stderr.
-    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output asks")]
     pub(crate) fn can_ask(self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Asks for one line; `None` at the end of input.
-    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output asks")]
     pub(crate) fn ask(self, prompt: &str) -> Option<String> {
         let mut stderr = io::stderr().lock();
         let mut answer = String::new();
@@ -266,7 +266,7 @@ impl Output {
     }
 
     /// Says something to people.
-    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn talk(self, text: &str) {
         let lines: Vec<_> = text.split('\n').map(harmless).collect();
         say(&lines.join("\n"));
@@ -281,7 +281,7 @@ impl Output {
     }
 
     /// Shows the progress of long work, on a terminal.
-    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn progress(self, text: &str) {
         if io::stderr().is_terminal() {
             say(text);
@@ -299,7 +299,7 @@ impl Output {
     }
 
     /// Asks before something that cannot be undone; `None` without a terminal to ask on.
-    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
     pub(crate) fn confirm(self, question: &str) -> Option<bool> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return None;
@@ -318,7 +318,7 @@ impl Output {
 /// How a person is asked.
 impl Output {
     /// Asks for a word; `None` without a terminal to ask on.
-    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    #[expect(clippy::unused_self, reason = "only a holder of the output asks")]
     pub(crate) fn answer(self, question: &str) -> Option<String> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return None;

@@ -210,7 +210,7 @@ pub struct IdempotentCommit {
     pub mark: IdempotencyMark,
 }
 
-/// What these bytes of a commit say of the request behind it, without reading the events; none if it had no key.
+/// What these bytes of a commit say of the request behind it, without reading the events; `None` if it had no key.
 pub(super) fn decode_idempotency(
     first: Position,
     bytes: &[u8],

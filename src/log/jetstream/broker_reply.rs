@@ -39,7 +39,7 @@ pub(super) enum PublishAck {
     },
     /// It is not stored: the stream takes no more, or not so much.
     Full(String),
-    /// Nobody can say.
+    /// Unknown.
     Unknown(String),
 }
 
@@ -72,7 +72,7 @@ fn error_of(error: &Value) -> (u64, String) {
     (code, error["description"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The message of an answer to MSG.GET; none when there is none.
+/// The message of an answer to MSG.GET; `None` when there is none.
 pub(super) fn message(what: &str, bytes: &[u8]) -> Result<Option<StoredMessage>, BrokerError> {
     let strange = |why: &str| BrokerError::Strange { what: what.to_owned(), why: why.to_owned() };
     let raw: Value = serde_json::from_slice(bytes).map_err(|error| strange(&error.to_string()))?;

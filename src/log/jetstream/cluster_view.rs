@@ -14,13 +14,13 @@ use super::{LeaseClaim, lease::LeasePulse, read_end::ReadEnd};
 /// What a node that follows knows.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterView {
-    /// Who leads; none while nobody does.
+    /// Who leads; `None` while no node does.
     pub leader: Option<LeaseClaim>,
     /// What it said last.
     pulse: Option<LeasePulse>,
     /// The newest moment of which everything is known.
     fresh: Option<FreshMoment>,
-    /// By so many milliseconds a leader's clock was ahead of this node's, or more.
+    /// Milliseconds, at least, by which a leader's clock was ahead of this node's.
     ahead: i64,
     /// The leadership of the last frame here.
     pub term: u64,

@@ -33,7 +33,7 @@ const LEAST_TEXT: &str = "2.15";
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// A connection that has answered nothing so often is given up for another one: its server may be frozen.
 const TIMEOUTS: u32 = 2;
-/// So many messages of a subscription wait for their reader; what does not fit is fetched again.
+/// Messages of a subscription that wait for their reader; what does not fit is fetched again.
 const WAITING: usize = 1_024;
 
 /// How the broker is reached.
@@ -128,7 +128,7 @@ impl BrokerConnection {
         broker_reply::value(subject, &answered)
     }
 
-    /// The message of a stream that this asks for; none when there is none.
+    /// The message of a stream that this asks for; `None` when there is none.
     pub(super) fn message(
         &self,
         stream: &str,
@@ -245,7 +245,7 @@ impl BrokerConnection {
 impl Drop for BrokerConnection {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Whoever drops it may be a task, which must not wait.
+            // It may be dropped in a task, which must not wait.
             runtime.shutdown_background();
         }
     }
@@ -257,14 +257,14 @@ impl std::fmt::Debug for BrokerConnection {
     }
 }
 
-/// Has the runtime do it, and waits; none if the runtime ends first.
+/// Has the runtime do it, and waits; `None` if the runtime ends first.
 fn wait<T: Send + 'static>(runtime: &Runtime, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let (tell, told) = mpsc::sync_channel(1);
     runtime.spawn(async move { drop(tell.send(work.await)) });
     told.recv().ok()
 }
 
-/// Passes a message on, if there is room and it says its place; whether somebody still listens.
+/// Passes a message on, if there is room and it says its place; whether a reader is left.
 fn tell_of(tell: &SyncSender<ReplayedMessage>, subject: usize, message: &async_nats::Message) -> bool {
     let sequence = message.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
     let Some(sequence) = sequence.and_then(|sequence| sequence.as_str().parse().ok()) else { return true };

@@ -21,7 +21,7 @@ use tenure_core::Position;
 
 /// What `FORMAT` says, so that no program takes the directory for one with a log of its own.
 const FORMAT: &str = "tenure-data cluster 1\n";
-/// Every so many milliseconds it is synced.
+/// Milliseconds between syncs.
 const SYNC_EVERY: u64 = 1_000;
 /// Pages that the store may keep.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -159,7 +159,7 @@ fn corrupt(position: Position, why: String) -> LogError {
     LogError::Corrupt { position, why }
 }
 
-/// Makes the directory this node's, if it is nobody's, and locks it.
+/// Makes the directory this node's, if it is no other's, and locks it.
 fn own(data: &Path) -> Result<File, OpenError> {
     let io = |path: &Path| {
         let path = path.to_owned();

@@ -1,6 +1,6 @@
 //! The lease says which node should lead, so that the others need not try. Which node *may*, the log says.
 //!
-//! A claim is a message that the broker forgets after a few seconds; whoever leads says it again before. It is published
+//! A claim is a message that the broker forgets after a few seconds; the leader renews it before. It is published
 //! with an expectation, so two nodes never both take it.
 
 use std::{
@@ -43,9 +43,9 @@ pub struct LeaseClaim {
 /// What is known of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LeaseStatus {
-    /// Nobody holds it; a claim must expect this sequence. `released`: the last holder gave it back.
+    /// No node holds it; a claim must expect this sequence. `released`: the last holder gave it back.
     Free { expect: u64, released: bool },
-    /// Somebody does.
+    /// A node holds it.
     Held { claim: LeaseClaim, sequence: u64, pulse: Option<LeasePulse> },
 }
 
@@ -82,7 +82,7 @@ impl LeaseStore {
     pub(super) fn publish(&self, body: &str, expect: u64, holds: Duration) -> PublishAck {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expect.to_string());
-        // Always ours: a helper of the client would leave it out behind an expired claim, and nobody could ever lead.
+        // Always ours: a helper of the client would leave it out behind an expired claim, and no node could ever lead.
         headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
         let answered = self.connection.request(&self.names.lease(), headers, body.as_bytes().to_vec(), TRY);
         answered.map_or_else(
@@ -92,7 +92,7 @@ impl LeaseStore {
     }
 }
 
-/// A marker of the broker, and an empty message, say that nobody holds it.
+/// A marker of the broker, and an empty message, say that no node holds it.
 fn read(message: &StoredMessage) -> LeaseStatus {
     let is_marker = message.headers.contains("Nats-Marker-Reason");
     let body = serde_json::from_slice::<Value>(&message.data).ok();
@@ -149,7 +149,7 @@ impl LeasePulse {
     }
 }
 
-/// A leadership: whether it still is one, and since when that is certain.
+/// A leadership: whether it still is one, and since when this is certain.
 #[derive(Debug)]
 pub struct Leadership {
     certain: Mutex<Instant>,
@@ -198,7 +198,7 @@ impl Leadership {
         self.certain_at(moment);
     }
 
-    /// Whether nobody else can lead now: the lease holds, by a clock that nobody sets, with a margin.
+    /// Whether no other node can lead now: the lease holds, by a clock that cannot be set, with a margin.
     pub fn is_held(&self) -> bool {
         self.lost().is_none() && self.granted.lock().elapsed() + MARGIN < HOLDS
     }
@@ -208,7 +208,7 @@ impl Leadership {
         self.lost().is_none() && *self.certain.lock() >= moment
     }
 
-    /// It was certain at this moment that nobody else leads: what was asked then has been granted.
+    /// It was certain at this moment that no other node leads: what was asked then has been granted.
     pub(super) fn certain_at(&self, moment: Instant) {
         let mut certain = self.certain.lock();
         *certain = moment.max(*certain);
@@ -258,7 +258,7 @@ pub(super) struct HeldLease {
 /// What one renewal came to.
 enum LeaseRenewal {
     Yes(u64),
-    /// By an earlier try of which nobody knew: when that was stored is not known.
+    /// By an earlier attempt of unknown outcome: when it was stored is not known.
     Before(u64),
     Unknown,
     Lost(String),
@@ -340,7 +340,7 @@ fn renew(place: &LeaseStore, claim: &LeaseClaim, pulse: Option<LeasePulse>, last
 impl Drop for HeldLease {
     fn drop(&mut self) {
         drop(self.worker.take());
-        // With an empty message nobody holds it, and the next one need not wait.
+        // With an empty message no node holds it, and the next one need not wait.
         let given_back = self.place.publish("", *self.sequence.lock(), HOLDS);
         tracing::debug!(?given_back, node = self.claim.node, "the lease is given back");
     }

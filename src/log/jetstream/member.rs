@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{OpenError, StoredCommit};
 
-/// Whoever has given the lead away lets others go first for so long.
+/// How long a node that has given the lead away lets others go first.
 const REST: Duration = Duration::from_secs(2);
 
 /// A node that takes part in a log.
@@ -44,8 +44,9 @@ pub enum MemberStep {
     Leads,
 }
 
-/// Begins to take part in the log of these machines, as one that follows: all that it has of the log is handed to `fold`,
-/// in order, and what it waits for to `told`. It has not read the end of the log yet: see [`ClusterMember::step`].
+/// Begins to take part in the log of these machines, as one that follows: all that it has of the log is handed to
+/// `fold`, in order, and what it waits for to `told`. It has not read the end of the log yet: see
+/// [`ClusterMember::step`].
 ///
 /// # Errors
 /// [`OpenError`]: nothing is repaired but this node's copy, where it is damaged or behind.
@@ -75,7 +76,7 @@ pub fn join(
     Ok(ClusterMember { standby, quiet, place, tail, publisher, log })
 }
 
-/// Connects, and goes on trying while there is nobody to connect to.
+/// Connects, and goes on trying while there is no server to connect to.
 fn connect(standby: &mut Standby, what: &str) -> Result<BrokerConnection, OpenError> {
     let name = format!("{}_{what}", standby.options.claim.node);
     checked(standby, |standby| Ok(BrokerConnection::open(&standby.options.access, &name)?))
@@ -109,8 +110,8 @@ impl ClusterMember {
         &self.standby.sight
     }
 
-    /// Follows for a moment, or takes the lead where nobody has it. The commits of each frame are handed to `fold`; they
-    /// can be read from the log then.
+    /// Follows for a moment, or takes the lead where no node has it. The commits of each frame are handed to `fold`;
+    /// they can be read from the log then.
     ///
     /// # Errors
     /// What will not pass.
@@ -162,7 +163,7 @@ impl ClusterMember {
         let filled = self.standby.fill(publisher.connection(), fold);
         let why = match filled.map(|()| bar(&mut self.standby, publisher)) {
             Ok(Ok(PublishOutcome::Stored)) => return Ok(true),
-            // Somebody was quicker by a frame, or the broker is away for the moment.
+            // Another node was quicker by a frame, or the broker is away for the moment.
             Ok(Ok(PublishOutcome::Deposed)) => return Ok(false),
             Ok(Ok(PublishOutcome::Unknown(why) | PublishOutcome::Full(why))) => why,
             Ok(Ok(PublishOutcome::Broken(why)) | Err(why)) => return Err(OpenError::Broker { why }),

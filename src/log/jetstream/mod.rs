@@ -158,7 +158,7 @@ impl JetStreamLog {
         drop(self.lease.lock().take());
     }
 
-    /// Why this process can take part no more; none while it can, whoever leads.
+    /// Why this process can take part no more; `None` while it can, leading or not.
     pub fn broken(&self) -> Option<String> {
         self.stopped.get().cloned()
     }
@@ -284,7 +284,7 @@ impl EventLog for JetStreamLog {
                 Ok(AppendOutcome::Appended)
             }
             (stored, put) => {
-                // Whoever goes on from here reads all of it again, as the log has it.
+                // The next attempt reads all of it again, as the log has it.
                 (writer.end.sequence, writer.end.check) = (sequence, check);
                 self.unfinished(stored, put)
             }

@@ -40,7 +40,7 @@ pub struct NodeRecord {
     /// Up to which place it has compared the published heads with its own tree.
     #[serde(default)]
     pub compared: u64,
-    /// How its history differs from a head that was published; none if it does not.
+    /// How its history differs from a head that was published; `None` if it does not.
     #[serde(default)]
     pub difference: Option<String>,
     /// When it said so, in milliseconds by its own clock.

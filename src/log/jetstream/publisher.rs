@@ -36,7 +36,7 @@ pub(super) enum PublishOutcome {
     Deposed,
     /// It is not in the log: there is no room for it.
     Full(String),
-    /// Nobody can say, and the patience is over.
+    /// Unknown, and the time for it is over.
     Unknown(String),
     /// The log is not what it was.
     Broken(String),
@@ -73,7 +73,7 @@ impl FramePublisher {
         &self.connection
     }
 
-    /// Puts a frame behind this sequence, and does not rest until that is certain or the patience is over.
+    /// Puts a frame behind this sequence, and repeats it until the outcome is certain or the time is over.
     pub(super) fn put(
         &self,
         frame: &[u8],

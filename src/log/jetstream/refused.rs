@@ -15,7 +15,7 @@ pub enum BrokerError {
         /// What happened.
         why: String,
     },
-    /// It can be reached and says no: an unknown key, no certificate, a certificate that nobody vouches for.
+    /// It can be reached and says no: an unknown key, no certificate, a certificate of an unknown authority.
     #[error("{url} refuses the connection: {why}")]
     Refused {
         /// Where.

@@ -83,8 +83,8 @@ impl BrokerSecrets {
         Ok(found_all)
     }
 
-    /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. A value that somebody
-    /// else has put there meanwhile gives way, unless it is of a later term.
+    /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. A value that
+    /// somebody else has put there meanwhile gives way, unless it is of a later term.
     ///
     /// # Errors
     /// [`BrokerError::Led`] if another node leads by now; see there for the rest.
@@ -133,7 +133,7 @@ impl BrokerSecrets {
         self.connection.message(&self.names.secret_stream(), &question)
     }
 
-    /// Overwrites the value at this place in the broker's files. One that is gone is no error.
+    /// Overwrites the value at this place in the broker's files. A missing one is no error.
     ///
     /// # Errors
     /// See [`BrokerError`].

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{OpenError, StoredCommit};
 
-/// So many frames are fetched at once.
+/// Frames fetched at once.
 const AT_ONCE: u64 = 32;
 /// The second of the subjects that are listened to: what becomes of the lease.
 const PULSE: usize = 1;
@@ -30,7 +30,7 @@ const PULSE: usize = 1;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a broker that does not answer is left alone.
 pub(super) const AWAY: Duration = Duration::from_millis(500);
-/// How often somebody is told that it still does not.
+/// How often it is logged that it still does not.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a node that does not lead yet is doing.
@@ -67,7 +67,7 @@ pub(super) struct Standby {
     told_at: Instant,
 }
 
-/// How long nobody has been heard of.
+/// How long no node has been heard of.
 pub(super) struct SilenceTimer {
     since: Instant,
     lease: Option<u64>,
@@ -132,7 +132,7 @@ impl Standby {
                 "this copy ends with the frame {}, and {stream} with {last}: the broker has lost a part of the log",
                 self.end.sequence
             );
-            // A server that has lost its lead may say so for a moment; whoever asks again will see.
+            // A server that has lost its lead may say so for a moment; asking again will show.
             return Err(FollowError::Behind(damaged(self.copy.path(), Some(self.end.position()), why)));
         }
         while self.end.sequence < last {
@@ -164,7 +164,7 @@ impl Standby {
             Ok(())
         };
         self.end.follow(bytes, &mut gather).map_err(unreadable)?;
-        // Whoever hears of a commit may read it.
+        // A commit that is announced can be read.
         self.copy.keep(key, bytes).map_err(lasting)?;
         fold(&self.end, commits).map_err(unreadable)
     }
@@ -247,7 +247,7 @@ impl SilenceTimer {
         Self { since: stopwatch(), lease: None, frames }
     }
 
-    /// Whoever may have been heard of meanwhile has a whole term again.
+    /// A node that may have been heard of meanwhile has a whole term again.
     pub(super) fn restart(&mut self) {
         self.since = stopwatch();
     }

@@ -27,7 +27,7 @@ impl DamageFlag {
         Self { is_of_index: true, ..Self::default() }
     }
 
-    /// Named below the data directory; none if it was sound when it was last read.
+    /// Named below the data directory; `None` if it was sound when it was last read.
     pub(super) fn said(&self) -> Option<String> {
         self.said.lock().clone()
     }

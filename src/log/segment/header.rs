@@ -44,7 +44,7 @@ impl SegmentHeader {
         *bytes.last_chunk().expect("a header has a check")
     }
 
-    /// Its bytes; none if they do not fit, which takes more than 2⁵⁰ events.
+    /// Its bytes; `None` if they do not fit, which takes more than 2⁵⁰ events.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(self.log_id.as_bytes());
@@ -68,7 +68,7 @@ impl SegmentHeader {
         Some(out)
     }
 
-    /// The header of these bytes; none if they are not exactly those of one.
+    /// The header of these bytes; `None` if they are not exactly those of one.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (body, stated) = bytes.split_at_checked(CHECK_AT)?;
         if stated != check(body) {

@@ -52,7 +52,7 @@ impl IndexedKind {
 #[derive(Clone, Debug, Default)]
 pub struct IndexedHistory {
     segments: Arc<Vec<Arc<Segment>>>,
-    /// So many of them have an index, from the first one on.
+    /// How many of them have an index, from the first one on.
     count: usize,
 }
 
@@ -68,7 +68,7 @@ impl IndexedHistory {
         self.all().last().map_or(Position::ZERO, |last| last.header.last())
     }
 
-    /// The part that ends here; none where no segment ends.
+    /// The part that ends here; `None` where no segment ends.
     pub fn up_to(&self, end: Position) -> Option<Self> {
         let count = self.all().partition_point(|segment| segment.header.last() <= end);
         let part = Self { segments: Arc::clone(&self.segments), count };

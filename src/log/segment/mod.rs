@@ -6,10 +6,10 @@
 //! └────────────────┴─────────┴─────────┴─ ─ ─ ─┴───────────────┘
 //! ```
 //!
-//! It holds nothing that does not follow from its commits, so every machine makes the same bytes. The header has a check
-//! of itself and the digest of the index; the index has a check of each block, with the first position and moment in it.
-//! So the check of the header stands for the whole file, and one block can be read and judged without the others. The
-//! bytes are described in `docs/log-format.md`.
+//! It holds nothing that does not follow from its commits, so every machine makes the same bytes. The header has a
+//! check of itself and the digest of the index; the index has a check of each block, with the first position and moment
+//! in it. So the check of the header stands for the whole file, and one block can be read and judged without the
+//! others. The bytes are described in `docs/log-format.md`.
 
 mod checking;
 mod damage;
@@ -36,7 +36,7 @@ pub use self::{
 use crate::record::first_half;
 use tenure_core::{Position, Timestamp};
 
-/// Commits are gathered until a block has so many bytes.
+/// Bytes of a block: commits are gathered until it has as many.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// More than a block ever has: one commit beyond, and its length.
 const MOST_BLOCK_BYTES: u32 = 2 * 64 * 1024;

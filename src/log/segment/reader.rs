@@ -28,7 +28,7 @@ pub(crate) struct Segment {
     pub(super) index: OnceLock<Arc<SegmentIndex>>,
 }
 
-/// What tells a file from another one in its place, and from itself once it was written to.
+/// What distinguishes a file from another one in its place, and from itself once it was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp([i64; 5]);
 
@@ -94,7 +94,7 @@ impl Segment {
         self.damaged((self.header.first(), self.header.last()), "is not the segment that it was")
     }
 
-    /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
+    /// What was wrong with it, named below the data directory; `None` if it was sound when it was last read.
     pub(crate) fn damage(&self) -> Option<String> {
         self.damage.said()
     }
@@ -106,7 +106,7 @@ impl Segment {
         }
     }
 
-    /// What its file looks like from outside; none where there is none. Another one is not the same.
+    /// What its file looks like from outside; `None` where there is none. Another one is not the same.
     pub(crate) fn seen(&self) -> Option<FileStamp> {
         use std::os::unix::fs::MetadataExt;
         let found = fs::metadata(&self.path).ok()?;
@@ -220,7 +220,7 @@ impl SegmentBlocks<'_> {
         }
     }
 
-    /// Has the system keep nothing of a block in memory that nobody asked for.
+    /// Lets the system drop a block from memory that no reader asked for.
     pub(crate) fn forget(&self, number: usize) {
         let block = &self.all[number];
         forget(&self.file, block.offset, block.length.into());

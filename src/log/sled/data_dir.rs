@@ -75,7 +75,7 @@ impl DataDir {
         }
         let missing: Vec<_> =
             self.dir.ancestors().take_while(|dir| *dir != Path::new("") && !dir.exists()).collect();
-        // Names of subjects and the shape of their days are in there: nobody else's business.
+        // Names of subjects and the shape of their days are in there.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(io_at(&self.dir))?;
         // A directory is found after a power cut if its name is in the one above it.
         for made in missing {

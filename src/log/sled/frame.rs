@@ -9,7 +9,7 @@
 //! The check covers all but itself, and `previous` is the check of the frame before, so that each frame vouches for all
 //! in front of it. `term` counts leaderships where several machines write; 0 where one does. The check finds what the
 //! store's own CRC-32 lets pass: a frame under another's key, a frame of an older file, an edit by hand. (It holds no
-//! secret: who edits can make a new one, and then the tree's root tells.)
+//! secret: an attacker can make a new one, which the tree's root reveals.)
 //!
 //! Version 1 had neither term nor previous: the check at 13, the commits at 29.
 

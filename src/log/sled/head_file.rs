@@ -43,7 +43,7 @@ pub(super) struct HeadRecord {
     pub(super) position: Position,
     pub(super) recorded_at: Timestamp,
     pub(super) root: RootHash,
-    /// The check of the last frame; none where a program of the first version wrote the record.
+    /// The check of the last frame; `None` where a program of the first version wrote the record.
     pub(super) check: Option<FrameCheck>,
     /// In which leadership it was written; 0 where one machine writes.
     pub(super) term: u64,
@@ -118,7 +118,7 @@ impl HeadFile {
         })
     }
 
-    /// What it says; none if it is new.
+    /// What it says; `None` if it is new.
     pub(super) const fn record(&self) -> Option<&HeadRecord> {
         self.last.as_ref()
     }
@@ -177,7 +177,7 @@ fn encode(number: u64, record: &HeadRecord) -> Vec<u8> {
     out
 }
 
-/// The record of a slot with its number; none if it cannot be believed.
+/// The record of a slot with its number; `None` if it cannot be believed.
 fn read_slot(file: &File, slot: usize) -> io::Result<Option<(u64, HeadRecord)>> {
     let mut bytes = vec![0; SLOT];
     let mut length = 0;

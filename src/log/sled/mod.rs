@@ -442,7 +442,7 @@ fn take_back<K: AsRef<[u8]>>(store: &SledStore, keys: &[K], failure: &StoreFailu
 struct ReadCursor {
     next: Position,
     last: Position,
-    /// So many events are still wanted.
+    /// Events still wanted.
     wanted: usize,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::SledLog;
 use crate::{LogError, segment::FileStamp};
 
-/// Says, after so many bytes, whether to go on.
+/// Says, after a number of bytes, whether to go on.
 pub type ScrubPace<'p> = dyn FnMut(u64) -> bool + 'p;
 
 /// What the reading of a segment showed.
@@ -15,7 +15,7 @@ pub enum ScrubResult {
     Sound,
     /// It was told to stop.
     Stopped,
-    /// There are not so many segments.
+    /// There are fewer segments.
     AtTheEnd,
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 use tenure_core::{Position, Timestamp};
 
-/// So many events are read from the store at a time.
+/// Events read from the store at a time.
 const AT_A_TIME: usize = 2_000;
 
 /// What waits to be sealed, and to go.
@@ -28,7 +28,7 @@ const AT_A_TIME: usize = 2_000;
 pub(super) struct SealQueue {
     /// The log at the end of each range that is full and in no segment yet.
     pub(super) ends: VecDeque<LogTail>,
-    /// Stores that go when nobody reads them any more.
+    /// Stores that go when they have no reader any more.
     leaving: Vec<Arc<StoreRange>>,
     #[cfg(test)]
     pub(super) on_step: Option<fn(&Path, &str)>,
@@ -69,7 +69,7 @@ pub struct StorageFigures {
     pub oldest: Option<(Position, Timestamp)>,
     /// The bytes in them and in the files of the stores.
     pub bytes: u64,
-    /// So many bytes more are taken before the oldest store goes.
+    /// Bytes taken in addition before the oldest store goes.
     pub needs: u64,
 }
 
@@ -242,7 +242,7 @@ impl SledLog {
         self.sealing.lock().leaving.extend(retired);
     }
 
-    /// Removes the stores that nobody reads any more.
+    /// Removes the stores without a reader.
     fn remove_retired(&self) -> Result<(), SealError> {
         let leaving = std::mem::take(&mut self.sealing.lock().leaving);
         if leaving.is_empty() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Seconds, Secret, Timestamp};
 
-/// An access token that is asked for.
+/// A request for an access token.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = AccessTokenBody))]
 pub struct NewAccessToken {

@@ -52,11 +52,11 @@ fn all_exposed<S: serde::Serializer>(tokens: &Option<Vec<Secret>>, serializer: S
 pub enum TokenStatus {
     /// It is good now.
     Live(Box<LiveToken>),
-    /// It is not; nothing more is told.
+    /// It is not active; nothing more is said about it.
     Dead(DeadToken),
 }
 
-/// A token that is good now.
+/// An active token.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
@@ -91,7 +91,7 @@ pub struct LiveToken {
     pub metadata: Option<Box<RawValue>>,
 }
 
-/// A token that is not good now.
+/// An inactive token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct DeadToken {

@@ -106,7 +106,7 @@ pub struct CreatedSession {
     /// How often it may be renewed.
     pub max_renewals: u32,
     /// What happens when a token of it comes back that a renewal had replaced: `reject` or `revoke`.
-    // An authority that is older than this field does not say.
+    // An authority older than this field does not say.
     #[serde(default)]
     #[cfg_attr(feature = "utoipa", schema(value_type = String, required = true))]
     pub on_reuse: OpenWord,
@@ -228,7 +228,7 @@ pub struct RevokedSession {
     pub reason_recorded: Option<bool>,
 }
 
-/// What a session's own stream tells: that it has ended, or that its subject was suspended or resumed.
+/// The events of a session's own stream: it has ended, or its subject was suspended or resumed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionNews {

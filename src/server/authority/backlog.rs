@@ -1,9 +1,9 @@
-//! Full ranges of the log that no segment holds: a few wait for a signed head, and many wait for somebody to look.
+//! Full ranges of the log that no segment holds: a few wait for a signed head, and many are an alarm.
 
 use tenure_core::Position;
 use tenure_log::StorageFigures;
 
-/// So many may wait before somebody must look.
+/// Ranges that may wait before an alarm is raised.
 const MOST: u64 = 4;
 
 /// What waits.

@@ -76,7 +76,7 @@ impl StorageStatus {
         &self.scrubber
     }
 
-    /// So many segments were read again since the round began.
+    /// Segments read again since the round began.
     pub(crate) fn scrubbed_up_to(&self, segments: u64) {
         self.scrubbed_segments.store(segments, Ordering::Relaxed);
     }
@@ -125,7 +125,7 @@ impl StorageStatus {
         self.backlog.lock().observe(&figures, signed);
     }
 
-    /// What became of an attempt to seal. A change is told to the operator.
+    /// The outcome of an attempt to seal. A change is logged for the operator.
     pub(crate) fn sealed(&self, outcome: Result<(), String>) {
         let failure = outcome.err();
         self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);

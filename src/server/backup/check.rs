@@ -19,9 +19,9 @@ pub struct CheckedBackup {
     pub key: VerifierKey,
     /// The head over all of it.
     pub head: SignedHead,
-    /// So many commits.
+    /// Number of commits.
     pub commits: u64,
-    /// So many heads.
+    /// Number of heads.
     pub heads: u64,
     /// The earlier heads, as they are kept.
     pub(super) trail: String,
@@ -40,7 +40,7 @@ pub fn check(
     let manifest = BackupManifest::read(from)?.ok_or(BackupError::Unfinished)?;
     let key = key_of(&manifest)?;
     if trusted.is_some_and(|trusted| *trusted != key) {
-        let why = "the heads of the backup are signed by another key than the one that is trusted".to_owned();
+        let why = "the heads of the backup are signed by another key than the trusted one".to_owned();
         return Err(BackupError::Contradicted(why));
     }
     let head = SignedHead::open(&manifest.signed_head, &key);

@@ -70,7 +70,7 @@ pub(super) fn read_all(keys: &Path) -> Result<KeyFiles, BackupError> {
 }
 
 impl KeyProtection {
-    /// The keys, encrypted; none where they are left out.
+    /// The keys, encrypted; `None` where they are left out.
     pub(super) fn encrypt(&self, files: &KeyFiles) -> Result<Option<Vec<u8>>, BackupError> {
         let encryptor = match self {
             Self::WithoutKeys => return Ok(None),

@@ -52,7 +52,7 @@ pub struct BackupSummary {
     pub position: u64,
     /// The epoch of the history.
     pub epoch: u32,
-    /// So many files it has.
+    /// Number of files.
     pub files: u64,
     /// So long are they in all.
     pub bytes: u64,

@@ -1,7 +1,7 @@
 //! What a backup holds: the file `manifest`, written last. A backup without one is not finished.
 //!
 //! It is JSON with a line behind it that holds the BLAKE3 of all before it, so that a changed byte of the manifest is
-//! told from one of the files that it names. It proves nothing against somebody who writes another: that the signed
+//! told from one of the files that it names. It proves nothing against someone who writes another: that the signed
 //! head does, with a key from elsewhere.
 
 use std::io::{self, Read};
@@ -41,7 +41,7 @@ pub struct BackupManifest {
     pub heads: FileEntry,
     /// The account of webhook deliveries.
     pub webhooks: FileEntry,
-    /// The keys, encrypted; none where they were left out.
+    /// The keys, encrypted; `None` where they were left out.
     pub keys: Option<FileEntry>,
 }
 
@@ -75,7 +75,7 @@ impl BackupManifest {
         FORMAT.to_owned()
     }
 
-    /// Reads the manifest; none where the backup was never finished.
+    /// Reads the manifest; `None` where the backup was never finished.
     pub(super) fn read(from: &dyn BackupDestination) -> Result<Option<Self>, BackupError> {
         let file = match from.open(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

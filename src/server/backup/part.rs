@@ -20,7 +20,7 @@ use tenure_log::{EventLog, SealedFile, SegmentStream, StoredCommit, codec::MAX_C
 const MAGIC: &[u8] = b"tenure-backup-part 1\n";
 /// A part ends with the commit that makes it so long.
 const LONG: u64 = 64 << 20;
-/// So many events are read from the log at a time.
+/// Events read from the log at a time.
 const PAGE: usize = 1_000;
 
 /// Counts and digests what passes.
@@ -124,7 +124,7 @@ impl BackupPart {
     }
 }
 
-/// Takes a segment of the log as it is, once it was found to be sound: a copy of it, or a second name where that is
+/// Takes a segment of the log as it is, once it was found to be sound: a copy of it, or a second name where it is
 /// wanted and the place can.
 pub(super) fn take_segment(
     to: &dyn BackupDestination,

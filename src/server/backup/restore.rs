@@ -31,7 +31,7 @@ use tenure_core::Position;
 use tenure_log::{AppendOutcome, EncodedCommit, EventLog, LogError, SegmentEvents, codec::adopt};
 use zeroize::Zeroizing;
 
-/// So many commits are made durable together.
+/// Commits made durable together.
 const BATCH: usize = 1_000;
 
 /// Where the keys come from.
@@ -93,7 +93,7 @@ struct RestorePlan {
     tail: Vec<EncodedCommit>,
     /// The heads that go with the restored history.
     head: Option<String>,
-    /// Why the end is not proved; none when it is.
+    /// Why the end is not proved; `None` when it is.
     lost: Option<String>,
 }
 

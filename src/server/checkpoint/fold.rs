@@ -25,12 +25,12 @@ use tenure_core::{
 };
 use tenure_log::{EventLog, SegmentEnd, StoredCommit, TreeEdge};
 
-/// So many events are read at a time.
+/// Events read at a time.
 const PAGE: usize = 2_000;
-/// So many segments are folded in one go: what they touch is in memory.
+/// Segments folded in one go: what they touch is in memory.
 const SEGMENTS_AT_ONCE: usize = 8;
 
-/// Says, after so many events, whether to go on.
+/// Says, after a number of events, whether to go on.
 pub type FoldPace<'p> = dyn FnMut(u64) -> bool + 'p;
 
 /// Makes the checkpoint of this end of a segment in this file, from the one before and the log, and reads it back.

@@ -15,7 +15,7 @@ use tenure_core::Position;
 use tenure_files::replacement::sync_directory;
 use tenure_log::{EventLog, SegmentEnd};
 
-/// So many are kept: when the last one cannot be believed, there is the one before.
+/// Checkpoints kept: when the last one cannot be believed, there is the one before.
 const KEPT: usize = 2;
 
 /// `DATA/checkpoints/`.
@@ -94,7 +94,7 @@ impl CheckpointFolder {
         found
     }
 
-    /// Makes the next checkpoint behind this one, as far as these ends of segments reach in one go; none if there is
+    /// Makes the next checkpoint behind this one, as far as these ends of segments reach in one go; `None` if there is
     /// nothing behind it.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Takes a file away that is not to be believed, and keeps it for whoever looks into it.
+    /// Takes a file away that is not to be believed, and keeps it for an investigation.
     ///
     /// # Errors
     /// What the system says.

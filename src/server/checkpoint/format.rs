@@ -69,7 +69,7 @@ pub(super) struct SectionEntry {
 }
 
 impl CheckpointHeader {
-    /// Its bytes; none if they do not fit, which takes more positions than there are.
+    /// Its bytes; `None` if they do not fit, which takes more positions than there are.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         let SegmentEnd { log_id, position, recorded_at, tree } = &self.end;
         let mut out = MAGIC.to_vec();

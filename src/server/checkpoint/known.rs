@@ -14,7 +14,7 @@ use super::{Checkpoint, CheckpointError};
 use tenure_core::{Position, state::AuthorityState};
 use tenure_protocol::clock::stopwatch;
 
-/// So many can be read: as many as are kept.
+/// How many can be read: as many as are kept.
 const KEPT: usize = 2;
 
 /// The last ones, newest first.
@@ -116,8 +116,8 @@ impl KnownCheckpoints {
         self.distrust(name, why);
     }
 
-    /// The history does not lead to the newest one, and those before it cannot be told right from wrong. If the start went
-    /// on from one, what is in memory may be as wrong.
+    /// The history does not lead to the newest one, and those before it cannot be told right from wrong. If the start
+    /// went on from one, what is in memory may be as wrong.
     pub fn found_untrue(&self, why: &str) {
         for known in self.all() {
             self.found_damaged(known.name(), why);
@@ -168,7 +168,7 @@ impl KnownCheckpoints {
         self.damaged.lock().iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// What became of an attempt to make one. A change is told to the operator.
+    /// The outcome of an attempt to make one. A change is logged for the operator.
     pub(crate) fn failed(&self, failure: Option<String>) {
         self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
         let mut before = self.failure.lock();

@@ -9,7 +9,7 @@
 //!
 //! A checkpoint is the fold of the one before it and of the segments since, made from files alone: never a copy of what
 //! is in memory, which would inherit what is wrong there. It holds nothing that does not follow from its segments, so
-//! every machine makes the same bytes, and whoever folds from the first event gets them again. The bytes are described
+//! every machine makes the same bytes, and a fold from the first event gives them again. The bytes are described
 //! in `docs/log-format.md`.
 
 mod checking;

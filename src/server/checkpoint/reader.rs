@@ -21,7 +21,7 @@ use crate::projections::pulse::DayPulse;
 use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject, system::SystemState};
 use tenure_log::SegmentEnd;
 
-/// So many threads read subjects at a start.
+/// Threads that read subjects at a start.
 const MOST_THREADS: usize = 4;
 
 /// A checkpoint by its header and its table. The file stays open, so that it can be read for as long as this is kept.
@@ -110,7 +110,7 @@ impl Checkpoint {
         Ok(CheckpointState { state, erased, pulse: self.pulse()? })
     }
 
-    /// Reads all of it against its digests, and gives it up when it is told to.
+    /// Reads all of it against its digests, and stops when asked to.
     ///
     /// # Errors
     /// A section is not as it was written, in the file as it is now.
@@ -132,7 +132,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Reads the subject of this id; none if the history up to here knows none.
+    /// Reads the subject of this id; `None` if the history up to here knows none.
     ///
     /// # Errors
     /// A section is not as it was written.
@@ -144,7 +144,7 @@ impl Checkpoint {
         Ok(self.subjects_of(section)?.into_iter().find(|subject| subject.id == *id))
     }
 
-    /// What differs in another one of the same position; none if nothing does.
+    /// What differs in another one of the same position; `None` if nothing does.
     pub fn difference_to(&self, other: &Self) -> Option<String> {
         if self.header == other.header {
             return None;

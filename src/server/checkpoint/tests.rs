@@ -20,7 +20,7 @@ use tenure_core::{
 };
 use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
 
-/// So many commits are before the end of a segment.
+/// Commits before the end of a segment.
 const SEGMENT: u64 = 10;
 
 fn subject(number: u64) -> SubjectId {

@@ -12,7 +12,7 @@ use super::format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind};
 use tenure_core::{Position, SubjectId, subject::Subject};
 use tenure_log::SegmentEnd;
 
-/// A section of subjects ends with the one with which it has so many bytes: few enough that one subject is found in no
+/// A section of subjects ends with the one that fills it to this many bytes: few enough that one subject is found in no
 /// time, and enough that the table stays small.
 const SECTION_BYTES: usize = 256 * 1024;
 /// So much is written between two syncs: the log's own sync waits for no more than that.

@@ -124,11 +124,6 @@ pub static SETTINGS: [Setting; 62] = [
         "How fast the segments of the log are read again to find damage, in bytes a second; 0 for never.",
     ),
     setting(
-        "retention.memory",
-        SettingKind::Seconds(60, 315_360_000, |config| &mut config.retention),
-        "How long a session stays in memory after its end; later it is read from the segments of the log when asked for.",
-    ),
-    setting(
         "log.url",
         SettingKind::Broker(|config| &mut config.cluster.url),
         "The servers of the NATS broker that keeps the log of several machines; none keeps it in `data.dir`.",
@@ -139,9 +134,14 @@ pub static SETTINGS: [Setting; 62] = [
         "The file with the seed of the nkey that this node shows to the broker.",
     ),
     setting(
+        "retention.memory",
+        SettingKind::Seconds(60, 315_360_000, |config| &mut config.retention),
+        "How long a session stays in memory after its end; later it is read from the segments of the log when asked for.",
+    ),
+    setting(
         "cluster.advertise",
         SettingKind::Url(|config| &mut config.cluster.advertise),
-        "Where other nodes and operators reach this node, as the lease tells it; none tells `server.listen`.",
+        "Where other nodes and operators reach this node, as the lease says; by default `server.listen`.",
     ),
     setting(
         "cluster.secret_file",
@@ -271,7 +271,7 @@ pub static SETTINGS: [Setting; 62] = [
     setting(
         "access.clock_skew",
         SettingKind::Seconds(0, 60, |config| &mut config.access_clock_skew),
-        "So many seconds before their issue access tokens begin to be good, for services whose clocks are behind.",
+        "Seconds before their issue at which access tokens become valid, for services whose clocks are behind.",
     ),
     setting(
         "forward_auth.trusted",
@@ -301,7 +301,7 @@ pub static SETTINGS: [Setting; 62] = [
     setting(
         "audit.head_interval",
         SettingKind::Seconds(1, 86_400, |config| &mut config.audit.head_interval),
-        "After so many seconds at most, what was recorded is under a signed head.",
+        "Maximum seconds until recorded events are under a signed head.",
     ),
     setting(
         "audit.head_file",

@@ -1,4 +1,4 @@
-//! What is told to a collector of traces.
+//! What is sent to a collector of traces.
 
 use super::Fraction;
 

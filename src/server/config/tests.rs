@@ -410,3 +410,14 @@ fn durations_and_addresses_are_taken_as_people_write_them() {
         assert!(sets(&[wrong]).is_err(), "{wrong}");
     }
 }
+
+// `retention.memory` once stood among the settings of `log`: the console then had two sections of that name.
+#[test]
+fn the_settings_of_a_section_stand_together() {
+    let mut sections: Vec<_> = SETTINGS.iter().map(Setting::section).collect();
+    sections.dedup();
+    let names = sections.len();
+    sections.sort_unstable();
+    sections.dedup();
+    assert_eq!(sections.len(), names, "{sections:?}");
+}

@@ -1,5 +1,5 @@
-//! Reads the checkpoints again, and once a day folds the newest one again, from the first event on: what a start goes on
-//! from is right only if the history leads to it.
+//! Reads the checkpoints again, and once a day folds the newest one again, from the first event on: what a start goes
+//! on from is right only if the history leads to it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tenure_protocol::clock::stopwatch;
 
 /// After so long the newest one is folded again, and with each start: the fold is written to disk on the way.
 const AGAIN: Duration = Duration::from_hours(24);
-/// About so many bytes are read for an event that is folded: its own, twice.
+/// About how many bytes are read for a folded event: its own, twice.
 const BYTES_OF_AN_EVENT: u64 = 512;
 
 /// Looks after the checkpoints.

@@ -11,7 +11,7 @@ use tenure_core::{Position, Timestamp};
 
 const NAME: &str = "uses.recorded";
 
-/// Takes the file away. Before which moment sessions may have been used without that being recorded; none when all
+/// Takes the file away. Before which moment sessions may have been used without that being recorded; `None` when all
 /// uses are.
 ///
 /// # Errors

@@ -313,7 +313,7 @@ impl MembershipView {
 }
 
 impl SharedLog {
-    /// What this node is now, and what it knows; tells of each change.
+    /// What this node is now, and what it knows; reports each change.
     pub fn view(&self) -> watch::Receiver<MembershipView> {
         self.view.subscribe()
     }

@@ -28,7 +28,7 @@ use crate::personal_data::SubjectKeys;
 use crate::tokens::TokenKeyring;
 
 const CONTEXT: &str = "tenure 2026 keys of a cluster at its broker";
-/// So many bytes of a file are sealed together.
+/// Bytes of a file sealed together.
 const PAGE: usize = 4_096;
 const NONCE: usize = 24;
 /// The file that grows with the subjects; all others are written whole.

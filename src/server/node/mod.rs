@@ -1,7 +1,7 @@
 //! One authority on one data directory: what a server serves, and what a program embeds.
 //!
-//! A start reads the log once, behind the newest checkpoint or from the first event on. It checks every record on the way
-//! and folds it into the state, the projections and the table of idempotency keys.
+//! A start reads the log once, behind the newest checkpoint or from the first event on. It checks every record on the
+//! way and folds it into the state, the projections and the table of idempotency keys.
 
 mod binding;
 mod checkpoint_scrub;
@@ -71,7 +71,7 @@ pub use self::{
     epoch::EpochRequest,
 };
 
-/// After so many events since the last snapshot a start writes another one.
+/// Events since the last snapshot after which a start writes another one.
 const EVENTS_PER_SNAPSHOT: u64 = 100_000;
 
 /// How to open a node.
@@ -110,7 +110,8 @@ pub struct NodeOptions {
     pub begin_epoch: Option<EpochRequest>,
     /// The log of several machines that this node takes part in; none for a log of its own.
     pub cluster: Option<ClusterOptions>,
-    /// Whether this start is part of a restore into the directory, which no other process may use before it is finished.
+    /// Whether this start is part of a restore into the directory, which no other process may use before it is
+    /// finished.
     pub restoring: bool,
 }
 
@@ -140,7 +141,7 @@ impl NodeOptions {
     }
 }
 
-/// An authority at work, with the projections that it tells of every batch.
+/// An authority at work, with the projections that follow every batch.
 pub struct Node {
     /// The one write path, and the checks.
     pub authority: Arc<Authority>,
@@ -164,7 +165,7 @@ pub struct Node {
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<WorkerThread>,
-    /// What goes over the files of a log on this machine; none where the log is elsewhere.
+    /// What goes over the files of a log on this machine; `None` where the log is elsewhere.
     background: Option<(WorkerThread, WorkerThread)>,
 }
 
@@ -361,7 +362,7 @@ impl Node {
         move |after, until| known.state_between(after, until)
     }
 
-    /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
+    /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once no one
     /// reads it.
     pub fn stop(mut self) {
         drop(self.membership.take());

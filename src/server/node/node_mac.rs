@@ -1,4 +1,4 @@
-//! What one node of a cluster tells another so that the other believes it: a code over the words, by the secret that only
+//! What makes one node of a cluster believe another: a code over the words, by the secret that only
 //! the nodes have.
 
 use std::fmt;

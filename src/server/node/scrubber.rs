@@ -1,7 +1,7 @@
 //! Reads the segments of the log again, one after the other and for ever, at a bounded rate: disks forget, and what
-//! nobody reads is missed only when it is needed.
+//! is never read is missed only when it is needed.
 //!
-//! What was found to be damaged, here or by somebody who wanted to read it, is looked at every second: while there is
+//! What was found to be damaged, here or by a reader, is looked at every second: while there is
 //! any, the authority grants nothing, and once the file was put right it grants again.
 
 use std::{
@@ -27,8 +27,8 @@ const AGAIN: Duration = Duration::from_mins(1);
 /// What was damaged is read at this rate at least, in bytes a second.
 const IN_HASTE: u64 = 64 << 20;
 
-/// Begins to read, so many bytes a second, until what is given back is dropped; with 0 nothing is read but what is known
-/// to be damaged.
+/// Begins to read, a number of bytes a second, until the returned value is dropped; with 0 nothing is read but what is
+/// known to be damaged.
 ///
 /// # Errors
 /// The system gives no thread.
@@ -96,7 +96,7 @@ impl Scrubber<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Waits as long as so many bytes are to take; false at the end.
+    /// Waits as long as a number of bytes should take; false at the end.
     fn pace(&self, bytes: u64) -> bool {
         let is_due = self.looked.lock().is_none_or(|looked| looked.elapsed() >= LOOK);
         if is_due {

@@ -1,7 +1,7 @@
-//! Makes segments of the ranges of the log that are full, their indexes, and checkpoints behind them, on a thread of its
-//! own.
+//! Makes segments of the ranges of the log that are full, their indexes, and checkpoints behind them, on a thread of
+//! its own.
 //!
-//! What an index tells of is let go of in memory. Indexes that are missing, or damaged, are made again.
+//! What an index covers is let go of in memory. Indexes that are missing, or damaged, are made again.
 //!
 //! A failure is an alarm for as long as it lasts, and loses nothing: the range stays in its store, and is tried again
 //! every second.
@@ -21,8 +21,8 @@ pub(super) type ReleaseMemory = Box<dyn Fn(Position) + Send>;
 /// How often it is looked for ranges that are full.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Begins to seal the log of this authority, until what is given back is dropped. What it was making then is begun again
-/// at the next start.
+/// Begins to seal the log of this authority, until what is given back is dropped. What it was making then is begun
+/// again at the next start.
 ///
 /// # Errors
 /// The system gives no thread.

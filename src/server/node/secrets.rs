@@ -12,7 +12,7 @@ use tenure_core::{
 use tenure_files::key_files::{self, KeyFileError};
 use tenure_protocol::entropy::Entropy;
 
-/// So many verified tokens are remembered, at about 80 bytes each.
+/// Verified tokens remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;
 
 /// The keys of a data directory.
@@ -87,7 +87,7 @@ fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys)
     Ok(())
 }
 
-/// So many names are opened, to see whether the keys are those of this log.
+/// Names opened to see whether the keys are those of this log.
 const NAMES: usize = 100;
 
 /// Whether names open under these keys: those of another log are found by the same ids, and open nothing.

@@ -8,7 +8,7 @@ use tenure_log::{EventLog, LogError, StoredCommit};
 
 use super::{Projections, story::SubjectStory};
 
-/// So many events are read from the log at a time.
+/// Events read from the log at a time.
 pub(super) const PAGE: usize = 2_000;
 
 /// What an answer reflects: all events up to a position, judged at a time.
@@ -30,7 +30,7 @@ pub enum HistoryError {
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
     /// It was given up: no caller waits for it any more.
-    #[error("nobody waits for this answer any more")]
+    #[error("no caller waits for this answer any more")]
     Unwanted,
 }
 
@@ -107,7 +107,7 @@ pub fn commits_of(
     Ok(commits)
 }
 
-/// The next commits of a subject's stream that begin after `after`, up to `most`; none where there are no more.
+/// The next commits of a subject's stream that begin after `after`, up to `most`; empty where there are no more.
 ///
 /// # Errors
 /// A log that cannot be read.

@@ -1,6 +1,6 @@
 //! Answers that the facts give and a decision never asks for: lists, histories, earlier states.
 //!
-//! All of it is derived and disposable: a start rebuilds it from the log, and the sequencer tells it of every
+//! All of it is derived and disposable: a start rebuilds it from the log, and the sequencer reports to it every
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod history;
@@ -66,14 +66,14 @@ impl SubjectLookup for AuthorityState {
 }
 
 impl Projections {
-    /// Of nothing yet, keeping so many of the latest revocations.
+    /// Empty, keeping this many of the latest revocations.
     pub fn keeping(kept: RetainedCounts) -> Self {
         Self { revocations: RevocationList::keeping(kept).into(), ..Self::default() }
     }
 
     /// Adds one commit; they come in order.
     pub fn fold(&self, stored: &StoredCommit, known: &impl SubjectLookup) {
-        // Nobody asks for the commits of the authority itself alone.
+        // The commits of the authority alone are never asked for.
         if stored.commit.stream != StreamId::System {
             self.timeline.write().add(&stored.commit.stream, stored.first);
         }

@@ -2,7 +2,8 @@
 //! before.
 //!
 //! Every reading looks into memory first: what memory lets go of meanwhile was in an index before, and an index never
-//! goes. So nothing is missing between the two, and nothing comes twice, because memory says from where on it tells.
+//! goes. So nothing is missing between the two, and nothing comes twice, because memory says from which position on it
+//! answers.
 
 use tenure_core::{
     Event, Position, SealedText, StreamId, SystemEvent, bulk::BulkRevocation, event::EndTrigger,
@@ -90,8 +91,8 @@ impl Projections {
         Ok(bulks)
     }
 
-    /// The reason that was given for what ended sessions at this position, if that was a bulk revocation. It is sealed in
-    /// the authority's own stream.
+    /// The reason that was given for what ended sessions at this position, if that was a bulk revocation. It is sealed
+    /// in the authority's own stream.
     ///
     /// # Errors
     /// The log cannot be read; it is read only of one long ago.
@@ -136,7 +137,7 @@ impl Projections {
         }
         self.revocations.write().let_go(until);
         self.timeline.write().let_go(until);
-        // One table at a time: whoever folds does not wait for all of them.
+        // One table at a time: the fold does not wait for all of them.
         for shard in 0..SHARDS {
             self.timeline.write().remove_old(shard);
         }

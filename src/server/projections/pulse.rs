@@ -9,11 +9,11 @@ use tenure_core::{
     Event, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent, Timestamp, event::EndTrigger,
 };
 
-/// So many minutes are known.
+/// Minutes kept.
 pub const MINUTES: usize = 24 * 60;
 const DAY: i64 = 24 * 60;
 const MILLIS: i64 = 60_000;
-/// So many of those whom something was about last are known.
+/// The most recently active subjects kept.
 const LATEST: usize = 256;
 /// The causes of an end: the triggers in their order, and behind them that time ran out.
 pub const CAUSES: usize = EndTrigger::ALL.len() + 1;
@@ -25,7 +25,7 @@ pub struct MinuteCounts {
     pub created: u32,
     /// Renewals granted.
     pub renewed: u32,
-    /// Renewals refused, as far as that is recorded.
+    /// Renewals refused, as far as recorded.
     pub refused: u32,
     /// Sessions ended, by cause.
     pub ended: [u32; CAUSES],

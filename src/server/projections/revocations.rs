@@ -49,7 +49,7 @@ impl BulkWithReason {
 }
 
 impl RevocationList {
-    /// That keeps so many.
+    /// Keeps this many.
     pub(super) fn keeping(kept: RetainedCounts) -> Self {
         Self { kept, ..Self::default() }
     }
@@ -85,7 +85,7 @@ impl RevocationList {
         }
     }
 
-    /// Forgets what stands up to this position, but for the last ones: the log tells of it when it is asked.
+    /// Forgets what stands up to this position, but for the last ones: the log has it.
     pub(super) fn let_go(&mut self, until: Position) {
         while self.positions.len() > self.kept.revocations
             && let Some(first) = self.positions.pop_front_if(|first| *first <= until)

@@ -9,11 +9,11 @@ use tenure_core::{Digest16, OwnerId, Position, SessionId};
 
 use super::sorted::SortedChunks;
 
-/// So many sessions stand in one stretch: few enough that the room of the last one, reserved at once, is nothing.
+/// Sessions in one stretch: few enough that reserving the last one whole costs nothing.
 const STRETCH: usize = 1_024;
-/// So many are passed over under one hold of the list.
+/// Sessions skipped under one hold of the lock.
 const PASSED_OVER: usize = 32_768;
-/// Beyond so many sessions of a device its owner's are not counted against them.
+/// Sessions of a device beyond which its owner's are not counted against them.
 const COUNTED: usize = 4_096;
 
 /// All sessions, oldest first, with the positions at which they began.
@@ -343,7 +343,7 @@ mod tests {
         (list, sessions)
     }
 
-    /// All sought ones, read so many at a time.
+    /// All that match, read in pages of this size.
     fn walked(list: &SessionList, sought: &SessionQuery, most: usize) -> Vec<(Position, SessionId)> {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {

@@ -1,7 +1,7 @@
 //! A sorted list in chunks: a page of it, and a change, cost little however long it is, and it takes little more room
 //! than what is in it.
 
-/// So many stand in one chunk.
+/// Entries in one chunk.
 const CHUNK: usize = 512;
 
 /// Things in order, each once.

@@ -24,7 +24,7 @@ pub(super) struct SubjectStory<'a> {
     until: Position,
     /// Those that its commits so far have begun.
     sessions: HashSet<SessionId>,
-    /// The segment that is being read.
+    /// The segment being read.
     segment: Option<SegmentCursor>,
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use tenure_core::{Position, StreamId};
 
-/// So many tables: one is gone through at a time when old positions are let go.
+/// Number of tables: letting old positions go walks through one at a time.
 pub(super) const SHARDS: usize = 256;
 
 /// The first positions of the commits that concern each stream, of those behind some position: what is before can be
@@ -46,7 +46,7 @@ impl StreamTimeline {
         Self { hasher: DefaultHashBuilder::default(), shards, after }
     }
 
-    /// Nothing up to here is told from here.
+    /// Positions up to here are not held any more.
     pub const fn after(&self) -> Position {
         self.after
     }

@@ -1,5 +1,5 @@
-//! What a server does as one of several nodes: it tells webhooks only while it leads, and gives the lead away before it
-//! stops.
+//! What a server does as one of several nodes: it delivers to webhooks only while it leads, and gives the lead away
+//! before it stops.
 
 use std::{sync::Arc, time::Duration};
 

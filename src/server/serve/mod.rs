@@ -55,10 +55,10 @@ use self::{
     tls::{TlsCertificate, TlsError},
 };
 
-/// So many connections are served at once at most.
+/// Maximum connections served at once.
 const CONNECTIONS: usize = 65_536;
-/// So many connections wait to be accepted, if the system lets them. One that finds no place there tries again after a
-/// second.
+/// Connections that wait to be accepted, if the system allows as many. One that finds no place there tries again after
+/// a second.
 const BACKLOG: u32 = 8_192;
 /// A client that has not sent the head of its request by then is cut off.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ pub enum ServeError {
     /// Connections would leave no descriptors for the log.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    /// Spans cannot be sent to the collector that is named.
+    /// Spans cannot be sent to the configured collector.
     #[error(transparent)]
     Traces(#[from] TraceSetupError),
     /// The certificate or its key is no good.
@@ -113,7 +113,7 @@ pub enum ServeError {
     Runtime(std::io::Error),
 }
 
-/// What is told once the server listens.
+/// Reported once the server listens.
 #[derive(Clone, Debug)]
 pub struct ListeningServer {
     /// The address, with the port that was really taken.
@@ -122,7 +122,7 @@ pub struct ListeningServer {
     pub first_key: Option<PathBuf>,
 }
 
-/// Serves until the process is told to stop (SIGTERM or SIGINT), and then ends in order.
+/// Serves until SIGTERM or SIGINT, and then ends in order.
 ///
 /// # Errors
 /// See [`ServeError`]; all of them before the first request is served.
@@ -288,8 +288,8 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
-/// of logs and the end of a terminal send to a service.
+/// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the
+/// rotation of logs and the end of a terminal send to a service.
 fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<TlsCertificate>>) -> std::io::Result<()> {
     let _context = runtime.enter();
     let mut hangup = signal(SignalKind::hangup())?;
@@ -305,7 +305,7 @@ fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<TlsCertificate>>) -> std::
     Ok(())
 }
 
-/// Ends when the process is told to stop.
+/// Ends at SIGTERM or SIGINT.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -382,8 +382,8 @@ async fn accept_until(
     drop(tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await);
 }
 
-/// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of them
-/// is one more thing that runs out.
+/// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of
+/// them is one more thing that runs out.
 #[derive(Default)]
 struct AcceptFailures {
     told: Option<Instant>,

@@ -1,10 +1,10 @@
-//! Connections on which plain requests come, answered without the machinery for all that HTTP knows besides: a check or a
-//! renewal costs less than half of what it costs by way of hyper and the router.
+//! Connections on which plain requests come, answered without the machinery for all that HTTP knows besides: a check or
+//! a renewal costs less than half of what it costs by way of hyper and the router.
 //!
 //! Plain is a request of HTTP/1.1 to one of the hot routes, with a length if it has a body, and without anything that
 //! would have to be negotiated. At the first request that is not, the connection goes to hyper, with all that has come
-//! and is not answered, and stays there. So what is unusual, too large, too slow or malformed is judged in one place, and
-//! not here. From the head on both go the same way.
+//! and is not answered, and stays there. So what is unusual, too large, too slow or malformed is judged in one place,
+//! and not here. From the head on both go the same way.
 
 use std::{
     future::poll_fn,
@@ -80,7 +80,7 @@ impl PlainServer {
         Self { api: Arc::clone(api), hsts }
     }
 
-    /// Answers plain requests. Gives back the connection when there is one that is not; none when the connection is
+    /// Answers plain requests. Gives back the connection when there is one that is not; `None` when the connection is
     /// over, because the client has gone or because `stops` was closed.
     pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,

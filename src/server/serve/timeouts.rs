@@ -219,7 +219,7 @@ impl<S> TimeoutConnection<S> {
         if self.requests.0.seat.gives_way() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
-    /// Whether it was waited for long enough. Wakes the reader when that is so.
+    /// Whether the wait was long enough. Wakes the reader then.
     fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<ConnectionState> {
         self.requests.0.seat.register(context.waker());
         self.look();

@@ -1,7 +1,7 @@
 //! TLS for the listener: a certificate and its key from two files, which a SIGHUP loads again.
 //!
-//! Connections keep what they began with; those that begin later get the new certificate. A pair that is no good stops a
-//! start, and changes nothing of a running server.
+//! Connections keep what they began with; those that begin later get the new certificate. A pair that is no good stops
+//! a start, and changes nothing of a running server.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,7 +36,7 @@ pub enum TlsError {
         /// What is wrong with it.
         why: String,
     },
-    /// The key is another certificate's, or of a kind that nobody takes.
+    /// The key is another certificate's, or of an unsupported kind.
     #[error("{} and {} are no pair: {why}", cert.display(), key.display())]
     Pair {
         /// The certificate.
@@ -81,7 +81,7 @@ impl TlsCertificate {
         }
     }
 
-    /// The handshake of a new connection, which may take so long; none when it fails or the server stops.
+    /// The handshake of a new connection, limited in time; `None` when it fails or the server stops.
     pub(super) async fn accept(
         &self,
         stream: Pin<Box<TimeoutStream<TcpStream>>>,

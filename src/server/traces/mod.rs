@@ -1,8 +1,9 @@
 //! Traces: a span for each request and each attempt of a delivery, with its stages below it, sent by OTLP over HTTP to
 //! a collector. Nothing of it is there unless `telemetry.otlp_endpoint` is set.
 //!
-//! A span says what the access log says too, and a stage its name and times; no text and no token. Spans wait in a queue of bounded length for a thread of the exporter. A collector that is slow or
-//! down costs spans, and no caller waits.
+//! A span says what the access log says too, and a stage its name and times; no text and no token. Spans wait in a
+//! queue of bounded length for a thread of the exporter. A collector that is slow or down costs spans, and no caller
+//! waits.
 
 mod moment;
 pub(crate) mod parent;
@@ -36,7 +37,7 @@ pub(crate) use self::{
 use crate::config::{Fraction, TelemetryConfig};
 use tenure_protocol::clock::stopwatch;
 
-/// Where OTLP is taken, below the address that is configured.
+/// Where OTLP is taken, below the configured address.
 const PATH: &str = "/v1/traces";
 /// What waits leaves so often.
 const EVERY: Duration = Duration::from_secs(1);

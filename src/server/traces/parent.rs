@@ -8,7 +8,7 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// What version 00 has; a later one may have more behind it.
 const LENGTH: usize = 55;
 
-/// What the caller says; none if it says nothing, more than one thing, or nothing that can be read. The header's
+/// What the caller says; `None` if it says nothing, more than one thing, or nothing that can be read. The header's
 /// `tracestate` is of other makers, and not passed on.
 pub(crate) fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut given = headers.get_all(TRACEPARENT).iter();

@@ -47,7 +47,7 @@ impl Deed {
 }
 
 impl Session {
-    /// What the session is once this was done; none if this is not what is told then.
+    /// What the session is once this was done; `None` if this is not what is told then.
     pub(super) fn after(self, deed: &Deed) -> Option<Self> {
         match *deed {
             Deed::Renew { of, told } => self.renewed(of, told),

@@ -113,7 +113,7 @@ class RevokedSession:
 
 @dataclass(frozen=True, slots=True)
 class LiveToken:
-    """A token that is good now."""
+    """An active token."""
 
     active: Literal[True]
     session_id: str

@@ -50,7 +50,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("LOAD", "loadAverage"),
 ];
 
-/// Laps go on for so long before it is looked whether that is enough.
+/// How long laps go on before checking whether they are enough.
 const A_WHILE: Duration = Duration::from_millis(200);
 
 /// A backup, and whether it follows another one, by links.
@@ -122,7 +122,7 @@ struct RenewalTimes {
 }
 
 impl RenewalTimes {
-    /// Laps until that is enough.
+    /// Laps until there are enough.
     fn of(
         runtime: &Runtime,
         stock: &mut SessionStock,

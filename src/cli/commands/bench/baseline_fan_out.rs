@@ -34,7 +34,7 @@ pub(super) struct BaselineFanOut {
 }
 
 impl BaselineFanOut {
-    /// To so many readers.
+    /// To this many readers.
     pub(super) fn start(readers: u16) -> Result<Self, CommandError> {
         let (tell_address, address) = oneshot::channel();
         let (tell_ready, ready) = oneshot::channel();

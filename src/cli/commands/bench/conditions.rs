@@ -67,12 +67,12 @@ pub(super) fn machine() -> Map<String, Value> {
     told
 }
 
-/// The load of the last minute; none where the system does not say.
+/// The load of the last minute; `None` where the system does not say.
 pub(super) fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-/// The resident bytes of this process; none if the system does not say.
+/// The resident bytes of this process; `None` if the system does not say.
 pub(super) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

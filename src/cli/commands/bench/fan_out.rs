@@ -54,7 +54,7 @@ pub(crate) struct FanOut {
     effort: EffortArgs,
 }
 
-/// So many sessions are renewed in turn.
+/// Sessions renewed in turn.
 const SESSIONS: usize = 20_000;
 
 impl FanOut {
@@ -124,7 +124,7 @@ impl FanOut {
 /// When each event was asked for, by position.
 type SentTimes = Vec<(u64, Instant)>;
 
-/// Registers subjects, so many a second.
+/// Registers subjects at a rate per second.
 struct RegistrationWriter(BackgroundThread<SentTimes>);
 
 impl RegistrationWriter {
@@ -202,7 +202,7 @@ impl StreamReaders {
         let mut micros = Vec::with_capacity(heard.len());
         for (position, at) in heard {
             let place = sent.binary_search_by_key(&position, |(position, _)| *position);
-            let place = place.map_err(|_| failed("an event was heard that nobody asked for"))?;
+            let place = place.map_err(|_| failed("an event arrived that was not asked for"))?;
             let micro = at.saturating_duration_since(sent[place].1).as_micros();
             micros.push(u32::try_from(micro).unwrap_or(u32::MAX));
         }

@@ -23,7 +23,7 @@ use tenure_server::tokens::{KeyedDigests, SessionToken, TokenKeyring, TokenSeale
 pub(super) const TTL: u32 = 3_600;
 /// How often each can be renewed: the most that the contract knows.
 pub(super) const RENEWALS: u32 = 100;
-/// So many sessions are created at once.
+/// Sessions created at once.
 const CREATORS: usize = 256;
 
 /// The limits under which is measured.
@@ -73,7 +73,7 @@ pub(super) struct MemoryAuthority {
 }
 
 impl MemoryAuthority {
-    /// That remembers so many tokens that it has seen.
+    /// With a cache of this many tokens.
     pub(super) fn new(scratch: &ScratchDir, remembered: usize) -> Result<Self, CommandError> {
         let keys = scratch.path().join("keys");
         let keyring =
@@ -112,7 +112,7 @@ fn secrets(keys: &Path, keyring: &TokenKeyring, remembered: usize) -> Result<Aut
     })
 }
 
-/// Creates sessions, so many for each subject; what `keep` makes of each is given back.
+/// Creates sessions, a number for each subject; what `keep` makes of each is given back.
 pub(super) fn sessions<T: Send + 'static>(
     runtime: &Handle,
     authority: &Arc<Authority>,

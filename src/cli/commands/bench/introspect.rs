@@ -26,7 +26,7 @@ const CALLS: usize = 2_000;
 /// Tokens judged in process between two looks at the clock.
 const STRIDE: usize = 1_000;
 
-/// So many tokens that were never seen are judged in a round.
+/// Never-seen tokens checked in a round.
 const UNSEEN: usize = 50_000;
 
 /// Arguments of `tenure bench introspect`.
@@ -160,7 +160,7 @@ fn unseen(memory: &MemoryAuthority, tokens: &[String], round: usize) -> Result<V
     .collect()
 }
 
-/// A batch takes as long as so many single requests, more or less.
+/// A batch takes about as long as this many single requests.
 fn bodies_cost(bodies: &[String]) -> usize {
     bodies.first().map_or(1, |body| body.len() / 300).max(1)
 }

@@ -25,7 +25,7 @@ use tenure_core::Actor;
 use tenure_server::authority::{Authority, RequestContext};
 use tenure_server::tokens::SessionToken;
 
-/// So many sessions are made before they are renewed together; only their tokens are kept meanwhile.
+/// Sessions made before they are renewed together; only their tokens are kept meanwhile.
 const AT_ONCE: usize = 10_000;
 
 const COLUMNS: &[Column] = &[

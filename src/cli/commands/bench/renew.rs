@@ -224,7 +224,7 @@ impl SessionStock {
     }
 }
 
-/// Deals things out to so many, all of them.
+/// Deals all things out to a number of takers.
 fn dealt<T>(things: Vec<T>, hands: u16) -> impl Iterator<Item = Vec<T>> {
     let mut dealt: Vec<Vec<T>> = (0..hands).map(|_| Vec::new()).collect();
     for (index, thing) in things.into_iter().enumerate() {

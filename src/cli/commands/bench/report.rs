@@ -62,7 +62,7 @@ impl RoundSeries {
         self.push(rate, millis(500), millis(990), round.worked.as_secs_f64() / many(round.micros.len()));
     }
 
-    /// Adds a round of so many calls, of which only the whole was timed: by the clock, and by the processors.
+    /// Adds a round of calls of which only the whole was timed: by the clock, and by the processors.
     pub(super) fn add_whole(&mut self, calls: usize, took: Duration, worked: Duration) {
         let calls = many(calls);
         self.push(calls / took.as_secs_f64(), None, None, worked.as_secs_f64() / calls);

@@ -46,7 +46,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("LOAD", "loadAverage"),
 ];
 
-/// So many of the tokens are kept, and judged right after the answer.
+/// Tokens kept, and checked right after the answer.
 const JUDGED: usize = 10_000;
 
 /// What one round took.

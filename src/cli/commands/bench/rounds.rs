@@ -58,7 +58,7 @@ impl RoundTimes {
         many(self.micros.len()) / self.took.as_secs_f64()
     }
 
-    /// How long so many in a thousand calls took at most.
+    /// The duration that a number in a thousand calls stayed within.
     pub(super) fn quantile(&self, thousandths: usize) -> Duration {
         let place = self.micros.len() * thousandths / 1_000;
         let micros = self.micros.get(place.min(self.micros.len().saturating_sub(1)));

@@ -65,9 +65,9 @@ const COLUMNS: &[Column] = &[
     Column::plain("LOAD", "loadAverage"),
 ];
 
-/// Nobody waits longer for a history to be sealed.
+/// The longest wait for a history to be sealed.
 const LONGEST: Duration = Duration::from_mins(30);
-/// So many commits are appended together.
+/// Commits appended together.
 const BATCH: usize = 512;
 
 const TERMS: SessionTerms = SessionTerms {

@@ -163,7 +163,7 @@ fn nodes(ready: &Value) -> Vec<CheckResult> {
     node_in_words(ready).into_iter().chain(others_in_words(ready)).collect()
 }
 
-/// A state that grows old is told before it is too old to be answered from.
+/// Warns before the state is too old to answer from.
 const STALE: u64 = 5_000;
 
 fn node_in_words(ready: &Value) -> Option<CheckResult> {
@@ -175,7 +175,7 @@ fn node_in_words(ready: &Value) -> Option<CheckResult> {
         return Some(CheckResult::new(
             "node",
             "warn",
-            format!("a {role}, and nobody leads; its state is {age}"),
+            format!("a {role}, and no node leads; its state is {age}"),
         ));
     };
     let whose = if role == "leader" { String::new() } else { format!(" of {leader}") };

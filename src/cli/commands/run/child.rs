@@ -13,7 +13,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// What is passed on to the command: what one tells a program by, and what ends one in order.
+/// Signals passed on to the command: those that programs use themselves, and those that end one in order.
 const PASSED_ON: [(SignalKind, Signal); 6] = [
     (SignalKind::terminate(), Signal::TERM),
     (SignalKind::interrupt(), Signal::INT),

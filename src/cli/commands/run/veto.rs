@@ -13,7 +13,7 @@ use tenure_core::{SubjectId, Timestamp};
 
 /// What ends a session without anyone wanting its holder to stop.
 const WANTED_BY_NOBODY: [&str; 3] = ["self", "evicted", "restore"];
-/// The longest page that the server gives: among so many of the latest sessions the newest end is looked for.
+/// The longest page that the server gives: the newest end is looked for among that many of the latest sessions.
 const LONGEST: u16 = 200;
 
 /// While it lasts, no new session would be created either.
@@ -23,7 +23,7 @@ const SUSPENDED: &str = "SUBJECT_SUSPENDED";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct VetoNotice {
     subject: String,
-    /// None when the authority does not tell it.
+    /// `None` when the authority does not say.
     trigger: Option<String>,
     is_suspended: bool,
     reason: Option<String>,
@@ -49,7 +49,8 @@ pub(super) fn of_end(cli: &CommandContext, grant: &SessionGrant, end: &EndReason
     }
 }
 
-/// What is said when a session ends before its command. That of a suspended subject goes on once the subject is resumed.
+/// What is said when a session ends before its command. That of a suspended subject goes on once the subject is
+/// resumed.
 pub(super) fn headline(end: &EndReason) -> String {
     if end.code() == Some(SUSPENDED) {
         format!("The session is of no use for now: {end}")

@@ -62,7 +62,7 @@ impl UsageArgs {
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
         let held = self.session_file.take().map(|path| session_file::held(named, &path)).transpose()?;
         let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
-        let session = session.expect("clap lets nobody through without one of the two");
+        let session = session.expect("clap requires one of the two");
         let request = self.request(&session, &key);
         let reply = match (&held, &token) {
             (Some(held), _) => held.client.send_as(&held.token, &request),

@@ -117,7 +117,7 @@ pub(super) fn check(segment: &[u8; 32], page: u64, body: &[u8]) -> [u8; CHECK] {
     first_half(&hasher.finalize())
 }
 
-/// How many nodes above level 8 there are over so many whole blocks of 256 records.
+/// How many nodes above level 8 there are over a number of whole blocks of 256 records.
 pub(super) const fn nodes_over(blocks: u64) -> u64 {
     2 * blocks - blocks.count_ones() as u64
 }

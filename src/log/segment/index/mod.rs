@@ -1,10 +1,10 @@
 //! The index of a segment: which commits a stream has in it, which name a session, where things of some kinds stand,
 //! and the upper nodes of the tree, each found with a few reads.
 //!
-//! It is a file of its own, in `indexes/` beside `segments/`, and follows from its commits alone, so it can be made again at any time, and a
-//! segment without one is as good as before. Every page has a check that also says of which segment it is and where it
-//! stands. Keys are the beginnings of hashes: two of them may be equal by chance, so what is found is believed only when
-//! the commit says so. The bytes are described in `docs/log-format.md`.
+//! It is a file of its own, in `indexes/` beside `segments/`, and follows from its commits alone, so it can be made
+//! again at any time, and a segment without one is as good as before. Every page has a check that also says of which
+//! segment it is and where it stands. Keys are the beginnings of hashes: two of them may be equal by chance, so what is
+//! found is believed only when the commit says so. The bytes are described in `docs/log-format.md`.
 
 mod build;
 mod layout;
@@ -90,7 +90,7 @@ impl SegmentIndex {
         Ok(Self { path, segment, layout, nodes_before, damage: DamageFlag::of_index() })
     }
 
-    /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
+    /// What was wrong with it, named below the data directory; `None` if it was sound when it was last read.
     pub(crate) fn damage(&self) -> Option<String> {
         self.damage.said()
     }

@@ -1,6 +1,6 @@
 //! Room on the disk, and who may take it. The last of it is kept for what ends something, so that a full disk takes
-//! from no caller the right to end a session; and what the store itself needs goes to no caller, because a store that has
-//! met a full disk must be opened again.
+//! from no caller the right to end a session; and what the store itself needs goes to no caller, because a store that
+//! has met a full disk must be opened again.
 
 use std::{
     fmt, io,
@@ -38,7 +38,7 @@ pub(crate) enum RoomFor {
 }
 
 impl DiskRoom {
-    /// A disk on which so many bytes are kept for what ends something; with 0 nothing is kept, and nothing refused.
+    /// A disk on which a number of bytes is kept for what ends something; with 0 nothing is kept, and nothing refused.
     pub fn new(free: FreeSpace, reserve: u64) -> Self {
         Self { free, reserve, told: AtomicU8::new(RoomFor::All as u8) }
     }
@@ -48,7 +48,7 @@ impl DiskRoom {
         Self::new(Arc::new(|| Ok(u64::MAX)), 0)
     }
 
-    /// The free bytes; none if the system does not say.
+    /// The free bytes; `None` if the system does not say.
     pub fn free(&self) -> Option<u64> {
         (self.free)().ok()
     }
@@ -101,7 +101,7 @@ impl DiskRoom {
         }
     }
 
-    /// Why so many bytes more are not taken by what can wait; none where they leave what is kept for others.
+    /// Why so many bytes more are not taken by what can wait; `None` where they leave what is kept for others.
     pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
         let (free, kept) = (self.free()?, if self.reserve == 0 { 0 } else { self.kept() });
         let is_short = free < bytes.saturating_add(kept);

@@ -1,8 +1,8 @@
 //! Several nodes behind one API: which of them answers a request, and how fresh its answer is.
 //!
-//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), as long
-//! as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet it
-//! never calls false: it waits for it, or says that it cannot tell.
+//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), as
+//! long as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet
+//! it never calls false: it waits for it, or says that it cannot tell.
 
 mod forward;
 pub(super) mod handover;
@@ -58,7 +58,7 @@ pub(crate) struct ForwardCounts {
     pub(crate) stale: AtomicU64,
 }
 
-/// What a node tells of itself and the others.
+/// What a node says about itself and the others.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeView {
@@ -68,7 +68,7 @@ pub(crate) struct NodeView {
     pub(crate) leader: Option<String>,
     /// The number of the leadership.
     pub(crate) term: u64,
-    /// By so many events this node is behind what the leader has told.
+    /// Events that this node is behind what the leader has published.
     pub(crate) lag: u64,
     /// How old the state of this node may be, in milliseconds; null while it cannot tell.
     pub(crate) staleness_ms: Option<u64>,
@@ -147,7 +147,7 @@ impl ClusterNodes {
         self.view.borrow().leads()
     }
 
-    /// What is told of this node.
+    /// What is said about this node.
     pub(crate) fn told(&self, position: Position) -> NodeView {
         let view = self.view.borrow();
         let leads = view.leads();
@@ -179,7 +179,7 @@ impl ClusterNodes {
         others.filter_map(|peer| Some(format!("{} says: {}", peer.address, peer.difference?))).collect()
     }
 
-    /// How old the state may be that an answer is given from now; none where that is more than is allowed.
+    /// How old the state of an answer given now may be; `None` where it is more than allowed.
     fn staleness(&self) -> Option<Duration> {
         self.view.borrow().staleness().filter(|stale| *stale <= self.most)
     }
@@ -203,8 +203,8 @@ impl ClusterNodes {
         timeout(OWN_PATIENCE, reached).await.is_ok_and(|reached| reached.is_ok())
     }
 
-    /// Waits until `is_here`, or until this node knows all that was acknowledged before this call; that is certain at once
-    /// on the one that leads. An error where neither comes in time.
+    /// Waits until `is_here`, or until this node knows all that was acknowledged before this call; that is certain at
+    /// once on the one that leads. An error where neither comes in time.
     pub(super) async fn wait_for(&self, is_here: impl Fn() -> bool) -> Result<(), Problem> {
         let (asked, mut view) = ((stopwatch(), wall_time()), self.view.clone());
         let settled = async {

@@ -149,7 +149,7 @@ impl NodeRouter {
     }
 
     /// Decides as the leader. A leader that slept may be one no more, and does not know yet: what it refuses or finds
-    /// done already, without recording anything, is told only once it is certain that it still led.
+    /// done already, without recording anything, is answered only once it is certain that it still led.
     async fn decide(&self, request: Request, next: Next) -> Response {
         let head = shell(&request);
         let response = self.answer(request, next).await;
@@ -161,7 +161,7 @@ impl NodeRouter {
         self.stale(&head)
     }
 
-    /// Answers from the state here, if that is fresh enough, and says how fresh.
+    /// Answers from the state here, if it is fresh enough, and says how fresh.
     async fn answer(&self, request: Request, next: Next) -> Response {
         let follows = !self.nodes.leads();
         if follows && self.nodes.shared.differs() && !OF_THE_NODE.contains(&request.uri().path()) {

@@ -25,7 +25,7 @@ pub(super) const PATH: &str = "/v1/cluster/noted";
 const CODE: &str = "tenure-node-code";
 /// How often they are handed over.
 const EVERY: Duration = Duration::from_millis(500);
-/// So many of each kind at once.
+/// Maximum of each kind.
 const MOST: usize = 1_000;
 /// They take no more bytes than this.
 const MOST_BYTES: usize = 512 * 1024;

@@ -22,7 +22,7 @@ impl ApiContext {
         nodes.wait_for(|| !self.authority.may_come_to_know(shown)).await
     }
 
-    /// The same of a token that is to be judged.
+    /// The same for a token to be checked.
     ///
     /// # Errors
     /// As above.

@@ -21,11 +21,11 @@ pub(super) fn components() -> Value {
         POSITION.1: { "required": false, "schema": { "type": "integer", "minimum": 1 },
             "description": "The position of the last event that the request appended; absent if it appended none." },
         STALENESS.1: { "required": false, "schema": { "type": "integer", "minimum": 0 },
-            "description": "How old the state may be that the answer is of, in milliseconds; absent from a node that is alone." },
+            "description": "How old the state may be that the answer is of, in milliseconds; absent from a single node." },
         RETRY_AFTER.1: { "required": false, "schema": { "type": "integer", "minimum": 0 },
             "description": "After how many seconds to try again." },
         CHALLENGE.1: { "required": true, "schema": { "type": "string" },
-            "description": "The scheme that is expected (RFC 6750)." },
+            "description": "The expected scheme (RFC 6750)." },
     })
 }
 

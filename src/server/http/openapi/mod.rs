@@ -36,7 +36,7 @@ const TAGS: [(&str, &str); 11] = [
     ("keys", "The keys of tokens."),
     ("credentials", "API keys."),
     ("events", "The recorded facts."),
-    ("notices", "What subscribers are told."),
+    ("notices", "What subscribers receive."),
     ("webhooks", "Notices by HTTP requests."),
     ("audit", "Signed heads, proofs and exports."),
     ("forward-auth", "For reverse proxies."),
@@ -261,8 +261,8 @@ fn codes(route: &Route) -> Vec<ProblemCode> {
     codes
 }
 
-/// Every schema that an operation names, and the problem. What a reply has nothing to say of is null and never left out,
-/// so what may be null is required there; of a request it may be left out.
+/// Every schema that an operation names, and the problem. What a reply has nothing to say of is null and never left
+/// out, so what may be null is required there; of a request it may be left out.
 fn schemas(policy: &Policy) -> Value {
     let mut found = Vec::new();
     for route in ROUTES.iter() {

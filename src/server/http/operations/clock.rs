@@ -21,7 +21,7 @@ use crate::http::{
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it documents the fields that `set` reads")]
 pub(crate) struct ClockBody {
-    /// By so many seconds.
+    /// Number of seconds.
     advance: Option<u64>,
     /// To this time.
     to: Option<Timestamp>,

@@ -37,9 +37,9 @@ pub(crate) struct NoticeMembers {
     notice_id: String,
     position: Position,
     occurred_at: Timestamp,
-    /// Null when it tells of several sessions, or of the subject itself.
+    /// Null when it is about several sessions, or the subject itself.
     session_id: Option<SessionId>,
-    /// Null when it tells of sessions of several subjects.
+    /// Null when it is about sessions of several subjects.
     subject_id: Option<SubjectId>,
     subject_name: Option<String>,
     owner_id: Option<OwnerId>,

@@ -177,8 +177,8 @@ impl Caller {
         }
     }
 
-    /// A session token is for its own session only. What is wrong with it comes first: some that are no good were let in
-    /// for the end of their own session.
+    /// A session token is for its own session only. What is wrong with it comes first: some that are no good were let
+    /// in for the end of their own session.
     pub(crate) fn check_session(&self, id: Option<SessionId>, now: Timestamp) -> Result<(), Problem> {
         match self {
             Self::Session(holder) if Some(holder.session.id) != id => {
@@ -211,8 +211,8 @@ pub(crate) enum AccessError {
     Known(Problem),
 }
 
-/// The text behind `Authorization: Bearer`, the scheme's name in any case. With two lines it is unknown which one counts, a
-/// proxy may have read the other: so they are no credential.
+/// The text behind `Authorization: Bearer`, the scheme's name in any case. With two lines it is unknown which one
+/// counts, a proxy may have read the other: so they are no credential.
 fn bearer(headers: &HeaderMap) -> Result<&str, AccessError> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let value = lines.next().ok_or(AccessError::Missing)?;
@@ -231,7 +231,7 @@ pub(crate) fn shows_bearer(headers: &HeaderMap) -> bool {
     shown.is_some_and(|shown| shown.len() > 7 && shown[..7].eq_ignore_ascii_case(b"bearer "))
 }
 
-/// The bearer that is shown, whatever it is.
+/// The bearer token as presented.
 pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
     bearer(headers).ok()
 }

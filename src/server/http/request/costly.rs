@@ -60,7 +60,7 @@ pub(crate) struct CostlyReads {
     exports_shares: Arc<CallerShares<CallerId>>,
 }
 
-/// The state at a position behind the first one, and not behind the second; none if nobody has one.
+/// The state at a position behind the first one, and not behind the second; `None` if nobody has one.
 type BegunFolds = dyn Fn(Position, Position) -> Option<AuthorityState> + Send + Sync;
 
 /// A caller's: that of its credential or session.
@@ -164,8 +164,8 @@ impl CostlyReads {
         Some(answer.await.map_err(|_| ProblemCode::Internal.into()))
     }
 
-    /// What `read` makes of everything as of a position. Callers who ask about the same position meanwhile share the fold,
-    /// and so do those who ask for the next page soon.
+    /// What `read` makes of everything as of a position. Callers who ask about the same position meanwhile share the
+    /// fold, and so do those who ask for the next page soon.
     pub(crate) async fn read_state<A: Send + 'static>(
         self: &Arc<Self>,
         authority: &Arc<Authority>,

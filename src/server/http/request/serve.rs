@@ -143,7 +143,7 @@ struct RequestLog {
     target: CounterTarget,
     address: Option<IpAddr>,
     credential: Option<CredentialId>,
-    /// The span that it was made in, where that is sent or logged.
+    /// The span that it was made in, where spans are sent or logged.
     parent: Option<SpanContext>,
     /// Its own, where spans are sent.
     span: Option<OpenSpan>,

@@ -30,7 +30,7 @@ const STRIDE: usize = 64;
 /// It is looked no sooner whether the session has ended by itself.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Follow a session by its own token: a stream that tells when its subject is suspended or resumed, and when it ends.
+/// Follow a session by its own token: a stream that reports when its subject is suspended or resumed, and when it ends.
 ///
 /// Opening it presents the token, and is no use of the session. It needs the current token, outlives renewals, tells
 /// nothing else, and closes once the session has ended. The token of a suspended subject opens it too. A session has

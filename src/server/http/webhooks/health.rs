@@ -22,7 +22,7 @@ pub(super) struct WebhookHealthView {
     failing_since: Option<Timestamp>,
     /// Notices that are yet to be delivered.
     pending: usize,
-    /// Notices that were given up; a redelivery tells them again.
+    /// Notices that were given up; a redelivery sends them again.
     parked: usize,
     /// The pending notice that has waited longest.
     oldest_pending: Option<WaitingNotice>,
@@ -30,7 +30,7 @@ pub(super) struct WebhookHealthView {
     next_attempt_at: Option<Timestamp>,
 }
 
-/// A notice that is yet to be delivered.
+/// A notice yet to be delivered.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WaitingNotice {

@@ -63,7 +63,7 @@ pub(super) struct WebhookView {
     webhook_id: WebhookId,
     /// Scheme and host; the rest is never shown.
     url: String,
-    /// The kinds of notices that it tells; null for all.
+    /// The kinds of notices that it delivers; null for all.
     kinds: Option<Vec<NoticeKind>>,
     owner_id: Option<OwnerId>,
     format: WebhookFormat,
@@ -426,7 +426,7 @@ fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
 
 /// Tell a webhook's notices from a position on again, parked and delivered ones alike.
 ///
-/// One redelivery at a time: it is over when all that it tells is delivered or parked.
+/// One redelivery at a time: it is over when all of its notices are delivered or parked.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",
     operation_id = "redeliverWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),

@@ -27,7 +27,7 @@ pub(super) struct StartupState {
     pub(super) erased: HashMap<SubjectId, Position>,
     /// The checkpoints that there are.
     pub(super) known: Arc<KnownCheckpoints>,
-    /// So many events were folded that the snapshot did not have.
+    /// Events folded that the snapshot did not have.
     pub(super) since_snapshot: u64,
 }
 
@@ -257,7 +257,7 @@ impl<'d> StartupReplay<'d> {
         Err(StartError::BehindSnapshot { path, snapshot, head })
     }
 
-    /// What the next attempt does without; none if nothing was contradicted.
+    /// What the next attempt does without; `None` if nothing was contradicted.
     fn doubted(self) -> Option<StartupDoubts> {
         let contradicted = self.contradicted?;
         let mut doubts = self.doubts.clone();

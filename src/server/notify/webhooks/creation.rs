@@ -1,7 +1,7 @@
 //! A webhook comes into being: its file first, then its event.
 //!
 //! URL and secret are secrets, so they are in a file and not in the log, and two places must agree. The file comes
-//! first: the other way round a crash would leave a webhook that leads nowhere, and whose secret nobody has. What is
+//! first: the other way round a crash would leave a webhook without a destination, whose secret no one has. What is
 //! left when it goes no further than
 //!
 //! | here | leaves | and then |
@@ -35,7 +35,7 @@ pub enum RecordOutcome<T, E> {
 pub enum CreationError<E> {
     /// Its file cannot be written; nothing was recorded.
     File(KeyFileError),
-    /// Its event was not recorded, or that is not known.
+    /// Its event was not recorded, or it is unknown whether it was.
     Record(E),
 }
 

@@ -218,7 +218,7 @@ impl DestinationStore {
         key_files::write_private(&self.path(id), &content)
     }
 
-    /// The destination of a webhook; none when there is no file. A file of the time before checks gets one.
+    /// The destination of a webhook; `None` when there is no file. A file of the time before checks gets one.
     ///
     /// # Errors
     /// The file cannot be read, is open to others, was damaged, or leads to another host than the log says.

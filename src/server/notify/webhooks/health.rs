@@ -42,7 +42,7 @@ pub struct WebhookHealth {
     pub parked: usize,
     /// The pending one that has waited longest, and since when.
     pub oldest_pending: Option<(NoticeId, Timestamp)>,
-    /// When something is tried next; none if nothing waits, or is on its way.
+    /// When something is tried next; `None` if nothing waits, or is on its way.
     pub next_attempt_at: Option<Timestamp>,
 }
 

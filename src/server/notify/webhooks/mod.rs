@@ -1,7 +1,7 @@
-//! Webhooks: whoever wants to be told by HTTP requests is, at least once, in the order of each session.
+//! Webhooks deliver notices by HTTP requests: at least once, and in the order of each session.
 //!
 //! ```text
-//!   feed ──► endpoint (a task each) ──► account: what is told, what is open ──► store, a few times a second
+//!   feed ──► endpoint (a task each) ──► account: what is delivered, what is open ──► store, a few times a second
 //!                 │ what is due                        ▲ how it went
 //!                 └──► notice, as it is now ──► format ──► signed request ──► receiver
 //! ```
@@ -70,17 +70,18 @@ use tenure_protocol::clock::stopwatch;
 
 /// After an event of these kinds there are other webhooks than before.
 const CONCERN_WEBHOOKS: KindSet = KindSet::of(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]);
-/// So many requests are on their way at once, whoever they are for.
+/// Maximum requests in flight, over all webhooks.
 const ABREAST: usize = 512;
 /// What changed is saved this often.
 const SAVE: Duration = Duration::from_millis(200);
-/// That a webhook has read on and had nothing to tell is saved once in so many times.
+/// Progress without any notice to deliver is saved once in this many slices.
 const LAZY: u32 = 25;
-/// A store that does not open is tried again. What was told meanwhile is told again after a crash, so soon.
+/// A store that does not open is tried again. What was delivered meanwhile is delivered again after a crash, hence
+/// soon.
 const STORE_REST: Duration = Duration::from_secs(1);
 /// At a stop, endpoints have so long to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
-/// Whoever moves the clock waits so long for receivers.
+/// How long a caller that moves the clock waits for receivers.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
 
 /// What webhooks need of an authority.
@@ -91,14 +92,14 @@ pub trait WebhookSource: NoticeContext {
     fn jitter(&self) -> u16;
     /// The news after a position.
     fn subscribe(&self, after: Position) -> EventCursor;
-    /// The last position that is told.
+    /// The last published position.
     fn head(&self) -> Position;
-    /// The commits after a position that are told, up to so many events; none at the end.
+    /// The published commits after a position, up to a number of events; empty at the end.
     ///
     /// # Errors
     /// The log cannot be read.
     fn past(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, LogError>;
-    /// A notice, as it is to be told now; none when there is nothing to tell any more.
+    /// A notice as it reads now; `None` when there is nothing to deliver any more.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -186,7 +187,7 @@ pub enum DeliveryStatus {
     Pending,
     /// The receiver has it.
     Delivered,
-    /// It was given up; a redelivery tells it again.
+    /// It was given up; a redelivery sends it again.
     Parked,
 }
 

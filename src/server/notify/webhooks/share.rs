@@ -20,7 +20,7 @@ const LONGEST: u64 = 3_600;
 /// The same cannot be done again yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TestTooSoon {
-    /// In so many seconds it may be asked for again.
+    /// Seconds until it may be asked for again.
     pub retry_after: u32,
 }
 

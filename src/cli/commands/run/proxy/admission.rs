@@ -76,7 +76,7 @@ impl RequestGate {
         }
         let path = request.uri().path().strip_prefix('/')?;
         let (shown, below) = path.split_at_checked(self.secret.len())?;
-        // Compared by digests, in a time that tells nothing.
+        // Compared by digests, so that the time taken reveals nothing.
         let is_shown = blake3::hash(shown.as_bytes()) == blake3::hash(self.secret.as_bytes());
         if !is_shown || !(below.is_empty() || below.starts_with('/')) {
             return None;
@@ -91,7 +91,7 @@ impl RequestGate {
         HeaderValue::try_from(format!("{}{}", self.url(), self.upstream.below(&url)?)).ok()
     }
 
-    /// Whether a value tells how to get in here, as the `Referer` of a page that was read through here does.
+    /// Whether a value reveals how to get in here, as the `Referer` of a page that was read through here does.
     pub(super) fn is_told_by(&self, value: &HeaderValue) -> bool {
         value.as_bytes().windows(self.secret.len()).any(|part| part == self.secret.as_bytes())
     }

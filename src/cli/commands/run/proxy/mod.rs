@@ -1,9 +1,9 @@
 //! The proxy of `tenure run --proxy`: the command asks it, and it asks the upstream with the session's token of that
 //! moment. So the command never has a token.
 //!
-//! It listens on loopback, where every user of the machine and every page in a browser can reach it. What admits a request
-//! is the path that it begins with: 32 characters that only the command was told. Pages that guess its port are refused
-//! by their `Origin`, and names that lead here by their `Host`.
+//! It listens on loopback, where every user of the machine and every page in a browser can reach it. What admits a
+//! request is the path that it begins with: 32 characters that only the command was told. Pages that guess its port are
+//! refused by their `Origin`, and names that lead here by their `Host`.
 
 mod admission;
 mod headers;
@@ -25,10 +25,10 @@ use tenure_http_client::outbound::{self, PlaintextPolicy};
 /// An upstream that does not take a connection by then is down. How long its answers take is its own business.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// So many connections at once, whoever makes them: the descriptors of this process are for renewals too.
+/// Maximum connections in all: renewals need descriptors of this process too.
 const CONNECTIONS: usize = 256;
 
-/// A proxy that is not asked yet.
+/// A proxy that has not been called yet.
 #[derive(Debug)]
 pub(super) struct BoundProxy {
     listener: TcpListener,
@@ -42,8 +42,8 @@ impl BoundProxy {
         let refused = |why: String| CommandError::Usage(format!("--proxy {url}: {why}"));
         plaintext.permits(url).map_err(|unencrypted| refused(unencrypted.to_string()))?;
         let builder = outbound::client_for(url).map_err(|error| refused(error.to_string()))?;
-        // A connection that the upstream is just closing takes a request and loses it, and not all may be sent twice. So
-        // each makes its own.
+        // A connection that the upstream is just closing takes a request and loses it, and not all may be sent twice.
+        // So each makes its own.
         let builder = builder.connect_timeout(CONNECT).pool_max_idle_per_host(0);
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let listener = TcpListener::bind("127.0.0.1:0")?;

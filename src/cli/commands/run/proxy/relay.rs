@@ -58,7 +58,7 @@ impl ProxyRelay {
         Ok(self.returned(&target, response.into()))
     }
 
-    /// Nothing is sent with a token that is known to be dead.
+    /// Nothing is sent with a token known to be dead.
     fn refuse_after_the_end(&self) -> Result<(), ErrorReply> {
         match &*self.holder.state().borrow() {
             SessionState::Ended(end) => Err((
@@ -90,7 +90,7 @@ impl ProxyRelay {
     }
 
     /// A renewal makes the last token void, also for a request that is on its way with it: such a one, refused, is sent
-    /// once more. None if the token is still the session's.
+    /// once more. `None` if the token is still the session's.
     async fn with_a_newer_token(
         &self,
         mut again: reqwest::Request,

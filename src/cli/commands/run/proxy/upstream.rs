@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-/// So many layers of percent-encoding are looked through; what has more is up to nothing good.
+/// Layers of percent-encoding that are decoded; more of them are a sign of an attack.
 const LAYERS: usize = 4;
 
 /// The value of `--proxy`.
@@ -31,7 +31,7 @@ impl Upstream {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// Where a path below the proxy's leads; none when that is not below this upstream, or a server could think so.
+    /// Where a path below the proxy's leads; `None` when it is not below this upstream, or a server could read it so.
     pub(super) fn target(&self, path: &str, query: Option<&str>) -> Option<Url> {
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         let url = Url::parse(&format!("{}{path}{query}", self.base())).ok()?;
@@ -40,7 +40,7 @@ impl Upstream {
         (is_within && !climbs(url.path())).then_some(url)
     }
 
-    /// What of an address is below this upstream; none when it is elsewhere.
+    /// What of an address is below this upstream; `None` when it is elsewhere.
     pub(super) fn below<'a>(&self, url: &'a Url) -> Option<&'a str> {
         let below = url.as_str().strip_prefix(self.base())?;
         (below.is_empty() || below.starts_with(['/', '?', '#'])).then_some(below)

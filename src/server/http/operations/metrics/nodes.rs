@@ -31,11 +31,7 @@ impl NodeMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("leads", "1 on the node that decides", own.leads.clone());
-        registry.register(
-            "term",
-            "The number of the leadership; 0 on a node that is alone",
-            own.term.clone(),
-        );
+        registry.register("term", "The number of the leadership; 0 on a single node", own.term.clone());
         registry.register("lag", "Events that the leader has told of and this node lacks", own.lag.clone());
         registry.register(
             "nodes",
@@ -60,7 +56,7 @@ impl NodeMetrics {
         );
         registry.register(
             "forwarded_unknown",
-            "Requests that were handed on and of which nobody knows what became",
+            "Requests that were handed on and whose outcome is unknown",
             own.forward_unknown.clone(),
         );
         registry.register(

@@ -8,7 +8,7 @@ use prometheus_client::{
 use crate::authority::Authority;
 use crate::backup::BackupMaker;
 
-/// Read whenever somebody looks.
+/// Read at each scrape.
 #[derive(Default)]
 pub(super) struct UpkeepMetrics {
     log_at_start: Gauge,

@@ -1,4 +1,4 @@
-//! How a value that is read elsewhere becomes that of a metric.
+//! How values read elsewhere become values of metrics.
 
 use std::sync::atomic::Ordering;
 

@@ -4,16 +4,16 @@ use tenure_core::Seconds;
 
 /// The waits between attempts, in seconds; the last one again and again.
 const WAITS: [u32; 9] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600];
-/// A notice whose attempt fails so many seconds after it came into its turn is given up: three days.
+/// A notice is given up when an attempt fails this many seconds after its turn came: three days.
 pub(crate) const PATIENCE: Seconds = Seconds(259_200);
-/// So many failures in a row, and a receiver is taken to be down.
+/// A receiver counts as down after this many failures in a row.
 pub(crate) const DOWN: u32 = 8;
 /// The longest wait before a failing receiver is tried again, in seconds.
 const LONGEST_REST: u32 = 600;
-/// What a receiver asks for by `Retry-After` is granted up to so many seconds.
+/// The longest `Retry-After` of a receiver that is respected, in seconds.
 const LONGEST_WISH: u32 = 3_600;
 
-/// The wait after so many failed attempts, in milliseconds: between 80 % and 100 % of its step, so that what failed
+/// The wait after a number of failed attempts, in milliseconds: between 80 % and 100 % of its step, so that what failed
 /// together does not come back together.
 pub(crate) fn wait(failed: usize, jitter: u16, wish: Option<u32>) -> i64 {
     let step = WAITS[failed.saturating_sub(1).min(WAITS.len() - 1)];
@@ -21,7 +21,7 @@ pub(crate) fn wait(failed: usize, jitter: u16, wish: Option<u32>) -> i64 {
     jittered.max(i64::from(wish.unwrap_or(0).min(LONGEST_WISH)) * 1_000)
 }
 
-/// How long to leave a failing receiver alone after so many failures in a row, in milliseconds.
+/// How long to leave a failing receiver alone after a number of failures in a row, in milliseconds.
 pub(crate) fn rest(failures: u32) -> i64 {
     let step = WAITS[(failures.saturating_sub(DOWN) as usize).min(WAITS.len() - 1)];
     i64::from(step.min(LONGEST_REST)) * 1_000

@@ -13,15 +13,15 @@ use tenure_log::LogError;
 
 /// What lies no further back is read with the news.
 const FAR: u64 = 1_000;
-/// So many webhooks read the past at once.
+/// Maximum webhooks that read the past at once.
 const AT_ONCE: usize = 2;
 /// Each webhook has one slice behind the gate at most, so this is as many as there are webhooks.
 const WAITING: usize = usize::MAX - AT_ONCE;
-/// So many events are read from the log at a time.
+/// Events read from the log at a time.
 const PAGE: usize = 500;
-/// So many events make a slice: then others have their turn.
+/// Events in a slice; after it others have their turn.
 const SLICE: u64 = 10_000;
-/// A slice ends when it has so many notices for the webhook.
+/// Maximum notices for the webhook in a slice.
 const ENOUGH: usize = 500;
 
 /// The gate of all webhooks.
@@ -34,7 +34,7 @@ pub(super) fn is_far(read: Position, head: Position) -> bool {
     head.0.saturating_sub(read.0) > FAR
 }
 
-/// A slice that is being read.
+/// A slice being read.
 pub(super) type PendingSlice = Pin<Box<dyn Future<Output = Result<PastSlice, CatchUpError>> + Send>>;
 
 /// Part of the past, and what of it is for the webhook.

@@ -256,7 +256,7 @@ impl EndpointWorker {
     }
 }
 
-/// The slice that is being read.
+/// The slice being read.
 async fn slice(past: &mut Option<PendingSlice>) -> Result<PastSlice, CatchUpError> {
     match past {
         Some(slice) => slice.await,

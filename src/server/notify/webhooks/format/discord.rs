@@ -1,4 +1,4 @@
-//! A message in a channel of Discord, which mentions nobody and shows no preview whatever it says.
+//! A message in a Discord channel, which never mentions anyone and never shows a preview.
 
 use serde_json::{Value, json};
 

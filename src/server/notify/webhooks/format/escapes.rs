@@ -12,7 +12,7 @@ pub(super) fn entities(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// At most so many characters, the last an ellipsis where some were left out.
+/// Cut to a number of characters, the last an ellipsis if some were left out.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();

@@ -13,7 +13,7 @@ use tenure_core::{
     event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
-/// Texts that people chose are cut to so many characters, so that no message exceeds what a service takes.
+/// The length that texts chosen by people are cut to, so that no message exceeds what a service takes.
 const LONGEST: usize = 200;
 
 /// How much a person should care.
@@ -215,7 +215,7 @@ const fn cause(trigger: EndTrigger) -> &'static str {
         EndTrigger::RenewalRejected => "Its owner vetoed the renewal.",
         EndTrigger::Own => "It ended itself.",
         EndTrigger::Evicted => "A newer session took its place.",
-        EndTrigger::TokenReuse => "A token came back that a renewal had replaced: somebody else may have it.",
+        EndTrigger::TokenReuse => "A token came back that a renewal had replaced: someone else may have it.",
         EndTrigger::SubjectRevoked | EndTrigger::Bulk => "All of them were ended at once.",
         EndTrigger::Restore => "The authority was restored from a backup, and all of them were ended.",
     }

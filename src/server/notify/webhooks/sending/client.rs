@@ -22,7 +22,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// So much of an answer is read, so that a receiver may end its work in peace; it is thrown away.
 const HEARD: usize = 4_096;
 
-/// So many clients are remembered; they are cheap to make again.
+/// Maximum clients remembered; they are cheap to make again.
 const CLIENTS: usize = 64;
 
 /// Sends requests to receivers.
@@ -77,7 +77,7 @@ impl WebhookClient {
             .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(self.resolvers.of(owner)))
             .build()
-            .expect("a client that is given all it needs asks nobody")
+            .expect("a client with all settings given reads none from elsewhere")
     }
 
     /// Sends a message of an owner's webhook once.

@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::ssrf_guard::checked;
 use tenure_core::OwnerId;
 
-/// So many look-ups of one owner are in work at once.
+/// Maximum look-ups of one owner at a time.
 const OF_ONE_OWNER: usize = 4;
-/// So many are in work at once in all.
+/// Maximum look-ups in all at a time.
 const IN_ALL: usize = 256;
 /// The system's look-up needs little room.
 const STACK: usize = 512 * 1_024;

@@ -20,15 +20,15 @@ use super::{
 use crate::notify::notice::{Notice, NoticeId};
 use tenure_core::{Position, SessionId, SubjectId, Timestamp};
 
-/// While so many notices are open, no further news is read.
+/// Open notices above which no further events are read.
 pub(crate) const WINDOW: usize = 1_000;
-/// So many delivered notices are remembered, to be looked at; the oldest are forgotten first.
+/// Delivered notices kept for inspection; the oldest go first.
 const DELIVERED: usize = 500;
-/// So many parked ones are.
+/// Parked notices kept.
 const PARKED: usize = 1_000;
-/// So many attempts of a notice are remembered, the newest ones.
+/// Attempts kept of a notice, the newest ones.
 const ATTEMPTS: usize = 20;
-/// So many notices of one webhook are on their way at once.
+/// Maximum requests in flight for one webhook.
 const ABREAST: usize = 8;
 
 /// An attempt to deliver a notice.
@@ -125,7 +125,7 @@ pub(crate) struct DeliveryQueue {
     failures: u32,
     reception: ReceiverHistory,
     rests_until: Option<Timestamp>,
-    /// What a redelivery in work tells again: from the first position to the last.
+    /// The positions that a running redelivery covers, first to last.
     again: Option<(Position, Position)>,
     /// What differs from the store.
     unsaved: BTreeSet<NoticeId>,
@@ -180,7 +180,7 @@ impl DeliveryQueue {
         self.is_read_unsaved = true;
     }
 
-    /// Whether what a redelivery tells again is not all delivered or parked yet.
+    /// Whether a redelivery still has notices that are neither delivered nor parked.
     pub(crate) fn is_telling_again(&self) -> bool {
         self.again.is_some_and(|(from, to)| {
             let first = NoticeId { position: from, number: 0 };
@@ -189,7 +189,7 @@ impl DeliveryQueue {
         })
     }
 
-    /// Begins again at a position: whatever was told from there on, up to what is the last position now, is told once
+    /// Begins again at a position: whatever was delivered from there on, up to the last position now, is delivered once
     /// more, and what is on its way is when it has arrived.
     pub(crate) fn begin_again(&mut self, from: Position, to: Position) {
         self.again = Some((from, to));
@@ -243,8 +243,8 @@ impl DeliveryQueue {
         turns.into_iter()
     }
 
-    /// The open notices that no earlier one of the same session stands before. One that tells of several sessions of
-    /// a subject comes in order with all of that subject's; one that tells of several subjects, with all there are.
+    /// The open notices that no earlier one of the same session stands before. One about several sessions of
+    /// a subject comes in order with all of that subject's; one about several subjects, with all there are.
     fn heads(&self) -> impl Iterator<Item = (&NoticeId, &QueuedDelivery)> {
         let mut sessions = BTreeSet::new();
         let mut subjects = BTreeMap::<Option<&SubjectId>, bool>::new();
