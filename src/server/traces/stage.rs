@@ -33,8 +33,8 @@ pub(crate) struct CurrentSpan {
     pub(super) moments: WallTimes,
 }
 
-/// A stage that lasts until it is dropped.
-pub(crate) struct StageSpan(Option<(Span, WallTimes)>);
+/// A stage that lasts until it is dropped. A span is large, and most requests have none.
+pub(crate) struct StageSpan(Option<Box<(Span, WallTimes)>>);
 
 /// From now on there are spans to be parts of.
 pub(super) fn follow() {
@@ -53,7 +53,7 @@ impl CurrentSpan {
     }
 
     fn begin(&self, kind: SpanKind, name: &'static str) -> StageSpan {
-        StageSpan(Some((self.part(kind, name, stopwatch()), self.moments)))
+        StageSpan(Some(Box::new((self.part(kind, name, stopwatch()), self.moments))))
     }
 
     fn part(&self, kind: SpanKind, name: &'static str, begun: Instant) -> Span {
@@ -101,7 +101,7 @@ pub(crate) fn note(name: &'static str, begun: Instant, ended: Instant) {
 impl StageSpan {
     /// The header by which another server makes its spans parts of this stage.
     pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
-        let (span, _) = self.0.as_ref()?;
+        let (span, _) = self.0.as_deref()?;
         let context = span.span_context();
         let flags = context.trace_flags().to_u8();
         let text = format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id());
@@ -111,7 +111,7 @@ impl StageSpan {
 
 impl Drop for StageSpan {
     fn drop(&mut self) {
-        if let Some((span, moments)) = &mut self.0 {
+        if let Some((span, moments)) = self.0.as_deref_mut() {
             span.end_with_timestamp(moments.at(stopwatch()));
         }
     }

@@ -86,7 +86,7 @@ pub(crate) async fn serve_whole(
     let (method, headers) = (&request.0.method, &request.0.headers);
     let mut asked =
         RequestLog::of(api, (method, headers, peer), &route.path, CounterTarget::Route(route.number));
-    let result = match asked.span.as_ref().and_then(OpenSpan::current) {
+    let result = match asked.span.as_ref().and_then(|span| span.current()) {
         None => answer(api, route, params, peer, request, &mut asked).await,
         Some(current) => {
             Box::pin(current.around(answer(api, route, params, peer, request, &mut asked))).await
@@ -146,7 +146,7 @@ struct RequestLog {
     /// The span that it was made in, where spans are sent or logged.
     parent: Option<SpanContext>,
     /// Its own, where spans are sent.
-    span: Option<OpenSpan>,
+    span: Option<Box<OpenSpan>>,
     begun: Instant,
 }
 
@@ -159,7 +159,7 @@ impl RequestLog {
     ) -> Self {
         let parent = is_traced(api).then(|| parent(headers)).flatten();
         let begin = |traces: &TraceExporter| {
-            traces.request(parent.as_ref(), format!("{} {route}", method_name(method)))
+            Box::new(traces.request(parent.as_ref(), format!("{} {route}", method_name(method))))
         };
         Self {
             id: RequestId::of(api, headers),
