@@ -37,16 +37,16 @@
 //!
 //! ```
 //! use tenure::{
-//!     authority::{Context, NewProfile, NewSession},
+//!     authority::{NewProfile, NewSession, RequestContext},
 //!     core::Actor,
-//!     node::{Node, Options},
+//!     node::{Node, NodeOptions},
 //! };
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
-//! let node = Node::open(Options::new(directory.path()))?;
-//! let context = Context::of(Actor::AUTHORITY);
+//! let node = Node::open(NodeOptions::new(directory.path()))?;
+//! let context = RequestContext::of(Actor::AUTHORITY);
 //!
 //! let agent = "agent-7".parse()?;
 //! node.authority.register_subject(context.clone(), agent, NewProfile::default(), true).await?;

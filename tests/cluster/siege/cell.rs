@@ -73,6 +73,12 @@ impl Moves {
     }
 }
 
+/// Moves the clock of all nodes on.
+pub(super) fn move_by(callers: &[Caller], time: Duration) {
+    let now = callers[0].get("/v1/clock")["now"].as_str().and_then(Timestamp::parse).unwrap();
+    move_to(callers, now.plus_millis(i64::try_from(time.as_millis()).unwrap()));
+}
+
 fn move_to(callers: &[Caller], to: Timestamp) {
     let begun = stopwatch();
     for caller in callers.iter().cycle() {

@@ -351,6 +351,11 @@ impl House {
         }
     }
 
+    /// The last event that the first node has.
+    pub(super) fn position(&self) -> Option<u64> {
+        position(&self.callers[0])
+    }
+
     /// Ends when all nodes have the same log, and nothing more is recorded.
     pub(super) fn settles(&self) {
         let begun = stopwatch();

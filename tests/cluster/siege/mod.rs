@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use cell::{Cell, Judged, Moves};
+use cell::{Cell, Judged, Moves, move_by};
 use house::{Fault, House};
 use rustix::process::Signal;
 use tenure::clock::stopwatch;
@@ -49,11 +49,27 @@ impl Chance {
     }
 }
 
-/// Size and root of the last head that a stopped node has signed.
-fn head(data: &Path) -> (u64, String) {
-    let note = fs::read_to_string(data.join("head.note")).unwrap();
+/// Size and root of the last head that a node has signed, or has found to be that of its own tree.
+fn head(data: &Path) -> Option<(u64, String)> {
+    let note = fs::read_to_string(data.join("head.note")).ok()?;
     let mut lines = note.lines().skip(1);
-    (lines.next().unwrap().parse().unwrap(), lines.next().unwrap().to_owned())
+    Some((lines.next()?.parse().ok()?, lines.next()?.to_owned()))
+}
+
+/// Only the node that leads signs, when its clock has moved on, and the others follow a moment later: waits until all have
+/// the same head, of all that is in the log.
+fn heads_agree(house: &House) {
+    let begun = stopwatch();
+    loop {
+        move_by(&house.callers, Duration::from_secs(2));
+        thread::sleep(Duration::from_secs(1));
+        let heads: Vec<_> = house.dirs.iter().map(|dir| head(dir.path())).collect();
+        let size = heads[0].as_ref().map(|(size, _)| *size);
+        if size.is_some() && size == house.position() && heads.iter().all(|head| *head == heads[0]) {
+            return;
+        }
+        assert!(begun.elapsed() < CERTAIN, "{heads:?} at {:?}", house.position());
+    }
 }
 
 /// The faults of the short form, or as many as are asked for.
@@ -129,10 +145,9 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_dies_or_sleeps() {
             worker.check(caller);
         }
     }
+    heads_agree(&house);
     for node in &mut house.nodes {
         node.signal(Signal::TERM);
         assert!(node.ends().success(), "{}", node.said());
     }
-    let heads: Vec<_> = house.dirs.iter().map(|dir| head(dir.path())).collect();
-    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
 }
