@@ -23,7 +23,7 @@ use std::{
 use cell::{Cell, Judged, Moves, move_by};
 use house::{Fault, House};
 use rustix::process::Signal;
-use tenure::clock::stopwatch;
+use tenure::clock::{pause, stopwatch};
 use tenure_testing::surroundings::{say, variable};
 use worker::Worker;
 
@@ -62,7 +62,7 @@ fn heads_agree(house: &House) {
     let begun = stopwatch();
     loop {
         move_by(&house.callers, Duration::from_secs(2));
-        thread::sleep(Duration::from_secs(1));
+        pause(Duration::from_secs(1));
         let heads: Vec<_> = house.dirs.iter().map(|dir| head(dir.path())).collect();
         let size = heads[0].as_ref().map(|(size, _)| *size);
         if size.is_some() && size == house.position() && heads.iter().all(|head| *head == heads[0]) {
