@@ -19,7 +19,7 @@ mod format;
 mod known;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use tenure_core::{Position, evolve::IllegalEvent};

@@ -27,7 +27,7 @@ fn subject(number: u64) -> SubjectId {
     format!("agent-{number:03}").parse().unwrap()
 }
 
-fn session(number: u64) -> SessionId {
+pub(crate) fn session(number: u64) -> SessionId {
     SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
 }
 
@@ -97,7 +97,7 @@ fn registered() -> Event {
     Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }))
 }
 
-fn created(number: u64) -> Event {
+pub(crate) fn created(number: u64) -> Event {
     let terms = SessionTerms {
         ttl: Seconds(1_000),
         max_renewals: 3,

@@ -69,13 +69,6 @@ const BUFFER: usize = 64 * 1024;
 /// Requests in flight have so long to finish at a stop; the contract gives the whole stop 10 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A worker takes so many sockets at once that have something to be read.
-const SOCKETS_AT_ONCE: usize = 32;
-/// And runs so many tasks before it looks at the sockets again,
-const TASKS_BETWEEN_SOCKETS: u32 = 64;
-/// or at what other threads have woken.
-const TASKS_BETWEEN_ANSWERS: u32 = 5;
-
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -131,7 +124,8 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&ListeningServer
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
     let descriptors = descriptors()?;
-    let runtime = runtime().map_err(ServeError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
     let tls = TlsCertificate::of(config)?;
     outlive_hangups(&runtime, tls.clone()).map_err(ServeError::Runtime)?;
     let node = Node::open(options(config, test_clock))?;
@@ -141,17 +135,6 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&ListeningServer
     let over = leadership::why_over(node.shared.as_ref());
     node.stop();
     served.and(over.map_or(Ok(()), |why| Err(ServeError::Over(why))))
-}
-
-/// A worker's queue stays short under any load: it takes little at once from its sockets, and looks early at what the
-/// sequencer has woken, so that a check or an end is behind some dozens of other requests and never behind all.
-fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .max_io_events_per_tick(SOCKETS_AT_ONCE)
-        .event_interval(TASKS_BETWEEN_SOCKETS)
-        .global_queue_interval(TASKS_BETWEEN_ANSWERS)
-        .enable_all()
-        .build()
 }
 
 fn descriptors() -> Result<DescriptorLimits, TooFewDescriptors> {

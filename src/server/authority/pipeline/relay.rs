@@ -15,9 +15,9 @@ use super::request::{CommandError, CommandOutcome, WaitingCaller};
 /// A caller, and the answer for it.
 pub(crate) type PendingReply = (WaitingCaller, Result<CommandOutcome, CommandError>);
 
-/// So many callers are woken by the sequencer before the others, each at the price of a lock.
+/// Callers that the sequencer itself wakes before the others, each at the price of a lock.
 const FIRST: usize = 16;
-/// So many callers are woken at once; the next ones when the workers have looked at the sockets again.
+/// Callers woken at once; the next ones when the workers have looked at the sockets again.
 const AT_ONCE: usize = 32;
 
 /// The way back to the callers.

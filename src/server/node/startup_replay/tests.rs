@@ -1,12 +1,13 @@
 //! What a start keeps of a history that is in segments.
 
 use super::*;
-use crate::projections::session_list::SessionList;
+use crate::{
+    checkpoint::tests::{created, session},
+    projections::session_list::SessionList,
+};
 use tenure_core::{
-    Actor, Commit, CommitId, Generation, Seconds, SessionId, SessionMode, SystemEvent, Timestamp,
-    event::{
-        PresentedToken, SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered, TokensPresented,
-    },
+    Actor, Commit, CommitId, Generation, Seconds, SystemEvent, Timestamp,
+    event::{PresentedToken, SubjectProfile, SubjectRegistered, TokensPresented},
 };
 use tenure_log::encode;
 
@@ -17,33 +18,6 @@ const NAMED: u32 = 50;
 
 fn as_size(count: u32) -> usize {
     usize::try_from(count).unwrap()
-}
-
-fn session(number: u64) -> SessionId {
-    SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
-}
-
-fn created(number: u64) -> Event {
-    let terms = SessionTerms {
-        ttl: Seconds(1_000),
-        max_renewals: 3,
-        absolute_lifetime: Seconds(10_000),
-        renewal_reject_window: Seconds(0),
-        idle_timeout: None,
-        on_reuse: None,
-        purpose: None,
-        mode: SessionMode::Fixed,
-    };
-    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
-        session_id: session(number),
-        terms,
-        expires_at: Timestamp::from_millis(1_000_000),
-        renew_at: None,
-        device: None,
-        scopes: vec![],
-        metadata: None,
-        constraints: None,
-    }))
 }
 
 /// What happens at this place: subjects begin with a session each, and then their tokens are presented.
