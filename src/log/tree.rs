@@ -68,6 +68,11 @@ pub fn leaf(record: &RecordHash) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(record.as_bytes()).finalize().into()
 }
 
+/// The hashes of the leaves of these records.
+pub(crate) fn leaves(records: &[RecordHash]) -> Vec<[u8; 32]> {
+    records.iter().map(leaf).collect()
+}
+
 /// The hash of a node above two others.
 pub fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()

@@ -197,6 +197,13 @@ pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
     take_count(&mut rest)
 }
 
+/// When the commit of these bytes was recorded, and how many events it has, without reading these.
+pub(super) fn outline(bytes: &[u8]) -> Result<(Timestamp, u16), DecodeError> {
+    let mut rest = bytes;
+    let header = decode_header(take_prefixed(&mut rest)?)?;
+    Ok((header.recorded_at, take_count(&mut rest)?))
+}
+
 /// A commit of a request that had an idempotency key: what its header says of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotentCommit {

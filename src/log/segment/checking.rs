@@ -6,7 +6,7 @@ use super::{
     Segment, SegmentError,
     index::{self, SegmentIndex},
 };
-use crate::{LogError, StoredCommit};
+use crate::{LogError, StoredCommit, tree};
 use tenure_core::Position;
 
 /// What one segment is found to be.
@@ -77,16 +77,16 @@ impl Segment {
     /// # Errors
     /// The positions that are not as they were written.
     pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, SegmentError> {
-        self.read_each(&mut |_| (), go_on)
+        self.read_each(&mut |_, _| (), go_on)
     }
 
-    /// The same, and hands over every commit.
+    /// The same, and hands over every commit, with the hashes of the leaves of its records.
     ///
     /// # Errors
     /// As `read_whole`.
     pub(crate) fn read_each(
         &self,
-        take: &mut dyn FnMut(&StoredCommit),
+        take: &mut dyn FnMut(&StoredCommit, &[[u8; 32]]),
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<bool, SegmentError> {
         let blocks = self.blocks()?;
@@ -95,9 +95,10 @@ impl Segment {
             let bytes = blocks.read(number)?;
             for (first, _, bytes) in blocks.commits(number, &bytes)? {
                 let stored = StoredCommit::decode(first, bytes).map_err(|_| self.untrue())?;
-                let followed = tail.follow(stored.commit.recorded_at, &stored.record_hashes);
+                let leaves = tree::leaves(&stored.record_hashes);
+                let followed = tail.follow_leaves(stored.commit.recorded_at, &leaves);
                 followed.map_err(|_| self.untrue())?;
-                take(&stored);
+                take(&stored, &leaves);
             }
             blocks.forget(number);
             if !go_on(bytes.len() as u64) {

@@ -36,15 +36,20 @@ impl SledLog {
     }
 
     fn make_index(&self, segment: &Segment, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+        let mut builder = IndexBuilder::new(&segment.header);
+        let is_read = segment.read_each(&mut |stored, leaves| builder.add(stored, leaves), &mut |_| go_on());
+        if !is_read.map_err(LogError::from)? {
+            return Err(SealError::Stopped);
+        }
+        self.put_index(segment, builder)
+    }
+
+    /// Brings the index of a segment to its place.
+    pub(super) fn put_index(&self, segment: &Segment, builder: IndexBuilder) -> Result<(), SealError> {
         let path = index::path_of(&segment.path);
         let unfinished = path.with_extension("index.new");
         let data = self.data_dir();
         data.make_indexes()?;
-        let mut builder = IndexBuilder::new(&segment.header);
-        let is_read = segment.read_each(&mut |stored| builder.add(stored), &mut |_| go_on());
-        if !is_read.map_err(LogError::from)? {
-            return Err(SealError::Stopped);
-        }
         builder.write(&unfinished).map_err(io_at(&unfinished))?;
         self.step("index written");
         let made = SegmentIndex::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;

@@ -2,7 +2,7 @@
 //!
 //! Each step leaves something that the next start understands. The segment is written under another name, synced, read
 //! back and checked against the tree, and renamed: the rename is the moment of truth, and there is no list of segments
-//! beside their directory. A store goes only when all that it holds is in segments and the head record, synced, names a
+//! beside their directory. What is read back is also what its index is made of, so that each record is hashed once. A store goes only when all that it holds is in segments and the head record, synced, names a
 //! later one; first its name, then its files.
 
 use std::{collections::VecDeque, fs, path::Path, sync::Arc};
@@ -14,9 +14,10 @@ use super::{
     open_error::io_at,
 };
 use crate::{
-    LogError, RecordHash, StoredCommit,
-    segment::{self, Segment, SegmentWriter},
+    LogError, RecordHash, codec,
+    segment::{self, Segment, SegmentWriter, index::IndexBuilder},
     tail::LogTail,
+    tree,
 };
 use tenure_core::{Position, Timestamp};
 
@@ -94,14 +95,13 @@ impl SledLog {
         self.refuse_if_stopped()?;
         self.begin_store_if_full();
         let end = self.sealing.lock().ends.front().cloned();
-        let sealed = match end.filter(|end| end.position() <= signed) {
-            Some(end) => {
-                self.seal_up_to(&end, go_on)?;
-                self.sealing.lock().ends.pop_front();
-                Some(end.position())
-            }
-            None => None,
-        };
+        let mut sealed = None;
+        if let Some(end) = end.filter(|end| end.position() <= signed) {
+            let (segment, index) = self.seal_up_to(&end, go_on)?;
+            self.sealing.lock().ends.pop_front();
+            self.put_index(&segment, index)?;
+            sealed = Some(end.position());
+        }
         self.retire_stores();
         self.remove_retired()?;
         Ok(sealed)
@@ -150,7 +150,12 @@ impl SledLog {
         Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
-    fn seal_up_to(&self, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+    /// Gives the segment, and what its index is made of.
+    fn seal_up_to(
+        &self,
+        end: &LogTail,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(Arc<Segment>, IndexBuilder), SealError> {
         let data = self.data_dir();
         self.record_size()?;
         data.make_segments()?;
@@ -161,15 +166,15 @@ impl SledLog {
         let log_id = last.map(|last| last.header.log_id);
         self.write(&unfinished, &base, end, log_id, go_on)?;
         self.step("written");
-        check(&unfinished, end)?;
+        let index = check(&unfinished, end, go_on)?;
         self.step("checked");
         fs::rename(&unfinished, &path).map_err(io_at(&path))?;
         self.step("renamed");
         sync_dir(&data.segments)?;
-        let segment = Segment::open(path.clone()).map_err(io_at(&path))?;
+        let segment = Arc::new(Segment::open(path.clone()).map_err(io_at(&path))?);
         let mut segments = self.segments.write();
-        *segments = Arc::new(segments.iter().cloned().chain([Arc::new(segment)]).collect());
-        Ok(())
+        *segments = Arc::new(segments.iter().cloned().chain([Arc::clone(&segment)]).collect());
+        Ok((segment, index))
     }
 
     /// Writes down, before the first segment is there, by how many events the log is cut: a start with another number
@@ -192,27 +197,29 @@ impl SledLog {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), SealError> {
         let mut writer = SegmentWriter::begin(path, base.clone()).map_err(io_at(path))?;
-        let mut tail = base.clone();
-        while tail.position() < end.position() {
+        let mut position = base.position();
+        while position < end.position() {
             if !go_on() {
                 return Err(SealError::Stopped);
             }
-            let left = usize::try_from(end.position().0 - tail.position().0).unwrap_or(usize::MAX);
+            let left = usize::try_from(end.position().0 - position.0).unwrap_or(usize::MAX);
             let mut failed = None;
-            self.try_read(tail.position(), left.min(AT_A_TIME), &mut |first, bytes| {
-                let stored = super::decoded(first, bytes)?;
-                tail.follow(stored.commit.recorded_at, &stored.record_hashes)?;
-                log_id = log_id.or_else(|| stored.record_hashes.first().copied());
-                failed = failed.take().or(writer.add(first, stored.commit.recorded_at, bytes).err());
-                Ok(stored.commit.events.len())
+            // What is copied is judged when it is read back.
+            self.try_read(position, left.min(AT_A_TIME), &mut |first, bytes| {
+                if log_id.is_none() {
+                    log_id = super::decoded(first, bytes)?.record_hashes.first().copied();
+                }
+                let outline = codec::outline(bytes);
+                let (recorded_at, events) =
+                    outline.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
+                failed = failed.take().or(writer.add(first, recorded_at, bytes).err());
+                position = Position(first.0 + u64::from(events) - 1);
+                Ok(events.into())
             })?;
             failed.map_or(Ok(()), |error| Err(io_at(path)(error)))?;
         }
-        if tail != *end {
-            return Err(SealError::Untrue { first: base.position().next(), last: end.position() });
-        }
         let log_id = log_id.expect("a range holds a commit");
-        writer.end(log_id, tail).map(drop).map_err(io_at(path)).map_err(SealError::from)
+        writer.end(log_id, end.clone()).map(drop).map_err(io_at(path)).map_err(SealError::from)
     }
 
     /// What follows a full range begins a store, so that the one before can go. What cannot be made now is made with
@@ -283,21 +290,26 @@ impl SledLog {
     }
 }
 
-/// That what is on disk reads as it was written, and is what the tree was made of.
-fn check(path: &Path, end: &LogTail) -> Result<(), SealError> {
+/// That what is on disk reads as it was written, and is what the tree was made of; gives what its index is made of.
+fn check(path: &Path, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<IndexBuilder, SealError> {
     let segment = Segment::open(path.to_owned()).map_err(io_at(path))?;
+    let mut index = IndexBuilder::new(&segment.header);
     let mut tail = segment.header.base.clone();
     let blocks = segment.blocks().map_err(LogError::from)?;
     for number in 0..blocks.len() {
+        if !go_on() {
+            return Err(SealError::Stopped);
+        }
         let bytes = blocks.read(number).map_err(LogError::from)?;
         for (first, _, bytes) in blocks.commits(number, &bytes).map_err(LogError::from)? {
-            let stored = StoredCommit::decode(first, bytes)
-                .map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
-            tail.follow(stored.commit.recorded_at, &stored.record_hashes)?;
+            let stored = super::decoded(first, bytes)?;
+            let leaves = tree::leaves(&stored.record_hashes);
+            tail.follow_leaves(stored.commit.recorded_at, &leaves)?;
+            index.add(&stored, &leaves);
         }
     }
     if tail == *end && segment.header.end == *end {
-        return Ok(());
+        return Ok(index);
     }
     Err(SealError::Untrue { first: segment.header.first(), last: segment.header.last() })
 }

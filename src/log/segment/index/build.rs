@@ -10,11 +10,7 @@ use super::{
     BLOCK_LEVEL, key_of_session, key_of_stream,
     layout::{BODY, IndexLayout, IndexSection, check},
 };
-use crate::{
-    StoredCommit,
-    segment::header::SegmentHeader,
-    tree::{leaf, parent},
-};
+use crate::{StoredCommit, segment::header::SegmentHeader, tree::parent};
 use tenure_core::{Event, Position, StreamId, SubjectEvent, SystemEvent};
 
 /// A key, and how far behind the first position of the segment.
@@ -60,8 +56,8 @@ impl IndexBuilder {
         }
     }
 
-    /// Adds a commit.
-    pub(crate) fn add(&mut self, stored: &StoredCommit) {
+    /// Adds a commit, with the hashes of the leaves of its records.
+    pub(crate) fn add(&mut self, stored: &StoredCommit, leaves: &[[u8; 32]]) {
         let first = self.place(stored.first);
         if let StreamId::Subject(_) = &stored.commit.stream {
             self.streams.push((key_of_stream(&stored.commit.stream), first));
@@ -81,8 +77,8 @@ impl IndexBuilder {
                 Event::System(event) => self.add_system(event, first, place),
             }
         }
-        for record in &stored.record_hashes {
-            self.tree.append(&leaf(record));
+        for leaf in leaves {
+            self.tree.append(leaf);
         }
     }
 
