@@ -11,7 +11,12 @@ use reqwest::{
     header::{AGE, HeaderMap, RETRY_AFTER},
     redirect,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use serde_json::{Value, value::RawValue};
 use url::{Host, Url};
 
@@ -53,11 +58,26 @@ pub fn client_with(tls: ClientConfig) -> ClientBuilder {
 
 /// TLS that trusts these.
 pub fn tls(roots: RootCertStore) -> ClientConfig {
+    trust_in(roots).with_no_client_auth()
+}
+
+/// The same, of somebody who shows a certificate to whoever asks for one.
+///
+/// # Errors
+/// The key is another certificate's, or of an unsupported kind.
+pub fn tls_showing(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, rustls::Error> {
+    trust_in(roots).with_client_auth_cert(chain, key)
+}
+
+fn trust_in(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 /// Whether an address leads to this host, past any proxy. `localhost` does (RFC 6761, section 6.3); another name does

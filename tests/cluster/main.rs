@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
 
 mod bench;
+mod certificates;
 mod clock;
 mod cut_off;
 mod failover;

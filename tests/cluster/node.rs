@@ -21,6 +21,7 @@ use tenure_testing::way::Way;
 use ureq::{
     Agent,
     http::{HeaderMap, Request},
+    tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
 
 use crate::broker::Broker;
@@ -133,6 +134,15 @@ impl Node {
         (Self::launch(port, data, &words), way)
     }
 
+    /// The same by TLS, for whose certificates the settings are.
+    pub(crate) fn start_encrypted(brokers: &str, data: &Path, settings: &[&str]) -> Self {
+        let url = format!("log.url={brokers}");
+        let set = settings.iter().copied().chain([&*url]).flat_map(|setting| ["--set", setting]);
+        let mut node = Self::launch(free_port(), data, &set.collect::<Vec<_>>());
+        node.url = node.url.replace("http://", "https://");
+        node
+    }
+
     /// A server of its own, without a broker, under a clock that the test moves.
     pub(crate) fn alone(data: &Path) -> Self {
         Self::launch(free_port(), data, &["--test-clock"])
@@ -188,6 +198,27 @@ impl Node {
         Caller::new(&self.url, key.trim())
     }
 
+    /// The same by TLS: trusts these authorities, and shows this.
+    pub(crate) fn admin_trusting(&mut self, keys: &Path, roots: &[&str], shown: Option<Shown<'_>>) -> Caller {
+        self.waits_to_say("listening on https://");
+        self.caller(keys, roots, shown)
+    }
+
+    /// The same of a node that serves.
+    pub(crate) fn caller(&self, keys: &Path, roots: &[&str], shown: Option<Shown<'_>>) -> Caller {
+        let key = fs::read_to_string(keys.join("admin.key")).unwrap();
+        Caller { agent: agent_trusting(roots, shown), url: self.url.clone(), key: key.trim().to_owned() }
+    }
+
+    /// Waits until it has said this so often.
+    pub(crate) fn waits_to_say_times(&mut self, words: &str, times: usize) {
+        let begun = stopwatch();
+        while self.said().matches(words).count() < times {
+            assert!(begun.elapsed() < PATIENCE, "it does not say {words:?} {times} times: {}", self.said());
+            pause(Duration::from_millis(20));
+        }
+    }
+
     /// The same once it leads.
     pub(crate) fn leader(&mut self, keys: &Path) -> Caller {
         let caller = self.admin(keys);
@@ -232,6 +263,13 @@ pub(crate) struct Caller {
     agent: Agent,
     url: String,
     key: String,
+}
+
+/// What a caller shows of itself by TLS, in PEM.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) cert: &'a str,
+    pub(crate) key: &'a str,
 }
 
 /// What came back.
@@ -370,6 +408,17 @@ impl Caller {
 fn agent(seconds: u64) -> Agent {
     let config = Agent::config_builder().http_status_as_error(false);
     config.timeout_global(Some(Duration::from_secs(seconds))).build().new_agent()
+}
+
+fn agent_trusting(roots: &[&str], shown: Option<Shown<'_>>) -> Agent {
+    let certificate = |pem: &str| Certificate::from_pem(pem.as_bytes()).unwrap();
+    let roots: Vec<_> = roots.iter().map(|pem| certificate(pem)).collect();
+    let shown = shown.map(|Shown { cert, key }| {
+        ClientCert::new_with_certs(&[certificate(cert)], PrivateKey::from_pem(key.as_bytes()).unwrap())
+    });
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(shown).build();
+    let config = Agent::config_builder().http_status_as_error(false).tls_config(tls);
+    config.timeout_global(Some(Duration::from_secs(20))).build().new_agent()
 }
 
 /// A port that nobody listens on now, below those that connections are given: one of these might be taken before the

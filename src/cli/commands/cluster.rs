@@ -115,9 +115,24 @@ impl InitArgs {
             StreamCreation::Now => "made",
             StreamCreation::Before => "was there",
         };
+        output.talk(&known_by(&self.place.config()?));
         let items: Vec<_> =
             made.iter().map(|(stream, made)| json!({"stream": stream, "result": word(*made)})).collect();
         output.list(&json!({"items": items}), MADE, ambient::now())
+    }
+}
+
+/// What nodes know each other by, with these settings.
+fn known_by(config: &Config) -> String {
+    match &config.cluster.node_ca {
+        Some(authority) => format!(
+            "nodes know each other by cluster.secret and by certificates of {}: give each one its own \
+             (cluster.node_cert, cluster.node_key)",
+            authority.display()
+        ),
+        None => "nodes know each other by cluster.secret alone; with TLS, have them show certificates too \
+                 (cluster.node_ca, cluster.node_cert, cluster.node_key)"
+            .to_owned(),
     }
 }
 
@@ -174,8 +189,10 @@ fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
     let role = if node.leads { "leader" } else { "follower" };
     let (behind, heard) = (last.saturating_sub(*position), words::when(node.said_at(), now));
     let differs = node.difference.as_ref().map_or_else(String::new, |why| format!("; it differs: {why}"));
+    let certificate = node.certificate.as_deref().unwrap_or("none");
     format!(
-        "{role} {address}, version {version}, position {position} ({behind} behind), heard {heard}{differs}"
+        "{role} {address}, version {version}, position {position} ({behind} behind), certificate {certificate}, heard \
+         {heard}{differs}"
     )
 }
 

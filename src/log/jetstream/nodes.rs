@@ -43,6 +43,9 @@ pub struct NodeRecord {
     /// How its history differs from a head that was published; `None` if it does not.
     #[serde(default)]
     pub difference: Option<String>,
+    /// What is to be said of the certificate that it shows to other nodes; `None` if it shows none.
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// When it said so, in milliseconds by its own clock.
     pub at: i64,
 }

@@ -120,6 +120,12 @@ pub struct ClusterConfig {
     pub tls_cert: Option<PathBuf>,
     /// `cluster.tls_key`
     pub tls_key: Option<PathBuf>,
+    /// `cluster.node_ca`
+    pub node_ca: Option<PathBuf>,
+    /// `cluster.node_cert`
+    pub node_cert: Option<PathBuf>,
+    /// `cluster.node_key`
+    pub node_key: Option<PathBuf>,
     /// `cluster.max_staleness`
     pub max_staleness: Seconds,
     /// `cluster.forward`
@@ -149,6 +155,9 @@ impl Default for ClusterConfig {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            node_ca: None,
+            node_cert: None,
+            node_key: None,
             max_staleness: Seconds(15),
             forward: true,
         }

@@ -163,6 +163,7 @@ impl CheckedConfig {
             ("session.ttl", "session.absolute_lifetime"),
             ("session.max_renewals", "session.max_renewals_max"),
         ];
+        const NODE: [&str; 3] = ["cluster.node_ca", "cluster.node_cert", "cluster.node_key"];
         for (name, bound) in AT_MOST {
             if self.wrong.contains(name) || self.wrong.contains(bound) {
                 continue;
@@ -179,17 +180,33 @@ impl CheckedConfig {
                 self.faults.push(fault);
             }
         }
-        self.pair("server.tls_cert", "server.tls_key");
-        self.pair("server.tls_key", "server.tls_cert");
+        self.needs("server.tls_cert", "server.tls_key", "certificate and key go together");
+        self.needs("server.tls_key", "server.tls_cert", "certificate and key go together");
+        for (name, other) in [(0, 1), (1, 2), (2, 0)].map(|(one, next)| (NODE[one], NODE[next])) {
+            self.needs(name, other, "authority, certificate and key of a node go together");
+        }
+        self.needs(NODE[0], "server.tls_cert", "without TLS nobody can show a certificate");
+        self.leads_to_tls("cluster.advertise", NODE[0]);
+    }
+
+    /// Where other nodes show certificates, they come by TLS.
+    fn leads_to_tls(&mut self, address: &'static str, with: &'static str) {
+        let value = |name| Setting::named(name).map_or_else(String::new, |s| s.value_in(&self.config));
+        let value = |name| if self.wrong.contains(name) { String::new() } else { value(name) };
+        if !value(with).is_empty() && value(address).starts_with("http://") {
+            let (value, source) = (value(address), self.config.source(address));
+            let remedy = format!("must begin with https:// where {with} is set");
+            self.faults.push(ConfigFault { name: address.to_owned(), value, remedy, source });
+        }
     }
 
     /// A setting that means nothing without another one.
-    fn pair(&mut self, name: &'static str, other: &'static str) {
+    fn needs(&mut self, name: &'static str, other: &'static str, why: &str) {
         let value = |name| Setting::named(name).map_or_else(String::new, |s| s.value_in(&self.config));
         let is_missing = value(other).is_empty() && !self.wrong.contains(other);
         let (value, source) = (value(name), self.config.source(name));
         if !value.is_empty() && is_missing {
-            let remedy = format!("needs {other} too: certificate and key go together");
+            let remedy = format!("needs {other} too: {why}");
             self.faults.push(ConfigFault { name: name.to_owned(), value, remedy, source });
         }
     }

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: SettingKind, doc: &'static str) -> Se
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 62] = [
+pub static SETTINGS: [Setting; 65] = [
     setting(
         "server.listen",
         SettingKind::Address(|config| &mut config.server.listen),
@@ -151,7 +151,7 @@ pub static SETTINGS: [Setting; 62] = [
     setting(
         "cluster.tls_ca",
         SettingKind::File(|config| &mut config.cluster.tls_ca),
-        "The certificates that vouch for the broker's servers.",
+        "The certificates that vouch for the broker's servers, and for other nodes beside those that the system trusts.",
     ),
     setting(
         "cluster.tls_cert",
@@ -162,6 +162,22 @@ pub static SETTINGS: [Setting; 62] = [
         "cluster.tls_key",
         SettingKind::File(|config| &mut config.cluster.tls_key),
         "The key of that certificate.",
+    ),
+    setting(
+        "cluster.node_ca",
+        SettingKind::File(|config| &mut config.cluster.node_ca),
+        "A PEM file with the authority whose certificates nodes show each other: what they hand on is taken from nobody else. \
+         SIGHUP loads it again.",
+    ),
+    setting(
+        "cluster.node_cert",
+        SettingKind::File(|config| &mut config.cluster.node_cert),
+        "A PEM file with the certificate that this node shows to the node that leads.",
+    ),
+    setting(
+        "cluster.node_key",
+        SettingKind::File(|config| &mut config.cluster.node_key),
+        "A PEM file with the key of `cluster.node_cert`.",
     ),
     setting(
         "cluster.max_staleness",

@@ -65,6 +65,9 @@ fn every_setting_has_a_place_of_its_own() {
         ("cluster.tls_ca", "/etc/tenure/ca.pem"),
         ("cluster.tls_cert", "/etc/tenure/cert.pem"),
         ("cluster.tls_key", "/etc/tenure/key.pem"),
+        ("cluster.node_ca", "/etc/tenure/nodes.pem"),
+        ("cluster.node_cert", "/etc/tenure/node.pem"),
+        ("cluster.node_key", "/etc/tenure/node-key.pem"),
         ("cluster.max_staleness", "30"),
         ("cluster.forward", "false"),
         ("backup.dir", "/mnt/backups"),
@@ -108,10 +111,14 @@ fn every_setting_has_a_place_of_its_own() {
         ("telemetry.sample", "0.5"),
     ];
     assert_eq!(others.map(|(name, _)| name), SETTINGS.each_ref().map(Setting::name));
-    // These two mean nothing without each other.
-    let is_pair = |name: &str| ["server.tls_cert", "server.tls_key"].contains(&name);
+    // These mean nothing without each other.
+    let is_pair = |name: &str| name.starts_with("server.tls_");
+    let is_of_nodes = |name: &str| name.starts_with("cluster.node_");
+    let goes_with = |other: &str, name: &str| {
+        is_pair(other) && (is_pair(name) || is_of_nodes(name)) || is_of_nodes(other) && is_of_nodes(name)
+    };
     for (name, _) in others {
-        let set = others.iter().filter(|(other, _)| *other == name || is_pair(other) && is_pair(name));
+        let set = others.iter().filter(|(other, _)| *other == name || goes_with(other, name));
         let set: BTreeMap<_, _> = set.copied().collect();
         let given: Vec<_> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let config = sets(&given.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();

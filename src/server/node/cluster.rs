@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use super::{
     NodeOptions, StartError,
     binding::KeyBinding,
+    certificates::NodeCertificates,
     head_exchange::HeadExchange,
     key_mirror::KeyMirror,
     no_keys::NoKeys,
@@ -60,6 +61,8 @@ pub struct ClusterOptions {
     pub address: String,
     /// The file of the secret that all nodes share.
     pub secret_file: PathBuf,
+    /// What it shows to other nodes, and judges them by.
+    pub certificates: Arc<NodeCertificates>,
 }
 
 impl ClusterOptions {
@@ -147,6 +150,7 @@ pub(super) fn join(
         view,
         mac,
         address: cluster.address.clone(),
+        certificates: Arc::clone(&cluster.certificates),
         given_away: AtomicBool::new(false),
         holding: AtomicBool::new(false),
         deciding: AtomicUsize::new(0),
@@ -249,6 +253,7 @@ pub struct SharedLog {
     mac: NodeMac,
     /// Where this node is reached.
     address: String,
+    certificates: Arc<NodeCertificates>,
     /// Whether this node is to give the lead away.
     given_away: AtomicBool,
     /// Whether it does so now: nothing is begun then.
@@ -336,6 +341,11 @@ impl SharedLog {
     /// Where this node is reached.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// What this node shows to others, and judges them by.
+    pub const fn certificates(&self) -> &Arc<NodeCertificates> {
+        &self.certificates
     }
 
     /// Has this node give the lead to another one; it follows then. Until another one leads, nothing is begun here.

@@ -4,6 +4,7 @@
 //! way and folds it into the state, the projections and the table of idempotency keys.
 
 mod binding;
+mod certificates;
 mod checkpoint_scrub;
 mod checkpointer;
 mod clean_shutdown;
@@ -52,6 +53,8 @@ use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::WorkerThread;
 
+pub(crate) use self::certificates::PeerCertificate;
+pub use self::certificates::{CertificateFiles, NodeCertificates, OwnCertificateFiles, OwnValidity};
 pub use self::cluster::{ClusterOptions, MembershipView, NodeRole, SharedLog};
 pub(crate) use self::epoch::UNFINISHED;
 use self::{

@@ -84,6 +84,7 @@ impl PeerExchange {
             keys: self.keyring.ids().iter().map(ToString::to_string).collect(),
             compared: self.exchange.compared(),
             difference,
+            certificate: self.shared.certificates().own_validity().map(|own| own.name().to_owned()),
             at: wall_time().as_millis(),
         }
     }

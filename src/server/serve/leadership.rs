@@ -8,35 +8,47 @@ use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::http::{ApiContext, ClusterNodes, hand_over};
-use crate::node::{ClusterOptions, Node, NodeRole, SharedLog};
+use crate::node::{
+    CertificateFiles, ClusterOptions, Node, NodeCertificates, NodeRole, OwnCertificateFiles, SharedLog,
+};
 use crate::notify::webhooks::Webhooks;
 
 /// At a stop it is waited so long until another node leads.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// How a node with these settings takes part in a log of several machines; none for a log of its own.
-pub(super) fn cluster(config: &Config) -> Option<ClusterOptions> {
+pub(super) fn cluster(config: &Config, certificates: Arc<NodeCertificates>) -> Option<ClusterOptions> {
     let cluster = &config.cluster;
     let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
     let address = cluster.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", config.server.listen));
     let beside = config.data_dir.join(ClusterOptions::SECRET_FILE);
     let secret_file = cluster.secret_file.clone().unwrap_or(beside);
-    Some(ClusterOptions { access: cluster.access()?, address, secret_file })
+    Some(ClusterOptions { access: cluster.access()?, address, secret_file, certificates })
+}
+
+/// What nodes show each other; none for a log of its own.
+pub(super) fn certificates(config: &Config) -> Result<Option<Arc<NodeCertificates>>, String> {
+    let cluster = &config.cluster;
+    if cluster.url.is_none() {
+        return Ok(None);
+    }
+    let own = match (&cluster.node_ca, &cluster.node_cert, &cluster.node_key) {
+        (Some(authority), Some(cert), Some(key)) => {
+            Some(OwnCertificateFiles { authority: authority.clone(), cert: cert.clone(), key: key.clone() })
+        }
+        _ => None,
+    };
+    NodeCertificates::of(CertificateFiles { peers: cluster.tls_ca.clone(), own }).map(Some)
 }
 
 /// This node among the others, where there are some; from now on it hands over what it notes for the one that leads.
-pub(super) fn take_part(
-    config: &Config,
-    node: &Node,
-    api: &Arc<ApiContext>,
-) -> Result<Option<Arc<ClusterNodes>>, String> {
-    let Some(shared) = &node.shared else { return Ok(None) };
+pub(super) fn take_part(config: &Config, node: &Node, api: &Arc<ApiContext>) -> Option<Arc<ClusterNodes>> {
+    let shared = node.shared.as_ref()?;
     let most = Duration::from_secs(config.cluster.max_staleness.0.into());
-    let ca = config.cluster.tls_ca.as_deref();
-    let nodes = ClusterNodes::new(Arc::clone(shared), most, config.cluster.forward, ca)?;
+    let nodes = ClusterNodes::new(Arc::clone(shared), most, config.cluster.forward);
     api.take_part(&nodes);
     tokio::spawn(hand_over(Arc::clone(api), Arc::clone(&nodes)));
-    Ok(Some(nodes))
+    Some(nodes)
 }
 
 /// Tells webhooks: all the time, or while this node leads.

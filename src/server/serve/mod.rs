@@ -40,7 +40,7 @@ use crate::backup::BackupMaker;
 use crate::config::{Config, Networks};
 use crate::console;
 use crate::http::{ApiContext, ApiSettings, PeerAddress, guarded};
-use crate::node::{Node, NodeOptions, StartError};
+use crate::node::{Node, NodeCertificates, NodeOptions, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, DescriptorLimits, TooFewDescriptors};
 use crate::traces::{TraceExporter, TraceSetupError};
@@ -98,8 +98,8 @@ pub enum ServeError {
     /// This node can take part in its cluster no more.
     #[error("this node can take part in the cluster no more: {0}")]
     Over(String),
-    /// It cannot reach other nodes.
-    #[error("other nodes cannot be reached: {0}")]
+    /// What nodes show each other is no good.
+    #[error("the certificates of nodes cannot be used: {0}")]
     Nodes(String),
     /// The runtime or its signals could not be set up.
     #[error("the runtime could not be set up: {0}")]
@@ -126,9 +126,10 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&ListeningServer
     let descriptors = descriptors()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    let tls = TlsCertificate::of(config)?;
-    outlive_hangups(&runtime, tls.clone()).map_err(ServeError::Runtime)?;
-    let node = Node::open(options(config, test_clock))?;
+    let nodes = leadership::certificates(config).map_err(ServeError::Nodes)?;
+    let tls = TlsCertificate::of(config, nodes.as_ref())?;
+    outlive_hangups(&runtime, nodes.clone(), tls.clone()).map_err(ServeError::Runtime)?;
+    let node = Node::open(options(config, nodes, test_clock))?;
     let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -144,10 +145,10 @@ fn descriptors() -> Result<DescriptorLimits, TooFewDescriptors> {
     Ok(descriptors)
 }
 
-fn options(config: &Config, test_clock: bool) -> NodeOptions {
+fn options(config: &Config, nodes: Option<Arc<NodeCertificates>>, test_clock: bool) -> NodeOptions {
     NodeOptions {
         begin_epoch: None,
-        cluster: leadership::cluster(config),
+        cluster: nodes.and_then(|certificates| leadership::cluster(config, certificates)),
         restoring: false,
         data: config.data_dir.clone(),
         policy: Some(config.policy()),
@@ -227,7 +228,7 @@ async fn serve(
         node.test_clock.clone(),
     );
     api.fold_from(node.begun_folds());
-    let nodes = leadership::take_part(config, node, &api).map_err(ServeError::Nodes)?;
+    let nodes = leadership::take_part(config, node, &api);
     if let Some(traces) = &traces {
         node.webhooks.trace(traces);
     }
@@ -273,14 +274,22 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the
 /// rotation of logs and the end of a terminal send to a service.
-fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<TlsCertificate>>) -> std::io::Result<()> {
+fn outlive_hangups(
+    runtime: &Runtime,
+    nodes: Option<Arc<NodeCertificates>>,
+    tls: Option<Arc<TlsCertificate>>,
+) -> std::io::Result<()> {
     let _context = runtime.enter();
     let mut hangup = signal(SignalKind::hangup())?;
     runtime.spawn(async move {
         while hangup.recv().await.is_some() {
+            // The listener asks for certificates of the authority that was loaded last.
+            if let Some(nodes) = &nodes {
+                nodes.reload();
+            }
             if let Some(tls) = &tls {
                 tls.reload();
-            } else {
+            } else if nodes.is_none() {
                 tracing::info!("SIGHUP is ignored: there is nothing to load again");
             }
         }
@@ -346,6 +355,7 @@ async fn accept_until(
                         Some(tls) => {
                             if let Some(stream) = tls.accept(stream, patience.head, stopped.clone()).await {
                                 let waiting = (patience, patience.for_the_first(&seat));
+                                let peer = peer.showing(tls::shown(&stream));
                                 reception.serve(stream, peer, seat, waiting, (watcher, stopped)).await;
                             }
                         }

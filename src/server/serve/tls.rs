@@ -15,12 +15,14 @@ use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoClientAuth, danger::ClientCertVerifier},
 };
 use tokio::{net::TcpStream, sync::watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::config::Config;
+use crate::node::{NodeCertificates, PeerCertificate};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -52,25 +54,38 @@ pub enum TlsError {
 pub(super) struct TlsCertificate {
     cert: PathBuf,
     key: PathBuf,
+    /// What other nodes show here, in a cluster where they do.
+    nodes: Option<Arc<NodeCertificates>>,
     current: ArcSwap<ServerConfig>,
+}
+
+/// An encrypted connection.
+pub(super) type EncryptedStream = TlsStream<Pin<Box<TimeoutStream<TcpStream>>>>;
+
+/// What the peer has shown in the handshake.
+pub(super) fn shown(stream: &EncryptedStream) -> Option<PeerCertificate> {
+    PeerCertificate::of(stream.get_ref().1.peer_certificates()?)
 }
 
 impl TlsCertificate {
     /// As the settings say; none without a certificate.
-    pub(super) fn of(config: &Config) -> Result<Option<Arc<Self>>, TlsError> {
+    pub(super) fn of(
+        config: &Config,
+        nodes: Option<&Arc<NodeCertificates>>,
+    ) -> Result<Option<Arc<Self>>, TlsError> {
         let (cert, key) = match (&config.server.tls_cert, &config.server.tls_key) {
             (None, None) => return Ok(None),
             (Some(cert), Some(key)) => (cert.clone(), key.clone()),
             (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfAPair),
         };
-        let current = ArcSwap::from_pointee(loaded(&cert, &key)?);
-        Ok(Some(Arc::new(Self { cert, key, current })))
+        let current = ArcSwap::from_pointee(loaded(&cert, &key, asking(nodes))?);
+        Ok(Some(Arc::new(Self { cert, key, nodes: nodes.cloned(), current })))
     }
 
     /// Loads both files again. What is no good is said, and the pair before stays.
     pub(super) fn reload(&self) {
         let cert = self.cert.display();
-        match loaded(&self.cert, &self.key) {
+        match loaded(&self.cert, &self.key, asking(self.nodes.as_ref())) {
             Ok(config) => {
                 self.current.store(Arc::new(config));
                 tracing::info!(%cert, "SIGHUP: new connections get the certificate as it is now");
@@ -87,7 +102,7 @@ impl TlsCertificate {
         stream: Pin<Box<TimeoutStream<TcpStream>>>,
         patience: Duration,
         mut stopped: watch::Receiver<()>,
-    ) -> Option<TlsStream<Pin<Box<TimeoutStream<TcpStream>>>>> {
+    ) -> Option<EncryptedStream> {
         let acceptor = TlsAcceptor::from(self.current.load_full());
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
@@ -104,7 +119,12 @@ impl TlsCertificate {
     }
 }
 
-fn loaded(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+/// Only nodes show certificates, and only where they have them.
+fn asking(nodes: Option<&Arc<NodeCertificates>>) -> Arc<dyn ClientCertVerifier> {
+    nodes.and_then(|nodes| nodes.request()).unwrap_or_else(|| Arc::new(NoClientAuth))
+}
+
+fn loaded(cert: &Path, key: &Path, clients: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, TlsError> {
     let wrong = |file: &Path, why: String| TlsError::File { file: file.to_owned(), why };
     let read = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain: Vec<_> = read.map_err(|error| wrong(cert, error.to_string()))?;
@@ -115,7 +135,7 @@ fn loaded(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
-        .with_no_client_auth();
+        .with_client_cert_verifier(clients);
     let pair = builder.with_single_cert(chain, secret);
     let mut config =
         pair.map_err(|why| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), why })?;

@@ -1,6 +1,6 @@
 //! A request on its way to the node that leads: once, and never further than that.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes},
@@ -8,9 +8,6 @@ use axum::{
     response::Response,
 };
 use futures_util::stream;
-use reqwest::Client;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use tenure_http_client::outbound;
 use tenure_protocol::clock::stopwatch;
 use tokio::time::{sleep, timeout};
 
@@ -21,8 +18,9 @@ use crate::traces::{outgoing, parent::TRACEPARENT};
 /// Says which node has handed a request on, and for whom.
 pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
 
-/// A connection to another node is waited for so long.
-const CONNECT: Duration = Duration::from_secs(1);
+/// Says why a node takes nothing from the one that asks.
+pub(super) const TURNED_AWAY: HeaderName = HeaderName::from_static("tenure-node-refused");
+
 /// An answer is waited for so long: longer than a leader tries to append.
 const ANSWER: Duration = Duration::from_secs(20);
 /// A leader that leads no more by now may still say that it did not take it.
@@ -40,9 +38,6 @@ const OF_A_HOP: [HeaderName; 7] = [
     header::EXPECT,
 ];
 
-/// Asks other nodes.
-pub(super) struct RequestForwarder(Client);
-
 /// What became of a request.
 pub(super) enum ForwardOutcome {
     /// The leader has answered.
@@ -51,6 +46,8 @@ pub(super) enum ForwardOutcome {
     Here,
     /// No leader has taken it, or it was only to look.
     NotDone,
+    /// The leader takes nothing from this node.
+    TurnedAway,
     /// It may have arrived.
     Unknown,
 }
@@ -60,27 +57,9 @@ enum ForwardAttempt {
     Answered(Response),
     /// It was not taken: another node may lead.
     Again,
+    /// The leader takes nothing from this node, and says why.
+    TurnedAway(String),
     Unknown,
-}
-
-impl RequestForwarder {
-    pub(super) fn new(tls_ca: Option<&Path>) -> Result<Self, String> {
-        let mut roots = outbound::roots().unwrap_or_else(|_| rustls::RootCertStore::empty());
-        if let Some(path) = tls_ca {
-            let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let all = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
-            for certificate in all {
-                let certificate = certificate.map_err(|error| unreadable(&error))?;
-                roots.add(certificate).map_err(|error| unreadable(&error))?;
-            }
-        }
-        let client = outbound::client(roots).connect_timeout(CONNECT).no_proxy().build();
-        client.map(Self).map_err(|error| error.to_string())
-    }
-
-    pub(super) const fn client(&self) -> &Client {
-        &self.0
-    }
 }
 
 impl ClusterNodes {
@@ -98,7 +77,14 @@ impl ClusterNodes {
             };
             if let Some((address, term)) = leader {
                 match self.try_once(&address, term, parts, body.clone()).await {
-                    ForwardAttempt::Answered(response) => return ForwardOutcome::Answered(response),
+                    ForwardAttempt::Answered(response) => {
+                        self.is_let_in();
+                        return ForwardOutcome::Answered(response);
+                    }
+                    ForwardAttempt::TurnedAway(why) => {
+                        self.is_turned_away(&address, &why);
+                        return ForwardOutcome::TurnedAway;
+                    }
                     ForwardAttempt::Unknown if parts.method == Method::GET => {}
                     ForwardAttempt::Unknown => return ForwardOutcome::Unknown,
                     ForwardAttempt::Again => {}
@@ -120,7 +106,8 @@ impl ClusterNodes {
         if let Some(parent) = forwarding.traceparent() {
             headers.insert(TRACEPARENT, parent);
         }
-        let request = self.forwarder.0.request(parts.method.clone(), url).headers(headers).body(body);
+        let client = self.shared.certificates().client();
+        let request = client.request(parts.method.clone(), url).headers(headers).body(body);
         let asked = timeout(ANSWER, request.send());
         tokio::pin!(asked);
         let answered = tokio::select! {
@@ -129,7 +116,10 @@ impl ClusterNodes {
         };
         match answered.unwrap_or_else(Err) {
             Ok(Ok(answered)) if answered.status() == StatusCode::MISDIRECTED_REQUEST => ForwardAttempt::Again,
-            Ok(Ok(answered)) => ForwardAttempt::Answered(passed(answered)),
+            Ok(Ok(answered)) => match refusal(answered.headers()) {
+                Some(why) => ForwardAttempt::TurnedAway(why),
+                None => ForwardAttempt::Answered(passed(answered)),
+            },
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
                 tracing::debug!(%error, address, "the leader is not reached");
                 ForwardAttempt::Again
@@ -140,6 +130,19 @@ impl ClusterNodes {
             }
             Err(_) => ForwardAttempt::Unknown,
         }
+    }
+
+    /// Says once that the leader takes nothing from this node, for as long as that lasts.
+    pub(super) fn is_turned_away(&self, leader: &str, why: &str) {
+        let mut turned_away = self.turned_away.lock();
+        if turned_away.is_none() {
+            tracing::error!(leader, why, "the leader takes nothing from this node");
+        }
+        *turned_away = Some(why.to_owned());
+    }
+
+    pub(super) fn is_let_in(&self) {
+        *self.turned_away.lock() = None;
     }
 
     /// Whom it is for, so that the leader judges it as if it had come there at once.
@@ -163,6 +166,12 @@ impl ClusterNodes {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Why a node that was asked takes nothing from this one.
+pub(super) fn refusal(headers: &HeaderMap) -> Option<String> {
+    let why = headers.get(TURNED_AWAY)?;
+    Some(why.to_str().unwrap_or("it does not say why").to_owned())
 }
 
 /// The headers that are of the request itself.

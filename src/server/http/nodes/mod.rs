@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tenure_core::{Position, Timestamp};
 use tenure_log::jetstream::NodeRecord;
@@ -26,10 +27,9 @@ use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
 use utoipa::ToSchema;
 
-use self::forward::RequestForwarder;
 use super::reply::problem::{Problem, ProblemCode};
 use crate::authority::Authority;
-use crate::node::{MembershipView, NodeRole, SharedLog};
+use crate::node::{MembershipView, NodeRole, OwnValidity, SharedLog};
 
 /// What is not here yet is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,13 +40,16 @@ const OWN_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct ClusterNodes {
     shared: Arc<SharedLog>,
     view: watch::Receiver<MembershipView>,
-    forwarder: RequestForwarder,
     /// `cluster.max_staleness`
     most: Duration,
     /// `cluster.forward`
     forwards: bool,
     /// The last position that a forwarded answer named.
     passed_on: AtomicU64,
+    /// Why the leader took nothing from this node the last time.
+    turned_away: Mutex<Option<String>>,
+    /// When it was last said that another node is refused here.
+    refused_at: Mutex<Option<Instant>>,
     counts: ForwardCounts,
 }
 
@@ -113,25 +116,18 @@ const fn role(leads: bool) -> &'static str {
 
 impl ClusterNodes {
     /// This node among the others of its log.
-    ///
-    /// # Errors
-    /// The certificates that other nodes are judged by cannot be read.
-    pub(crate) fn new(
-        shared: Arc<SharedLog>,
-        most: Duration,
-        forwards: bool,
-        tls_ca: Option<&std::path::Path>,
-    ) -> Result<Arc<Self>, String> {
-        let (view, forwarder) = (shared.view(), RequestForwarder::new(tls_ca)?);
-        Ok(Arc::new(Self {
+    pub(crate) fn new(shared: Arc<SharedLog>, most: Duration, forwards: bool) -> Arc<Self> {
+        let view = shared.view();
+        Arc::new(Self {
             shared,
             view,
-            forwarder,
             most,
             forwards,
             passed_on: AtomicU64::new(0),
+            turned_away: Mutex::new(None),
+            refused_at: Mutex::new(None),
             counts: ForwardCounts::default(),
-        }))
+        })
     }
 
     pub(crate) fn counts(&self) -> &ForwardCounts {
@@ -172,11 +168,16 @@ impl ClusterNodes {
         Some((peers.len(), peers.iter().filter(|peer| peer.difference.is_some()).count()))
     }
 
-    /// What other nodes have found, for people.
+    /// What other nodes have found and how they take this one, for people.
     pub(crate) fn alarms(&self) -> Vec<String> {
+        let turned_away = self.turned_away.lock().clone().filter(|_| !self.leads());
+        let turned_away = turned_away.map(|why| format!("the leader takes nothing from this node: {why}"));
+        let own = self.shared.certificates().own_validity().filter(|own| *own != OwnValidity::Good);
+        let own = own.map(|own| format!("the certificate that this node shows to others: {}", own.name()));
         let others = self.shared.peers().unwrap_or_default().into_iter();
         let others = others.filter(|peer| peer.address != self.shared.address());
-        others.filter_map(|peer| Some(format!("{} says: {}", peer.address, peer.difference?))).collect()
+        let others = others.filter_map(|peer| Some(format!("{} says: {}", peer.address, peer.difference?)));
+        others.chain(turned_away).chain(own).collect()
     }
 
     /// How old the state of an answer given now may be; `None` where it is more than allowed.

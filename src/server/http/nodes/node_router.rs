@@ -21,7 +21,7 @@ use tenure_protocol::clock::stopwatch;
 
 use super::{
     ClusterNodes, PATIENCE,
-    forward::{FORWARDED, ForwardOutcome},
+    forward::{FORWARDED, ForwardOutcome, TURNED_AWAY},
     handover, in_millis, reported_uses,
 };
 use crate::http::{
@@ -56,6 +56,9 @@ pub(super) const READS: [&str; 13] = [
 ];
 /// Why a follower answers nothing from its state.
 const DIFFERS: &str = "the history of this node differs from that of another one: ask another node";
+/// Why a follower has nothing done by the leader.
+const TURNED_AWAY_HERE: &str =
+    "the leader takes nothing from this node, and the logs of both say why: ask another node";
 const INTROSPECT: &str = "/v1/introspect";
 /// How old the state may be that an answer is given from.
 const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
@@ -101,6 +104,9 @@ impl NodeRouter {
             return reported_uses::take(&self.api, &self.nodes, request).await;
         }
         let is_forwarded = self.is_forwarded(&mut request);
+        if is_forwarded && let Err(refused) = self.nodes.let_in(&self.api, &request) {
+            return refused;
+        }
         if is_read(request.method(), request.uri().path()) {
             return self.answer(request, next).await;
         }
@@ -139,12 +145,9 @@ impl NodeRouter {
         if !self.nodes.shared.mac().is_right(&words, code) {
             return false;
         }
-        let seat = request.extensions().get::<PeerAddress>().and_then(|peer| peer.seat.clone());
-        let peer = PeerAddress::at(address).encrypted(encrypted == "1");
-        request.extensions_mut().insert(match seat {
-            Some(seat) => peer.on(seat),
-            None => peer,
-        });
+        let node = request.extensions().get::<PeerAddress>();
+        let client = node.map_or_else(|| PeerAddress::at(address), |node| node.for_client(address));
+        request.extensions_mut().insert(client.encrypted(encrypted == "1"));
         true
     }
 
@@ -266,6 +269,10 @@ impl NodeRouter {
                 }
                 response
             }
+            ForwardOutcome::TurnedAway => {
+                let problem = Problem::from(ProblemCode::Stale).saying(TURNED_AWAY_HERE);
+                refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem)
+            }
             ForwardOutcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
             ForwardOutcome::Unknown => {
                 self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
@@ -275,6 +282,42 @@ impl NodeRouter {
                     ProblemCode::OutcomeUnknown,
                 )
             }
+        }
+    }
+}
+
+impl ClusterNodes {
+    /// Whether this is a node that has shown what nodes must show here.
+    ///
+    /// # Errors
+    /// The answer to it if not.
+    pub(super) fn let_in(&self, api: &ApiContext, request: &Request) -> Result<(), Response> {
+        let certificates = self.shared.certificates();
+        if !certificates.are_asked_for() {
+            return Ok(());
+        }
+        let peer = request.extensions().get::<PeerAddress>();
+        let certificate = peer.and_then(PeerAddress::certificate);
+        let shown = || "it has shown no certificate, or not by TLS to this node itself".to_owned();
+        let why = match certificate.ok_or_else(shown).and_then(|shown| shown.judge(certificates)) {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        };
+        self.tell_refused(&why);
+        let said = format!("only a node with a certificate of this cluster may ask that: {why}");
+        let mut refused = refuse_unjudged(api, request, Problem::from(ProblemCode::Forbidden).saying(said));
+        let why =
+            HeaderValue::try_from(why).unwrap_or(HeaderValue::from_static("its certificate is no good"));
+        refused.headers_mut().insert(TURNED_AWAY, why);
+        Err(refused)
+    }
+
+    /// Says it once a minute: a node that is refused asks for each request of its callers.
+    fn tell_refused(&self, why: &str) {
+        let (mut told, now) = (self.refused_at.lock(), stopwatch());
+        if told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {
+            *told = Some(now);
+            tracing::warn!(why, "another node asks here with the cluster's secret, and is refused");
         }
     }
 }

@@ -17,7 +17,7 @@ use tenure_core::{
 };
 use tokio::time::timeout;
 
-use super::ClusterNodes;
+use super::{ClusterNodes, forward::refusal};
 use crate::http::{api::ApiContext, reply::problem::ProblemCode, request::serve::refuse};
 
 /// Where they are taken, by nodes from nodes.
@@ -58,6 +58,9 @@ pub(super) async fn take(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: R
     let text = str::from_utf8(&body).unwrap_or_default();
     if parts.method != Method::POST || !nodes.shared.mac().is_right(&[PATH, text], code) {
         return refused(ProblemCode::NotFound);
+    }
+    if let Err(refused) = nodes.let_in(api, &Request::from_parts(parts.clone(), Body::empty())) {
+        return refused;
     }
     let Ok(noted) = serde_json::from_str::<ReportedUses>(text) else {
         return refused(ProblemCode::InvalidRequest);
@@ -105,9 +108,16 @@ impl ClusterNodes {
         let body = serde_json::to_string(noted).expect("our own documents are always JSON");
         let code = self.shared.mac().code(&[PATH, &body]);
         let url = format!("{}{PATH}", leader.address.trim_end_matches('/'));
-        let asked = self.forwarder.client().post(url).header(CODE, code).body(body).send();
+        let client = self.shared.certificates().client();
+        let asked = client.post(url).header(CODE, code).body(body).send();
         match timeout(ANSWER, asked).await {
-            Ok(Ok(answer)) => answer.status().is_success(),
+            Ok(Ok(answer)) => {
+                match refusal(answer.headers()) {
+                    Some(why) => self.is_turned_away(&leader.address, &why),
+                    None => self.is_let_in(),
+                }
+                answer.status().is_success()
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "what was noted here is not with the leader yet");
                 false

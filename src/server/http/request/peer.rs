@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 
 use crate::admission::ConnectionSeat;
 use crate::config::Networks;
+use crate::node::PeerCertificate;
 
 /// Where a request came from, put there by the server.
 #[derive(Clone)]
@@ -17,17 +18,24 @@ pub struct PeerAddress {
     /// The place of its connection, where it has one.
     pub(crate) seat: Option<Arc<ConnectionSeat>>,
     is_encrypted: bool,
+    /// What it has shown, where nodes show certificates.
+    certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl PeerAddress {
     /// A client at this address.
     pub const fn at(address: IpAddr) -> Self {
-        Self { address, seat: None, is_encrypted: false }
+        Self { address, seat: None, is_encrypted: false, certificate: None }
     }
 
     /// Its address.
     pub(crate) const fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// The client of a node that hands its request on, by the node's own connection.
+    pub(crate) fn for_client(&self, address: IpAddr) -> Self {
+        Self { address, ..self.clone() }
     }
 
     /// The same, on the connection in this place.
@@ -38,6 +46,16 @@ impl PeerAddress {
     /// The same, by TLS to this server or not.
     pub(crate) fn encrypted(self, is_encrypted: bool) -> Self {
         Self { is_encrypted, ..self }
+    }
+
+    /// The same, who has shown this.
+    pub(crate) fn showing(self, certificate: Option<PeerCertificate>) -> Self {
+        Self { certificate: certificate.map(Arc::new), ..self }
+    }
+
+    /// What it has shown.
+    pub(crate) fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_deref()
     }
 
     /// Whether its connection is encrypted all the way to this server.

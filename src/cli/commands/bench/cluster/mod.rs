@@ -34,7 +34,7 @@ use crate::cli::{
     output::{Column, Output},
 };
 use tenure_log::jetstream::BrokerAccess;
-use tenure_server::node::ClusterOptions;
+use tenure_server::node::{CertificateFiles, ClusterOptions, NodeCertificates};
 
 const COLUMNS: &[Column] = &[
     Column::plain("WORK", "work"),
@@ -137,8 +137,9 @@ impl ClusterBench {
         let dir = below(scratch, "renewals")?;
         let brokers = BrokerCluster::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
         output.progress("creating sessions");
+        let cluster = cluster(&brokers)?;
         let leader = DiskAuthority::open_with(&dir.join("node-0"), |options| {
-            options.cluster = Some(cluster(&brokers));
+            options.cluster = Some(cluster);
         })?;
         let mut leader = SessionStock::on(leader, &runtime, self.sessions as usize)?;
         let followers =
@@ -195,10 +196,12 @@ fn below(scratch: &ScratchDir, name: &str) -> Result<PathBuf, CommandError> {
     Ok(dir)
 }
 
-fn cluster(brokers: &BrokerCluster) -> ClusterOptions {
+fn cluster(brokers: &BrokerCluster) -> Result<ClusterOptions, CommandError> {
     let access = BrokerAccess { url: brokers.url(), ..BrokerAccess::default() };
     // Nothing is forwarded to it: all callers are in this process.
-    ClusterOptions { access, address: "http://127.0.0.1:1".into(), secret_file: brokers.secret() }
+    let certificates = NodeCertificates::of(CertificateFiles::default()).map_err(failed)?;
+    let (address, secret_file) = ("http://127.0.0.1:1".into(), brokers.secret());
+    Ok(ClusterOptions { access, address, secret_file, certificates })
 }
 
 fn version_of(program: &Path) -> Result<String, CommandError> {
