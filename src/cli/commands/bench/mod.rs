@@ -22,6 +22,7 @@ mod report;
 mod revoke_all;
 mod rounds;
 mod start;
+mod upkeep;
 
 use std::path::PathBuf;
 
@@ -44,6 +45,8 @@ pub(crate) enum BenchCommand {
     Start(start::StartArgs),
     /// Bytes per second of a backup, and what it costs renewals
     Backup(backup::BackupArgs),
+    /// What sealing, checkpoints and the scrub cost renewals
+    Upkeep(upkeep::UpkeepArgs),
     /// How long it takes to end all sessions at once
     RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
@@ -61,6 +64,7 @@ impl BenchCommand {
             Self::Replay(replay) => replay.run(global),
             Self::Start(start) => start.run(global),
             Self::Backup(backup) => backup.run(global),
+            Self::Upkeep(upkeep) => upkeep.run(global),
             Self::RevokeAll(revoke_all) => revoke_all.run(global),
             Self::Memory(memory) => memory.run(global),
             Self::Cluster(cluster) => cluster.run(global),

@@ -101,6 +101,13 @@ impl RoundSeries {
         let pairs = self.rounds.iter().zip(&other.rounds);
         median(pairs.map(|(ours, theirs)| ours.rate / theirs.rate)).unwrap_or(0.0)
     }
+
+    /// The same of the durations that 99 of 100 calls stayed within.
+    pub(super) fn p99_ratio_to(&self, other: &Self) -> Option<f64> {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        let ratio = median(pairs.filter_map(|(ours, theirs)| Some(ours.p99? / theirs.p99?)));
+        ratio.map(|ratio| (ratio * 100.0).round() / 100.0)
+    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
