@@ -27,6 +27,9 @@ fn a_form_of_another_site_changes_nothing() {
     let request = request.header("cookie", desk.cookie.clone()).header("sec-fetch-site", "cross-site");
     request.body(crate::desk::form(&[("mark", &mark)])).send().expect(403);
     desk.post_unmarked("/console/sign-out", &[], "https://evil.example").expect(403);
+    // A sign-in as somebody else, whose pages the reader then takes for their own.
+    let planted = desk.post_unmarked("/console/sign-in", &[("key", &server.admin)], "https://evil.example");
+    assert_eq!((planted.status, planted.header("set-cookie")), (403, None), "{planted:?}");
     assert!(server.events("SessionRevoked").is_empty(), "a foreign form ended something");
     desk.post_unmarked(&path, &[("mark", &mark)], &own).expect(303);
     assert_eq!(server.events("SessionRevoked").len(), 1);
@@ -63,6 +66,10 @@ fn every_reply_forbids_frames_foreign_code_and_keeping() {
         server.get("/console").header("host", "tenure.lan").send(),
         try_key(&server, &[("key", "wrong")]),
         server.get("/console/veto/tnr_veto_wrong").send(),
+        desk.get("/console/audit/proof?position=1"),
+        desk.get("/console/audit/event?position=1"),
+        desk.post("/console/keys/rotate", &[("which", "access")]).expect(303),
+        desk.post_unmarked("/console/keys/rotate", &[], "https://evil.example").expect(403),
     ] {
         let header = |name| reply.header(name).unwrap_or_else(|| panic!("no {name}: {reply:?}")).to_owned();
         assert_eq!(

@@ -95,3 +95,25 @@ fn a_search_among_many_goes_on_where_it_stopped() {
         121
     );
 }
+
+/// A filter by kind showed the oldest events of all, and an owner among busy neighbours saw none of its own.
+#[test]
+fn the_log_shows_the_newest_events_of_a_kind_and_an_owner_its_own() {
+    let server = Server::start();
+    server.register("agent-of-bob", &json!({ "ownerId": "bob" }));
+    server.register("first", &json!({ "ownerId": "alice" }));
+    for number in 0..210 {
+        server.register(&format!("worker-{number}"), &json!({ "ownerId": "alice" }));
+    }
+    let desk = Desk::sign_in(&server, &server.admin);
+    let page = desk.page("/console/log?kinds=SubjectRegistered");
+    let has = |page: &str, id: &str| page.contains(&format!("/console/subjects/{id}\""));
+    assert!(has(&page, "worker-209") && !has(&page, "first"), "{page}");
+    assert_eq!(page.matches("<td>SubjectRegistered</td>").count(), 50);
+    assert!(page.contains("Earlier events") && page.contains("data-tail="), "{page}");
+    let seldom = desk.page("/console/log?kinds=SubjectSuspended");
+    assert!(seldom.contains("No events match. ") && !seldom.contains("Earlier events"), "{seldom}");
+    let (bob, _) = server.issue_key("owner", Some("bob"));
+    let page = Desk::sign_in(&server, &bob).page("/console/log");
+    assert!(has(&page, "agent-of-bob"), "{page}");
+}

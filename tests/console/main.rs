@@ -9,6 +9,7 @@ mod browser;
 mod desk;
 mod finding;
 mod glance;
+mod live;
 mod pages;
 mod past;
 mod rights;

@@ -35,6 +35,8 @@ fn each_page_answers_each_role_as_the_api_does() {
         ("/console/audit".into(), "/v1/audit/head".into()),
         ("/console/audit?check=now".into(), "/v1/audit/check".into()),
         ("/console/audit/proof?position=1".into(), "/v1/audit/proof?position=1".into()),
+        ("/console/audit/head".into(), "/v1/audit/head".into()),
+        ("/console/audit/event?position=1".into(), "/v1/events?limit=1&after=0".into()),
         ("/console/webhooks".into(), "/v1/webhooks".into()),
         ("/console/keys".into(), "/v1/credentials/self".into()),
         // What no route tells is for those who may read everything.
@@ -55,6 +57,59 @@ fn each_page_answers_each_role_as_the_api_does() {
             same_refusal(&shown, &asked, &format!("{role} {page}"));
         }
     }
+}
+
+/// Those which are led elsewhere or never end.
+#[test]
+fn the_overview_and_the_live_log_answer_each_role_as_the_api_does() {
+    let server = Server::start();
+    renewed(&server, "agent");
+    for (role, owner) in ROLES {
+        let (key, _) = server.issue_key(role, owner);
+        let desk = Desk::sign_in(&server, &key);
+        let reads_all = server.get("/v1/audit/check").bearer(&key).send().status == 200;
+        assert_eq!(desk.get("/console").status, if reads_all { 200 } else { 303 }, "{role} {owner:?}");
+        let asked = server.get("/v1/events").bearer(&key).send();
+        if asked.status == 200 {
+            let stream = server.get("/console/log/stream?after=0").header("cookie", desk.cookie.clone());
+            let mut stream = stream.header("host", server.address().to_string()).listen();
+            let first = asked.json()["items"][0]["position"].clone();
+            assert!(first.is_null() || stream.next().unwrap().1["position"] == first, "{role} {owner:?}");
+        } else {
+            let shown = desk.get("/console/log/stream?after=0");
+            assert_eq!(shown.status, asked.status, "{role} {owner:?}");
+            same_refusal(&shown, &asked, role);
+        }
+    }
+}
+
+/// A page or an action that somebody adds is walked too.
+#[test]
+fn every_page_and_action_is_compared_with_the_api() {
+    let table = include_str!("../../src/server/console/pages/mod.rs");
+    let walked = include_str!("rights.rs").replace("subjects/agent", "subjects/{}");
+    let names = ["{id}", "{one}", "{held}", "{hook}"];
+    let walked = names.iter().fold(walked, |text, name| text.replace(name, "{}"));
+    let arms =
+        table.lines().map(str::trim).filter(|line| line.starts_with("(\"GET") || line.starts_with("(\"POST"));
+    let mut count = 0;
+    for arm in arms {
+        let (_, segments) = arm.split_once('[').unwrap();
+        let (segments, _) = segments.split_once("])").unwrap();
+        let path = |last: &str| {
+            let parts = segments.split(", ").filter(|part| !part.is_empty() && !part.starts_with("name"));
+            let parts = parts.map(|part| if part.starts_with('"') { part.trim_matches('"') } else { "{}" });
+            parts.chain(Some(last).filter(|last| !last.is_empty())).collect::<Vec<_>>().join("/")
+        };
+        let lasts = if segments.contains("name @") { vec!["head", "proof", "event"] } else { vec![""] };
+        for path in lasts.into_iter().map(path) {
+            let spelled = [format!("\"{path}"), format!("\"/console/{path}")];
+            let is_walked = spelled.iter().any(|text| walked.contains(&**text));
+            assert!(path.is_empty() || is_walked, "{path} is compared with no route");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
 }
 
 /// Status 200 apart, the page says what the API says: the same code, and the same words.

@@ -6,6 +6,7 @@ use tenure_core::{EpochPosition, Position, Timestamp};
 
 use super::words::PageTime;
 use crate::console::{request::SignedInRequest, response::PageFailure};
+use crate::projections::history::AsOfMoment;
 
 /// Which moment a page is about.
 pub(super) struct AsOf {
@@ -75,6 +76,14 @@ impl AsOf {
     pub(super) fn query(&self, pairs: &[(&str, Option<&str>)]) -> String {
         let moment = [("asOf", self.parameter.0.as_deref()), ("asOfPosition", self.parameter.1.as_deref())];
         super::form::query(&pairs.iter().copied().chain(moment).collect::<Vec<_>>())
+    }
+
+    /// The moment of the past that the page is about; `None` if it is about the present.
+    pub(super) const fn moment(&self) -> Option<AsOfMoment> {
+        if !self.is_past() {
+            return None;
+        }
+        Some(AsOfMoment { position: Position(self.position), at: self.at.0 })
     }
 
     /// Where a history of that moment ends.

@@ -19,8 +19,7 @@ impl SignedInRequest {
     /// What the API says, as whatever it should be. Texts that people chose come with their control and direction
     /// characters made visible.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
-        let value = self.ask(Method::GET, path, None).await?;
-        serde_json::from_value(value).map_err(|error| PageFailure::of_ours(&error.to_string()))
+        read(self.ask(Method::GET, path, None).await?)
     }
 
     /// Asks for a change, or for JSON.
@@ -75,6 +74,15 @@ impl SignedInRequest {
         let value = cleaned(value);
         if status.is_success() { Ok(value) } else { Err(PageFailure::of_problem(status, &value, wait)) }
     }
+}
+
+/// What the API would say, without its reply: the same words, as whatever they should be.
+pub(super) fn shown<T: DeserializeOwned>(value: Value) -> Result<T, PageFailure> {
+    read(cleaned(value))
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, PageFailure> {
+    serde_json::from_value(value).map_err(|error| PageFailure::of_ours(&error.to_string()))
 }
 
 fn cleaned(value: Value) -> Value {

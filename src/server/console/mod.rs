@@ -15,6 +15,7 @@ mod request;
 mod response;
 mod route;
 mod search;
+mod shared;
 mod timeline;
 mod words;
 
@@ -47,6 +48,7 @@ pub(crate) struct Console {
     public_url: Option<String>,
     /// What is in force, and where it came from.
     settings: Vec<EffectiveSetting>,
+    shared: shared::SharedPages,
 }
 
 /// The API with the console beside it.
@@ -56,6 +58,7 @@ pub(crate) fn router(api: &Arc<ApiContext>, config: &Config) -> Router {
         routes: api.router(),
         public_url: config.server.public_url.clone(),
         settings: config.effective(),
+        shared: shared::SharedPages::default(),
     });
     let mut router = api.router();
     for path in ["/console", "/console/", "/console/{*below}"] {

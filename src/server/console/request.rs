@@ -17,6 +17,7 @@ use super::{Console, channel::SecureChannel, form::FormFields};
 use crate::console::{
     pages::sign_in,
     response::{PageFailure, PageResult, SignedInVisitor},
+    shared::MARK,
 };
 
 /// The pages in the navigation, and who is led to them.
@@ -30,6 +31,9 @@ const PAGES: [(&str, &str, &[Role]); 8] = [
     ("/console/keys", "Access", &[Role::Admin, Role::Auditor, Role::Owner, Role::Issuer]),
     ("/console/settings", "Settings", &[Role::Admin, Role::Auditor]),
 ];
+
+/// Asks for a page again while its reader watches.
+const LIVE: &str = "x-tenure-live";
 
 /// A request that has arrived.
 pub(super) struct BrowserRequest {
@@ -183,6 +187,21 @@ impl SignedInRequest {
         self.authority().form_mark(self.holder.session.id).to_string()
     }
 
+    /// The same as it stands on a page: one that others see too has a word in its place.
+    pub(super) fn shown_mark(&self) -> String {
+        if self.is_shared() { MARK.to_owned() } else { self.mark() }
+    }
+
+    /// The path of the page and what was asked of it.
+    pub(super) fn address(&self) -> String {
+        self.arrival.parts.uri.to_string()
+    }
+
+    /// Whether the page is made for all who see the same.
+    pub(super) fn is_shared(&self) -> bool {
+        self.method() == "GET" && self.headers().contains_key(LIVE)
+    }
+
     pub(super) fn visitor(&self) -> SignedInVisitor {
         let own = |field| self.authority().open_text(&tenure_core::StreamId::System, "name", field);
         let name = self.credential.name.as_ref().and_then(own).map(super::words::plain);
@@ -207,7 +226,7 @@ impl SignedInRequest {
 
     /// A page that keeps itself up to date does not use the sign-in: its reader may be away.
     fn is_live_update(&self) -> bool {
-        self.path().ends_with("/stream") || self.headers().contains_key("x-tenure-live")
+        self.path().ends_with("/stream") || self.headers().contains_key(LIVE)
     }
 
     /// Notes that the sign-in was used, and begins its period again if due.

@@ -121,7 +121,7 @@ pub(super) struct SignedInVisitor {
 
 impl PageFrame {
     pub(super) fn of(visit: Option<&SignedInRequest>, title: &str, here: &'static str) -> Self {
-        let visitor = visit.map(SignedInRequest::visitor);
+        let visitor = visit.filter(|visit| !visit.is_shared()).map(SignedInRequest::visitor);
         let now = visit.map(|visit| visit.now().to_string()).unwrap_or_default();
         Self { title: title.to_owned(), here, version: assets::version(), visitor, now, scripts: &[] }
     }

@@ -21,12 +21,14 @@ mod request;
 mod revocations;
 mod routes;
 mod sessions;
+mod subject_cards;
 mod subjects;
 mod webhooks;
 
 pub(crate) use self::hot::HotRequest;
 pub(crate) use self::in_process::RefusedReply;
 pub(crate) use self::nodes::{ClusterNodes, node_router::guarded, reported_uses::hand_over};
+pub(crate) use self::subject_cards::{CardSession, SubjectCard};
 pub use self::{
     api::{ApiContext, ApiSettings},
     openapi::document as openapi_document,

@@ -27,6 +27,8 @@ pub struct SessionList {
     devices: SortedChunks<(u32, u32)>,
     /// The last bulk revocation whose sessions may not all be marked.
     unmarked_bulk: Option<Position>,
+    /// How many have a mark.
+    ended: usize,
 }
 
 /// Neighbours in the list. A distance from the first of them takes half the room of a position.
@@ -51,11 +53,6 @@ impl MarkBits {
 
     fn has(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 1
-    }
-
-    /// How many have this mark, or that one, or both.
-    fn count_either(&self, other: &Self) -> usize {
-        self.0.iter().zip(&other.0).map(|(a, b)| (a | b).count_ones() as usize).sum()
     }
 }
 
@@ -151,16 +148,19 @@ impl SessionList {
 
     /// The session that began at this position was revoked.
     pub fn mark_revoked(&mut self, began: Position) {
-        if let Some((stretch, index)) = self.place_of(began) {
-            self.stretches[stretch].revoked.set(index);
-        }
+        self.mark(began, |run| &mut run.revoked);
     }
 
     /// That the session that began at this position has expired is recorded.
     pub fn mark_expired(&mut self, began: Position) {
-        if let Some((stretch, index)) = self.place_of(began) {
-            self.stretches[stretch].expired.set(index);
-        }
+        self.mark(began, |run| &mut run.expired);
+    }
+
+    fn mark(&mut self, began: Position, with: impl Fn(&mut SessionRun) -> &mut MarkBits) {
+        let Some((stretch, index)) = self.place_of(began) else { return };
+        let run = &mut self.stretches[stretch];
+        self.ended += usize::from(!run.revoked.has(index) && !run.expired.has(index));
+        with(run).set(index);
     }
 
     /// Sessions of any subjects were revoked by the event at this position; they are marked when looked up.
@@ -185,8 +185,7 @@ impl SessionList {
 
     /// How many are marked as neither revoked nor expired.
     pub fn open(&self) -> usize {
-        let ended = |run: &SessionRun| run.revoked.count_either(&run.expired);
-        self.len() - self.stretches.iter().map(ended).sum::<usize>()
+        self.len() - self.ended
     }
 
     /// Whether there are none.
@@ -223,7 +222,7 @@ impl SessionList {
         let of_owner = sought.owner.as_ref().map(|owner| self.owners.get(owner));
         match (of_owner, sought.device.map(part_of)) {
             (Some(None), _) => Box::new(std::iter::empty()),
-            (Some(Some(own)), device) if device.is_none_or(|device| own.about() < self.of_device(device)) => {
+            (Some(Some(own)), device) if device.is_none_or(|device| own.len() < self.of_device(device)) => {
                 Box::new(own.back_from(move |number| *number < end).copied())
             }
             (_, Some(device)) => {
@@ -392,6 +391,7 @@ mod tests {
         list.mark_expired(Position(4));
         list.mark_expired(Position(3));
         list.mark_expired(Position(200_000));
+        assert_eq!(list.open(), 100_000 - 3, "a session with two marks has ended once");
         let of = |marked| walked(&list, &SessionQuery { marked, ..SessionQuery::default() }, 50);
         assert_eq!(of(EndMark::Revoked), [sessions[99_998], sessions[2]]);
         assert_eq!(of(EndMark::Expired), [sessions[3]]);

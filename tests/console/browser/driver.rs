@@ -70,7 +70,7 @@ impl Chromium {
     }
 
     /// A command of Chromium's own.
-    fn command(&self, name: &str, parameters: &Value) -> Value {
+    pub(crate) fn command(&self, name: &str, parameters: &Value) -> Value {
         self.post("goog/cdp/execute", &json!({ "cmd": name, "params": parameters }))
     }
 

@@ -3,32 +3,39 @@
 mod driver;
 mod screenshots;
 
-use std::path::PathBuf;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
+use tenure::clock::{pause, stopwatch};
 
 use crate::desk::{origin, read, renewed};
 use crate::server::Server;
 use crate::surroundings::{not_run, variable};
 use driver::{Chromium, Window};
 
-/// The story of the night: the agent renews, its owner opens the link on a phone, one tap and a confirmation end it.
+/// The story of the night: the agent renews, a message reaches its owner, the link in it opens on a phone, one tap and a
+/// confirmation end the session, and the agent's next call says why.
 #[test]
 fn an_owner_vetoes_on_a_phone_by_the_link_in_a_notice() {
     let Some(browser) = Chromium::open("the veto on a phone", Window::PHONE) else { return };
-    let mut server = Server::start();
+    let mut server = Server::with(&["webhooks.allow_private=true"]);
     server.restart_known_by_its_address();
     let own = origin(&server);
     let (owner, _) = server.issue_key("owner", Some("alice"));
+    let inbox = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = json!({ "url": format!("http://{}/night", inbox.local_addr().unwrap()), "kinds": ["SESSION_RENEWED"] });
+    server.post("/v1/webhooks").bearer(&owner).json(&hook).send().expect(201);
     let session = renewed(&server, "agent");
-    let notice = read(&server, &owner, "/v1/notices?kinds=SESSION_RENEWED")["items"][0].clone();
-    browser.go(notice["vetoUrl"].as_str().unwrap());
+    let message = received(&inbox);
+    browser.go(message["data"]["vetoUrl"].as_str().unwrap());
     browser.see("//h1[contains(., 'Night shift renewed its session')]");
-    assert_eq!(
-        browser.run("return document.documentElement.scrollWidth <= innerWidth"),
-        json!(true),
-        "it is too wide"
-    );
+    let width = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
+    assert_eq!(width, json!([390, 390]), "it is too wide");
     browser.click("//summary[text()='Veto']");
     browser.click("//button[text()='Veto']");
     browser.see("//h1[contains(., 'was vetoed')]");
@@ -40,6 +47,23 @@ fn an_owner_vetoes_on_a_phone_by_the_link_in_a_notice() {
     browser.see("//h1/span[text()='ended']");
     browser.see("//*[local-name()='circle' and contains(@class, 'end')]");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// The next message that reaches a receiver, which takes it.
+fn received(inbox: &TcpListener) -> Value {
+    let (mut from, _) = inbox.accept().unwrap();
+    let mut lines = BufReader::new(from.try_clone().unwrap());
+    let (mut length, mut line) = (0, String::new());
+    while lines.read_line(&mut line).unwrap() > 2 {
+        if let Some((_, count)) = line.to_lowercase().split_once("content-length:") {
+            length = count.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    lines.read_exact(&mut body).unwrap();
+    from.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+    serde_json::from_slice(&body).unwrap()
 }
 
 #[test]
@@ -68,6 +92,84 @@ fn a_renewal_appears_in_the_log_without_a_reload() {
     browser.see("//td[text()='SessionRenewed']");
     assert_eq!(browser.run("return window.stays"), json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// What the modules put on a page themselves: the live log, the live overview, the page that the slider shows.
+#[test]
+fn hostile_words_stay_text_where_a_script_puts_them() {
+    let Some(browser) = Chromium::open("hostile words in live pages", Window::DESK) else { return };
+    let server = Server::start();
+    let own = origin(&server);
+    let hostile =
+        "</td><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>\u{202e}";
+    server.register("agent", &json!({ "name": hostile, "ownerId": "alice" }));
+    let session = server.create(&json!({ "subjectId": "agent", "ttl": 600, "device": hostile }));
+    server.advance(400);
+    browser.sign_in(&own, &server.admin);
+    browser.go(&format!("{own}/console/log"));
+    browser.see("//p[@id='live' and contains(., 'Live')]");
+    let why = json!({ "reason": hostile });
+    server.post("/v1/subjects/agent/suspend").bearer(&server.admin).json(&why).send().expect(200);
+    browser.see("//tr[@class='new']/td[contains(., '<script>') and contains(., '⟨U+202E⟩')]");
+    let unharmed = || {
+        let seen =
+            browser.run("return [document.title, document.querySelectorAll('img, main script').length]");
+        assert!(seen[0].as_str().unwrap().ends_with("· Tenure") && seen[1] == json!(0), "{seen}");
+    };
+    unharmed();
+    server.post("/v1/subjects/agent/resume").bearer(&server.admin).json(&json!({})).send().expect(200);
+    browser.go(&format!("{own}/console"));
+    browser.run("window.stays = true");
+    server.renew(&session).send().expect(200);
+    browser.see("//li[@data-veto]//a[contains(., '<script>')]");
+    assert_eq!(browser.run("return window.stays"), json!(true));
+    unharmed();
+    browser.go(&format!("{own}/console/agents"));
+    browser.run(
+        "const slider = document.querySelector('#slider'); slider.value = slider.max - 1; \
+         slider.dispatchEvent(new Event('input'))",
+    );
+    browser.see("//p[contains(@class, 'past')]");
+    browser.see("//h2/a[contains(., '<script>')]");
+    unharmed();
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A page of another origin that lays the console under the reader's pointer. It is of the same site, so that the sign-in
+/// goes with it.
+#[test]
+fn no_frame_of_another_site_shows_a_page() {
+    let Some(browser) = Chromium::open("the console in a frame", Window::DESK) else { return };
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    let own = origin(&server);
+    browser.sign_in(&own, &server.admin);
+    for path in ["/console".to_owned(), format!("/console/sessions/{}", session.id)] {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let framed = format!("{own}{path}");
+        let page = format!("<title>other</title><iframe src='{framed}'></iframe>");
+        std::thread::spawn(move || {
+            for mut stream in other.incoming().flatten() {
+                drop(stream.read(&mut [0; 4_096]));
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close";
+                drop(write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{page}", page.len()));
+            }
+        });
+        browser.go(&format!("http://{address}/"));
+        let begun = stopwatch();
+        let frame = loop {
+            let tree = browser.command("Page.getFrameTree", &json!({}));
+            let frame = tree["frameTree"]["childFrames"][0]["frame"].clone();
+            if frame["url"].as_str().is_some_and(|url| !url.is_empty() && url != "about:blank") {
+                break frame;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "no frame: {tree}");
+            pause(Duration::from_millis(50));
+        };
+        assert_eq!(frame["unreachableUrl"], framed, "{frame}");
+        assert!(frame["url"].as_str().unwrap().starts_with("chrome-error:"), "{frame}");
+    }
 }
 
 #[test]
@@ -135,21 +237,32 @@ fn a_veto_works_without_scripts_wherever_it_is_offered() {
 #[test]
 fn no_page_bars_anyone_by_axe() {
     let Some(axe) = axe("that no page bars anyone") else { return };
-    let server = Server::start();
+    let mut server = Server::start();
+    server.restart_known_by_its_address();
     let session = renewed(&server, "agent");
     server.renew(&session).send().expect(403);
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    let notice = read(&server, &owner, "/v1/notices?kinds=SESSION_RENEWED")["items"][0].clone();
+    let link = notice["vetoUrl"].as_str().unwrap();
     for dark in [false, true] {
         let window = Window { dark, ..Window::DESK };
         let Some(browser) = Chromium::open("that no page bars anyone", window) else { return };
         let own = origin(&server);
         browser.go(&format!("{own}/console"));
         judge(&browser, &axe, "sign-in");
+        browser.go(link);
+        browser.click("//summary[text()='Veto']");
+        judge(&browser, &axe, "the link in a notice");
         browser.sign_in(&own, &server.admin);
         for path in pages(&session.id) {
             browser.go(&format!("{own}{path}"));
+            // What is folded away is read too.
+            browser.run("for (const part of document.querySelectorAll('details')) part.open = true");
             judge(&browser, &axe, &path);
         }
         assert_eq!(browser.complaints(), Vec::<String>::new());
+        browser.go(&format!("{own}/console/no-such-page"));
+        judge(&browser, &axe, "a page that does not exist");
     }
 }
 

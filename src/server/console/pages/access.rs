@@ -1,5 +1,7 @@
 //! Access: API keys, the keys of tokens, and who is signed in.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::http::Method;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -8,7 +10,7 @@ use serde_json::json;
 use tenure_core::{Timestamp, event::Role};
 
 use super::{
-    agents::{ItemPage, SubjectItem},
+    agents::{ItemPage, SubjectItem, rows},
     session::SessionItem,
 };
 use crate::console::{
@@ -46,6 +48,15 @@ struct TokenKey {
     retire_at: Option<PageTime>,
 }
 
+/// Those who are signed in.
+struct SignIns {
+    shown: Vec<SignIn>,
+    /// How many more there are.
+    more: usize,
+    /// How many there are of each key.
+    counts: HashMap<String, usize>,
+}
+
 /// Someone who is signed in.
 struct SignIn {
     session: SessionItem,
@@ -63,7 +74,7 @@ struct KeysPage {
     /// Whether these are all keys, and not only the reader's own.
     is_all: bool,
     token_keys: Vec<TokenKey>,
-    sign_ins: Vec<SignIn>,
+    sign_ins: SignIns,
     own: String,
     /// Whether the reader may withdraw and rotate keys.
     may_change: bool,
@@ -77,8 +88,7 @@ impl KeysPage {
     }
 
     fn sign_ins_with(&self, key: &str) -> usize {
-        let subject = format!("{SIGN_INS}{key}");
-        self.sign_ins.iter().filter(|sign_in| sign_in.session.subject_id == subject).count()
+        self.sign_ins.counts.get(key).copied().unwrap_or_default()
     }
 }
 
@@ -86,6 +96,10 @@ impl KeysPage {
 const SIGN_INS: &str = "console:";
 /// Maximum subjects of sign-ins read.
 const STRIDE: &str = "200";
+/// Sign-ins shown, about; at least one with each key.
+const SHOWN: usize = 200;
+/// A key has no more of them.
+const PER_KEY: usize = 10;
 
 /// The page.
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
@@ -113,25 +127,28 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
 }
 
 /// All sign-ins, or those with the reader's own key.
-async fn sign_ins(
-    visit: &SignedInRequest,
-    is_all: bool,
-    keys: &[KeyItem],
-) -> Result<Vec<SignIn>, PageFailure> {
+async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Result<SignIns, PageFailure> {
     let own = visit.holder().session.subject.to_string();
     let subjects = if is_all { subjects(visit).await? } else { vec![own.clone()] };
-    let mut found = Vec::new();
-    for subject in subjects {
-        let asked = query(&[("subjectId", Some(&subject)), ("limit", Some("50"))]);
-        let sessions: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
-        let id = subject.strip_prefix(SIGN_INS).unwrap_or_default();
-        let key = keys.iter().find(|key| key.credential_id == id).and_then(|key| key.name.clone());
-        let key = key.unwrap_or_else(|| id.to_owned());
-        let is_own = subject == own;
-        found.extend(sessions.items.into_iter().map(|session| SignIn { session, key: key.clone(), is_own }));
+    let each = (SHOWN / subjects.len().max(1)).clamp(1, PER_KEY);
+    let (rows, _) = rows(visit, subjects.into_iter(), None, each).await?;
+    let names = keys.iter().filter_map(|key| Some((&*key.credential_id, key.name.as_deref()?)));
+    let names: HashMap<&str, &str> = names.collect();
+    let (mut found, mut counts) = (Vec::new(), HashMap::new());
+    for row in &rows {
+        let id = row.subject.subject_id.strip_prefix(SIGN_INS).unwrap_or_default();
+        counts.insert(id.to_owned(), row.subject.active_sessions);
+    }
+    let all: usize = counts.values().sum();
+    for row in rows {
+        let id = row.subject.subject_id.strip_prefix(SIGN_INS).unwrap_or_default();
+        let key = names.get(id).copied().unwrap_or(id);
+        let is_own = row.subject.subject_id == own;
+        let sign_in = |session| SignIn { session, key: key.to_owned(), is_own };
+        found.extend(row.sessions.into_iter().map(sign_in));
     }
     found.sort_by_key(|sign_in| std::cmp::Reverse(sign_in.session.created_at));
-    Ok(found)
+    Ok(SignIns { more: all.saturating_sub(found.len()), shown: found, counts })
 }
 
 /// The subjects with active sign-ins.

@@ -5,15 +5,18 @@ use axum::http::Method;
 use serde::Deserialize;
 use tenure_core::{Timestamp, event::Role};
 
-use super::session::{SessionItem, veto_until};
+use super::session::SessionItem;
 use crate::console::{
     as_of::AsOf,
+    ask::shown,
     form::segment,
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
-    search::{SearchResult, SessionSearch, known},
+    search::{SearchResult, SessionSearch},
     words::PageTime,
 };
+use crate::http::{CardSession, SubjectCard};
+use crate::projections::history::AsOfMoment;
 
 /// Maximum sessions shown in a subject's row.
 const SESSIONS_SHOWN: usize = 3;
@@ -85,20 +88,13 @@ impl SubjectItem {
 }
 
 /// A row of the page.
-struct AgentRow {
-    subject: SubjectItem,
-    sessions: Vec<SessionItem>,
+pub(in crate::console) struct AgentRow {
+    pub(in crate::console) subject: SubjectItem,
+    /// Those whose renewals can be vetoed first, then the newest.
+    pub(in crate::console) sessions: Vec<SessionItem>,
     more: usize,
-}
-
-impl AgentRow {
-    fn next_renewal(&self) -> Option<PageTime> {
-        self.sessions.iter().filter_map(|session| session.renew_at).min()
-    }
-
-    fn last_renewal(&self) -> Option<PageTime> {
-        self.sessions.iter().filter_map(|session| session.renewed_at).max()
-    }
+    last_renewal: Option<PageTime>,
+    next_renewal: Option<PageTime>,
 }
 
 #[derive(Template)]
@@ -131,21 +127,18 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
             return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id))));
         }
     };
-    let mut rows = Vec::new();
-    let subjects: Vec<_> = subjects.into_iter().filter(|subject| !subject.is_sign_in()).collect();
-    let count = subjects.len();
-    for subject in subjects {
-        rows.extend(row(visit, subject, &then).await?);
-    }
+    let subjects = subjects.into_iter().filter(|subject| !subject.is_sign_in());
+    let subjects = subjects.map(|subject| subject.subject_id);
+    let (mut rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
     // What needs a person comes first.
     rows.sort_by_key(|row| !row.sessions.iter().any(|session| session.is_vetoable(visit.now())));
     Ok(response::ok(&AgentsPage {
         frame: PageFrame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
-        absent: count - rows.len(),
+        absent,
         rows,
         is_of_all: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
         may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
-        mark: visit.mark(),
+        mark: visit.shown_mark(),
         now: then.at.0,
         next: next.map(|cursor| search.address(&cursor)),
         search,
@@ -153,29 +146,34 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     }))
 }
 
-/// The row of a subject; `None` if the subject did not exist at that moment.
-async fn row(
+/// The rows of these subjects, each with up to `most` of its active sessions, and how many of them did not exist at
+/// that moment.
+pub(in crate::console) async fn rows(
     visit: &SignedInRequest,
-    subject: SubjectItem,
-    then: &AsOf,
-) -> Result<Option<AgentRow>, PageFailure> {
-    let subject = if then.is_past() {
-        let path = format!("/v1/subjects/{}{}", segment(&subject.subject_id), then.query(&[]));
-        let Some(subject) = known(visit.get(&path).await)? else { return Ok(None) };
-        subject
-    } else {
-        subject
+    subjects: impl Iterator<Item = String>,
+    then: Option<AsOfMoment>,
+    most: usize,
+) -> Result<(Vec<AgentRow>, usize), PageFailure> {
+    let ids: Vec<_> = subjects.filter_map(|id| id.parse().ok()).collect();
+    let cards = visit.console().api.subject_cards(&visit.credential, ids, then, most).await?;
+    let count = cards.len();
+    let rows = cards.into_iter().flatten().map(row).collect::<Result<Vec<_>, _>>()?;
+    let absent = count - rows.len();
+    Ok((rows, absent))
+}
+
+fn row(card: SubjectCard) -> Result<AgentRow, PageFailure> {
+    let subject: SubjectItem = shown(card.subject)?;
+    let session = |found: CardSession| {
+        let session: SessionItem = shown(found.session)?;
+        Ok(SessionItem { veto_until: found.veto_until.map(PageTime), ..session })
     };
-    if subject.active_sessions == 0 {
-        return Ok(Some(AgentRow { subject, sessions: vec![], more: 0 }));
-    }
-    let asked = then.query(&[("subjectId", Some(&subject.subject_id)), ("limit", Some("10"))]);
-    let mut sessions = visit.get::<ItemPage<SessionItem>>(&format!("/v1/sessions{asked}")).await?.items;
-    for session in sessions.iter_mut().filter(|_| !then.is_past()) {
-        session.veto_until = veto_until(visit, &session.session_id);
-    }
-    sessions.sort_by_key(|session| !session.is_vetoable(visit.now()));
-    let more = subject.active_sessions.saturating_sub(SESSIONS_SHOWN);
-    sessions.truncate(SESSIONS_SHOWN);
-    Ok(Some(AgentRow { subject, sessions, more }))
+    let sessions = card.sessions.into_iter().map(session).collect::<Result<Vec<_>, PageFailure>>()?;
+    Ok(AgentRow {
+        more: subject.active_sessions.saturating_sub(sessions.len()),
+        subject,
+        sessions,
+        last_renewal: card.last_renewal.map(PageTime),
+        next_renewal: card.next_renewal.map(PageTime),
+    })
 }

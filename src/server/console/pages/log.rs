@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     http::{Method, header},
 };
-use futures_util::{StreamExt, stream::unfold};
+use futures_util::{FutureExt, StreamExt, stream::unfold};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::time::{MissedTickBehavior, interval};
+use tenure_core::event::Role;
+use tenure_protocol::clock::stopwatch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::agents::{ActorItem, ItemPage};
 use crate::console::{
@@ -23,8 +25,19 @@ use crate::console::{
 
 /// Events per page.
 const PER_PAGE: u64 = 50;
+/// The same.
+const SHOWN: usize = 50;
+/// How far back the newest events of some kinds, or of one owner, are sought: the next reach where the one before has
+/// found few. What lies further back has a page of its own, so that none costs more the longer the log is.
+const REACHES: [u64; 2] = [200, 2_000];
+/// So many are no longer few.
+const ENOUGH: usize = 20;
 /// How often to check that a sign-in still entitles its streams to stay open.
 const RECHECK: Duration = Duration::from_secs(2);
+/// Between two updates of an open page.
+const PAUSE: Duration = Duration::from_millis(250);
+/// About the longest update, in bytes.
+const UPDATE: usize = 256 * 1024;
 
 /// An event, as the API shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -69,6 +82,8 @@ struct LogPage<'a> {
     session: &'a str,
     /// The event that the address names.
     marked: u64,
+    /// Among how many of the newest events these were sought; `None` if that were all.
+    sought: Option<u64>,
     older: Option<String>,
     newer: Option<String>,
     then: AsOf,
@@ -85,9 +100,6 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
     let head = then.position;
     let marked = number("position");
     let after = marked.map(|position| position.saturating_sub(PER_PAGE / 2)).or_else(|| number("after"));
-    let has_filter = kinds.is_some() || subject.is_some() || session.is_some();
-    let first = if has_filter { 0 } else { head.saturating_sub(PER_PAGE) };
-    let after = after.unwrap_or(first).min(head);
     let filters = |after: u64, limit: Option<&str>| {
         let after = after.to_string();
         query(&[
@@ -99,11 +111,35 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
             ("asOf", Some(&*then.given).filter(|given| limit.is_none() && !given.is_empty())),
         ])
     };
-    let mut found: ItemPage<EventItem> =
-        visit.get(&format!("/v1/events{}", filters(after, Some("50")))).await?;
+    // One subject's story begins at its beginning; what only some events are is sought from the end.
+    let reaches: &[u64] = match (subject.or(session), kinds.is_some() || visit.has_role(&[Role::Owner])) {
+        (Some(_), _) => &[u64::MAX],
+        (None, true) => &REACHES,
+        (None, false) => &[PER_PAGE],
+    };
+    let back = if reaches == REACHES { REACHES[1] } else { PER_PAGE };
+    let beginnings = match after {
+        Some(after) => vec![after.min(head)],
+        None => reaches.iter().map(|reach| head.saturating_sub(*reach)).collect(),
+    };
+    // Of the newest there may be more than are shown; the page before has the others.
+    let limit = if after.is_none() && reaches == REACHES { "200" } else { "50" };
+    let (mut from, mut found) = (0, ItemPage::<EventItem> { items: vec![], next_cursor: None });
+    for beginning in beginnings {
+        from = beginning;
+        found = visit.get(&format!("/v1/events{}", filters(from, Some(limit)))).await?;
+        if found.items.len() >= ENOUGH || from == 0 {
+            break;
+        }
+    }
     let is_beyond = found.items.iter().any(|event| event.position > head);
     found.items.retain(|event| event.position <= head);
-    let last = found.items.last().map_or(after, |event| event.position);
+    let more = found.items.len().saturating_sub(SHOWN);
+    if more > 0 {
+        found.items.drain(..more);
+        from = found.items.first().map_or(from, |first| first.position - 1);
+    }
+    let last = found.items.last().map_or(from, |event| event.position);
     let is_end = found.next_cursor.is_none() || is_beyond || last >= head;
     Ok(response::ok(&LogPage {
         frame: PageFrame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
@@ -111,10 +147,10 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
         subject: subject.unwrap_or_default(),
         session: session.unwrap_or_default(),
         marked: marked.unwrap_or_default(),
-        older: (after > 0).then(|| filters(after.saturating_sub(PER_PAGE), None)),
+        sought: (reaches == REACHES && is_end).then(|| head - from).filter(|_| from > 0),
+        older: (from > 0).then(|| filters(from.saturating_sub(back), None)),
         newer: (!is_end).then(|| filters(last, None)),
-        tail: (is_end && !then.is_past())
-            .then(|| filters(last.max(if has_filter { last } else { head.min(last) }), None)),
+        tail: (is_end && !then.is_past()).then(|| filters(head, None)),
         events: found.items,
         then,
     }))
@@ -139,7 +175,9 @@ pub(super) async fn stream(visit: &SignedInRequest) -> PageResult {
     Ok(axum::response::Response::from_parts(parts, while_signed_in(visit, body)))
 }
 
-/// Ends a stream soon after its sign-in has ended. Listening is not a use of the sign-in.
+/// Ends a stream soon after its sign-in has ended, and lets what is recorded in quick succession go out together: a
+/// person sees no more than a few updates a second, and each one costs every open page a write. Listening is not a use of
+/// the sign-in.
 fn while_signed_in(visit: &SignedInRequest, body: Body) -> Body {
     let (console, id) = (visit.console().clone(), visit.holder().session.id);
     let is_live = move || {
@@ -148,15 +186,51 @@ fn while_signed_in(visit: &SignedInRequest, body: Body) -> Body {
     };
     let mut ticks = interval(RECHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let pieces =
-        unfold((body.into_data_stream(), ticks, is_live), |(mut pieces, mut ticks, is_live)| async move {
-            let piece = loop {
-                tokio::select! {
-                    piece = pieces.next() => break piece,
-                    _ = ticks.tick() => if !is_live() { break None },
+    let tail = LiveTail {
+        pieces: body.into_data_stream(),
+        ticks,
+        is_live,
+        next: stopwatch().into(),
+        is_over: false,
+    };
+    Body::from_stream(unfold(tail, LiveTail::update))
+}
+
+/// What a page of the log hears.
+struct LiveTail<F> {
+    pieces: BodyDataStream,
+    ticks: Interval,
+    is_live: F,
+    /// When the next update may go out.
+    next: Instant,
+    is_over: bool,
+}
+
+impl<F: Fn() -> bool> LiveTail<F> {
+    async fn update(mut self) -> Option<(Result<Bytes, axum::Error>, Self)> {
+        if self.is_over {
+            return None;
+        }
+        let piece = loop {
+            tokio::select! {
+                piece = self.pieces.next() => break piece?,
+                _ = self.ticks.tick() => if !(self.is_live)() { return None },
+            }
+        };
+        let Ok(first) = piece else { return Some((piece, self)) };
+        sleep_until(self.next).await;
+        let mut update = first.to_vec();
+        while update.len() < UPDATE {
+            match self.pieces.next().now_or_never() {
+                Some(Some(Ok(more))) => update.extend_from_slice(&more),
+                Some(None | Some(Err(_))) => {
+                    self.is_over = true;
+                    break;
                 }
-            };
-            piece.map(|piece: Result<Bytes, axum::Error>| (piece, (pieces, ticks, is_live)))
-        });
-    Body::from_stream(pieces)
+                None => break,
+            }
+        }
+        self.next = Instant::from(stopwatch()) + PAUSE;
+        Some((Ok(update.into()), self))
+    }
 }

@@ -18,13 +18,14 @@ use axum::http::StatusCode;
 use super::{
     request::SignedInRequest,
     response::{PageFailure, PageResult},
+    shared::shared,
 };
 
 /// The table of the pages and of what can be done on them.
 pub(super) async fn answer(visit: &SignedInRequest, segments: &[&str]) -> PageResult {
     match (visit.method(), segments) {
-        ("GET" | "HEAD", []) => overview::show(visit).await,
-        ("GET" | "HEAD", ["agents"]) => agents::list(visit).await,
+        ("GET" | "HEAD", []) => shared(visit, overview::show(visit)).await,
+        ("GET" | "HEAD", ["agents"]) => shared(visit, agents::list(visit)).await,
         ("GET" | "HEAD", ["sessions", id]) => session::show(visit, id).await,
         ("POST", ["sessions", id, "end"]) => session::end(visit, id, false).await,
         ("POST", ["sessions", id, "veto"]) => session::end(visit, id, true).await,

@@ -108,7 +108,7 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
         ],
         causes: causes(&day),
         may_veto: visit.has_role(&[Role::Admin]),
-        mark: visit.mark(),
+        mark: visit.shown_mark(),
         now: visit.now(),
     }))
 }

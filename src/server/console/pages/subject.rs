@@ -68,6 +68,13 @@ struct OwnershipRow {
     by: String,
 }
 
+impl OwnershipRow {
+    fn of(event: &EventItem) -> Self {
+        let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
+        Self { position: event.position, at: event.recorded_at, owner, by: event.actor.words() }
+    }
+}
+
 /// Which forms are on the page; the API judges what they send.
 impl SubjectPage {
     fn may_suspend(&self) -> bool {
@@ -109,7 +116,7 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     let lanes = lanes(&sessions, then.at.0);
     Ok(response::ok(&SubjectPage {
         frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
-        owners: owners(visit, &subject.subject_id, &then).await?,
+        owners: owners(visit, &subject, &then).await?,
         height: lanes.len() * LANE + 8,
         lanes,
         has_more: found.next_cursor.is_some(),
@@ -126,26 +133,48 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
 const REGISTRATIONS: &str = "200";
 
 /// The owners of a subject, from its registrations.
-async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<OwnershipRow>, PageFailure> {
+async fn owners(
+    visit: &SignedInRequest,
+    subject: &SubjectItem,
+    then: &AsOf,
+) -> Result<Vec<OwnershipRow>, PageFailure> {
     if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
         return Ok(vec![]);
     }
+    if let Some(only) = only_registration(visit, subject).await? {
+        return Ok(vec![only]);
+    }
     let asked = query(&[
-        ("subjectId", Some(id)),
+        ("subjectId", Some(&subject.subject_id)),
         ("kinds", Some("SubjectRegistered")),
         ("limit", Some(REGISTRATIONS)),
     ]);
     let found: ItemPage<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
     let mut owners: Vec<OwnershipRow> = Vec::new();
     for event in found.items.into_iter().filter(|event| event.position <= then.position) {
-        let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
-        if owners.last().is_none_or(|last| last.owner != owner) {
-            let (position, at, by) = (event.position, event.recorded_at, event.actor.words());
-            owners.push(OwnershipRow { position, at, owner, by });
+        let row = OwnershipRow::of(&event);
+        if owners.last().is_none_or(|last| last.owner != row.owner) {
+            owners.push(row);
         }
     }
     owners.reverse();
     Ok(owners)
+}
+
+/// The registration of a subject that was registered once: its whole history need not be read for it. Two registrations
+/// at the same moment are told apart by the owner.
+async fn only_registration(
+    visit: &SignedInRequest,
+    subject: &SubjectItem,
+) -> Result<Option<OwnershipRow>, PageFailure> {
+    let Ok(id) = subject.subject_id.parse() else { return Ok(None) };
+    let known = visit.authority().live().subject(&id).and_then(|subject| subject.registration.clone());
+    let Some(registration) = known.filter(|it| it.created_at == it.updated_at) else { return Ok(None) };
+    let after = registration.created.0.saturating_sub(1);
+    let found: ItemPage<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
+    let first = found.items.into_iter().find(|event| event.position == registration.created.0);
+    let owner = registration.standing.profile.owner_id.as_ref().map(ToString::to_string);
+    Ok(first.as_ref().map(OwnershipRow::of).filter(|row| row.owner == owner))
 }
 
 /// One lane for each device, the sessions as bars from their beginning to their end.

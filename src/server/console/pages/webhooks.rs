@@ -96,12 +96,16 @@ struct WebhooksPage {
     mark: String,
 }
 
+/// Deliveries on the page, shared between the webhooks.
+const DELIVERIES: usize = 200;
+
 /// The page.
 pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
     let found: ItemPage<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
+    let each = (DELIVERIES / found.items.len().max(1)).clamp(5, 50);
     let mut rows = Vec::new();
     for webhook in found.items {
-        let path = format!("/v1/webhooks/{}/deliveries?limit=50", segment(&webhook.webhook_id));
+        let path = format!("/v1/webhooks/{}/deliveries?limit={each}", segment(&webhook.webhook_id));
         let deliveries = visit.get::<ItemPage<DeliveryItem>>(&path).await?.items;
         rows.push(WebhookRow { webhook, deliveries });
     }

@@ -8,7 +8,7 @@ pub(super) mod usage;
 pub(super) mod view;
 pub(super) mod walk;
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use axum::http::StatusCode;
 
@@ -17,7 +17,7 @@ use tenure_core::{
     Digest16, EpochPosition, OwnerId, Position, SessionId, SessionMode, SubjectId, Timestamp,
     command::RequestedTerms,
     policy::OnReuse,
-    session::{Session, SessionStatus},
+    session::{Session, SessionStatus, SharedSession},
     state::AuthorityState,
     subject::Subject,
 };
@@ -296,6 +296,11 @@ fn newest_first<'a>(
         }
     }
     found.sort_unstable_by_key(|(_, session)| Reverse(session.created));
-    let page = found.into_iter().take(most);
-    page.map(|(subject, session)| (Arc::new(subject.clone()), session.clone())).collect()
+    // A subject with many sessions on the page is copied once.
+    let mut subjects: HashMap<&SubjectId, Arc<Subject>> = HashMap::new();
+    let shared = |(subject, session): (&'a Subject, &'a SharedSession)| {
+        let own = subjects.entry(&subject.id).or_insert_with(|| Arc::new(subject.clone()));
+        (Arc::clone(own), session.clone())
+    };
+    found.into_iter().take(most).map(shared).collect()
 }

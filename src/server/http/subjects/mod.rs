@@ -110,7 +110,7 @@ fn changes(fields: &mut RequestFields) -> SubjectChanges {
     }
 }
 
-fn view(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<SubjectView> {
+pub(in crate::http) fn view(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<SubjectView> {
     let registration = subject.registration.as_ref()?;
     let profile = &registration.standing.profile;
     Some(SubjectView {
@@ -271,7 +271,7 @@ impl SubjectFilter {
     }
 
     /// The same of the present, from the list by name.
-    fn now(mut self, api: &ApiContext) -> Vec<Subject> {
+    fn now(mut self, api: &ApiContext) -> Vec<Arc<Subject>> {
         let mut found = Vec::new();
         let own = self.caller.owner();
         if own.is_some() && self.owner.is_some() && own != self.owner.as_ref() {
@@ -283,8 +283,7 @@ impl SubjectFilter {
             let named = api.projections.subjects(|list| list.after(owner.as_ref(), after, most));
             let is_last = named.len() < most;
             let known = named.iter().filter_map(|id| api.authority.live().subject(id));
-            found
-                .extend(known.filter(|subject| self.admits(subject)).map(|subject| subject.as_ref().clone()));
+            found.extend(known.filter(|subject| self.admits(subject)));
             if is_last || found.len() == self.most {
                 return found;
             }
@@ -294,9 +293,9 @@ impl SubjectFilter {
     }
 
     /// Those of the page, and the one behind it.
-    fn among<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Vec<Subject> {
+    fn among<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Vec<Arc<Subject>> {
         let mut found: Vec<&Subject> = subjects.filter(|subject| self.admits(subject)).collect();
         found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        found.into_iter().take(self.most).cloned().collect()
+        found.into_iter().take(self.most).cloned().map(Arc::new).collect()
     }
 }

@@ -1,0 +1,176 @@
+//! Pages that stay open: what keeping them up to date costs, who shares it, and what is never shared.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::json;
+use tenure::clock::stopwatch;
+
+use crate::desk::{Desk, form, origin, renewed, text};
+use crate::server::{Reply, Server};
+
+/// What an open page asks for when it looks whether there is something new.
+fn look(desk: &Desk<'_>, path: &str) -> Reply {
+    let request = desk.server.get(path).header("host", desk.server.address().to_string());
+    request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1").send()
+}
+
+/// How often the subjects were listed.
+fn listed(server: &Server) -> u64 {
+    let metrics = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+    let counts = metrics.lines().filter(|line| {
+        line.starts_with("tenure_http_requests_total{") && line.contains("route=\"/v1/subjects\"")
+    });
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Each open page was made anew for each of its readers, every five seconds.
+#[test]
+fn a_page_that_many_watch_is_made_once_a_second_at_most() {
+    let server = Server::start();
+    renewed(&server, "agent");
+    let key = |_| server.issue_key("auditor", None).0;
+    let desks: Vec<_> = (0..3).map(key).map(|key| Desk::sign_in(&server, &key)).collect();
+    let (before, begun) = (listed(&server), stopwatch());
+    for _ in 0..20 {
+        for desk in &desks {
+            assert!(text(&look(desk, "/console/agents").expect(200)).contains("Night shift"));
+        }
+    }
+    let made = listed(&server) - before;
+    assert!((1..=begun.elapsed().as_secs() + 1).contains(&made), "60 looks made the page {made} times");
+    for desk in &desks {
+        desk.get("/console/agents").expect(200);
+    }
+    assert_eq!(listed(&server) - before, made + 3, "a page that is opened is new");
+}
+
+#[test]
+fn a_shared_page_has_the_mark_of_each_reader_and_nobody_elses() {
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    let desks = [Desk::sign_in(&server, &server.admin), Desk::sign_in(&server, &server.admin)];
+    let marks = [desks[0].mark(), desks[1].mark()];
+    for path in ["/console", "/console/agents"] {
+        for (own, other) in [(0, 1), (1, 0)] {
+            let page = text(&look(&desks[own], path).expect(200));
+            assert!(page.contains(&marks[own]) && !page.contains(&marks[other]), "{path}: {page}");
+            assert!(!page.contains('\u{1}'), "{path}: {page}");
+        }
+    }
+    // What stands in its place is the mark of nobody.
+    let path = format!("/console/sessions/{}/veto", session.id);
+    for mark in ["\u{1}mark\u{1}", "mark", ""] {
+        let request = server.post(&path).header("host", server.address().to_string());
+        let request = request.header("cookie", desks[0].cookie.clone()).header("origin", origin(&server));
+        request.header("x-tenure-live", "1").body(form(&[("mark", mark)])).send().expect(403);
+    }
+    assert!(server.events("SessionRevoked").is_empty());
+}
+
+#[test]
+fn what_is_shared_is_shared_by_those_with_equal_rights_alone() {
+    let server = Server::start();
+    let session = renewed(&server, "agent-of-alice");
+    server.register("agent-of-bob", &json!({ "name": "Day shift", "ownerId": "bob" }));
+    let veto = format!("/console/sessions/{}/veto", session.id);
+    for (role, owner, alices, bobs, vetoes) in [
+        ("owner", Some("alice"), true, false, true),
+        ("owner", Some("bob"), false, true, false),
+        ("auditor", None, true, true, false),
+        ("issuer", None, true, true, false),
+        ("owner", Some("alice"), true, false, true),
+    ] {
+        let (key, _) = server.issue_key(role, owner);
+        let page = text(&look(&Desk::sign_in(&server, &key), "/console/agents").expect(200));
+        let seen = ["/agent-of-alice\"", "/agent-of-bob\"", &veto].map(|it| page.contains(it));
+        assert_eq!(seen, [alices, bobs, vetoes], "{role} {owner:?}: {page}");
+    }
+    let admin = Desk::sign_in(&server, &server.admin);
+    look(&admin, "/console").expect(200);
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    look(&Desk::sign_in(&server, &owner), "/console").expect(303);
+    let request = server.get("/console").header("host", server.address().to_string());
+    request.header("x-tenure-live", "1").send().expect(401);
+    admin.post("/console/sign-out", &[]).expect(303);
+    look(&admin, "/console").expect(401);
+}
+
+/// The live tail of a log, as its pieces come.
+struct Tail {
+    socket: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    fn of(desk: &Desk<'_>) -> Self {
+        let mut socket = desk.server.connect();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let request = desk.server.get("/console/log/stream?after=latest&kinds=SubjectRegistered");
+        let request = request.header("host", desk.server.address().to_string());
+        socket.write_all(&request.header("cookie", desk.cookie.clone()).bytes()).unwrap();
+        let mut tail = Self { socket, bytes: Vec::new() };
+        let head = tail.until(b"\r\n\r\n");
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.contains("text/event-stream") && head.contains("cache-control: no-store"), "{head}");
+        tail
+    }
+
+    fn more(&mut self) {
+        let mut part = [0; 16_384];
+        let count = self.socket.read(&mut part).unwrap();
+        assert!(count > 0, "the stream ended");
+        self.bytes.extend(&part[..count]);
+    }
+
+    fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.bytes.windows(end.len()).position(|part| part == end) {
+                return self.bytes.drain(..at + end.len()).collect();
+            }
+            self.more();
+        }
+    }
+
+    /// One piece, as the server wrote it.
+    fn piece(&mut self) -> String {
+        let length = String::from_utf8(self.until(b"\r\n")).unwrap();
+        let length = usize::from_str_radix(length.trim(), 16).unwrap() + 2;
+        while self.bytes.len() < length {
+            self.more();
+        }
+        String::from_utf8(self.bytes.drain(..length).collect()).unwrap()
+    }
+}
+
+/// Every event was a write to every open log.
+#[test]
+fn what_is_recorded_in_quick_succession_comes_to_an_open_log_together() {
+    let server = Server::start();
+    let desk = Desk::sign_in(&server, &server.admin);
+    let mut tail = Tail::of(&desk);
+    assert!(tail.piece().starts_with(':'), "the first piece says that it is heard");
+    let begun = stopwatch();
+    let count = 100;
+    for number in 0..count {
+        server.register(&format!("agent-{number}"), &json!({}));
+    }
+    let (mut pieces, mut heard) = (0, Vec::new());
+    while heard.len() < count {
+        let piece = tail.piece();
+        let events = piece.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events = events.map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap());
+        heard.extend(events.map(|event| event["subjectId"].as_str().unwrap().to_owned()));
+        pieces += usize::from(piece.contains("data: "));
+    }
+    let quarters = usize::try_from(begun.elapsed().as_millis() / 250).unwrap();
+    assert!(
+        pieces <= quarters + 2,
+        "{count} events came in {pieces} pieces in {quarters} quarters of a second"
+    );
+    let expected: Vec<_> = (0..count).map(|number| format!("agent-{number}")).collect();
+    assert_eq!(heard, expected);
+}
