@@ -15,4 +15,5 @@ mod node;
 mod siege;
 mod standby;
 
+mod traces;
 use tenure_testing::broker;

@@ -5,6 +5,7 @@
 #![expect(clippy::should_implement_trait, reason = "a stream of events has no end for a `for` to come to")]
 
 pub mod broker;
+pub mod collector;
 mod request;
 pub mod server;
 pub mod surroundings;
