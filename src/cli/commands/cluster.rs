@@ -18,8 +18,8 @@ use crate::cli::{
 };
 use tenure_core::Timestamp;
 use tenure_log::jetstream::{
-    self, BrokerAccess, BrokerConnection, BrokerError, NodeRecord, NodeRegistry, StreamCreation, StreamNames,
-    StreamSettings, StreamStatus,
+    self, BrokerAccess, BrokerConnection, BrokerError, IdentityFile, NodeRecord, NodeRegistry,
+    StreamCreation, StreamNames, StreamSettings, StreamStatus,
 };
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::{config::Config, config::ConfigFlag, node::cluster};
@@ -46,9 +46,13 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = serve::setting)]
     set: Vec<String>,
 
-    /// File with the seed of the nkey to show, instead of that of log.nkey_file
-    #[arg(long, value_name = "FILE")]
+    /// File with the seed of the nkey to show, instead of what the settings name
+    #[arg(long, value_name = "FILE", conflicts_with = "creds_file")]
     nkey_file: Option<PathBuf>,
+
+    /// File with the credentials (.creds) to show, instead of what the settings name
+    #[arg(long, value_name = "FILE")]
+    creds_file: Option<PathBuf>,
 }
 
 /// Arguments of `tenure cluster init`.
@@ -91,8 +95,10 @@ impl BrokerArgs {
             self.config()?.cluster.access().ok_or_else(|| {
                 CommandError::Usage("log.url is not set: it says where the broker is".into())
             })?;
-        let nkey_file = self.nkey_file.clone().or_else(|| access.nkey_file.clone());
-        BrokerConnection::open(&BrokerAccess { nkey_file, ..access }, "operator")
+        let (nkey, creds) = (self.nkey_file.clone(), self.creds_file.clone());
+        let shown = creds.map(IdentityFile::Credentials).or(nkey.map(IdentityFile::Nkey));
+        let identity = shown.or_else(|| access.identity.clone());
+        BrokerConnection::open(&BrokerAccess { identity, ..access }, "operator")
             .map_err(|error| failure(&error))
     }
 }

@@ -19,11 +19,11 @@ use futures_util::{StreamExt, future::join_all};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use zeroize::Zeroizing;
 
 use super::{
-    BrokerError,
+    BrokerError, IdentityFile,
     broker_reply::{self, StoredMessage},
+    identity,
 };
 
 /// The oldest server without the faults that lose messages.
@@ -41,8 +41,8 @@ const WAITING: usize = 1_024;
 pub struct BrokerAccess {
     /// Its servers, `nats://a,b,c` or `tls://a,b,c`.
     pub url: String,
-    /// The file with the seed of this node's nkey.
-    pub nkey_file: Option<PathBuf>,
+    /// What this node shows of itself.
+    pub identity: Option<IdentityFile>,
     /// The certificates that vouch for the servers.
     pub tls_ca: Option<PathBuf>,
     /// This node's certificate.
@@ -278,7 +278,7 @@ fn options(
     heard: &Arc<ConnectionEvents>,
 ) -> Result<ConnectOptions, BrokerError> {
     let heard = Arc::clone(heard);
-    let mut options = ConnectOptions::new()
+    let mut options = identity::options(access)?
         .name(format!("tenure {name}"))
         .custom_inbox_prefix(format!("_INBOX_{name}"))
         .connection_timeout(LOOK)
@@ -289,9 +289,6 @@ fn options(
             let heard = Arc::clone(&heard);
             async move { heard.note(&event) }
         });
-    if let Some(path) = &access.nkey_file {
-        options = options.nkey(seed(path)?.to_string());
-    }
     if let Some(path) = &access.tls_ca {
         options = options.add_root_certificates(readable(path)?);
     }
@@ -315,14 +312,6 @@ impl ConnectionEvents {
     }
 }
 
-fn seed(path: &Path) -> Result<Zeroizing<String>, BrokerError> {
-    let file = |why: String| BrokerError::File { path: path.to_owned(), why };
-    let content = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| file(error.to_string()))?;
-    let seed = content.lines().map(str::trim).find(|line| line.starts_with("SU"));
-    seed.map(|seed| Zeroizing::new(seed.to_owned()))
-        .ok_or_else(|| file("it holds no seed of a user's nkey, a line that begins with SU".to_owned()))
-}
-
 fn readable(path: &Path) -> Result<PathBuf, BrokerError> {
     let opened = fs::File::open(path).map(|_| path.to_owned());
     opened.map_err(|error| BrokerError::File { path: path.to_owned(), why: error.to_string() })
@@ -336,7 +325,7 @@ pub(super) fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, BrokerEr
         return Err(no("it must begin with nats:// or tls://"));
     }
     if hosts.contains('@') {
-        return Err(no("names and passwords do not belong in it: use log.nkey_file"));
+        return Err(no("names and passwords do not belong in it: use log.nkey_file or log.creds_file"));
     }
     if hosts.split(',').any(|host| host.trim().is_empty()) {
         return Err(no("one of its servers has no name"));

@@ -13,6 +13,7 @@ mod cluster_view;
 mod connection;
 mod copy;
 mod heads;
+mod identity;
 mod lease;
 mod member;
 mod names;
@@ -54,6 +55,7 @@ pub use self::{
     cluster_view::ClusterView,
     connection::{BrokerAccess, BrokerConnection},
     heads::{HeadPut, HeadStream, PublishedHead},
+    identity::IdentityFile,
     lease::{Leadership, LeaseClaim, LeasePulse},
     member::{ClusterMember, MemberStep, join},
     names::StreamNames,

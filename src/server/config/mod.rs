@@ -26,7 +26,10 @@ pub use settings::{SETTINGS, Setting, settings_markdown};
 pub use telemetry::TelemetryConfig;
 
 use tenure_core::{Policy, Seconds};
-use tenure_log::{VerifyScope, jetstream::BrokerAccess};
+use tenure_log::{
+    VerifyScope,
+    jetstream::{BrokerAccess, IdentityFile},
+};
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub struct Config {
     pub scrub_rate: u32,
     /// `retention.memory`
     pub retention: Seconds,
-    /// `log.url`, `log.nkey_file` and `cluster.*`
+    /// `log.url`, `log.nkey_file`, `log.creds_file` and `cluster.*`
     pub cluster: ClusterConfig,
     /// `backup.dir`
     pub backup_dir: Option<PathBuf>,
@@ -103,13 +106,15 @@ pub struct ServerConfig {
     pub hsts: Seconds,
 }
 
-/// `log.url`, `log.nkey_file` and `cluster.*`: a log on several machines.
+/// `log.url`, `log.nkey_file`, `log.creds_file` and `cluster.*`: a log on several machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterConfig {
     /// `log.url`; `None` for a log on this machine alone.
     pub url: Option<String>,
     /// `log.nkey_file`
     pub nkey_file: Option<PathBuf>,
+    /// `log.creds_file`
+    pub creds_file: Option<PathBuf>,
     /// `cluster.advertise`
     pub advertise: Option<String>,
     /// `cluster.secret_file`
@@ -133,11 +138,16 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    fn identity(&self) -> Option<IdentityFile> {
+        let (nkey, creds) = (self.nkey_file.clone(), self.creds_file.clone());
+        creds.map(IdentityFile::Credentials).or(nkey.map(IdentityFile::Nkey))
+    }
+
     /// How the broker is reached; `None` for a log on this machine alone.
     pub fn access(&self) -> Option<BrokerAccess> {
         Some(BrokerAccess {
             url: self.url.clone()?,
-            nkey_file: self.nkey_file.clone(),
+            identity: self.identity(),
             tls_ca: self.tls_ca.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
@@ -150,6 +160,7 @@ impl Default for ClusterConfig {
         Self {
             url: None,
             nkey_file: None,
+            creds_file: None,
             advertise: None,
             secret_file: None,
             tls_ca: None,

@@ -182,6 +182,9 @@ impl CheckedConfig {
         }
         self.needs("server.tls_cert", "server.tls_key", "certificate and key go together");
         self.needs("server.tls_key", "server.tls_cert", "certificate and key go together");
+        self.needs("cluster.tls_cert", "cluster.tls_key", "certificate and key go together");
+        self.needs("cluster.tls_key", "cluster.tls_cert", "certificate and key go together");
+        self.excludes("log.creds_file", "log.nkey_file", "a node shows one of them");
         for (name, other) in [(0, 1), (1, 2), (2, 0)].map(|(one, next)| (NODE[one], NODE[next])) {
             self.needs(name, other, "authority, certificate and key of a node go together");
         }
@@ -197,6 +200,17 @@ impl CheckedConfig {
             let (value, source) = (value(address), self.config.source(address));
             let remedy = format!("must begin with https:// where {with} is set");
             self.faults.push(ConfigFault { name: address.to_owned(), value, remedy, source });
+        }
+    }
+
+    /// Two settings of which one is too many.
+    fn excludes(&mut self, name: &'static str, other: &'static str, why: &str) {
+        let value = |name| Setting::named(name).map_or_else(String::new, |s| s.value_in(&self.config));
+        let is_both = !value(other).is_empty() && !self.wrong.contains(other);
+        let (value, source) = (value(name), self.config.source(name));
+        if !value.is_empty() && is_both {
+            let remedy = format!("must not be set together with {other}: {why}");
+            self.faults.push(ConfigFault { name: name.to_owned(), value, remedy, source });
         }
     }
 

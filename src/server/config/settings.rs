@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: SettingKind, doc: &'static str) -> Se
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 65] = [
+pub static SETTINGS: [Setting; 66] = [
     setting(
         "server.listen",
         SettingKind::Address(|config| &mut config.server.listen),
@@ -132,6 +132,12 @@ pub static SETTINGS: [Setting; 65] = [
         "log.nkey_file",
         SettingKind::File(|config| &mut config.cluster.nkey_file),
         "The file with the seed of the nkey that this node shows to the broker.",
+    ),
+    setting(
+        "log.creds_file",
+        SettingKind::File(|config| &mut config.cluster.creds_file),
+        "The file with the credentials (`.creds`) that this node shows to a broker whose users have tokens (JWT), instead of \
+         `log.nkey_file`; it is read for each connection.",
     ),
     setting(
         "retention.memory",

@@ -59,6 +59,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("log.scrub_rate", "1048576"),
         ("log.url", "nats://a:4222,b:4222"),
         ("log.nkey_file", "/etc/tenure/node.nk"),
+        ("log.creds_file", "/etc/tenure/node.creds"),
         ("retention.memory", "3600"),
         ("cluster.advertise", "https://one.example"),
         ("cluster.secret_file", "/etc/tenure/cluster.secret"),
@@ -114,8 +115,11 @@ fn every_setting_has_a_place_of_its_own() {
     // These mean nothing without each other.
     let is_pair = |name: &str| name.starts_with("server.tls_");
     let is_of_nodes = |name: &str| name.starts_with("cluster.node_");
+    let is_shown = |name: &str| ["cluster.tls_cert", "cluster.tls_key"].contains(&name);
     let goes_with = |other: &str, name: &str| {
-        is_pair(other) && (is_pair(name) || is_of_nodes(name)) || is_of_nodes(other) && is_of_nodes(name)
+        is_shown(other) && is_shown(name)
+            || is_pair(other) && (is_pair(name) || is_of_nodes(name))
+            || is_of_nodes(other) && is_of_nodes(name)
     };
     for (name, _) in others {
         let set = others.iter().filter(|(other, _)| *other == name || goes_with(other, name));

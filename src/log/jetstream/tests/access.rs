@@ -12,7 +12,10 @@ use super::{Broker, BrokerAccess, MAKING, broker, led, make, names, node, operat
 use crate::{
     EventLog,
     conformance::append_all,
-    jetstream::{BrokerConnection, BrokerError, HeadPut, HeadStream, NodeRecord, NodeRegistry, init, status},
+    jetstream::{
+        BrokerConnection, BrokerError, HeadPut, HeadStream, IdentityFile, NodeRecord, NodeRegistry, init,
+        status,
+    },
     samples::small,
 };
 
@@ -135,7 +138,7 @@ fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
     let broker = Broker::start_with(&program, &users);
     let access = |file: &Path| BrokerAccess {
         url: broker.url(),
-        nkey_file: Some(file.to_owned()),
+        identity: Some(IdentityFile::Nkey(file.to_owned())),
         ..BrokerAccess::default()
     };
     init(&BrokerConnection::open(&access(&operator_file), "operator").unwrap(), &names(1), MAKING).unwrap();
@@ -148,7 +151,8 @@ fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
     let refused = led(data.path(), &as_user(&reader_file)).unwrap_err().to_string();
     assert!(refused.to_lowercase().contains("permissions violation"), "{refused}");
     for wrong in [Some(stranger_file), None] {
-        let access = BrokerAccess { url: broker.url(), nkey_file: wrong, ..BrokerAccess::default() };
+        let identity = wrong.map(IdentityFile::Nkey);
+        let access = BrokerAccess { url: broker.url(), identity, ..BrokerAccess::default() };
         let refused = BrokerConnection::open(&access, "a").unwrap_err();
         assert!(matches!(refused, BrokerError::Refused { .. }), "{refused}");
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod copies;
+mod credentials;
 mod faults;
 mod leads;
 mod races;
