@@ -12,8 +12,9 @@ mod handover;
 mod heads;
 mod linear;
 mod node;
+mod own_answers;
 mod siege;
 mod standby;
-
 mod traces;
+
 use tenure_testing::broker;

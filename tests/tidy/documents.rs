@@ -12,7 +12,10 @@ use tenure::{
     backup::BackupMaker,
     config::{Networks, SharesConfig, UsageRate, settings_markdown},
     core::event::EndTrigger,
-    http::{ApiContext, ApiSettings, PROXY_PATHS, RouteFacts, error_table, openapi_document, route_facts},
+    http::{
+        ApiContext, ApiSettings, PROXY_PATHS, RouteFacts, error_table, followers_markdown, openapi_document,
+        route_facts,
+    },
     node::{Node, NodeOptions},
 };
 use tower::ServiceExt;
@@ -27,6 +30,11 @@ fn the_table_of_errors_is_that_of_the_code() {
 #[test]
 fn the_table_of_settings_is_that_of_the_code() {
     blocks::check("docs/operations.md", "settings", &settings_markdown());
+}
+
+#[test]
+fn what_followers_answer_is_that_of_the_code() {
+    blocks::check("docs/cluster.md", "followers", &followers_markdown());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::http::SignedIn;
+use crate::http::{SignedIn, ask_the_leader, is_own_answer};
 
 use super::words::plain;
 use crate::console::{request::SignedInRequest, response::PageFailure};
@@ -58,6 +58,10 @@ impl SignedInRequest {
         request: axum::http::Result<Request<Body>>,
     ) -> Result<Response, PageFailure> {
         let request = request.map_err(|_| PageFailure::not_found("There is nothing by that name."))?;
+        if !is_own_answer(request.method(), request.uri().path()) {
+            // The page as a whole, where this node does not lead.
+            ask_the_leader();
+        }
         Ok(self.console().routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}))
     }
 

@@ -10,8 +10,8 @@ use axum::{
 use tenure_core::{Actor, Timestamp, commit::ActorKind, event::Role, system::Credential};
 use tenure_protocol::entropy::session_id;
 
-use crate::authority::{AuthenticatedSession, Authority, RequestContext};
-use crate::http::PeerAddress;
+use crate::authority::{AuthenticatedSession, Authority, CommandError, RequestContext};
+use crate::http::{PeerAddress, ask_the_leader};
 
 use super::{Console, channel::SecureChannel, form::FormFields};
 use crate::console::{
@@ -100,6 +100,10 @@ impl BrowserRequest {
     /// The visit of a signed-in reader; for all others, the sign-in form.
     pub(super) async fn signed_in(self) -> Result<SignedInRequest, Box<Response>> {
         let Some((holder, credential)) = self.holder() else {
+            if self.token().is_some() {
+                // A node that follows may merely not know it yet.
+                ask_the_leader();
+            }
             return Err(Box::new(sign_in::form(&self, None)));
         };
         let mut visit = SignedInRequest { arrival: self, holder, credential, cookie: None };
@@ -238,9 +242,16 @@ impl SignedInRequest {
         let context =
             RequestContext { actor, correlation_id: Some(self.arrival.correlation_id()), idempotency: None };
         let is_due = self.holder.session.refresh_at().is_some_and(|due| authority.now() >= due);
-        if is_due && let Ok(Some(granted)) = authority.refresh(context, &self.holder).await {
-            let channel = self.arrival.channel.as_ref();
-            self.cookie = channel.map(|channel| sign_in::cookie(channel, &granted, authority.now()));
+        if !is_due {
+            return;
+        }
+        match authority.refresh(context, &self.holder).await {
+            Ok(Some(granted)) => {
+                let channel = self.arrival.channel.as_ref();
+                self.cookie = channel.map(|channel| sign_in::cookie(channel, &granted, authority.now()));
+            }
+            Err(CommandError::NotLeading) => ask_the_leader(),
+            Ok(None) | Err(_) => {}
         }
     }
 

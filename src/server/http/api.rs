@@ -27,7 +27,7 @@ use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
 use crate::traces::TraceExporter;
 use tenure_audit::Evidence;
-use tenure_core::{Position, state::AuthorityState};
+use tenure_core::{Position, Timestamp, state::AuthorityState};
 use tenure_protocol::clock::TestClock;
 
 /// What every handler works with.
@@ -125,6 +125,16 @@ impl ApiContext {
     /// This node among others, where there are some.
     pub(super) fn nodes(&self) -> Option<&Arc<ClusterNodes>> {
         self.nodes.get()
+    }
+
+    /// Whether another node decides.
+    pub(super) fn follows(&self) -> bool {
+        self.nodes().is_some_and(|nodes| !nodes.leads())
+    }
+
+    /// Whether this node may merely not know yet what was recorded by this moment.
+    pub(super) fn may_lack(&self, at: Timestamp) -> bool {
+        self.nodes().is_some_and(|nodes| nodes.may_lack(at, self.authority.now()))
     }
 
     /// The places for connections.

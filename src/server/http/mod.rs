@@ -13,6 +13,7 @@ mod hot;
 mod in_process;
 mod keys;
 mod nodes;
+mod only_leader;
 mod openapi;
 mod operations;
 mod record;
@@ -27,12 +28,15 @@ mod webhooks;
 
 pub(crate) use self::hot::HotRequest;
 pub(crate) use self::in_process::RefusedReply;
-pub(crate) use self::nodes::{ClusterNodes, node_router::guarded, reported_uses::hand_over};
+pub(crate) use self::nodes::{
+    ClusterNodes, node_router::guarded, own_answers::is_own_answer, reported_uses::hand_over,
+};
+pub(crate) use self::only_leader::ask_the_leader;
 pub(crate) use self::subject_cards::{CardSession, SubjectCard};
 pub use self::{
     api::{ApiContext, ApiSettings},
     openapi::document as openapi_document,
     reply::problem::error_table,
     request::{access::SignedIn, peer::PeerAddress},
-    routes::{PROXY_PATHS, RouteFacts, route_facts},
+    routes::{PROXY_PATHS, RouteFacts, followers_markdown, route_facts},
 };

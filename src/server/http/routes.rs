@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     sync::{Arc, LazyLock},
 };
 
@@ -23,7 +24,10 @@ use super::{
     api::ApiContext,
     audit::{self, export as audit_export},
     credentials, forward_auth, keys,
-    nodes::handover,
+    nodes::{
+        handover,
+        own_answers::{OWN_ANSWERS, OwnAnswer},
+    },
     openapi,
     operations::{self, backup, clock},
     record::{events, notices},
@@ -170,6 +174,25 @@ pub fn route_facts() -> Vec<RouteFacts> {
             public: route.access.public,
         })
         .collect()
+}
+
+/// What a node that follows answers by itself, and what the leader answers, as tables for documents.
+pub fn followers_markdown() -> String {
+    let mut text = "| a follower answers itself | but hands it on when |\n|---|---|\n".to_owned();
+    for OwnAnswer { method, path, unless, .. } in &OWN_ANSWERS {
+        let unless = if unless.is_empty() { "never" } else { unless };
+        writeln!(text, "| {} `{path}` | {unless} |", method.unwrap_or("any")).expect("a string takes all");
+    }
+    let is_own = |route: &&Route| {
+        let same = |own: &OwnAnswer| {
+            own.method.is_none_or(|method| method == route.method) && own.path == route.path
+        };
+        OWN_ANSWERS.iter().any(same)
+    };
+    let others = ROUTES.iter().filter(|route| !is_own(route));
+    let others: Vec<_> = others.map(|route| format!("{} `{}`", route.method, route.path)).collect();
+    write!(text, "\nThe leader answers: {}.\n", others.join(", ")).expect("a string takes all");
+    text
 }
 
 /// The paths beside the table: they take every method, and have their own way of letting in. See `forward_auth`.

@@ -20,7 +20,11 @@ use tenure_log::waiting_for_disk;
 
 use crate::http::{
     api::ApiContext,
-    reply::{HttpReply, problem::Problem},
+    only_leader::ask_the_leader,
+    reply::{
+        HttpReply,
+        problem::{Problem, ProblemCode},
+    },
     request::{access::Caller, call::ApiCall},
 };
 
@@ -46,6 +50,12 @@ pub(crate) async fn stream(call: ApiCall) -> Result<HttpReply, Problem> {
     let to = query.whole("to", 1..=u64::MAX);
     query.finish()?;
     let signatures = waiting_for_disk(|| signatures(&call.api))?;
+    let wanted = to.unwrap_or_else(|| call.api.authority.live().position().0).max(from.unwrap_or(0));
+    if signatures.last.0 < wanted && call.api.follows() {
+        // It signs a head that covers this.
+        ask_the_leader();
+        return Err(ProblemCode::Stale.into());
+    }
     let span = ExportSpan::new(from, to, signatures.last.0).map_err(|error| out_of_range(&error, from))?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let (api, caller) = (Arc::clone(&call.api), call.caller.clone());

@@ -17,6 +17,7 @@ use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{
+    only_leader::ask_the_leader,
     reply::{
         HttpReply,
         problem::{Problem, ProblemCode},
@@ -141,7 +142,7 @@ pub(super) async fn head(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let head = newest(&call, waiting).await?;
+    let head = newest(&call, waiting, None).await?;
     Ok(HttpReply::ok(&HeadView {
         size: head.size,
         root_hash: head.root.to_string(),
@@ -163,7 +164,7 @@ pub(super) async fn proof(call: ApiCall) -> Result<HttpReply, Problem> {
     let size = query.whole("size", 1..=u64::MAX);
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let newest = newest(&call, waiting).await?.size;
+    let newest = newest(&call, waiting, size.or(Some(position))).await?.size;
     let size = within("size", size.unwrap_or(newest), newest, "the size of the newest head")?;
     let position = within("position", position, size, "the size of the tree")?;
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
@@ -187,7 +188,7 @@ pub(super) async fn consistency(call: ApiCall) -> Result<HttpReply, Problem> {
     let to = query.whole("to", 0..=u64::MAX);
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let newest = newest(&call, waiting).await?.size;
+    let newest = newest(&call, waiting, to.or(Some(from))).await?.size;
     let to = within("to", to.unwrap_or(newest), newest, "the size of the newest head")?;
     let from = within("from", from, to, "the size of the later tree")?;
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
@@ -203,11 +204,17 @@ pub(super) async fn consistency(call: ApiCall) -> Result<HttpReply, Problem> {
     Ok(HttpReply::ok(&ConsistencyView { from, to, from_root, to_root, hashes: all_hex(&hashes) }))
 }
 
-/// The newest head. One that cannot be kept is not shown: then the last that was.
-async fn newest(call: &ApiCall, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
+/// The newest head. One that cannot be kept is not shown: then the last that was. On a node that follows it covers this
+/// many events, or all that are known here; else the leader is to answer, which signs one.
+async fn newest(call: &ApiCall, waiting: AsOfQuery, covers: Option<u64>) -> Result<SignedHead, Problem> {
     waiting.resolve(&call.api, &call.caller).await?;
     let heads = call.api.evidence.keeper.heads();
-    Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))
+    let head = waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last());
+    let covers = covers.unwrap_or_else(|| call.api.authority.live().position().0);
+    if head.size < waiting.least().map_or(covers, |least| covers.max(least)) && call.api.follows() {
+        ask_the_leader();
+    }
+    Ok(head)
 }
 
 fn required(query: &mut RequestFields, name: &str, least: u64) -> u64 {

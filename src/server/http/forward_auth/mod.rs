@@ -28,6 +28,7 @@ use tenure_protocol::clock::stopwatch;
 use self::presented::PresentedCredentials;
 use super::{
     api::ApiContext,
+    only_leader::ask_the_leader,
     operations::metrics::CounterTarget,
     reply::{
         challenge, position_header,
@@ -117,6 +118,9 @@ async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
     let peer = request.extensions().get::<PeerAddress>();
     let address = peer.map(|peer| peer.address);
     let authenticating = stage("authenticate");
+    if let Err(problem) = settle(api, headers, address).await {
+        return refused(api, problem, address, &request_id);
+    }
     let proxy = match proxy(api, headers, address) {
         Ok(proxy) => proxy,
         Err(problem) => return refused(api, problem, address, &request_id),
@@ -132,12 +136,18 @@ async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
     let presented = PresentedCredentials::of(headers, &api.settings.forward_auth_cookie);
     let is_anything = presented != PresentedCredentials::Nothing;
     for token in presented.tokens() {
-        if let Err(problem) = api.recall_token(token).await {
+        if let Err(problem) = api.settle_token(token).await {
             return refused(api, problem, address, &request_id);
         }
     }
     let judging = stage("judge");
     let verdict = judge(api, presented, asking).await;
+    if let ProxyVerdict::No { why: InactiveToken::Fault(TokenFault::Expired | TokenFault::Idle, _), .. } =
+        &verdict
+    {
+        // It may have been used or refreshed at another node a moment ago.
+        ask_the_leader();
+    }
     drop(judging);
     let mut response = match verdict {
         ProxyVerdict::Yes(holder, refreshed) => {
@@ -158,6 +168,15 @@ fn refused(api: &ApiContext, problem: Problem, address: Option<IpAddr>, request_
     api.metrics.refused(code);
     api.refusals.note(RefusalKey { address, code, route: PATH, credential: problem.credential });
     problem_response(&problem.timed(api.authority.now()), request_id.stamp(api))
+}
+
+/// Waits until it is certain what the proxy's key is, on a node that may merely not know it yet.
+async fn settle(api: &ApiContext, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Problem> {
+    let key = headers.get(KEY).and_then(|key| key.to_str().ok());
+    match key.filter(|_| !is_trusted(api, peer)) {
+        Some(key) => api.settle_token(key.trim()).await,
+        None => Ok(()),
+    }
 }
 
 /// Who asks. The address is that of the connection: an end user may have set the addresses in headers.
@@ -279,11 +298,14 @@ async fn refreshed(
             let now = authority.holder_again(holder);
             now.judge(authority.now()).map(|()| None)
         }
+        Err(CommandError::NotLeading) => {
+            ask_the_leader();
+            Ok(None)
+        }
         Err(
             CommandError::Overloaded
             | CommandError::TooManyKeys { .. }
             | CommandError::StorageUnavailable { .. }
-            | CommandError::NotLeading
             | CommandError::AnswerUnread { .. }
             | CommandError::OutcomeUnknown,
         ) => Ok(None),

@@ -7,6 +7,7 @@
 mod forward;
 pub(super) mod handover;
 pub(super) mod node_router;
+pub(super) mod own_answers;
 mod recall;
 pub(super) mod reported_uses;
 pub(super) mod settle;
@@ -35,6 +36,9 @@ use crate::node::{MembershipView, NodeRole, OwnValidity, SharedLog};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A node waits so long until it has folded what it has passed on.
 const OWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Clocks of nodes are apart by no more than this.
+const CLOCKS: Duration = Duration::from_secs(5);
 
 /// This node among the others.
 pub(crate) struct ClusterNodes {
@@ -141,6 +145,12 @@ impl ClusterNodes {
 
     pub(crate) fn leads(&self) -> bool {
         self.view.borrow().leads()
+    }
+
+    /// Whether this node may merely not know yet what was recorded by this moment.
+    pub(super) fn may_lack(&self, at: Timestamp, now: Timestamp) -> bool {
+        let within = i64::try_from((self.most + CLOCKS).as_millis()).unwrap_or(i64::MAX);
+        !self.leads() && at.plus_millis(within) > now
     }
 
     /// What is said about this node.

@@ -22,10 +22,13 @@ use tenure_protocol::clock::stopwatch;
 use super::{
     ClusterNodes, PATIENCE,
     forward::{FORWARDED, ForwardOutcome, TURNED_AWAY},
-    handover, in_millis, reported_uses,
+    handover, in_millis,
+    own_answers::{INTROSPECT, own_answer},
+    reported_uses,
 };
 use crate::http::{
     api::ApiContext,
+    only_leader::unless_wanted,
     reply::problem::{Problem, ProblemCode},
     request::{
         peer::PeerAddress,
@@ -38,31 +41,17 @@ use crate::traces::TracedRequest;
 const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
 /// What is answered whatever the state is worth: they say so themselves, or say nothing of it.
 const OF_THE_NODE: [&str; 2] = ["/readyz", "/openapi.json"];
-/// What a follower answers by itself.
-pub(super) const READS: [&str; 13] = [
-    "/v1/subjects",
-    "/v1/subjects/{subjectId}",
-    "/v1/sessions",
-    "/v1/sessions/{sessionId}",
-    "/v1/sessions/{sessionId}/events",
-    "/v1/events",
-    "/v1/notices",
-    "/v1/revocations/feed",
-    "/v1/keys",
-    "/readyz",
-    "/openapi.json",
-    "/healthz",
-    "/metrics",
-];
 /// Why a follower answers nothing from its state.
 const DIFFERS: &str = "the history of this node differs from that of another one: ask another node";
 /// Why a follower has nothing done by the leader.
 const TURNED_AWAY_HERE: &str =
     "the leader takes nothing from this node, and the logs of both say why: ask another node";
-const INTROSPECT: &str = "/v1/introspect";
 /// How old the state may be that an answer is given from.
 const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
 const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
+/// How far the leader had come when it answered what another node handed on: that one has its callers read no earlier
+/// state. It is of the way between nodes, and answers to callers lack it.
+const REACHED: HeaderName = HeaderName::from_static("tenure-node-position");
 
 /// The same routes, behind the door of a node of several.
 pub(crate) fn guarded(router: Router, api: &Arc<ApiContext>, nodes: &Arc<ClusterNodes>) -> Router {
@@ -107,11 +96,13 @@ impl NodeRouter {
         if is_forwarded && let Err(refused) = self.nodes.let_in(&self.api, &request) {
             return refused;
         }
-        if is_read(request.method(), request.uri().path()) {
-            return self.answer(request, next).await;
-        }
-        if request.method() == Method::POST && request.uri().path() == INTROSPECT && !self.nodes.leads() {
-            return self.introspect(request, next, is_forwarded).await;
+        if let Some(own) = own_answer(request.method(), request.uri().path()).filter(|_| !is_forwarded) {
+            if !self.nodes.leads() {
+                return self.try_here(request, next).await;
+            }
+            if own.is_plain {
+                return self.answer(request, next).await;
+            }
         }
         if request.uri().path() == handover::PATH && self.nodes.leads() {
             return next.run(request).await;
@@ -119,7 +110,12 @@ impl NodeRouter {
         self.held().await;
         let deciding = DecisionGuard::begin(self.nodes.shared.deciding());
         if self.nodes.leads() {
-            return self.decide(request, next).await;
+            let changes = request.method() != Method::GET;
+            let mut response = self.decide(request, next).await;
+            if is_forwarded && changes {
+                response.headers_mut().insert(REACHED, self.api.authority.live().position().0.into());
+            }
+            return response;
         }
         drop(deciding);
         if is_forwarded { self.misdirected(&request) } else { self.hand_on(request, next).await }
@@ -205,8 +201,23 @@ impl NodeRouter {
         refuse_unjudged(&self.api, request, ProblemCode::Stale)
     }
 
+    /// Answers from the state here what is not for the leader alone.
+    async fn try_here(&self, request: Request, next: Next) -> Response {
+        if request.uri().path() == INTROSPECT {
+            return self.introspect(request, next).await;
+        }
+        // None of it has a body.
+        let again = shell(&request);
+        let (response, is_for_the_leader) = unless_wanted(self.answer(request, next.clone())).await;
+        // What is not here may merely not be here yet.
+        if is_for_the_leader || response.status() == StatusCode::NOT_FOUND {
+            return self.hand_on(again, next).await;
+        }
+        response
+    }
+
     /// The newest state is asked of the node that leads.
-    async fn introspect(&self, request: Request, next: Next, is_forwarded: bool) -> Response {
+    async fn introspect(&self, request: Request, next: Next) -> Response {
         let (parts, body) = request.into_parts();
         let body = match collect(body, self.api.settings.max_body).await {
             Ok(body) => body,
@@ -215,11 +226,7 @@ impl NodeRouter {
             }
         };
         let request = Request::from_parts(parts, Body::from(body.clone()));
-        match (wants_strict(&body), is_forwarded) {
-            (false, _) => self.answer(request, next).await,
-            (true, true) => self.misdirected(&request),
-            (true, false) => self.hand_on(request, next).await,
-        }
+        if wants_strict(&body) { self.hand_on(request, next).await } else { self.answer(request, next).await }
     }
 
     /// Gives the leader's place to clients that find leaders by themselves.
@@ -262,9 +269,10 @@ impl NodeRouter {
                 let _deciding = DecisionGuard::begin(self.nodes.shared.deciding());
                 self.decide(Request::from_parts(parts, Body::from(body)), next).await
             }
-            ForwardOutcome::Answered(response) => {
+            ForwardOutcome::Answered(mut response) => {
+                let reached = response.headers_mut().remove(REACHED);
                 self.nodes.counts.forwarded.fetch_add(1, Ordering::Relaxed);
-                if let Some(position) = position_of(&response) {
+                if let Some(position) = position_of(&response).or_else(|| number(&reached?)) {
                     self.nodes.pass_on(&self.api.authority, position).await;
                 }
                 response
@@ -334,24 +342,11 @@ fn shell(request: &Request) -> Request {
 
 /// `7`, or `2:7` in a later epoch.
 fn position_of(response: &Response) -> Option<u64> {
-    response.headers().get(POSITION)?.to_str().ok()?.rsplit(':').next()?.parse().ok()
+    number(response.headers().get(POSITION)?)
 }
 
-fn is_read(method: &Method, path: &str) -> bool {
-    method == Method::GET && READS.iter().any(|pattern| is_of(pattern, path))
-}
-
-/// Whether a path is of this pattern, in which `{names}` stand for one part each.
-fn is_of(pattern: &str, path: &str) -> bool {
-    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some(wanted), Some(given)) if wanted == given => {}
-            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
-            (Some(_) | None, Some(_) | None) => return false,
-        }
-    }
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.rsplit(':').next()?.parse().ok()
 }
 
 /// What cannot be read is for the route to refuse.
@@ -363,21 +358,6 @@ fn wants_strict(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_follower_answers_are_routes() {
-        let facts = crate::http::route_facts();
-        for read in READS {
-            assert!(facts.iter().any(|fact| fact.path == read && fact.method == "GET"), "{read}");
-        }
-    }
-
-    #[test]
-    fn a_part_of_a_path_stands_for_a_name() {
-        assert!(is_read(&Method::GET, "/v1/sessions/7/events"));
-        assert!(!is_read(&Method::PUT, "/v1/sessions/7") && !is_read(&Method::GET, "/v1/sessions/7/renew"));
-        assert!(!is_read(&Method::GET, "/v1/sessions/") && !is_read(&Method::GET, "/v1/audit/head"));
-    }
 
     #[test]
     fn only_what_is_asked_strictly_goes_to_the_leader() {

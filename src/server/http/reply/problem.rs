@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::authority::{CommandError, InactiveToken};
+use crate::http::only_leader::ask_the_leader;
 use crate::projections::history::HistoryError;
 use tenure_core::{
     CredentialId, Position, Seconds, Timestamp,
@@ -483,7 +484,11 @@ impl From<CommandError> for Problem {
                 problem
             }
             CommandError::StorageUnavailable { why } => Self::unavailable(&why),
-            CommandError::NotLeading => Self::from(ProblemCode::Stale).saying(failure.to_string()),
+            CommandError::NotLeading => {
+                // A node that follows tried to record something.
+                ask_the_leader();
+                Self::from(ProblemCode::Stale).saying(failure.to_string())
+            }
             CommandError::AnswerUnread { .. } => Self::answer_unread(&failure.to_string()),
             CommandError::OutcomeUnknown => ProblemCode::OutcomeUnknown.into(),
         }

@@ -10,6 +10,7 @@ use tenure_log::waiting_for_disk;
 use super::{access::Caller, fields::RequestFields};
 use crate::http::{
     api::ApiContext,
+    only_leader::ask_the_leader,
     reply::problem::{Problem, ProblemCode},
 };
 
@@ -58,6 +59,11 @@ impl AsOfQuery {
         Self { min_position, as_of: None, as_of_position: None }
     }
 
+    /// The position that the answer must reflect.
+    pub(crate) fn least(&self) -> Option<u64> {
+        Some(self.min_position.as_ref()?.position.0)
+    }
+
     /// Whether it is about the past.
     pub(crate) fn is_past(&self) -> bool {
         self.as_of.is_some() || self.as_of_position.is_some()
@@ -82,6 +88,9 @@ impl AsOfQuery {
             (None, None) => Ok(ReadPoint { moment: AsOfMoment { position: tail, at: now }, is_past: false }),
             (Some(at), _) if at > now => Err(Problem::invalid("asOf", "must not be in the future")),
             (Some(at), _) => {
+                if api.may_lack(at) {
+                    ask_the_leader();
+                }
                 // A search through the log, which a caller may ask for as often as it likes.
                 let authority = Arc::clone(&api.authority);
                 let search = move |_: &CancelCheck<'_>| history::position_at(authority.log(), at);
@@ -89,6 +98,8 @@ impl AsOfQuery {
                 Ok(ReadPoint { moment: AsOfMoment { position, at }, is_past: true })
             }
             (None, Some(given)) if given.position > tail => {
+                // It may merely not be here yet.
+                ask_the_leader();
                 Err(Problem::invalid("asOfPosition", format!("must be at most {tail}, the last position")))
             }
             (None, Some(given)) => {
