@@ -1,22 +1,32 @@
 //! What memory has let go of is read from the indexes of the log's segments, and every answer is the one that memory
 //! gave: of a history that was folded whole, and of one that is gone on with from a state at the end of a segment.
 
-use std::sync::Arc;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tenure::{
     audit::MerkleIndex,
     core::{
-        Digest16, Event, Position, SealedText, SessionId, StreamId, SubjectId, SystemEvent, fold::FoldTarget,
+        Digest16, Event, Position, SealedText, Seconds, SessionId, StreamId, SubjectEvent, SubjectId,
+        SystemEvent,
+        fold::FoldTarget,
+        session::{OneTimeFact, Session, SharedSession},
         state::AuthorityState,
     },
     entropy::{self, SeededEntropy},
     log::{self, EventLog, SegmentEvents, SledLog, StoredCommit, encode},
     projections::{
-        Projections, history,
+        Projections,
+        ended::EndedListing,
+        history,
         pulse::DayPulse,
         revocations::RetainedCounts,
-        session_list::{EndMark, SessionQuery},
+        session_list::{EndMark, SessionList, SessionQuery},
     },
+    server::checkpoint::{Checkpoint, CheckpointState, ListingCheckpoint, make},
 };
 
 use crate::rebuild::{Life, subjects};
@@ -50,6 +60,15 @@ impl Made {
         let indexed = log.indexed().up_to(end).unwrap();
         let state = history::state_at(log, end).unwrap();
         let projections = Projections::standing_on(&state, DayPulse::default(), &indexed, FEW).unwrap();
+        Self { state, projections, nodes: MerkleIndex::standing_on(&indexed).unwrap() }
+    }
+
+    /// As a start makes it from a checkpoint, without what ended long before.
+    fn of_checkpoint(log: &SledLog, checkpoint: &Arc<Checkpoint>) -> Self {
+        let indexed = log.indexed().up_to(checkpoint.end().position).unwrap();
+        let CheckpointState { state, pulse, .. } = checkpoint.read_for(Seconds(86_400)).unwrap();
+        let projections = Projections::standing_on(&state, pulse, &indexed, FEW).unwrap();
+        projections.list_ended_by(&listing(checkpoint)).unwrap();
         Self { state, projections, nodes: MerkleIndex::standing_on(&indexed).unwrap() }
     }
 
@@ -309,4 +328,154 @@ fn no_reader_sees_a_gap_while_memory_lets_go() {
     drop(ended);
     reader.join().unwrap();
     drop(dir);
+}
+
+fn listing(checkpoint: &Arc<Checkpoint>) -> Arc<dyn EndedListing> {
+    Arc::new(ListingCheckpoint { checkpoint: Arc::clone(checkpoint), known: Arc::default() })
+}
+
+/// Whether a session is marked so, once all marks are made.
+fn is_marked(session: &Session, marked: EndMark) -> bool {
+    let (revoked, expired) = (session.revocation.is_some(), session.said.contains(OneTimeFact::Expired));
+    match marked {
+        EndMark::Anyhow => true,
+        EndMark::Open => !revoked && !expired,
+        EndMark::Revoked => revoked,
+        EndMark::Expired => expired && !revoked,
+        EndMark::NotRevoked => !revoked,
+    }
+}
+
+/// The sessions of a state that are sought, newest first.
+fn sought_in<'a>(
+    state: &'a AuthorityState,
+    sought: &SessionQuery,
+) -> BTreeMap<Reverse<Position>, &'a SharedSession> {
+    let own = state.subjects.values().filter(|subject| {
+        let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        sought.owner.is_none() || owner == sought.owner.as_ref()
+    });
+    own.flat_map(|subject| &subject.sessions)
+        .filter(|session| sought.device.is_none() || session.device_digest() == sought.device)
+        .filter(|session| is_marked(session, sought.marked))
+        .map(|session| (Reverse(session.created), session))
+        .collect()
+}
+
+/// All pages of a list, as whoever looks at each session sees it.
+fn listed(made: &Made, state: &AuthorityState, sought: &SessionQuery, most: usize) -> Vec<SessionId> {
+    let expected = sought_in(state, sought);
+    let (mut before, mut seen) = (None, Vec::new());
+    loop {
+        let stride = made.projections.all_sessions(sought, before, most).unwrap();
+        assert!(stride.found.is_sorted_by(|a, b| a.0 > b.0), "{sought:?}");
+        seen.extend(stride.found.into_iter().filter(|(began, _)| expected.contains_key(&Reverse(*began))));
+        let Some(next) = stride.next else { break };
+        assert!(before.is_none_or(|before| next < before), "{sought:?} goes on");
+        before = Some(next);
+    }
+    seen.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Every list has what the state of everything says, in its order.
+fn compare_all_lists(made: &Made, state: &AuthorityState) {
+    use EndMark::{Anyhow, Expired, NotRevoked, Open, Revoked};
+    let sessions = || state.subjects.values().flat_map(|subject| &subject.sessions);
+    let revoked = sessions().filter(|session| session.revocation.is_some());
+    made.projections.mark_revoked(&revoked.map(|session| session.created).collect::<Vec<_>>());
+    let devices: BTreeSet<_> = sessions().map(|session| session.device_digest()).chain([None]).collect();
+    for device in devices {
+        for owner in [None, Some("o1"), Some("o2"), Some("nobody")] {
+            for marked in [Anyhow, Open, Revoked, Expired, NotRevoked] {
+                let owner = owner.map(|owner| owner.parse().unwrap());
+                let sought = SessionQuery { owner, device, marked };
+                let expected: Vec<_> =
+                    sought_in(state, &sought).into_values().map(|session| session.id).collect();
+                for most in [2, 9_999] {
+                    assert_eq!(listed(made, state, &sought, most), expected, "{sought:?} by {most}");
+                }
+            }
+        }
+    }
+}
+
+/// A start from a checkpoint does not read what ended long before, and memory lets go of it when there is another one.
+/// Late revocations, other owners and erasures of what left are in every list.
+#[test]
+fn lists_are_complete_though_a_checkpoint_has_what_ended_long_ago() {
+    let (mut seen, dir) = (BTreeSet::new(), tempfile::tempdir().unwrap());
+    for (seed, cut) in [(5, 11), (6, 40), (7, 23), (8, 90)] {
+        let told = told(seed, 260, cut);
+        let ends = told.log.segment_ends();
+        let at = |number: usize| dir.path().join(format!("{seed}-{number}"));
+        let checkpoint_at = |number: usize| {
+            Arc::new(make(&told.log, None, &ends[number], &at(number), &mut |_| true).unwrap())
+        };
+        let (first, second) = (checkpoint_at(ends.len() / 3), checkpoint_at(ends.len() * 2 / 3));
+        let mut made = Made::of_checkpoint(&told.log, &first);
+        let mut state = history::state_at(&told.log, first.end().position).unwrap();
+        let step = told.history.len() / 12 + 1;
+        for (number, stored) in told.history.iter().enumerate() {
+            if stored.first <= first.end().position {
+                continue;
+            }
+            state.apply(&stored.commit).unwrap();
+            made.fold(stored);
+            // As late as a checkpoint is made.
+            if stored.first > Position(second.end().position.0 + 20) && !seen.contains(&(seed, "listed")) {
+                seen.insert((seed, "listed"));
+                compare_all_lists(&made, &state);
+                let before = made.projections.sessions(SessionList::len);
+                made.projections.list_ended_by(&listing(&second)).unwrap();
+                let then = history::state_at(&told.log, second.end().position).unwrap();
+                let gone = gone_from_memory(&first, &second, &then, &state);
+                let left = made.projections.sessions(SessionList::len);
+                assert_eq!(left, state.holders.len() - gone, "seed {seed}");
+                if left < before {
+                    seen.insert((seed, "left"));
+                }
+            }
+            if number % step == 0 {
+                compare_all_lists(&made, &state);
+            }
+        }
+        compare_all_lists(&made, &state);
+        made.projections.list_ended_by(&listing(&first)).unwrap();
+        compare_all_lists(&made, &state);
+        let behind = |stored: &&StoredCommit| stored.first > first.end().position;
+        for event in told.history.iter().filter(behind).flat_map(|stored| &stored.commit.events) {
+            let Event::Subject(event) = event else { continue };
+            let is_apart = |id| !made.state.holders.contains_key(&id);
+            if let SubjectEvent::SessionRevoked(event) = event
+                && is_apart(event.session_id)
+            {
+                seen.insert((seed, "revoked late"));
+            }
+            if matches!(event, SubjectEvent::SubjectErased(_)) {
+                seen.insert((seed, "erased"));
+            }
+        }
+    }
+    for sought in ["listed", "left", "revoked late", "erased"] {
+        assert!(seen.iter().any(|(_, found)| *found == sought), "{seen:?}");
+    }
+}
+
+/// How many sessions are not in memory: those that the first checkpoint lists, and those that the second one lists as
+/// they stand now.
+fn gone_from_memory(
+    first: &Checkpoint,
+    second: &Checkpoint,
+    then: &AuthorityState,
+    now: &AuthorityState,
+) -> usize {
+    let [first, second] = [first, second].map(|it| it.read_for(Seconds(86_400)).unwrap().state.horizon);
+    let sessions = then.subjects.values().flat_map(|subject| &subject.sessions);
+    let is_just_so = |session: &SharedSession| {
+        let now = now.subjects[&session.subject].session(session.id).unwrap();
+        now.revocation.is_some() == session.revocation.is_some()
+    };
+    let gone =
+        |session: &&SharedSession| first.is_past(session) || second.is_past(session) && is_just_so(session);
+    sessions.filter(gone).count()
 }

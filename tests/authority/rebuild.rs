@@ -111,6 +111,7 @@ impl Life {
     fn register(&self) {
         let new = NewProfile {
             name: Some(format!("name {}", self.draw(3))),
+            owner_id: [None, Some("o1"), Some("o2")][self.draw(3) as usize].map(|id| id.parse().unwrap()),
             max_sessions: Some(1 + self.draw(4)),
             on_limit: (self.draw(2) == 0).then_some(OnLimit::EvictOldest),
             ..NewProfile::default()

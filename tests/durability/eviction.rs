@@ -1,6 +1,6 @@
 //! Ended sessions leave memory, and nobody sees a difference: what is asked about them is read back from the segments.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
@@ -9,7 +9,7 @@ use crate::{
     authority::Authority,
     caller::{Caller, Reply},
     checkpoints::until_checkpoint,
-    sealing::{MISSING, PATIENCE, SEGMENT, fill, number_of, register, start, until_sealed},
+    sealing::{MISSING, PATIENCE, SEGMENT, fill, flip, number_of, register, start, until_sealed},
 };
 
 /// Ended sessions stay for a minute.
@@ -266,4 +266,120 @@ fn sessions_that_left_memory_go_with_their_subject_and_are_erased_with_it() {
     assert!(admin.list("/v1/sessions?status=all&device=d3&limit=9").is_empty());
     check_of_memory(&admin);
     authority.stop_well();
+}
+
+/// All in memory, as a fold of the whole history makes it.
+const EVERYTHING: [&str; 3] = [SEGMENT, "retention.memory=315360000", "log.verify=all"];
+
+/// The same history, and days later a checkpoint in which those sessions stand apart.
+fn long_gone(data: &Path) -> (Authority, Past) {
+    let (authority, past, _) = gone(data);
+    authority.admin().advance(200_000).unwrap();
+    until_sealed_up_to(&authority, data, 3);
+    (authority, past)
+}
+
+/// Registers subjects until so many segments are sealed, with a checkpoint behind them.
+fn until_sealed_up_to(authority: &Authority, data: &Path, segments: u64) {
+    let admin = authority.admin();
+    let missing = (segments * 1_000).saturating_sub(number_of(&admin, "tenure_position")) + 8;
+    for number in 0..missing {
+        let path = format!("/v1/subjects/filler-{segments}-{number}");
+        assert!(admin.put(&path, None, &json!({})).unwrap().status < 300);
+    }
+    until_sealed(authority, data, usize::try_from(segments).unwrap());
+    until_checkpoint(authority, segments * 1_000);
+}
+
+/// Lists by every filter were in memory, 20 to 40 bytes for each session ever, and a start read them all.
+#[test]
+fn what_a_checkpoint_lists_is_answered_as_if_all_were_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (authority, past) = long_gone(&data);
+    authority.stop_well();
+    let authority = Authority::start_with(&data, &SOON);
+    let admin = authority.admin();
+    check_of_memory(&admin);
+    // What is said of them now is in the lists at once, and behind the next start, and behind the next checkpoint.
+    granted(admin.delete(&past.expired.path(), None).unwrap());
+    granted(admin.put("/v1/subjects/ada", None, &json!({ "ownerId": "o2" })).unwrap());
+    let erased = admin.post("/v1/subjects/bob/erase", None, &json!({ "reason": "asked for" })).unwrap();
+    assert_eq!(erased.status, 200, "{erased:?}");
+    let evicted = answers(&admin, &past);
+    check_of_memory(&admin);
+    authority.stop_well();
+    let whole = Authority::start_with(&data, &EVERYTHING);
+    assert_eq!(number_of(&whole.admin(), "tenure_sessions"), 6);
+    let known = answers(&whole.admin(), &past);
+    whole.stop_well();
+    for ((asked, evicted), (_, known)) in evicted.iter().zip(&known) {
+        assert_eq!(evicted, known, "{asked}");
+    }
+    let authority = Authority::start_with(&data, &SOON);
+    compare(&authority.admin(), &past, &known);
+    check_of_memory(&authority.admin());
+    until_sealed_up_to(&authority, &data, 4);
+    compare(&authority.admin(), &past, &known);
+    authority.stop_well();
+    for settings in [&SOON[..], &EVERYTHING, &[SEGMENT]] {
+        let authority = Authority::start_with(&data, settings);
+        compare(&authority.admin(), &past, &known);
+        check_of_memory(&authority.admin());
+        authority.stop_well();
+    }
+}
+
+/// A start does not read what stands apart, so whoever reads it must find what is wrong.
+#[test]
+fn a_flipped_byte_in_what_a_checkpoint_lists_is_no_answer_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    long_gone(&data).0.stop_well();
+    let path = data.join("checkpoints/00000000000000003000.checkpoint");
+    let good = fs::read(&path).unwrap();
+    let unscrubbed = [SEGMENT, "retention.memory=60", "log.scrub_rate=0"];
+    let authority = Authority::start_with(&data, &unscrubbed);
+    let admin = authority.admin();
+    let asked = "/v1/sessions?status=revoked&limit=200";
+    let expected = granted(admin.get(asked).unwrap()).body;
+    let id = uuid(expected["items"][0]["sessionId"].as_str().unwrap());
+    let is_id = |(at, part): (usize, &[u8])| (*part == id).then_some(at);
+    let places: Vec<_> = good.windows(16).enumerate().filter_map(is_id).collect();
+    assert!(
+        places.len() >= 4,
+        "{places:?} of {}, {expected}: among the sessions, and listed, by owner and by device",
+        good.len()
+    );
+    for at in &places[1..4] {
+        flip(&path, *at as u64);
+        let begun = stopwatch();
+        let refused = admin.get(asked).unwrap();
+        assert_eq!((refused.status, refused.code()), (503, "STORAGE_UNAVAILABLE"), "{refused:?}");
+        let said = authority.said();
+        assert!(said.contains("the digest of rows does not match its bytes"), "{said}");
+        assert!(said.contains("checkpoints/00000000000000003000.checkpoint"), "{said}");
+        // It is made again, and then all is well.
+        while fs::read(&path).ok().as_ref() != Some(&good) || admin.get(asked).unwrap().status != 200 {
+            assert!(begun.elapsed() < PATIENCE, "{}", authority.said());
+            pause(Duration::from_millis(20));
+        }
+        assert_eq!(timeless_page(granted(admin.get(asked).unwrap()).body), timeless_page(expected.clone()));
+    }
+    authority.stop_well();
+    flip(&path, places[1] as u64);
+    let authority = Authority::start_with(&data, &unscrubbed);
+    assert!(authority.said().contains("00000000000000003000.checkpoint"), "{}", authority.said());
+    let page = granted(authority.admin().get(asked).unwrap()).body;
+    assert_eq!(timeless_page(page), timeless_page(expected));
+    authority.stop_well();
+}
+
+fn timeless_page(mut page: Value) -> Vec<Value> {
+    page["items"].as_array_mut().unwrap().drain(..).map(timeless).collect()
+}
+
+fn uuid(text: &str) -> [u8; 16] {
+    let digits: String = text.chars().filter(|digit| *digit != '-').collect();
+    u128::from_str_radix(&digits, 16).unwrap().to_be_bytes()
 }

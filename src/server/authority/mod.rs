@@ -49,7 +49,7 @@ pub use self::{
     },
     pipeline::{
         disk_room::{DiskRoom, FreeSpace},
-        eviction::{MemoryRetention, OnLeaving},
+        eviction::{LeftBefore, MemoryRetention, OnLeaving},
         health::SequencerHealth,
         log_damage::LogDamage,
         request::{CommandEffect, CommandError, RequestContext},
@@ -62,6 +62,7 @@ pub use self::{
     storage::{CheckpointStatus, StorageStatus},
 };
 
+pub(crate) use self::state::published::NAMED;
 use self::{
     commands::{recall::SessionRecalls, repeats::RepeatedRequests},
     pipeline::{
@@ -237,8 +238,11 @@ impl Authority {
 
     fn begin(parts: Dependencies, leads: bool) -> Result<Self, CommandError> {
         let leads = Arc::new(AtomicBool::new(leads));
-        let (horizon, retention) = (parts.state.horizon, parts.retention);
-        let live = PublishedState::trimmed(parts.state, parts.uses_forgotten_before, &*retention.leaving);
+        let (horizon, mut retention) = (parts.state.horizon, parts.retention);
+        let left = std::mem::take(&mut retention.left);
+        let forgotten = parts.uses_forgotten_before;
+        let live = PublishedState::trimmed(parts.state, forgotten, &left, &*retention.leaving);
+        drop(left);
         let live = Arc::new(live);
         let unavailable = |error: std::io::Error| CommandError::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(EventFeed::new(Arc::clone(&parts.log)).map_err(unavailable)?);

@@ -42,6 +42,7 @@ fn fault_of(path: &Path, log: &SledLog, work: &Path) -> Result<Option<String>, C
     if !ends.contains(checkpoint.end()) {
         return Ok(Some(unfit(&checkpoint, &ends)));
     }
+    checkpoint.read_whole(&mut |_| true)?;
     checkpoint.read()?;
     difference_to_a_fold(&checkpoint, log, &work.join("checkpoint.new"), &mut |_| true)
 }

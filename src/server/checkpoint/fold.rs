@@ -1,23 +1,27 @@
 //! A checkpoint is made: the fold of the one before it and of the segments since.
 //!
 //! Only the subjects that these segments touch are in memory; all others go from file to file, as they are, but for the
-//! bulk revocations that reach them.
+//! bulk revocations that reach them. Of the sessions that stand apart ([`ended`](super::ended)), those of a subject are
+//! in memory only if something was said that may change them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs, io,
     path::Path,
 };
 
 use super::{
     CheckpointError,
+    ended::{self, EndedOfSubject, KeptSubject},
     format::{SectionEntry, SectionKind},
+    parting::PartedState,
     reader::{Checkpoint, add_to, name_of},
+    rows::rows_in,
     writer::CheckpointWriter,
 };
 use crate::projections::pulse::DayPulse;
 use tenure_core::{
-    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent,
+    Event, OwnerId, Position, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent,
     bulk::{self, BulkRevocation},
     commit::EventMeta,
     state::AuthorityState,
@@ -49,7 +53,7 @@ pub fn make(
     folding.survey()?;
     let gathered = folding.gather()?;
     let folded = folding.fold(gathered)?;
-    folding.write(path, &folded)?;
+    folding.write(path, folded)?;
     let made = Checkpoint::open(path)?;
     check(&made, end)?;
     Ok(made)
@@ -92,15 +96,34 @@ fn check(made: &Checkpoint, end: &SegmentEnd) -> Result<(), CheckpointError> {
         return Err(damaged("does not read as it was written"));
     }
     made.system()?;
+    made.past()?;
     made.erased()?;
     made.pulse()?;
     let mut last: Option<SubjectId> = None;
-    for section in made.sections_of_subjects() {
-        for subject in made.subjects_of(section)? {
+    for section in made.sections(SectionKind::Subjects) {
+        for KeptSubject { subject, .. } in made.subjects_of(section)? {
             if last.as_ref().is_some_and(|last| *last >= subject.id) {
                 return Err(damaged("its subjects are not in their order"));
             }
             last = Some(subject.id);
+        }
+    }
+    let mut last: Option<SubjectId> = None;
+    for section in made.sections(SectionKind::Ended) {
+        for (id, _) in made.ended_in(section)? {
+            if last.as_ref().is_some_and(|last| *last >= id) {
+                return Err(damaged("what ended is not in its order"));
+            }
+            last = Some(id);
+        }
+    }
+    let mut last = None;
+    for section in made.sections(SectionKind::Rows) {
+        for row in rows_in(&made.rows_of(section)?) {
+            if last.is_some_and(|last| last >= row) {
+                return Err(damaged("its rows are not in their order"));
+            }
+            last = Some(row);
         }
     }
     Ok(())
@@ -109,42 +132,109 @@ fn check(made: &Checkpoint, end: &SegmentEnd) -> Result<(), CheckpointError> {
 /// What the segments since the checkpoint before are about.
 #[derive(Debug, Default)]
 struct TouchedIds {
-    subjects: HashSet<SubjectId>,
+    subjects: HashMap<SubjectId, TouchedSubject>,
     /// Whose subject is not said.
     sessions: HashSet<SessionId>,
+    begun: HashSet<SessionId>,
 }
+
+/// What is said of a subject.
+#[derive(Debug, Default)]
+struct TouchedSubject {
+    /// Of which of its sessions something is said.
+    named: HashSet<SessionId>,
+    /// Its owner, if it was registered.
+    registered: Option<RegisteredOwner>,
+    is_erased: bool,
+}
+
+/// Whose a subject is by its latest registration.
+#[derive(Debug)]
+struct RegisteredOwner(Option<OwnerId>);
 
 impl TouchedIds {
     fn note(&mut self, stored: &StoredCommit) {
-        if let StreamId::Subject(id) = &stored.commit.stream
-            && !self.subjects.contains(id)
-        {
-            self.subjects.insert(id.clone());
-        }
-        for event in &stored.commit.events {
-            match event {
-                // Another subject's session of this id would be a contradiction, which has to be seen.
-                Event::Subject(SubjectEvent::SessionCreated(created)) => {
-                    self.sessions.insert(created.session_id);
+        match &stored.commit.stream {
+            StreamId::Subject(id) => {
+                if !self.subjects.contains_key(id) {
+                    self.subjects.insert(id.clone(), TouchedSubject::default());
                 }
-                Event::Subject(_) => {}
-                Event::System(event) => self.sessions.extend(event.sessions_named()),
+                let touched = self.subjects.get_mut(id).expect("it is there");
+                for event in &stored.commit.events {
+                    touched.note(event, &mut self.begun);
+                }
+            }
+            StreamId::System => {
+                for event in &stored.commit.events {
+                    if let Event::System(event) = event {
+                        self.sessions.extend(event.sessions_named());
+                    }
+                }
             }
         }
     }
 
+    /// Another subject's session of the same id as one that began would be a contradiction, which has to be seen.
     fn has(&self, subject: &Subject) -> bool {
-        self.subjects.contains(&subject.id)
-            || subject.sessions.iter().any(|session| self.sessions.contains(&session.id))
+        let is_named = |id: &SessionId| self.sessions.contains(id) || self.begun.contains(id);
+        self.subjects.contains_key(&subject.id)
+            || subject.sessions.iter().any(|session| is_named(&session.id))
+    }
+
+    /// Whether something is said that may change sessions of a subject that stand apart.
+    fn reaches_ended(&self, kept: &Subject) -> bool {
+        let Some(touched) = self.subjects.get(&kept.id) else { return false };
+        let owner = || kept.profile().and_then(|profile| profile.owner_id.as_ref());
+        let is_apart = |id: &SessionId| !self.begun.contains(id) && kept.session(*id).is_none();
+        touched.is_erased
+            || touched.registered.as_ref().is_some_and(|new| new.0.as_ref() != owner())
+            || touched.named.iter().any(is_apart)
+    }
+}
+
+impl TouchedSubject {
+    fn note(&mut self, event: &Event, begun: &mut HashSet<SessionId>) {
+        let Event::Subject(event) = event else { return };
+        match event {
+            SubjectEvent::SessionCreated(created) => {
+                begun.insert(created.session_id);
+            }
+            SubjectEvent::SubjectRegistered(registered) => {
+                self.registered = Some(RegisteredOwner(registered.profile.owner_id.clone()));
+            }
+            SubjectEvent::SubjectErased(_) => self.is_erased = true,
+            SubjectEvent::SessionRenewed(_)
+            | SubjectEvent::RenewalRejected(_)
+            | SubjectEvent::SessionRevoked(_)
+            | SubjectEvent::SessionsRevoked(_)
+            | SubjectEvent::SessionExpired(_)
+            | SubjectEvent::UsageRecorded(_)
+            | SubjectEvent::SessionRefreshed(_)
+            | SubjectEvent::SubjectSuspended(_)
+            | SubjectEvent::SubjectResumed(_) => self.named.extend(event.session_id()),
+        }
     }
 }
 
 /// What is in memory of a checkpoint that is made.
 struct GatheredState {
-    /// The authority, and the subjects that are touched.
+    /// The authority, and the subjects that are touched: without the sessions that stand apart, but for the subjects of
+    /// which these may change.
     state: AuthorityState,
+    apart: ApartSessions,
     erased: BTreeMap<SubjectId, Position>,
     pulse: DayPulse,
+}
+
+/// What is known of sessions that stand apart.
+#[derive(Debug, Default)]
+pub(super) struct ApartSessions {
+    /// What is known of those of a touched subject, if they are not in the state.
+    pub(super) counts: HashMap<SubjectId, EndedOfSubject>,
+    /// The subjects of which they are in the state.
+    pub(super) joined: BTreeSet<SubjectId>,
+    /// Where those began.
+    pub(super) began: HashSet<Position>,
 }
 
 impl GatheredState {
@@ -173,7 +263,7 @@ struct CheckpointFold<'f, 'p> {
     bulks: Vec<BulkRevocation>,
 }
 
-impl<'f> CheckpointFold<'f, '_> {
+impl CheckpointFold<'_, '_> {
     fn base(&self) -> Position {
         self.before.map_or(Position::ZERO, |before| before.end().position)
     }
@@ -213,17 +303,55 @@ impl<'f> CheckpointFold<'f, '_> {
 
     fn gather(&self) -> Result<GatheredState, CheckpointError> {
         let mut state = AuthorityState::default();
+        let mut apart = ApartSessions::default();
         let Some(before) = self.before else {
-            return Ok(GatheredState { state, erased: BTreeMap::new(), pulse: DayPulse::default() });
+            return Ok(GatheredState { state, apart, erased: BTreeMap::new(), pulse: DayPulse::default() });
         };
         state.system = before.system()?;
         (state.position, state.recorded_at) = (before.end().position, before.end().recorded_at);
-        for section in before.sections_of_subjects() {
-            let subjects = before.subjects_of(section)?.into_iter();
-            subjects.filter(|subject| self.touched.has(subject)).for_each(|it| add_to(&mut state, it));
+        for section in before.sections(SectionKind::Subjects) {
+            for KeptSubject { subject, ended } in before.subjects_of(section)? {
+                if self.touched.has(&subject) {
+                    if ended.count > 0 && self.touched.reaches_ended(&subject) {
+                        apart.joined.insert(subject.id.clone());
+                    } else if ended.count > 0 {
+                        apart.counts.insert(subject.id.clone(), ended);
+                    }
+                    add_to(&mut state, subject);
+                }
+            }
         }
+        self.find_named(before, &mut state, &mut apart)?;
+        join_ended(before, &mut state, &mut apart)?;
         let erased = before.erased()?.into_iter().collect();
-        Ok(GatheredState { state, erased, pulse: before.pulse()? })
+        Ok(GatheredState { state, apart, erased, pulse: before.pulse()? })
+    }
+
+    /// The authority hardly ever says something of a session that ended long ago; if it does, all are looked through.
+    fn find_named(
+        &self,
+        before: &Checkpoint,
+        state: &mut AuthorityState,
+        apart: &mut ApartSessions,
+    ) -> Result<(), CheckpointError> {
+        let is_known = |id: &&SessionId| self.touched.begun.contains(id) || state.holders.contains_key(id);
+        let sought: HashSet<SessionId> =
+            self.touched.sessions.iter().filter(|id| !is_known(id)).copied().collect();
+        if sought.is_empty() {
+            return Ok(());
+        }
+        for section in before.sections(SectionKind::Ended) {
+            for (id, sessions) in before.ended_in(section)? {
+                if sessions.iter().any(|session| sought.contains(&session.id)) {
+                    if !state.subjects.contains_key(&id) {
+                        before.kept(&id)?.into_iter().for_each(|subject| add_to(state, subject));
+                    }
+                    apart.counts.remove(&id);
+                    apart.joined.insert(id);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn fold(&mut self, mut gathered: GatheredState) -> Result<GatheredState, CheckpointError> {
@@ -240,11 +368,13 @@ impl<'f> CheckpointFold<'f, '_> {
         CheckpointError::Untrue { first: self.base().next(), last: self.end.position }
     }
 
-    fn write(&mut self, path: &Path, folded: &GatheredState) -> Result<(), CheckpointError> {
+    fn write(&mut self, path: &Path, folded: GatheredState) -> Result<(), CheckpointError> {
         let at = |source| io_at(path, source);
         let mut writer = CheckpointWriter::begin(path).map_err(at)?;
         writer.value(SectionKind::System, &folded.state.system).map_err(at)?;
-        self.write_subjects(path, &mut writer, &folded.state)?;
+        let mut parted = PartedState::new(ended::horizon_at(self.end), self.before, folded.apart)?;
+        self.write_subjects(path, &mut writer, folded.state, &mut parted)?;
+        parted.write(path, &mut writer, &mut || (self.pace)(0))?;
         let erased: Vec<_> = folded.erased.iter().collect();
         writer.value(SectionKind::Erased, &erased).map_err(at)?;
         writer.value(SectionKind::Pulse, &folded.pulse).map_err(at)?;
@@ -256,29 +386,28 @@ impl<'f> CheckpointFold<'f, '_> {
         &mut self,
         path: &Path,
         writer: &mut CheckpointWriter,
-        state: &AuthorityState,
+        mut state: AuthorityState,
+        parted: &mut PartedState<'_>,
     ) -> Result<(), CheckpointError> {
         let at = |source| io_at(path, source);
-        let folded: BTreeSet<_> = state.subjects.keys().collect();
-        let mut folded = folded.into_iter().peekable();
-        for (before, section) in self.sections_before() {
+        let folded: BTreeSet<SubjectId> = state.subjects.keys().cloned().collect();
+        let mut left = folded.iter().peekable();
+        let before = self.before;
+        let sections = before.map_or(&[][..], |before| before.sections(SectionKind::Subjects));
+        for section in sections {
             if !(self.pace)(0) {
                 return Err(CheckpointError::Stopped);
             }
-            for subject in self.untouched_of(before, section, state)? {
-                while let Some(id) = folded.next_if(|id| **id < subject.id) {
-                    writer.subject(&state.subjects[id]).map_err(at)?;
+            let before = before.expect("it has this section");
+            for KeptSubject { subject, ended } in self.untouched_of(before, section, &folded)? {
+                while let Some(id) = left.next_if(|id| **id < subject.id) {
+                    parted.write_folded(writer, &mut state, id).map_err(at)?;
                 }
-                writer.subject(&subject).map_err(at)?;
+                parted.write_kept(writer, subject, ended).map_err(at)?;
             }
         }
-        folded.try_for_each(|id| writer.subject(&state.subjects[id])).map_err(at)?;
-        writer.end_subjects().map_err(at)
-    }
-
-    fn sections_before(&self) -> Vec<(&'f Checkpoint, &'f SectionEntry)> {
-        let Some(before) = self.before else { return Vec::new() };
-        before.sections_of_subjects().into_iter().map(|section| (before, section)).collect()
+        left.try_for_each(|id| parted.write_folded(writer, &mut state, id)).map_err(at)?;
+        writer.end_filling(SectionKind::Subjects).map_err(at)
     }
 
     /// The subjects of a section that were not folded, with the bulk revocations since.
@@ -286,15 +415,43 @@ impl<'f> CheckpointFold<'f, '_> {
         &self,
         before: &Checkpoint,
         section: &SectionEntry,
-        state: &AuthorityState,
-    ) -> Result<Vec<Subject>, CheckpointError> {
+        folded: &BTreeSet<SubjectId>,
+    ) -> Result<Vec<KeptSubject>, CheckpointError> {
         let mut subjects = before.subjects_of(section)?;
-        subjects.retain(|subject| !state.subjects.contains_key(&subject.id));
-        for subject in &mut subjects {
-            bulk::settle(&self.bulks, subject);
+        subjects.retain(|kept| !folded.contains(&kept.subject.id));
+        for kept in &mut subjects {
+            bulk::settle(&self.bulks, &mut kept.subject);
         }
         Ok(subjects)
     }
+}
+
+/// Reads the sessions that stand apart, of those subjects of which they may change.
+fn join_ended(
+    before: &Checkpoint,
+    state: &mut AuthorityState,
+    apart: &mut ApartSessions,
+) -> Result<(), CheckpointError> {
+    let sections = before.sections(SectionKind::Ended);
+    for (number, section) in sections.iter().enumerate() {
+        let behind = sections.get(number + 1).and_then(|next| next.first.as_ref());
+        let Some(first) = section.first.as_ref() else { continue };
+        let own = apart.joined.range(first..).next();
+        if own.is_none_or(|id| behind.is_some_and(|behind| id >= behind)) {
+            continue;
+        }
+        for (id, sessions) in before.ended_in(section)? {
+            let Some(subject) = state.subjects.get_mut(&id).filter(|_| apart.joined.contains(&id)) else {
+                continue;
+            };
+            for session in &sessions {
+                apart.began.insert(session.created);
+                state.holders.insert(session.id, id.clone());
+            }
+            ended::join(subject, sessions);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn io_at(path: &Path, source: io::Error) -> CheckpointError {

@@ -2,13 +2,13 @@
 
 use minicbor::{Decode, Encode};
 
-use tenure_core::{Position, SubjectId, Timestamp};
+use tenure_core::{Position, Seconds, SubjectId, Timestamp};
 use tenure_log::{RecordHash, SegmentEnd, TreeEdge};
 
 /// The bytes of the header, with its check at the end.
 pub(super) const HEADER_BYTES: usize = 4096;
 const CHECK_AT: usize = HEADER_BYTES - 32;
-const MAGIC: &[u8; 8] = b"TENUREC1";
+const MAGIC: &[u8; 8] = b"TENUREC2";
 const CONTEXT: &str = "tenure v1 checkpoint header";
 
 /// What a checkpoint says of itself.
@@ -28,7 +28,8 @@ pub(super) enum SectionKind {
     /// The authority's own state.
     #[n(0)]
     System,
-    /// Neighbouring subjects with their sessions, in the order of their ids; of these there are many.
+    /// Neighbouring subjects, in the order of their ids, with their sessions but for those that ended long ago; of these
+    /// there are many.
     #[n(1)]
     Subjects,
     /// The subjects that were erased, in the order of their ids, each with the position that says so last.
@@ -37,15 +38,43 @@ pub(super) enum SectionKind {
     /// What happened in the last day.
     #[n(3)]
     Pulse,
+    /// The sessions of neighbouring subjects that ended long ago, in the order of the subjects' ids; of these there are
+    /// many.
+    #[n(4)]
+    Ended,
+    /// The rows by which those are listed, in their order; of these there are many.
+    #[n(5)]
+    Rows,
+    /// What is said of all of them together.
+    #[n(6)]
+    Past,
+}
+
+/// What is said of all sessions together that ended long ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct EndedSummary {
+    /// How many there are.
+    #[n(0)]
+    pub(super) count: u64,
+    /// The longest period that one of them was granted.
+    #[n(1)]
+    pub(super) longest_ttl: Seconds,
 }
 
 impl SectionKind {
+    pub(super) const ALL: [Self; 7] =
+        [Self::System, Self::Subjects, Self::Ended, Self::Rows, Self::Past, Self::Erased, Self::Pulse];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::Subjects => "subjects",
             Self::Erased => "erased",
             Self::Pulse => "pulse",
+            Self::Ended => "ended",
+            Self::Rows => "rows",
+            Self::Past => "past",
         }
     }
 }
@@ -66,6 +95,9 @@ pub(super) struct SectionEntry {
     /// The first of its subjects.
     #[n(4)]
     pub(super) first: Option<SubjectId>,
+    /// The first of its rows.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub(super) row: Vec<u8>,
 }
 
 impl CheckpointHeader {

@@ -2,22 +2,29 @@
 //! before it.
 //!
 //! ```text
-//! ┌────────────────┬────────┬──────────┬─ ─ ─ ─┬────────┬───────┬─────────┐
-//! │ header, 4 KiB  │ system │ subjects │       │ erased │ pulse │ table   │
-//! └────────────────┴────────┴──────────┴─ ─ ─ ─┴────────┴───────┴─────────┘
+//! ┌────────────────┬────────┬──────────┬─ ─┬───────┬─ ─┬──────┬─ ─┬──────┬────────┬───────┬─────────┐
+//! │ header, 4 KiB  │ system │ subjects │   │ ended │   │ rows │   │ past │ erased │ pulse │ table   │
+//! └────────────────┴────────┴──────────┴─ ─┴───────┴─ ─┴──────┴─ ─┴──────┴────────┴───────┴─────────┘
 //! ```
 //!
 //! A checkpoint is the fold of the one before it and of the segments since, made from files alone: never a copy of what
 //! is in memory, which would inherit what is wrong there. It holds nothing that does not follow from its segments, so
 //! every machine makes the same bytes, and a fold from the first event gives them again. The bytes are described
 //! in `docs/log-format.md`.
+//!
+//! Sessions that ended a day before stand apart, with the rows of the lists that they are in. A start does not read
+//! them: lists and reads of the past do, when somebody asks.
 
 mod checking;
+mod ended;
 mod fold;
 mod folder;
 mod format;
 mod known;
+mod listing;
+mod parting;
 mod reader;
+mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -30,7 +37,8 @@ pub use self::{
     fold::{FoldPace, fold_from_the_first_event, make},
     folder::CheckpointFolder,
     known::KnownCheckpoints,
-    reader::{Checkpoint, CheckpointState},
+    listing::ListingCheckpoint,
+    reader::{Checkpoint, CheckpointState, EndedBefore},
 };
 
 /// Why a checkpoint cannot be made or read.

@@ -14,11 +14,15 @@ use minicbor::{Decode, Encode};
 
 use super::{
     CheckpointError,
-    format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind},
+    ended::{self, KeptSubject},
+    format::{CheckpointHeader, EndedSummary, HEADER_BYTES, SectionEntry, SectionKind},
     writer::ErasedSubjects,
 };
 use crate::projections::pulse::DayPulse;
-use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject, system::SystemState};
+use tenure_core::{
+    Position, Seconds, SubjectId, session::SharedSession, state::AuthorityState, subject::Subject,
+    system::SystemState, trim::TrimHorizon,
+};
 use tenure_log::SegmentEnd;
 
 /// Threads that read subjects at a start.
@@ -34,15 +38,30 @@ pub struct Checkpoint {
     table: Vec<SectionEntry>,
 }
 
-/// All that a checkpoint holds.
+/// What a checkpoint holds: all of it, or what a start needs.
 #[derive(Debug)]
 pub struct CheckpointState {
-    /// The state of every stream.
+    /// The state of every stream, with all sessions or without those that ended long ago.
     pub state: AuthorityState,
+    /// What is known of those that are not in the state.
+    pub left: EndedBefore,
     /// The subjects that were erased, and the last event that says so.
     pub erased: HashMap<SubjectId, Position>,
     /// What happened in the last day.
     pub pulse: DayPulse,
+}
+
+/// What is known of sessions that stand apart and were not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedBefore {
+    /// The subjects that have some.
+    pub subjects: Vec<SubjectId>,
+    /// Those of them that have some with text about people.
+    pub with_text: Vec<SubjectId>,
+    /// The longest period of all of them.
+    pub longest_ttl: Seconds,
+    /// How many they are.
+    pub count: u64,
 }
 
 impl Checkpoint {
@@ -87,27 +106,70 @@ impl Checkpoint {
         self.header.table_at + self.header.table_bytes
     }
 
+    /// Sessions behind this are kept apart.
+    fn horizon(&self) -> TrimHorizon {
+        ended::horizon_at(self.end())
+    }
+
+    /// Reads what a start needs that keeps ended sessions in memory for so long.
+    ///
+    /// # Errors
+    /// A section is not as it was written.
+    pub fn read_for(&self, memory: Seconds) -> Result<CheckpointState, CheckpointError> {
+        if memory > ended::KEPT { self.read() } else { self.read_kept() }
+    }
+
+    /// Reads all of it but the sessions that ended long ago, however many they are.
+    fn read_kept(&self) -> Result<CheckpointState, CheckpointError> {
+        let mut state = self.empty_state()?;
+        let past: EndedSummary = self.value(SectionKind::Past)?;
+        let read = in_parallel(self.sections(SectionKind::Subjects), &|section| self.subjects_of(section));
+        let read = read.ok_or_else(|| self.given_up())??;
+        state.subjects.reserve(read.iter().map(Vec::len).sum());
+        let EndedSummary { count, longest_ttl } = past;
+        let mut left = EndedBefore { longest_ttl, count, ..EndedBefore::default() };
+        for KeptSubject { subject, ended } in read.into_iter().flatten() {
+            if ended.count > 0 {
+                left.subjects.push(subject.id.clone());
+            }
+            if ended.has_text {
+                left.with_text.push(subject.id.clone());
+            }
+            add_to(&mut state, subject);
+        }
+        if past.count > 0 {
+            state.horizon = self.horizon();
+        }
+        Ok(CheckpointState {
+            state,
+            left,
+            erased: self.erased()?.into_iter().collect(),
+            pulse: self.pulse()?,
+        })
+    }
+
+    fn empty_state(&self) -> Result<AuthorityState, CheckpointError> {
+        let (position, recorded_at) = (self.end().position, self.end().recorded_at);
+        Ok(AuthorityState { position, recorded_at, system: self.system()?, ..AuthorityState::default() })
+    }
+
     /// Reads all of it.
     ///
     /// # Errors
     /// A section is not as it was written.
     pub fn read(&self) -> Result<CheckpointState, CheckpointError> {
-        let end = self.end();
-        let mut state = AuthorityState {
-            position: end.position,
-            recorded_at: end.recorded_at,
-            ..AuthorityState::default()
-        };
-        state.system = self.system()?;
-        let read = self.all_subjects()?;
-        let sessions = read.iter().flatten().map(|subject| subject.sessions.len()).sum();
-        state.holders.reserve(sessions);
-        state.subjects.reserve(read.iter().map(Vec::len).sum());
-        for subject in read.into_iter().flatten() {
-            add_to(&mut state, subject);
+        let CheckpointState { mut state, erased, pulse, .. } = self.read_kept()?;
+        state.horizon = TrimHorizon::default();
+        let ended = in_parallel(self.sections(SectionKind::Ended), &|section| self.ended_in(section));
+        for (id, sessions) in ended.ok_or_else(|| self.given_up())??.into_iter().flatten() {
+            let subject = state.subjects.get_mut(&id);
+            let subject = subject.ok_or_else(|| self.damaged("has sessions of a subject that it has not"))?;
+            for session in &sessions {
+                state.holders.insert(session.id, id.clone());
+            }
+            ended::join(subject, sessions);
         }
-        let erased = self.erased()?.into_iter().collect();
-        Ok(CheckpointState { state, erased, pulse: self.pulse()? })
+        Ok(CheckpointState { state, left: EndedBefore::default(), erased, pulse })
     }
 
     /// Reads all of it against its digests, and stops when asked to.
@@ -132,16 +194,43 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Reads the subject of this id; `None` if the history up to here knows none.
+    /// Reads the subject of this id with all of its sessions; `None` if the history up to here knows none.
     ///
     /// # Errors
     /// A section is not as it was written.
     pub fn subject(&self, id: &SubjectId) -> Result<Option<Subject>, CheckpointError> {
-        let sections = self.sections_of_subjects();
+        let Some(KeptSubject { mut subject, ended }) = self.kept_with_count(id)? else { return Ok(None) };
+        if ended.count > 0 {
+            ended::join(&mut subject, self.ended_of(id)?);
+        }
+        Ok(Some(subject))
+    }
+
+    /// The subject of this id without the sessions that stand apart.
+    pub(super) fn kept(&self, id: &SubjectId) -> Result<Option<Subject>, CheckpointError> {
+        Ok(self.kept_with_count(id)?.map(|kept| kept.subject))
+    }
+
+    fn kept_with_count(&self, id: &SubjectId) -> Result<Option<KeptSubject>, CheckpointError> {
+        let Some(section) = self.section_of(SectionKind::Subjects, id) else { return Ok(None) };
+        Ok(self.subjects_of(section)?.into_iter().find(|kept| kept.subject.id == *id))
+    }
+
+    /// The sessions of a subject that ended long ago.
+    ///
+    /// # Errors
+    /// A section is not as it was written.
+    pub(super) fn ended_of(&self, id: &SubjectId) -> Result<Vec<SharedSession>, CheckpointError> {
+        let Some(section) = self.section_of(SectionKind::Ended, id) else { return Ok(Vec::new()) };
+        let found = self.ended_in(section)?.into_iter().find(|(known, _)| known == id);
+        Ok(found.map(|(_, sessions)| sessions).unwrap_or_default())
+    }
+
+    fn section_of(&self, kind: SectionKind, id: &SubjectId) -> Option<&SectionEntry> {
+        let sections = self.sections(kind);
         let behind =
             sections.partition_point(|section| section.first.as_ref().is_some_and(|first| first <= id));
-        let Some(section) = behind.checked_sub(1).map(|index| sections[index]) else { return Ok(None) };
-        Ok(self.subjects_of(section)?.into_iter().find(|subject| subject.id == *id))
+        sections.get(behind.checked_sub(1)?)
     }
 
     /// What differs in another one of the same position; `None` if nothing does.
@@ -157,8 +246,7 @@ impl Checkpoint {
             digests
         };
         let (own, others) = (digests(self), digests(other));
-        let kinds = [SectionKind::System, SectionKind::Subjects, SectionKind::Erased, SectionKind::Pulse];
-        let differing: Vec<_> = kinds
+        let differing: Vec<_> = SectionKind::ALL
             .into_iter()
             .filter(|kind| own.get(kind) != others.get(kind))
             .map(SectionKind::name)
@@ -178,18 +266,24 @@ impl Checkpoint {
         self.value(SectionKind::Pulse)
     }
 
-    /// Where the subjects are, in the order of their ids.
-    pub(super) fn sections_of_subjects(&self) -> Vec<&SectionEntry> {
-        self.table.iter().filter(|section| section.kind == SectionKind::Subjects).collect()
+    pub(super) fn past(&self) -> Result<EndedSummary, CheckpointError> {
+        self.value(SectionKind::Past)
+    }
+
+    /// The sections of a kind, in their order. They are neighbours.
+    pub(super) fn sections(&self, kind: SectionKind) -> &[SectionEntry] {
+        let first = self.table.iter().position(|section| section.kind == kind).unwrap_or(self.table.len());
+        let count = self.table[first..].iter().take_while(|section| section.kind == kind).count();
+        &self.table[first..first + count]
     }
 
     /// The subjects of a section.
-    pub(super) fn subjects_of(&self, section: &SectionEntry) -> Result<Vec<Subject>, CheckpointError> {
+    pub(super) fn subjects_of(&self, section: &SectionEntry) -> Result<Vec<KeptSubject>, CheckpointError> {
         let bytes = self.section(section)?;
         let mut decoder = minicbor::Decoder::new(&bytes);
         let (mut subjects, mut again) = (Vec::new(), Vec::with_capacity(bytes.len()));
         while decoder.position() < bytes.len() {
-            let subject: Subject = decoder.decode().map_err(|error| self.unreadable(section, &error))?;
+            let subject: KeptSubject = decoder.decode().map_err(|error| self.unreadable(section, &error))?;
             minicbor::encode(&subject, &mut again).map_err(|_| self.foreign(section))?;
             subjects.push(subject);
         }
@@ -197,26 +291,21 @@ impl Checkpoint {
         if again == bytes { Ok(subjects) } else { Err(self.foreign(section)) }
     }
 
-    fn all_subjects(&self) -> Result<Vec<Vec<Subject>>, CheckpointError> {
-        let sections = self.sections_of_subjects();
-        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let next = AtomicUsize::new(0);
-        let read = || {
-            let mut read = Vec::new();
-            while let Some(section) = sections.get(next.fetch_add(1, Ordering::Relaxed)) {
-                read.push(self.subjects_of(section)?);
-            }
-            Ok(read)
-        };
-        let parts = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(read)).collect();
-            let mut parts = vec![read()];
-            parts.extend(
-                others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(self.given_up()))),
-            );
-            parts
-        });
-        parts.into_iter().collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect())
+    /// The sessions of a section that ended long ago, subject by subject.
+    pub(super) fn ended_in(
+        &self,
+        section: &SectionEntry,
+    ) -> Result<Vec<(SubjectId, Vec<SharedSession>)>, CheckpointError> {
+        let bytes = self.section(section)?;
+        let mut again = Vec::with_capacity(bytes.len());
+        let mut found = Vec::new();
+        for (id, place) in ended::places(&bytes).map_err(|error| self.unreadable(section, &error))? {
+            let sessions =
+                ended::sessions_of(&bytes[place]).map_err(|error| self.unreadable(section, &error))?;
+            again.extend_from_slice(&ended::bytes_of(&id, &sessions));
+            found.push((id, sessions));
+        }
+        if again == bytes { Ok(found) } else { Err(self.foreign(section)) }
     }
 
     fn value<T>(&self, kind: SectionKind) -> Result<T, CheckpointError>
@@ -242,7 +331,7 @@ impl Checkpoint {
         }
     }
 
-    fn section(&self, section: &SectionEntry) -> Result<Vec<u8>, CheckpointError> {
+    pub(super) fn section(&self, section: &SectionEntry) -> Result<Vec<u8>, CheckpointError> {
         self.bytes(section.offset, section.length, &section.digest, section.kind.name())
     }
 
@@ -270,11 +359,15 @@ impl Checkpoint {
         Err(self.damaged(&format!("the digest of {what} does not match its bytes")))
     }
 
-    fn unreadable(&self, section: &SectionEntry, error: &minicbor::decode::Error) -> CheckpointError {
+    pub(super) fn unreadable(
+        &self,
+        section: &SectionEntry,
+        error: &minicbor::decode::Error,
+    ) -> CheckpointError {
         self.damaged(&format!("{}: {error}", section.kind.name()))
     }
 
-    fn foreign(&self, section: &SectionEntry) -> CheckpointError {
+    pub(super) fn foreign(&self, section: &SectionEntry) -> CheckpointError {
         self.damaged(&format!("{} is not as this program writes it", section.kind.name()))
     }
 
@@ -285,6 +378,30 @@ impl Checkpoint {
     fn damaged(&self, why: &str) -> CheckpointError {
         CheckpointError::Damaged { name: self.name.clone(), why: why.to_owned() }
     }
+}
+
+/// Reads sections in this thread and some others; `None` if one of them gave up.
+fn in_parallel<T: Send>(
+    sections: &[SectionEntry],
+    read: &(impl Fn(&SectionEntry) -> Result<T, CheckpointError> + Sync),
+) -> Option<Result<Vec<T>, CheckpointError>> {
+    let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mut found = Vec::new();
+        while let Some(section) = sections.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.push(read(section)?);
+        }
+        Ok(found)
+    };
+    let parts: Option<Vec<Result<Vec<T>, CheckpointError>>> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(read_some)).collect();
+        let own = read_some();
+        let others = others.into_iter().map(|other| other.join().ok());
+        others.chain([Some(own)]).collect()
+    });
+    let parts: Result<Vec<_>, _> = parts?.into_iter().collect();
+    Some(parts.map(|parts| parts.into_iter().flatten().collect()))
 }
 
 /// Adds a subject as it was read.

@@ -17,11 +17,14 @@ use tenure_core::{
         TokensPresented,
     },
     state::AuthorityState,
+    trim::trim,
 };
 use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
 
 /// Commits before the end of a segment.
 const SEGMENT: u64 = 10;
+/// Between two commits: what ended 24 of them ago stands apart.
+const HOUR: i64 = 3_600_000;
 
 fn subject(number: u64) -> SubjectId {
     format!("agent-{number:03}").parse().unwrap()
@@ -67,7 +70,7 @@ impl Story {
             id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
             stream,
             expected,
-            recorded_at: Timestamp::from_millis(i64::try_from(number).unwrap()),
+            recorded_at: Timestamp::from_millis(i64::try_from(number).unwrap() * HOUR),
             actor: Actor::AUTHORITY,
             correlation_id: None,
             idempotency: None,
@@ -99,9 +102,9 @@ fn registered() -> Event {
 
 pub(crate) fn created(number: u64) -> Event {
     let terms = SessionTerms {
-        ttl: Seconds(1_000),
+        ttl: Seconds(30 * 86_400),
         max_renewals: 3,
-        absolute_lifetime: Seconds(10_000),
+        absolute_lifetime: Seconds(30 * 86_400),
         renewal_reject_window: Seconds(0),
         idle_timeout: None,
         on_reuse: None,
@@ -111,7 +114,7 @@ pub(crate) fn created(number: u64) -> Event {
     Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id: session(number),
         terms,
-        expires_at: Timestamp::from_millis(1_000_000),
+        expires_at: Timestamp::from_millis(1_000_000_000),
         renew_at: None,
         device: None,
         scopes: vec![],
@@ -186,6 +189,14 @@ fn what_a_checkpoint_holds_is_what_a_fold_gives() {
     let (_, made) = (advance(&folder, &story, &ends[..3]), advance(&folder, &story, &ends));
     assert_eq!(made.end(), &ends[6]);
     assert!(made.read().unwrap().state == story.state);
+    let kept = made.read_for(Seconds(86_400)).unwrap();
+    let mut trimmed = story.state.clone();
+    trim(&mut trimmed, kept.state.horizon);
+    assert!(
+        kept.state == trimmed
+            && kept.left.count == (story.state.holders.len() - trimmed.holders.len()) as u64
+    );
+    assert!(kept.left.count > 20, "{:?}", kept.left);
     for number in [0, 7, 12, 64, 69, 500] {
         let id = subject(number);
         assert_eq!(made.subject(&id).unwrap().as_ref(), story.state.subjects.get(&id), "{number}");
@@ -239,18 +250,22 @@ fn what_does_not_lead_to_the_segments_header_is_no_checkpoint() {
 #[test]
 fn a_checkpoint_with_one_flipped_byte_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
-    let (folder, story) = (CheckpointFolder::of(dir.path()), Story::new(20));
+    // Some sessions stand apart.
+    let (folder, story) = (CheckpointFolder::of(dir.path()), Story::new(70));
     let ends = story.ends();
     let made = advance(&folder, &story, &ends);
+    assert!(made.read_for(Seconds(86_400)).unwrap().left.count > 20);
     let path = dir.path().join(made.name());
     let good = fs::read(&path).unwrap();
     let is_believed = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        newest(&folder, &ends).is_some()
+        let found = folder.find(&ends, &mut |_, _| ()).into_iter();
+        let is_whole = |found: &Checkpoint| found.read_whole(&mut |_| true).is_ok() && found.read().is_ok();
+        found.filter(is_whole).count() == 1
     };
     assert!(is_believed(&good));
     // Between the end of the peaks and the check of the header all bytes are alike.
-    for place in (0..200).chain(4_000..good.len()) {
+    for place in (0..200).chain(4_000..4_100).chain((4_100..good.len()).step_by(3)) {
         let mut bad = good.clone();
         bad[place] ^= 1;
         assert!(!is_believed(&bad), "byte {place}");

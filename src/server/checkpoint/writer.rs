@@ -8,8 +8,11 @@ use std::{
 
 use minicbor::Encode;
 
-use super::format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind};
-use tenure_core::{Position, SubjectId, subject::Subject};
+use super::{
+    format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind},
+    rows::{EndedRow, ROWS},
+};
+use tenure_core::{Position, SubjectId};
 use tenure_log::SegmentEnd;
 
 /// A section of subjects ends with the one that fills it to this many bytes: few enough that one subject is found in no
@@ -25,8 +28,8 @@ pub(super) struct CheckpointWriter {
     /// Not synced yet.
     unsynced: usize,
     table: Vec<SectionEntry>,
-    /// The section of subjects that is being filled.
-    subjects: Vec<u8>,
+    /// The section of many that is being filled, and the first subject in it.
+    filling: Vec<u8>,
     first: Option<SubjectId>,
 }
 
@@ -35,43 +38,53 @@ impl CheckpointWriter {
         let mut file = File::create(path)?;
         file.write_all(&[0; HEADER_BYTES])?;
         let (offset, unsynced) = (HEADER_BYTES as u64, HEADER_BYTES);
-        Ok(Self { file, offset, unsynced, table: Vec::new(), subjects: Vec::new(), first: None })
+        Ok(Self { file, offset, unsynced, table: Vec::new(), filling: Vec::new(), first: None })
     }
 
     /// Adds the section of this value.
     pub(super) fn value<T: Encode<()>>(&mut self, kind: SectionKind, value: &T) -> io::Result<()> {
         let bytes = minicbor::to_vec(value).map_err(io::Error::other)?;
-        self.section(kind, &bytes, None)
+        self.section(kind, &bytes, None, Vec::new())
     }
 
-    /// Adds a subject, which is behind all before.
-    pub(super) fn subject(&mut self, subject: &Subject) -> io::Result<()> {
-        let encoded = minicbor::to_vec(subject).map_err(io::Error::other)?;
-        self.subject_bytes(&subject.id, &encoded)
-    }
-
-    /// The same by its bytes.
-    pub(super) fn subject_bytes(&mut self, id: &SubjectId, encoded: &[u8]) -> io::Result<()> {
+    /// Adds what is said of a subject to sections of this kind; it is behind all before.
+    pub(super) fn of_subject(&mut self, kind: SectionKind, id: &SubjectId, encoded: &[u8]) -> io::Result<()> {
         self.first.get_or_insert_with(|| id.clone());
-        self.subjects.extend_from_slice(encoded);
-        if self.subjects.len() >= SECTION_BYTES { self.end_subjects() } else { Ok(()) }
+        self.filling.extend_from_slice(encoded);
+        if self.filling.len() >= SECTION_BYTES { self.end_filling(kind) } else { Ok(()) }
     }
 
-    /// That was the last subject.
-    pub(super) fn end_subjects(&mut self) -> io::Result<()> {
-        if self.subjects.is_empty() {
+    /// Adds a row, which is behind all before.
+    pub(super) fn row(&mut self, row: &EndedRow) -> io::Result<()> {
+        self.filling.extend_from_slice(row.as_bytes());
+        if self.filling.len() == ROWS * EndedRow::BYTES {
+            self.end_filling(SectionKind::Rows)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// That was the last one of this kind.
+    pub(super) fn end_filling(&mut self, kind: SectionKind) -> io::Result<()> {
+        if self.filling.is_empty() {
             return Ok(());
         }
-        let bytes = std::mem::take(&mut self.subjects);
-        let first = self.first.take();
-        self.section(SectionKind::Subjects, &bytes, first)
+        let (bytes, first) = (std::mem::take(&mut self.filling), self.first.take());
+        let row = if kind == SectionKind::Rows { bytes[..EndedRow::BYTES].to_vec() } else { Vec::new() };
+        self.section(kind, &bytes, first, row)
     }
 
-    fn section(&mut self, kind: SectionKind, bytes: &[u8], first: Option<SubjectId>) -> io::Result<()> {
+    fn section(
+        &mut self,
+        kind: SectionKind,
+        bytes: &[u8],
+        first: Option<SubjectId>,
+        row: Vec<u8>,
+    ) -> io::Result<()> {
         let (offset, length) = (self.offset, bytes.len() as u64);
         let digest = blake3::hash(bytes).into();
         self.put(bytes)?;
-        self.table.push(SectionEntry { kind, offset, length, digest, first });
+        self.table.push(SectionEntry { kind, offset, length, digest, first, row });
         Ok(())
     }
 

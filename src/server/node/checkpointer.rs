@@ -9,6 +9,7 @@ use std::{
 use crate::{
     authority::{Authority, CheckpointStatus},
     checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, KnownCheckpoints},
+    projections::ended::ListingError,
 };
 use tenure_log::{LogError, SegmentEnd, SledLog};
 use tenure_protocol::clock::stopwatch;
@@ -16,12 +17,16 @@ use tenure_protocol::clock::stopwatch;
 /// The making takes no more than this part of the time.
 const SHARE: u32 = 20;
 
+/// Has the sessions listed by a checkpoint that ended long before it.
+pub(super) type ListEnded = Box<dyn Fn(&Arc<Checkpoint>) -> Result<(), ListingError> + Send>;
+
 /// Makes checkpoints, one after the other.
 pub(super) struct Checkpointer {
     log: Arc<SledLog>,
     authority: Arc<Authority>,
     known: Arc<KnownCheckpoints>,
     folder: CheckpointFolder,
+    list_ended: ListEnded,
     /// How paths begin that callers are not to read.
     data: String,
     /// How long the last one took, and when it was done.
@@ -34,13 +39,14 @@ impl Checkpointer {
         authority: Arc<Authority>,
         known: Arc<KnownCheckpoints>,
         data: &Path,
+        list_ended: ListEnded,
     ) -> Self {
         let folder = CheckpointFolder::of(data);
         if let Err(error) = folder.remove_unfinished() {
             tracing::warn!(%error, "what an interrupted making of a checkpoint left cannot be removed");
         }
         let data = format!("{}/", data.display());
-        Self { log, authority, known, folder, data, last: None }
+        Self { log, authority, known, folder, list_ended, data, last: None }
     }
 
     /// Makes a checkpoint of what is sealed, if it is time for one.
@@ -106,7 +112,11 @@ impl Checkpointer {
     fn believe(&self, made: Checkpoint) {
         let (position, bytes) = (made.end().position, made.bytes_on_disk());
         tracing::info!(%position, bytes, "a checkpoint was made");
-        self.known.made(Arc::new(made));
+        let made = Arc::new(made);
+        self.known.made(Arc::clone(&made));
+        if let Err(error) = (self.list_ended)(&made) {
+            tracing::warn!(%error, "more stays in memory until the next checkpoint");
+        }
     }
 
     fn set_aside(&self) -> Result<(), CheckpointError> {

@@ -37,7 +37,7 @@ use crate::authority::{
     Authority, BatchObserver, BegunEpoch, CommandError, Dependencies, DiskRoom, IdempotencyTable, NewEpoch,
     PublishedState, SubjectHistory, TokenIssuance,
 };
-use crate::checkpoint::KnownCheckpoints;
+use crate::checkpoint::{KnownCheckpoints, ListingCheckpoint};
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
@@ -60,6 +60,7 @@ pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::KeyBinding,
     checkpoint_scrub::CheckpointScrub,
+    checkpointer::ListEnded,
     cluster::ClusterParticipation,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
@@ -67,7 +68,7 @@ use self::{
     sealer::ReleaseMemory,
     secrets::{OpenedKeys, is_missing, open_secrets, remove_unfinished},
     snapshot::StateSnapshot,
-    startup_replay::{StartupState, open_log},
+    startup_replay::{StartupReads, StartupState, open_log},
 };
 pub use self::{
     credential::{IssuedKey, issue_credential},
@@ -273,7 +274,7 @@ impl Node {
         let room = DiskRoom::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let projections = Arc::new(std::mem::take(&mut folded.projections));
-        let retention = retention::retention(&options, stores.as_ref(), &projections);
+        let retention = retention::retention(&options, stores.as_ref(), &projections, &mut folded);
         let NodeOptions { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
@@ -284,7 +285,7 @@ impl Node {
         if !needs_key && leads {
             look_at_first_key(&data, &folded.state.system);
         }
-        folded.state.horizon = retention.horizon(now);
+        folded.state.horizon = folded.state.horizon.and(retention.horizon(now));
         let indexed = Arc::clone(&retention.indexed);
         let known = folded.known;
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
@@ -326,7 +327,8 @@ impl Node {
         let background = stores
             .map(|stores| {
                 let let_go = letting_go(&projections, &evidence, (Arc::clone(&stores), indexed));
-                tend_segments(&stores, &authority, &evidence, (&known, let_go), &data, scrub_rate)
+                let known = (&known, (listing_ended(&projections, &known), let_go));
+                tend_segments(&stores, &authority, &evidence, known, &data, scrub_rate)
             })
             .transpose()
             .map_err(StartError::Thread)?;
@@ -410,7 +412,8 @@ fn open_any_log(
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<OpenedLog, StartError> {
     let Some(cluster) = &options.cluster else {
-        let (log, folded) = open_log(&options.data, options.segment_events, options.verify, table)?;
+        let reads = StartupReads { verify: options.verify, memory: options.retention };
+        let (log, folded) = open_log(&options.data, options.segment_events, reads, table)?;
         let stores = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
     };
@@ -439,13 +442,13 @@ fn tend_segments(
     stores: &Arc<SledLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
-    (known, let_go): (&Arc<KnownCheckpoints>, ReleaseMemory),
+    (known, memory): (&Arc<KnownCheckpoints>, (ListEnded, ReleaseMemory)),
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(WorkerThread, WorkerThread)> {
     let checkpoints = CheckpointScrub::new(Arc::clone(stores), Arc::clone(known), data);
     let (log, known) = (Arc::clone(stores), Arc::clone(known));
-    let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, let_go)?;
+    let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, memory)?;
     let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), checkpoints, scrub_rate)?;
     Ok((sealer, scrubber))
 }
@@ -471,6 +474,15 @@ fn letting_go(
         projections.let_go(until);
         evidence.keeper.heads().nodes().let_go(until);
         retention::tell(&indexed, &*log, until);
+    })
+}
+
+/// What is done when there is another checkpoint.
+fn listing_ended(projections: &Arc<Projections>, known: &Arc<KnownCheckpoints>) -> ListEnded {
+    let (projections, known) = (Arc::clone(projections), Arc::clone(known));
+    Box::new(move |checkpoint| {
+        let (checkpoint, known) = (Arc::clone(checkpoint), Arc::clone(&known));
+        projections.list_ended_by(&(Arc::new(ListingCheckpoint { checkpoint, known }) as _))
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::NodeOptions;
+use super::{NodeOptions, startup_replay::StartupState};
 use crate::authority::MemoryRetention;
 use crate::projections::{Projections, history};
 use tenure_core::{Position, trim::TrimHorizon};
@@ -15,6 +15,7 @@ pub(super) fn retention(
     options: &NodeOptions,
     stores: Option<&Arc<SledLog>>,
     projections: &Arc<Projections>,
+    folded: &mut StartupState,
 ) -> MemoryRetention {
     let indexed = Arc::new(Mutex::new(TrimHorizon::default()));
     if let Some(log) = stores {
@@ -22,7 +23,7 @@ pub(super) fn retention(
     }
     let projections = Arc::clone(projections);
     let leaving = Arc::new(move |sessions: &[_]| projections.mark_ended(sessions));
-    MemoryRetention { memory: options.retention, indexed, leaving }
+    MemoryRetention { memory: options.retention, indexed, leaving, left: std::mem::take(&mut folded.left) }
 }
 
 /// The files of the log can be asked for everything up to this position.

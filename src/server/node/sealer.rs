@@ -8,7 +8,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::checkpointer::Checkpointer;
+use super::checkpointer::{Checkpointer, ListEnded};
 use crate::{authority::Authority, checkpoint::KnownCheckpoints};
 use tenure_audit::Evidence;
 use tenure_core::Position;
@@ -32,9 +32,9 @@ pub(super) fn start(
     evidence: Arc<Evidence>,
     known: Arc<KnownCheckpoints>,
     data: &Path,
-    let_go: ReleaseMemory,
+    (list_ended, let_go): (ListEnded, ReleaseMemory),
 ) -> std::io::Result<WorkerThread> {
-    let checkpointer = Checkpointer::new(Arc::clone(&log), Arc::clone(&authority), known, data);
+    let checkpointer = Checkpointer::new(Arc::clone(&log), Arc::clone(&authority), known, data, list_ended);
     let data = format!("{}/", data.display());
     WorkerThread::start("tenure-sealer", move |stop| {
         let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, let_go, stop };

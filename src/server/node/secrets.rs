@@ -48,7 +48,7 @@ pub(super) fn open_secrets(
     let digests = KeyedDigests::open(&keys, entropy)?;
     binding.check(KeyedDigests::FILE, Some(&digests.mark()))?;
     complete_erasures(&folded.erased, &texts)?;
-    let erased = check_texts(&folded.state, &texts, &keys, is_epoch_begun)?;
+    let erased = check_texts(folded, &texts, &keys, is_epoch_begun)?;
     if binding.is_new() {
         check_names(&folded.state, &texts, &keys)?;
     }
@@ -110,17 +110,21 @@ fn check_names(state: &AuthorityState, texts: &SubjectKeys, keys: &Path) -> Resu
 /// make it unreadable, unnoticed. Where another epoch begins, a key may have been destroyed for an event
 /// that was lost; the subjects concerned are given back.
 fn check_texts(
-    state: &AuthorityState,
+    folded: &StartupState,
     texts: &SubjectKeys,
     keys: &Path,
     is_epoch_begun: bool,
 ) -> Result<Vec<SubjectId>, StartError> {
-    let has_lost = |subject: &&Subject| {
-        subject.has_text() && texts.get(&StreamId::Subject(subject.id.clone())).is_none()
-    };
+    let in_memory = folded.state.subjects.values().filter(|subject| subject.has_text());
+    // An erasure since has taken the text from what was not read, too.
+    let StartupState { left, erased, .. } = folded;
+    let is_as_then = |id: &&SubjectId| erased.get(*id).is_none_or(|position| *position <= left.position);
+    let not_read = left.with_text.iter().filter(is_as_then);
+    let with_text = in_memory.map(|subject| &subject.id).chain(not_read);
+    let has_lost = |id: &&SubjectId| texts.get(&StreamId::Subject((*id).clone())).is_none();
     let is_erased = |id: &SubjectId| is_epoch_begun && texts.is_forgotten(&StreamId::Subject(id.clone()));
     let mut erased = Vec::new();
-    for Subject { id, .. } in state.subjects.values().filter(has_lost) {
+    for id in with_text.filter(has_lost) {
         if !is_erased(id) {
             let path = keys.join("subjects").display().to_string();
             return Err(StartError::SubjectKeyMissing { path, subject: id.to_string() });

@@ -3,6 +3,7 @@
 //! All of it is derived and disposable: a start rebuilds it from the log, and the sequencer reports to it every
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
+pub mod ended;
 pub mod history;
 mod past;
 pub mod pulse;
@@ -26,6 +27,7 @@ use tenure_core::{
 use tenure_log::StoredCommit;
 
 use self::{
+    ended::EndedSessions,
     pulse::DayPulse,
     revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,
@@ -38,6 +40,8 @@ use self::{
 #[derive(Debug, Default)]
 pub struct Projections {
     sessions: RwLock<SessionList>,
+    /// What is listed elsewhere.
+    ended: RwLock<EndedSessions>,
     subjects: RwLock<SubjectList>,
     timeline: RwLock<StreamTimeline>,
     revocations: RwLock<RevocationList>,
@@ -102,15 +106,16 @@ impl Projections {
     /// What lists have of an event.
     fn list(&self, position: Position, event: &SubjectEvent, id: &SubjectId, known: &impl SubjectLookup) {
         match event {
-            SubjectEvent::SubjectRegistered(_) => self.place(id, known),
+            SubjectEvent::SubjectRegistered(_) => self.place(position, id, known),
             SubjectEvent::SessionCreated(event) => {
                 let owner = known.of_subject(id, owner_of).flatten();
                 let device = event.device.as_ref().map(|device| device.digest);
                 self.sessions.write().add(position, event.session_id, owner.as_ref(), device);
             }
             SubjectEvent::SessionRevoked(event) => {
-                if let Some(began) = beginning(id, event.session_id, known) {
-                    self.sessions.write().mark_revoked(began);
+                let began = beginning(id, event.session_id, known);
+                if !began.is_some_and(|began| self.sessions.write().mark_revoked(began)) {
+                    self.ended.write().note_change(id, position);
                 }
             }
             SubjectEvent::SessionsRevoked(_) => {
@@ -133,12 +138,13 @@ impl Projections {
     }
 
     /// A subject that has another owner takes its sessions along.
-    fn place(&self, id: &SubjectId, known: &impl SubjectLookup) {
+    fn place(&self, position: Position, id: &SubjectId, known: &impl SubjectLookup) {
         let owner = known.of_subject(id, owner_of).flatten();
         if let FormerOwner::Under(before) = self.subjects.write().place(id, owner.as_ref()) {
             let all = |subject: &Subject| subject.sessions.iter().map(|session| session.created).collect();
             let began: Vec<_> = known.of_subject(id, all).unwrap_or_default();
             self.sessions.write().move_to(&began, before.as_ref(), owner.as_ref());
+            self.ended.write().note_change(id, position);
         }
     }
 

@@ -1,5 +1,7 @@
-//! All sessions in the order of their creation, and who finds them: their owners, their devices, and how they stand. A
-//! page of a list costs its size, whatever the list is of.
+//! Sessions in the order of their creation, and who finds them: their owners, their devices, and how they stand. A page
+//! of a list costs its size, whatever the list is of.
+//!
+//! It is of all sessions but those that a checkpoint lists, which ended long ago ([`ended`](super::ended)).
 //!
 //! A session is known here by its number in the order of creation, which takes four bytes.
 
@@ -16,10 +18,12 @@ const PASSED_OVER: usize = 32_768;
 /// Sessions of a device beyond which its owner's are not counted against them.
 const COUNTED: usize = 4_096;
 
-/// All sessions, oldest first, with the positions at which they began.
+/// Sessions, oldest first, with the positions at which they began.
 #[derive(Debug, Default)]
 pub struct SessionList {
     stretches: Vec<SessionRun>,
+    /// The next one's number.
+    next: u32,
     /// The numbers of each owner's sessions.
     owners: HashMap<OwnerId, SortedChunks<u32>>,
     /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: whoever
@@ -37,7 +41,11 @@ struct SessionRun {
     first: Position,
     /// The number of the first of them.
     number: u32,
+    /// How many there were: each has a place, by its number.
+    places: usize,
+    /// Those that are still there.
     sessions: Vec<(u32, SessionId)>,
+    present: MarkBits,
     expired: MarkBits,
     revoked: MarkBits,
 }
@@ -51,8 +59,32 @@ impl MarkBits {
         self.0[index / 64] |= 1 << (index % 64);
     }
 
+    fn clear(&mut self, index: usize) {
+        self.0[index / 64] &= !(1 << (index % 64));
+    }
+
     fn has(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// How many have it before this one.
+    fn before(&self, index: usize) -> usize {
+        let whole = self.0[..index / 64].iter().map(|word| word.count_ones() as usize).sum::<usize>();
+        let rest = self.0.get(index / 64).map_or(0, |word| word & ((1 << (index % 64)) - 1));
+        whole + rest.count_ones() as usize
+    }
+
+    /// The one that has it and before which so many have it.
+    fn nth(&self, mut number: usize) -> Option<usize> {
+        for (place, word) in self.0.iter().enumerate() {
+            let count = word.count_ones() as usize;
+            if number < count {
+                let bit = (0..64).filter(|bit| word >> bit & 1 == 1).nth(number)?;
+                return Some(place * 64 + bit);
+            }
+            number -= count;
+        }
+        None
     }
 }
 
@@ -113,7 +145,8 @@ impl SessionList {
         owner: Option<&OwnerId>,
         device: Option<Digest16>,
     ) {
-        let number = self.count();
+        let number = self.next;
+        self.next += 1;
         let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, id));
         if !is_added {
             self.stretches.push(SessionRun::begin(position, number, id));
@@ -146,9 +179,9 @@ impl SessionList {
         }
     }
 
-    /// The session that began at this position was revoked.
-    pub fn mark_revoked(&mut self, began: Position) {
-        self.mark(began, |run| &mut run.revoked);
+    /// The session that began at this position was revoked; whether it is in this list.
+    pub fn mark_revoked(&mut self, began: Position) -> bool {
+        self.mark(began, |run| &mut run.revoked)
     }
 
     /// That the session that began at this position has expired is recorded.
@@ -156,11 +189,76 @@ impl SessionList {
         self.mark(began, |run| &mut run.expired);
     }
 
-    fn mark(&mut self, began: Position, with: impl Fn(&mut SessionRun) -> &mut MarkBits) {
-        let Some((stretch, index)) = self.place_of(began) else { return };
+    fn mark(&mut self, began: Position, with: impl Fn(&mut SessionRun) -> &mut MarkBits) -> bool {
+        let Some((stretch, place)) = self.place_of(began) else { return false };
         let run = &mut self.stretches[stretch];
-        self.ended += usize::from(!run.revoked.has(index) && !run.expired.has(index));
-        with(run).set(index);
+        self.ended += usize::from(!run.revoked.has(place) && !run.expired.has(place));
+        with(run).set(place);
+        true
+    }
+
+    /// The sessions that are marked as ended in the first stretch from a number on, each with whether it was revoked,
+    /// and the number to go on with.
+    pub(super) fn ended_from(&self, number: u32) -> Option<(u32, Vec<(Position, bool)>)> {
+        let place = self.stretches.partition_point(|stretch| stretch.number < number);
+        let stretch = self.stretches.get(place)?;
+        let ended = stretch
+            .present_places()
+            .filter(|place| stretch.expired.has(*place) || stretch.revoked.has(*place));
+        let ended = ended.filter_map(|place| Some((stretch.entry(place)?.0, stretch.revoked.has(place))));
+        Some((stretch.number + 1, ended.collect()))
+    }
+
+    /// Takes sessions out that are still marked so. What finds them by owner and device is [swept](Self::sweep_devices)
+    /// later on.
+    pub(super) fn take_out(&mut self, ended: &[(Position, bool)]) {
+        for (began, is_revoked) in ended.iter().rev() {
+            if let Some((stretch, place)) = self.place_of(*began)
+                && self.stretches[stretch].revoked.has(place) == *is_revoked
+            {
+                self.stretches[stretch].take_out(place);
+                self.ended -= 1;
+            }
+        }
+        if let Some((first, _)) = ended.first()
+            && let Some(stretch) = self.stretch_at(*first)
+        {
+            self.stretches[stretch].sessions.shrink_to_fit();
+        }
+    }
+
+    /// Gives back stretches in which nothing is left.
+    pub(super) fn drop_empty(&mut self) {
+        self.stretches.retain(|stretch| !stretch.sessions.is_empty());
+        self.stretches.shrink_to(self.stretches.len() * 2);
+    }
+
+    /// The owners that sessions are found by.
+    pub(super) fn owners(&self) -> Vec<OwnerId> {
+        self.owners.keys().cloned().collect()
+    }
+
+    /// Forgets which sessions of an owner were taken out.
+    pub(super) fn sweep_owner(&mut self, owner: &OwnerId) {
+        let stretches = &self.stretches;
+        if let Some(own) = self.owners.get_mut(owner) {
+            let chunks = (0..own.chunks()).rev();
+            chunks.for_each(|chunk| own.retain(chunk, |number| is_present(stretches, *number)));
+            if own.is_empty() {
+                self.owners.remove(owner);
+            }
+        }
+    }
+
+    /// In how many parts sessions are found by their devices.
+    pub(super) fn device_parts(&self) -> usize {
+        self.devices.chunks()
+    }
+
+    /// Forgets which sessions were taken out in one of them; parts behind it may move up.
+    pub(super) fn sweep_devices(&mut self, part: usize) {
+        let stretches = &self.stretches;
+        self.devices.retain(part, |(_, number)| is_present(stretches, *number));
     }
 
     /// Sessions of any subjects were revoked by the event at this position; they are marked when looked up.
@@ -180,7 +278,7 @@ impl SessionList {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.count() as usize
+        self.stretches.iter().map(|stretch| stretch.sessions.len()).sum()
     }
 
     /// How many are marked as neither revoked nor expired.
@@ -196,20 +294,20 @@ impl SessionList {
     /// Up to `most` of the sought sessions and began before this position, newest first; from the newest on
     /// when it is none.
     pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> SessionMatches {
-        let end = before.map_or(self.count(), |before| self.number_before(before));
+        let end = before.map_or(self.next, |before| self.number_before(before));
         let mut stride = SessionMatches::default();
         let mut stretch = self.stretches.last();
         for (passed, number) in self.numbers(sought, end).enumerate() {
             if !stretch.is_some_and(|stretch| stretch.holds(number)) {
-                stretch = self.stretch_of(number);
+                stretch = stretch_of(&self.stretches, number);
             }
             let Some(stretch) = stretch else { continue };
-            let index = (number - stretch.number) as usize;
-            let entry = stretch.entry(index);
-            if sought.marked.admits(stretch.expired.has(index), stretch.revoked.has(index)) {
+            let place = (number - stretch.number) as usize;
+            let Some(entry) = stretch.entry(place) else { continue };
+            if sought.marked.admits(stretch.expired.has(place), stretch.revoked.has(place)) {
                 stride.found.push(entry);
             }
-            if stride.found.len() == most || passed == PASSED_OVER {
+            if stride.found.len() == most || passed >= PASSED_OVER {
                 stride.next = Some(entry.0);
                 break;
             }
@@ -229,7 +327,7 @@ impl SessionList {
                 let back = self.devices.back_from(move |known| *known < (device, end));
                 Box::new(back.take_while(move |(known, _)| *known == device).map(|(_, number)| *number))
             }
-            (_, None) => Box::new((0..end).rev()),
+            (_, None) => Box::new(self.all_before(end)),
         }
     }
 
@@ -246,37 +344,55 @@ impl SessionList {
         self.owners.get_mut(owner).expect("it was put there")
     }
 
-    fn count(&self) -> u32 {
-        self.stretches.last().map_or(0, SessionRun::end)
+    fn all_before(&self, end: u32) -> impl Iterator<Item = u32> {
+        let behind = self.stretches.partition_point(|stretch| stretch.number < end);
+        let numbers = |stretch: &'_ SessionRun| {
+            let first = stretch.number;
+            let places: Vec<_> = stretch.present_places().collect();
+            places.into_iter().rev().map(move |place| first + as_number(place))
+        };
+        self.stretches[..behind].iter().rev().flat_map(numbers).skip_while(move |number| *number >= end)
     }
 
-    fn stretch_of(&self, number: u32) -> Option<&SessionRun> {
-        let behind = self.stretches.partition_point(|stretch| stretch.number <= number);
-        self.stretches.get(behind.checked_sub(1)?)
-    }
-
-    /// How many sessions began before this position.
+    /// The number of the first session that did not begin before this position.
     fn number_before(&self, position: Position) -> u32 {
         let behind = self.stretches.partition_point(|stretch| stretch.first < position);
         behind.checked_sub(1).map_or(0, |place| {
             let stretch = &self.stretches[place];
-            stretch.number + stretch.before(position)
+            stretch.number + as_number(stretch.place_before(position))
         })
     }
 
-    /// In which stretch, and where in it, the session stands that began at this position.
+    fn stretch_at(&self, began: Position) -> Option<usize> {
+        self.stretches.partition_point(|stretch| stretch.first <= began).checked_sub(1)
+    }
+
+    /// In which stretch, and at which place in it, the session stands that began at this position.
     fn place_of(&self, began: Position) -> Option<(usize, usize)> {
-        let place = self.stretches.partition_point(|stretch| stretch.first <= began).checked_sub(1)?;
-        let stretch = &self.stretches[place];
-        let index = stretch.before(began) as usize;
-        (index < stretch.sessions.len() && stretch.entry(index).0 == began).then_some((place, index))
+        let number = self.stretch_at(began)?;
+        let stretch = &self.stretches[number];
+        let place = stretch.place_before(began);
+        stretch.entry(place).is_some_and(|(known, _)| known == began).then_some((number, place))
     }
 
     fn number_of(&self, began: Position) -> Option<u32> {
-        let (place, index) = self.place_of(began)?;
-        let stretch = &self.stretches[place];
-        Some(stretch.number + u32::try_from(index).expect("a stretch is short"))
+        let (stretch, place) = self.place_of(began)?;
+        Some(self.stretches[stretch].number + as_number(place))
     }
+}
+
+fn stretch_of(stretches: &[SessionRun], number: u32) -> Option<&SessionRun> {
+    let behind = stretches.partition_point(|stretch| stretch.number <= number);
+    stretches.get(behind.checked_sub(1)?).filter(|stretch| stretch.holds(number))
+}
+
+fn is_present(stretches: &[SessionRun], number: u32) -> bool {
+    stretch_of(stretches, number)
+        .is_some_and(|stretch| stretch.present.has((number - stretch.number) as usize))
+}
+
+fn as_number(place: usize) -> u32 {
+    u32::try_from(place).expect("a stretch is short")
 }
 
 /// Enough of a digest to find a device by.
@@ -289,38 +405,52 @@ impl SessionRun {
     fn begin(first: Position, number: u32, id: SessionId) -> Self {
         let mut sessions = Vec::with_capacity(STRETCH);
         sessions.push((0, id));
-        Self { first, number, sessions, expired: MarkBits::default(), revoked: MarkBits::default() }
+        let (mut present, none) = (MarkBits::default(), MarkBits::default());
+        present.set(0);
+        Self { first, number, places: 1, sessions, present, expired: none, revoked: none }
     }
 
     /// Whether there was room for it here.
     fn add(&mut self, position: Position, id: SessionId) -> bool {
         match u32::try_from(position.0 - self.first.0) {
-            Ok(distance) if self.sessions.len() < STRETCH => {
+            Ok(distance) if self.places < STRETCH => {
                 self.sessions.push((distance, id));
+                self.present.set(self.places);
+                self.places += 1;
                 true
             }
             Ok(_) | Err(_) => false,
         }
     }
 
-    fn end(&self) -> u32 {
-        self.number + u32::try_from(self.sessions.len()).expect("a stretch is short")
+    fn take_out(&mut self, place: usize) {
+        self.sessions.remove(self.present.before(place));
+        for marks in [&mut self.present, &mut self.expired, &mut self.revoked] {
+            marks.clear(place);
+        }
     }
 
     fn holds(&self, number: u32) -> bool {
-        (self.number..self.end()).contains(&number)
+        (self.number..self.number + as_number(self.places)).contains(&number)
     }
 
-    fn entry(&self, index: usize) -> (Position, SessionId) {
-        let (distance, id) = self.sessions[index];
-        (self.first.plus(u64::from(distance)), id)
+    fn present_places(&self) -> impl Iterator<Item = usize> {
+        (0..self.places).filter(|place| self.present.has(*place))
     }
 
-    /// How many of its sessions began before this position, which is not before its first.
-    fn before(&self, position: Position) -> u32 {
+    fn entry(&self, place: usize) -> Option<(Position, SessionId)> {
+        if place >= self.places || !self.present.has(place) {
+            return None;
+        }
+        let (distance, id) = self.sessions[self.present.before(place)];
+        Some((self.first.plus(u64::from(distance)), id))
+    }
+
+    /// The place of the first of its sessions that did not begin before this position, which is not before its first.
+    fn place_before(&self, position: Position) -> usize {
         let distance = position.0 - self.first.0;
         let before = self.sessions.partition_point(|(known, _)| u64::from(*known) < distance);
-        u32::try_from(before).expect("a stretch is short")
+        self.present.nth(before).unwrap_or(self.places)
     }
 }
 

@@ -60,6 +60,24 @@ impl<T: Ord> SortedChunks<T> {
         true
     }
 
+    /// How many chunks there are, for [`SortedChunks::retain`].
+    pub(super) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Takes out of one chunk what is not to stay. Chunks behind it may move up.
+    pub(super) fn retain(&mut self, place: usize, stays: impl FnMut(&T) -> bool) {
+        let Some(chunk) = self.chunks.get_mut(place) else { return };
+        let before = chunk.len();
+        chunk.retain(stays);
+        self.len -= before - chunk.len();
+        if chunk.is_empty() {
+            self.chunks.remove(place);
+        } else if chunk.len() < before {
+            chunk.shrink_to_fit();
+        }
+    }
+
     pub(super) fn contains(&self, one: &T) -> bool {
         self.from(|known| known < one).next() == Some(one)
     }

@@ -4,7 +4,9 @@ use tenure_core::{session::OneTimeFact, state::AuthorityState};
 use tenure_log::{IndexedHistory, IndexedKind, LogError};
 
 use super::{
-    Projections, owner_of,
+    Projections,
+    ended::EndedSessions,
+    owner_of,
     past::bulks_at,
     pulse::DayPulse,
     revocations::{RetainedCounts, RevocationList},
@@ -43,6 +45,7 @@ impl Projections {
         let bulks = bulks_at(&indexed.read_commits(&bulks)?, &bulks)?;
         Ok(Self {
             sessions: sessions_of(state).into(),
+            ended: EndedSessions::default().into(),
             subjects: subjects_of(state).into(),
             timeline: StreamTimeline::behind(position).into(),
             revocations: RevocationList::behind(position, kept, last, bulks).into(),
@@ -52,7 +55,7 @@ impl Projections {
     }
 }
 
-/// All sessions in the order of their creation. What bulk revocations ended is settled in a state.
+/// The sessions of a state in the order of their creation. What bulk revocations ended is settled in a state.
 fn sessions_of(state: &AuthorityState) -> SessionList {
     let mut all: Vec<_> = state
         .subjects

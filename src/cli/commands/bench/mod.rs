@@ -14,6 +14,7 @@ mod fan_out;
 mod fixture;
 mod http;
 mod introspect;
+mod lists;
 mod memory;
 mod null_log;
 mod renew;
@@ -51,6 +52,8 @@ pub(crate) enum BenchCommand {
     RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
     Memory(memory::MemoryArgs),
+    /// How long a page of a list takes, by every filter
+    Lists(lists::ListsArgs),
     /// Three nodes: renewals beside one node on sled, outages, followers
     Cluster(cluster::ClusterBench),
 }
@@ -67,6 +70,7 @@ impl BenchCommand {
             Self::Upkeep(upkeep) => upkeep.run(global),
             Self::RevokeAll(revoke_all) => revoke_all.run(global),
             Self::Memory(memory) => memory.run(global),
+            Self::Lists(lists) => lists.run(global),
             Self::Cluster(cluster) => cluster.run(global),
         }
     }

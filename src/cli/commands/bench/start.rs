@@ -197,7 +197,7 @@ impl StartFigures {
     }
 }
 
-fn times(work: &str, mut took: Vec<Duration>) -> Value {
+pub(super) fn times(work: &str, mut took: Vec<Duration>) -> Value {
     took.sort_unstable();
     let millis = |place: usize| rounded(took[place.min(took.len() - 1)].as_secs_f64() * 1e3);
     json!({
@@ -261,6 +261,9 @@ impl HistoryGenerator {
     fn next(&mut self) -> Result<EncodedCommit, CommandError> {
         // A millisecond apart: there are many moments to ask about, and no session ends meanwhile.
         let at = self.begin.plus_millis(i64::try_from(self.made).unwrap_or(i64::MAX));
+        // What ended has done so for longer than ended sessions stay in the part of a checkpoint that a start reads.
+        let is_later = self.ended > 0 && self.made >= 2 * self.ended;
+        let at = if is_later { at.plus(LATER) } else { at };
         let (number, happened) = match self.made.checked_sub(2 * self.ended) {
             Some(made) => self.of_those_that_live(made, at),
             None => self.of_those_that_end(self.made, at),
@@ -297,6 +300,9 @@ impl HistoryGenerator {
         (made / 2 % self.sessions.div_ceil(self.per_subject), event)
     }
 }
+
+/// So much later those begin that live.
+const LATER: Seconds = Seconds(2 * 86_400);
 
 /// The first number of those that end before others begin.
 const ENDED: u64 = 1 << 40;

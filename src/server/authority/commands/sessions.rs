@@ -205,6 +205,10 @@ impl Authority {
     /// The session behind a token; `None` if the token is not genuine, or if it belongs to a sign-in to the console,
     /// whose token works only in the console's cookie. To present a token anywhere ends the time in which the reply
     /// to the renewal that issued it counts as possibly lost.
+    ///
+    /// It looks into memory alone, so that it never waits. Of a genuine token whose session ended long ago there may be
+    /// nothing: ask [`Authority::left_session_of`] before, and [`recall`](Authority::recall) the session that it
+    /// names. Then it is found, and judged, for some seconds.
     pub fn holder(&self, token: &str) -> Option<AuthenticatedSession> {
         self.any_holder(token).filter(|holder| !holder.session.is_of_console())
     }
@@ -235,6 +239,9 @@ impl Authority {
     }
 
     /// The session behind an active token. Appends nothing; it counts as a use of the session.
+    ///
+    /// No active token's session ever leaves memory. To be told why another one is not active, rather than that it is
+    /// [`InactiveToken::Invalid`], do what [`Authority::holder`] says before.
     pub fn introspect(&self, token: &str) -> Result<SharedSession, InactiveToken> {
         let holder = self.holder(token).ok_or(InactiveToken::Invalid)?;
         holder.judge(self.now())?;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon};
+use tenure_core::{
+    Position, Seconds, SessionId, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon,
+};
 
 use crate::authority::state::published::PublishedState;
 
@@ -19,6 +21,23 @@ const PART: u32 = 16;
 /// Is handed sessions that are about to leave memory, so that what is derived of them stays right.
 pub type OnLeaving = Arc<dyn Fn(&[SharedSession]) + Send + Sync>;
 
+/// What is known of sessions that a start did not read, because they had ended long before.
+#[derive(Clone, Debug, Default)]
+pub struct LeftBefore {
+    /// What is said here was so at this position.
+    pub position: Position,
+    /// The subjects that have some.
+    pub subjects: Vec<SubjectId>,
+    /// Those of them that have some with text about people.
+    pub with_text: Vec<SubjectId>,
+    /// Those that the latest bulk revocations ended, each with the position of the revocation.
+    pub by_bulk: Vec<(Position, SessionId)>,
+    /// The longest period of all of them.
+    pub longest_ttl: Seconds,
+    /// How many they are.
+    pub count: u64,
+}
+
 /// How sessions leave memory.
 #[derive(Clone)]
 pub struct MemoryRetention {
@@ -28,12 +47,19 @@ pub struct MemoryRetention {
     pub indexed: Arc<Mutex<TrimHorizon>>,
     /// Is handed those that leave.
     pub leaving: OnLeaving,
+    /// What the start did not read.
+    pub left: LeftBefore,
 }
 
 impl MemoryRetention {
     /// Everything stays.
     pub fn forever() -> Self {
-        Self { memory: Seconds(u32::MAX), indexed: Arc::default(), leaving: Arc::new(|_| ()) }
+        Self {
+            memory: Seconds(u32::MAX),
+            indexed: Arc::default(),
+            leaving: Arc::new(|_| ()),
+            left: LeftBefore::default(),
+        }
     }
 
     /// Behind which sessions may leave at this moment.

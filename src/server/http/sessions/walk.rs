@@ -11,7 +11,7 @@ use crate::authority::{Authority, CommandError};
 use crate::gate::CancelCheck;
 use crate::projections::{
     Projections,
-    session_list::{EndMark, SessionList, SessionQuery},
+    session_list::{EndMark, SessionList, SessionMatches, SessionQuery},
 };
 use tenure_core::{
     Position, SessionId,
@@ -159,10 +159,10 @@ impl SessionWalk {
     }
 
     fn step(&mut self) {
-        let stride = self.api.projections.sessions(|list| list.stride(&self.sought, self.before, STRIDE));
-        self.before = stride.next;
-        self.is_done = stride.next.is_none();
-        for (began, id) in stride.found {
+        let Some(SessionMatches { found, next }) = self.next_stride() else { return };
+        self.before = next;
+        self.is_done = next.is_none();
+        for (began, id) in found {
             if !self.look_at(began, id) {
                 // It is looked at again.
                 (self.before, self.is_done) = (Some(began.next()), self.has_failed());
@@ -171,6 +171,32 @@ impl SessionWalk {
             if self.found.len() == self.most {
                 self.is_done = true;
                 return;
+            }
+        }
+    }
+
+    /// The sessions to look at next. What a checkpoint lists is read only where sessions may be read back.
+    fn next_stride(&mut self) -> Option<SessionMatches> {
+        let projections = &self.api.projections;
+        if let ReadingBack::No { came_to_one } = &mut self.reading_back {
+            let known = projections.listed_in_memory_behind(&self.sought);
+            let mut stride = projections.sessions(|list| list.stride(&self.sought, self.before, STRIDE));
+            let in_memory = stride.found.partition_point(|(began, _)| *began > known);
+            if known > Position::ZERO && (in_memory < stride.found.len() || stride.next.is_none()) {
+                *came_to_one = true;
+                stride.found.truncate(in_memory);
+                let behind = Position(known.0.saturating_add(1));
+                stride.next = Some(self.before.map_or(behind, |before| before.min(behind)));
+            }
+            return Some(stride);
+        }
+        match projections.all_sessions(&self.sought, self.before, STRIDE) {
+            Ok(stride) => Some(stride),
+            Err(error) => {
+                let why = error.to_string();
+                self.reading_back = ReadingBack::Failed(CommandError::StorageUnavailable { why });
+                self.is_done = true;
+                None
             }
         }
     }

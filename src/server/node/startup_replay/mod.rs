@@ -6,11 +6,14 @@ use super::{
     StartError,
     snapshot::{self, StateSnapshot},
 };
-use crate::authority::IdempotencyTable;
-use crate::checkpoint::{Checkpoint, CheckpointFolder, CheckpointState, KnownCheckpoints};
+use crate::authority::{IdempotencyTable, LeftBefore, NAMED};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, CheckpointFolder, CheckpointState, EndedBefore, KnownCheckpoints,
+    ListingCheckpoint,
+};
 use crate::projections::{Projections, pulse::DayPulse, revocations::RetainedCounts};
 use tenure_audit::MerkleIndex;
-use tenure_core::{Event, Position, StreamId, SubjectEvent, SubjectId, state::AuthorityState};
+use tenure_core::{Event, Position, Seconds, StreamId, SubjectEvent, SubjectId, state::AuthorityState};
 use tenure_log::{
     EventLog, IndexedHistory, OpenError, SealedHistory, SegmentEnd, SegmentEvents, SledLog, StartupFold,
     StoredCommit, VerifyScope,
@@ -25,6 +28,8 @@ pub(super) struct StartupState {
     pub(super) nodes: Arc<MerkleIndex>,
     /// The subjects that were erased, and the last event that says so.
     pub(super) erased: HashMap<SubjectId, Position>,
+    /// What is known of sessions that were not read.
+    pub(super) left: LeftBefore,
     /// The checkpoints that there are.
     pub(super) known: Arc<KnownCheckpoints>,
     /// Events folded that the snapshot did not have.
@@ -40,6 +45,19 @@ impl StartupState {
             }
         }
     }
+}
+
+/// What a start reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StartupReads {
+    /// How much of the log.
+    pub(super) verify: VerifyScope,
+    /// For how long ended sessions stay in memory.
+    pub(super) memory: Seconds,
+}
+
+impl StartupReads {
+    const ALL: Self = Self { verify: VerifyScope::All, memory: Seconds(u32::MAX) };
 }
 
 /// What a start does without, because it contradicts the log.
@@ -71,11 +89,11 @@ impl IndexedBase {
 /// what the snapshot lacks is folded.
 struct StartupReplay<'d> {
     data: &'d Path,
-    verify: VerifyScope,
+    reads: StartupReads,
     doubts: &'d StartupDoubts,
     folded: StartupState,
     /// The checkpoint that it went on from.
-    begun: Option<String>,
+    begun: Option<Arc<Checkpoint>>,
     snapshot: Option<StateSnapshot>,
     /// Whether the snapshot is a witness of the log's end only.
     passes_snapshot: bool,
@@ -95,7 +113,7 @@ enum StartContradiction {
 impl<'d> StartupReplay<'d> {
     fn new(
         data: &'d Path,
-        verify: VerifyScope,
+        reads: StartupReads,
         doubts: &'d StartupDoubts,
         idempotency: IdempotencyTable,
     ) -> Self {
@@ -106,12 +124,13 @@ impl<'d> StartupReplay<'d> {
             projections,
             nodes,
             erased: HashMap::new(),
+            left: LeftBefore::default(),
             known: Arc::default(),
             since_snapshot: 0,
         };
         Self {
             data,
-            verify,
+            reads,
             doubts,
             folded,
             begun: None,
@@ -140,14 +159,15 @@ impl<'d> StartupReplay<'d> {
     }
 
     /// The newest one at which the start may go on, with what it holds.
-    fn newest(&self, sealed: &SealedHistory<'_>) -> Option<(Arc<Checkpoint>, CheckpointState)> {
-        if self.verify == VerifyScope::All {
+    fn newest(&self, sealed: &SealedHistory<'_>) -> Option<(Arc<Checkpoint>, CheckpointState, LeftBefore)> {
+        if self.reads.verify == VerifyScope::All {
             return None;
         }
         // One that is distrusted is known no more.
         while let Some(found) = self.folded.known.at_or_before(sealed.indexed().end()) {
-            match found.read() {
-                Ok(read) => return Some((found, read)),
+            let read = found.read_for(self.reads.memory);
+            match read.and_then(|read| Ok((left_before(&found, &read)?, read))) {
+                Ok((left, read)) => return Some((found, read, left)),
                 Err(error) => self.folded.known.distrust(found.name(), &error.about(found.name())),
             }
         }
@@ -157,19 +177,20 @@ impl<'d> StartupReplay<'d> {
     /// Has everything as the newest checkpoint says, if there is one; behind how many segments that is.
     fn begin_on(&mut self, indexed: &IndexedHistory, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.passes_snapshot = true;
-        let Some((checkpoint, CheckpointState { state, erased, pulse })) = self.newest(sealed) else {
+        let Some((checkpoint, read, left)) = self.newest(sealed) else {
             self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse: DayPulse::default() });
             return Ok(0);
         };
+        let CheckpointState { state, erased, pulse, .. } = read;
         let end = checkpoint.end();
-        (self.folded.state, self.folded.erased) = (state, erased);
+        (self.folded.state, self.folded.erased, self.folded.left) = (state, erased, left);
         self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse });
         let table = &mut self.folded.idempotency;
         let since = table.since(end.recorded_at);
         let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
         tracing::info!(position = %end.position, "the start goes on from a checkpoint");
         self.folded.known.begun_on(checkpoint.name());
-        self.begun = Some(checkpoint.name().to_owned());
+        self.begun = Some(Arc::clone(&checkpoint));
         let position = Some(end.position);
         self.stand_if_due().map_err(|why| OpenError::Damaged {
             path: self.data.to_owned(),
@@ -187,6 +208,15 @@ impl<'d> StartupReplay<'d> {
             Projections::standing_on(&self.folded.state, pulse, &indexed, RetainedCounts::default());
         match standing.and_then(|projections| Ok((projections, MerkleIndex::standing_on(&indexed)?))) {
             Ok((projections, nodes)) => {
+                if let Some(begun) = &self.begun {
+                    let (checkpoint, known) = (Arc::clone(begun), Arc::clone(&self.folded.known));
+                    let listing = Arc::new(ListingCheckpoint { checkpoint, known }) as _;
+                    if let Err(error) = projections.begin_listing(&listing) {
+                        let why = error.to_string();
+                        self.contradicted = Some(StartContradiction::Checkpoint(why.clone()));
+                        return Err(why);
+                    }
+                }
                 (self.folded.projections, self.folded.nodes) = (projections, Arc::new(nodes));
                 Ok(())
             }
@@ -271,7 +301,7 @@ impl<'d> StartupReplay<'d> {
                 doubts.indexes = true;
             }
             StartContradiction::Checkpoint(why) => {
-                let checkpoint = self.begun?;
+                let checkpoint = self.begun?.name().to_owned();
                 tracing::warn!(%checkpoint, %why, "what follows does not follow from this checkpoint; it is not used");
                 doubts.checkpoints.push((checkpoint, why));
             }
@@ -300,6 +330,18 @@ impl StartupFold for StartupReplay<'_> {
     }
 }
 
+/// What is known of sessions that stand apart in a checkpoint and were not read.
+fn left_before(found: &Checkpoint, read: &CheckpointState) -> Result<LeftBefore, CheckpointError> {
+    if read.left.count == 0 {
+        return Ok(LeftBefore::default());
+    }
+    let EndedBefore { subjects, with_text, longest_ttl, count } = read.left.clone();
+    // One more than are named, to see whether that is all.
+    let by_bulk = found.latest_by_bulk(NAMED + 1)?;
+    let position = found.end().position;
+    Ok(LeftBefore { position, subjects, with_text, by_bulk, longest_ttl, count })
+}
+
 fn stands_on(snapshot: &StateSnapshot, stored: &StoredCommit) -> bool {
     stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
 }
@@ -308,10 +350,10 @@ fn stands_on(snapshot: &StateSnapshot, stored: &StoredCommit) -> bool {
 pub(super) fn open_log(
     data: &Path,
     cut: SegmentEvents,
-    verify: VerifyScope,
+    reads: StartupReads,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
-    let (log, folded) = open_cut_by(data, cut, verify, table)?;
+    let (log, folded) = open_cut_by(data, cut, reads, table)?;
     let Some(recorded) = folded.state.system.segment_events else { return Ok((log, folded)) };
     match cut {
         SegmentEvents::By(asked) if asked != recorded => {
@@ -319,7 +361,7 @@ pub(super) fn open_log(
         }
         SegmentEvents::AsRecorded if log.segment_events() != recorded => {
             drop(log);
-            open_cut_by(data, SegmentEvents::By(recorded), verify, table)
+            open_cut_by(data, SegmentEvents::By(recorded), reads, table)
         }
         SegmentEvents::By(_) | SegmentEvents::AsRecorded | SegmentEvents::Uncut => Ok((log, folded)),
     }
@@ -328,12 +370,12 @@ pub(super) fn open_log(
 fn open_cut_by(
     data: &Path,
     cut: SegmentEvents,
-    verify: VerifyScope,
+    reads: StartupReads,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
     let mut doubts = StartupDoubts::default();
     loop {
-        let mut folding = StartupReplay::new(data, verify, &doubts, table());
+        let mut folding = StartupReplay::new(data, reads, &doubts, table());
         match tenure_log::open_for(data, cut, &mut folding) {
             Ok(log) => {
                 let folded = folding.end(log.head().position)?;
@@ -360,7 +402,7 @@ pub(super) fn join_log<R>(
 ) -> Result<ReplayResult<R>, StartError> {
     let mut doubts = StartupDoubts::default();
     loop {
-        let mut folding = StartupReplay::new(data, VerifyScope::All, &doubts, table());
+        let mut folding = StartupReplay::new(data, StartupReads::ALL, &doubts, table());
         folding.begin_at_the_first_event();
         match follow_until(data, options, told, &mut folding, is_ready) {
             Ok((member, ready)) => {

@@ -62,7 +62,8 @@ fn write(data: &Path, commits: u64) {
 }
 
 fn start(data: &Path) -> (SledLog, StartupState) {
-    open_log(data, CUT, VerifyScope::Hot, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
+    let reads = StartupReads { verify: VerifyScope::Hot, memory: Seconds(86_400) };
+    open_log(data, CUT, reads, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
 }
 
 /// A start that read the history from its first event kept where everybody's commits are, and the nodes of the tree,

@@ -17,6 +17,7 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, RwLock};
 
 use super::{EvictionObserver, PublishedState};
+use crate::authority::pipeline::eviction::LeftBefore;
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId,
     event::EndTrigger,
@@ -30,7 +31,7 @@ const RECALLED: usize = 16_384;
 /// For at least so long: whoever read one back finds it meanwhile.
 const HELD: Duration = Duration::from_secs(5);
 /// So many sessions that bulk revocations ended are still named when they have left.
-const NAMED: usize = 131_072;
+pub(crate) const NAMED: usize = 131_072;
 /// No id was drawn so long after its session began.
 const DRAWN_BEFORE: Seconds = Seconds(86_400);
 
@@ -114,6 +115,16 @@ impl EvictedSessions {
 
     fn hash(&self, id: &SubjectId) -> u64 {
         self.hasher.hash_one(id)
+    }
+
+    /// What a start did not read has left, too.
+    pub(super) fn note_before(&self, left: &LeftBefore) {
+        let hashes = left.subjects.iter().map(|id| self.hash(id));
+        self.subjects.write().extend(hashes);
+        self.count.fetch_add(left.count, Ordering::Relaxed);
+        let mut known = self.by_bulk.lock();
+        // The latest come first there: with the oldest first, what finds no room is what is forgotten.
+        left.by_bulk.iter().rev().for_each(|(position, id)| known.note(*position, *id));
     }
 
     fn note(&self, subject: &SubjectId, left: &[SharedSession]) {

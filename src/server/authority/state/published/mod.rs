@@ -23,7 +23,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use self::leaving::EvictedSessions;
+pub(crate) use self::leaving::NAMED;
 use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::SuspendedSubjects};
+use crate::authority::pipeline::eviction::LeftBefore;
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, BulkRevocation, MatchCount, MatchCounter, SessionSelector},
@@ -88,14 +90,15 @@ impl PublishedState {
     /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
     /// without that being recorded.
     pub fn new(state: AuthorityState, uses_forgotten_before: Option<Timestamp>) -> Self {
-        Self::trimmed(state, uses_forgotten_before, &|_| ())
+        Self::trimmed(state, uses_forgotten_before, &LeftBefore::default(), &|_| ())
     }
 
     /// The same, without the sessions behind the horizon of the state. Those are handed over, as in
-    /// [`PublishedState::let_go`].
+    /// [`PublishedState::let_go`]. Others are not in the state to begin with.
     pub(crate) fn trimmed(
         state: AuthorityState,
         uses_forgotten_before: Option<Timestamp>,
+        left: &LeftBefore,
         leaving: EvictionObserver<'_>,
     ) -> Self {
         let live = Self {
@@ -110,8 +113,9 @@ impl PublishedState {
             left: EvictedSessions::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
-            longest_ttl: AtomicU32::new(0),
+            longest_ttl: AtomicU32::new(left.longest_ttl.0),
         };
+        live.left.note_before(left);
         live.note_time(state.recorded_at);
         live.move_horizon(state.horizon);
         for subject in state.subjects.into_values() {
