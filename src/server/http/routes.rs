@@ -179,9 +179,11 @@ pub fn route_facts() -> Vec<RouteFacts> {
 /// What a node that follows answers by itself, and what the leader answers, as tables for documents.
 pub fn followers_markdown() -> String {
     let mut text = "| a follower answers itself | but hands it on when |\n|---|---|\n".to_owned();
-    for OwnAnswer { method, path, unless, .. } in &OWN_ANSWERS {
-        let unless = if unless.is_empty() { "never" } else { unless };
-        writeln!(text, "| {} `{path}` | {unless} |", method.unwrap_or("any")).expect("a string takes all");
+    for alike in OWN_ANSWERS.chunk_by(|one, next| one.unless == next.unless) {
+        let paths = alike.iter().map(|own| format!("{} `{}`", own.method.unwrap_or("any"), own.path));
+        let unless = if alike[0].unless.is_empty() { "never" } else { alike[0].unless };
+        let paths = paths.collect::<Vec<_>>().join(", ");
+        writeln!(text, "| {paths} | {unless} |").expect("a string takes all");
     }
     let is_own = |route: &&Route| {
         let same = |own: &OwnAnswer| {
