@@ -22,13 +22,13 @@ pub mod what_if;
 
 pub use live_check::LiveCheck;
 pub use transparency::{
-    checkpoint::SignedHead,
     head_signer::HeadSigner,
     head_store::HeadStoreError,
     heads::{HeadComparison, HeadError, HeadPublication, LogLineage, SignedHeads},
     key::{HeadKey, VerifierKey},
     merkle_index::{MerkleIndex, ProofFailure},
     note::NoteError,
+    signed_head::SignedHead,
 };
 
 /// What a running authority does to be believed.

@@ -282,7 +282,7 @@ impl<'a> SliceReplay<'a> {
             findings.subjects += u64::from(subject.is_some());
             let replayed = subject.as_ref().and_then(|id| self.state.subjects.get(id));
             findings.sessions += replayed.map_or(0, |subject| subject.sessions.len() as u64);
-            let seen = self.look(subject.as_ref());
+            let seen = self.digests(subject.as_ref());
             if seen.differs() {
                 suspects.push(SuspectedDifference { subject, seen, steady: 0 });
             }
@@ -312,7 +312,7 @@ impl<'a> SliceReplay<'a> {
             self.go_to(self.duty.published.position())?;
             let mut left = Vec::new();
             for suspect in suspects {
-                let seen = self.look(suspect.subject.as_ref());
+                let seen = self.digests(suspect.subject.as_ref());
                 if !seen.differs() {
                     continue;
                 }
@@ -338,7 +338,7 @@ impl<'a> SliceReplay<'a> {
         }
     }
 
-    fn look(&self, subject: Option<&SubjectId>) -> StateDigests {
+    fn digests(&self, subject: Option<&SubjectId>) -> StateDigests {
         let published = &self.duty.published;
         match subject {
             Some(id) => {

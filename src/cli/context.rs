@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    ambient,
     arguments::moments::{TypedMoment, moment},
     connection::client::{ApiClient, ApiRequest, checked_url},
     contexts::{self, SavedContext},
+    environment,
     failure::CommandError,
     files::{secret::Secret, secret_file},
-    output::{Column, Output, OutputArg, words},
+    output::{Column, Output, OutputArg, humanize},
 };
 use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
 use tenure_http_client::outbound::{PlaintextPolicy, UnencryptedUrl};
@@ -56,7 +56,7 @@ pub(crate) struct GlobalArgs {
 impl GlobalArgs {
     /// Where to print.
     pub(crate) fn output(&self) -> Output {
-        Output::of(self.output, !self.no_color && ambient::wants_colors())
+        Output::of(self.output, !self.no_color && environment::wants_colors())
     }
 
     /// The server and the rest; reads the key file.
@@ -74,7 +74,7 @@ impl GlobalArgs {
 
     /// The name of the context in use; `None` if the server was named.
     pub(crate) fn context_name(&self) -> Result<Option<String>, CommandError> {
-        Ok(self.kept()?.map(|(name, _)| name))
+        Ok(self.saved_context()?.map(|(name, _)| name))
     }
 
     /// The key file that was named.
@@ -83,13 +83,13 @@ impl GlobalArgs {
     }
 
     /// The context that applies. A server that was named needs none, and a key is for its own server only.
-    fn kept(&self) -> Result<Option<(String, SavedContext)>, CommandError> {
+    fn saved_context(&self) -> Result<Option<(String, SavedContext)>, CommandError> {
         let name = self.context.as_deref().filter(|name| !name.is_empty());
         if self.url.is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
     }
 
     fn place(&self) -> Result<SavedContext, CommandError> {
-        let kept = self.kept()?.map(|(_, place)| place);
+        let kept = self.saved_context()?.map(|(_, place)| place);
         Ok(match (&self.url, kept) {
             (Some(url), Some(place)) if *url == place.url => place,
             (Some(url), _) => SavedContext { url: url.clone(), key_file: None },
@@ -168,7 +168,7 @@ impl CommandContext {
         let record = self.client.send(request)?.body;
         if record["reasonRecorded"] == false {
             self.output
-                .talk("It has ended, but no reason could be recorded with it: the server's log says why.");
+                .info("It has ended, but no reason could be recorded with it: the server's log says why.");
         }
         self.output.record(&record, columns, self.time_of(&record))
     }
@@ -180,7 +180,7 @@ impl CommandContext {
 
     /// The same, asked for when no reply has said it yet: the server's clock may be a test's.
     pub(crate) fn now_there(&self) -> Result<Timestamp, CommandError> {
-        if self.client.heard().is_none() {
+        if self.client.server_time().is_none() {
             self.client.send(&ApiRequest::get(&["healthz"]))?;
         }
         Ok(self.now())
@@ -200,7 +200,7 @@ impl CommandContext {
 
     /// What time it is by the server's last reply, and by this host before there is one; for words only.
     pub(crate) fn now(&self) -> Timestamp {
-        self.client.heard().unwrap_or_else(ambient::now)
+        self.client.server_time().unwrap_or_else(environment::now)
     }
 }
 
@@ -264,7 +264,7 @@ impl AsOf {
 
 /// For clap: a length of time.
 pub(crate) fn span(text: &str) -> Result<Seconds, InvalidDuration> {
-    words::parse_duration(text)
+    humanize::parse_duration(text)
 }
 
 /// A JSON object of those fields that have a value.

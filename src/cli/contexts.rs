@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ambient, failure::CommandError, files::secret_file};
+use super::{environment, failure::CommandError, files::secret_file};
 
 /// The file of contexts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -76,5 +76,5 @@ impl SavedContexts {
 
 /// `$XDG_CONFIG_HOME/tenure/contexts.json`, or below `~/.config`.
 fn path() -> Option<PathBuf> {
-    ambient::config_home().map(|home| home.join("tenure/contexts.json"))
+    environment::config_home().map(|home| home.join("tenure/contexts.json"))
 }

@@ -86,6 +86,11 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// Something is not as it was written.
+    pub(crate) const fn damaged(why: String) -> Self {
+        Self::Unhealthy { exit: ExitStatus::VerificationFailed, why }
+    }
+
     /// What the process exits with.
     pub(crate) fn exit(&self) -> ExitStatus {
         match self {

@@ -21,7 +21,7 @@ const OF_A_SERVER: &str = "Global options: --url --key-file --key --context --al
 const OF_THE_OUTPUT: &str = "Global options: -o --no-color";
 
 /// The tree of commands as it is shown and completed.
-pub(super) fn dressed(root: Command) -> Command {
+pub(super) fn with_groups(root: Command) -> Command {
     let groups = format!("{}\nGlobal options:\n{}", grouped(&root), global_options(&root));
     let rest = root.get_after_help().map(ToString::to_string).unwrap_or_default();
     root.help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}")

@@ -8,12 +8,12 @@
     reason = "the docs of an option are its help text, and help shows backticks as they are"
 )]
 
-mod ambient;
 mod arguments;
 mod commands;
 mod connection;
 mod context;
 mod contexts;
+mod environment;
 mod failure;
 mod files;
 mod help;
@@ -66,7 +66,7 @@ Examples:
 
 /// The tree of commands, as it is parsed, shown and completed.
 fn command() -> clap::Command {
-    help::dressed(Cli::command())
+    help::with_groups(Cli::command())
 }
 
 /// Runs the command that these arguments name (the first is the program's own name).

@@ -8,7 +8,7 @@ use tenure_protocol::entropy::{self, OsEntropy};
 /// The shortest session has a minute from its latest `renewAt` to its end, so no wait is longer than a third of
 /// that.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(20) };
-/// The longest `Retry-After` that is respected.
+/// The longest `Retry-After` respected.
 const LONGEST_WISH: Duration = Duration::from_mins(1);
 
 /// The randomized wait after this number of failures in a row.

@@ -24,12 +24,12 @@ use tenure_protocol::{
     },
 };
 
-/// How long a call is retried after a temporary failure, unless [`Client::with_patience`] says otherwise.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a call is retried after a temporary failure, unless [`Client::with_retry_timeout`] says otherwise.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Calls one authority with one credential: an API key, or a session's token. Clones share connections.
 ///
-/// What fails for the moment is tried again until the client's patience is over. A call that changes something carries
+/// What fails for the moment is tried again until the retry timeout. A call that changes something carries
 /// an idempotency key, the same on every try, so that it has one effect even if replies are lost or the authority
 /// cannot say whether it was done (`OUTCOME_UNKNOWN`).
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Client {
     http: AuthorityHttp,
     credential: Option<Secret>,
     time: Arc<dyn AuthorityTime>,
-    patience: Duration,
+    retry_timeout: Duration,
 }
 
 impl Client {
@@ -54,7 +54,7 @@ impl Client {
     }
 
     fn by(http: AuthorityHttp) -> Self {
-        Self { http, credential: None, time: Arc::new(ServerTime::new()), patience: PATIENCE }
+        Self { http, credential: None, time: Arc::new(ServerTime::new()), retry_timeout: RETRY_TIMEOUT }
     }
 
     /// The same, with this API key or token.
@@ -71,8 +71,8 @@ impl Client {
 
     /// The same, with this time for retries; zero is one try.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_retry_timeout(self, retry_timeout: Duration) -> Self {
+        Self { retry_timeout, ..self }
     }
 
     /// The authority's address.
@@ -137,7 +137,7 @@ impl Client {
     pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<RenewedSession, Error> {
         let mut request = HttpRequest::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
         request = request.idempotency_key(idempotency_key);
-        self.once(&request).await
+        self.try_once(&request).await
     }
 
     /// Ends a session; its own token may, too. Ending it again gives the same answer.
@@ -162,25 +162,28 @@ impl Client {
         self.http.follow(request, self.credential.as_ref(), &*self.time).await
     }
 
-    /// Asks until there is an answer that lasts, or patience is over.
+    /// Asks until there is a final answer, or the retry timeout has passed.
     async fn call<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         let begun = stopwatch();
         let mut failures = 0;
         loop {
-            let error = match self.once(request).await {
+            let error = match self.try_once(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             failures += 1;
             let wait = backoff::wait(failures, error.retry_after());
-            if !error.is_transient() || error.retry_at().is_some() || begun.elapsed() + wait > self.patience {
+            if !error.is_transient()
+                || error.retry_at().is_some()
+                || begun.elapsed() + wait > self.retry_timeout
+            {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn once<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
+    async fn try_once<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         self.http.ask(request, self.credential.as_ref(), &*self.time).await
     }
 }

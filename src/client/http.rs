@@ -11,7 +11,7 @@ use super::{
 };
 pub(super) use tenure_http_client::connection::HttpRequest;
 use tenure_http_client::{
-    connection::{ConnectionOptions, HttpConnection, RequestError},
+    connection::{ConnectionOptions, HttpConnection, ProxyPolicy, RequestError},
     outbound::{self, PlaintextPolicy},
     sse::SseStream,
 };
@@ -35,6 +35,7 @@ const fn options(plaintext: PlaintextPolicy) -> ConnectionOptions {
         longest_reply: 16 * 1024 * 1024,
         user_agent: concat!("tenure-client/", env!("CARGO_PKG_VERSION")),
         plaintext,
+        proxy: ProxyPolicy::OfEnvironment,
     }
 }
 
@@ -67,7 +68,7 @@ impl AuthorityHttp {
         let response = self.0.send(request, credential).await.map_err(|why| self.unanswered(why, 0))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if let Some(then) = outbound::time_there(&headers).and_then(Timestamp::parse) {
-            time.heard(then);
+            time.note_server_time(then);
         }
         let body = self.0.body(response).await.map_err(|why| self.unanswered(why, status.as_u16()))?;
         if !status.is_success() {
@@ -93,7 +94,7 @@ impl AuthorityHttp {
         let response = sent.map_err(|why| self.unanswered(why, 0))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if let Some(then) = outbound::time_there(&headers).and_then(Timestamp::parse) {
-            time.heard(then);
+            time.note_server_time(then);
         }
         if !status.is_success() {
             let body = self.0.body(response).await.map_err(|why| self.unanswered(why, status.as_u16()))?;

@@ -71,7 +71,7 @@ mod file_lock;
 mod filter;
 mod grant;
 mod http;
-mod in_use;
+mod in_use_lock;
 mod pending_renewal;
 mod renewal;
 mod session_handle;
@@ -79,7 +79,7 @@ mod state;
 mod time;
 mod token_file;
 
-pub use self::in_use::InUse;
+pub use self::in_use_lock::InUse;
 pub use self::{
     call::Client,
     error::{Error, FieldFault, HoldError, Problem},

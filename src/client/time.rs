@@ -21,7 +21,7 @@ pub trait AuthorityTime: fmt::Debug + Send + Sync {
     fn until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// A reply that has just arrived says that it is this time there.
-    fn heard(&self, _then: Timestamp) {}
+    fn note_server_time(&self, _then: Timestamp) {}
 }
 
 /// What the authority's last reply said, counted on by the time since the machine was started: asleep or awake, and
@@ -71,7 +71,7 @@ impl<C: Clock + fmt::Debug> AuthorityTime for ServerTime<C> {
         })
     }
 
-    fn heard(&self, then: Timestamp) {
+    fn note_server_time(&self, then: Timestamp) {
         let (local, since_boot) = (self.machine.now(), self.machine.since_boot());
         let then = local.plus_millis(lead(then, local));
         let mut heard = self.heard.lock();
@@ -114,8 +114,8 @@ mod tests {
     fn time_there_does_not_go_back() {
         let time = ServerTime::by(TestHost::default());
         let then = Timestamp::from_millis(3_600_000);
-        time.heard(then);
-        time.heard(Timestamp::from_millis(1_800_000));
+        time.note_server_time(then);
+        time.note_server_time(Timestamp::from_millis(1_800_000));
         assert_eq!(time.now(), then);
     }
 
@@ -154,7 +154,7 @@ mod tests {
         for ahead in [0, 60_000] {
             let time = ServerTime::by(TestHost::default());
             time.machine.set(date.as_millis() + ahead);
-            time.heard(date);
+            time.note_server_time(date);
             let then = time.now();
             for set_to in [-3_600_000, 3_600_000] {
                 time.machine.set(date.as_millis() + set_to);
@@ -175,7 +175,7 @@ mod tests {
     async fn a_moment_of_the_authority_comes_when_its_clock_says_so() {
         let time = ServerTime::new();
         let in_an_hour = time.now().plus_millis(3_600_000);
-        time.heard(in_an_hour.plus_millis(1_000));
+        time.note_server_time(in_an_hour.plus_millis(1_000));
         assert!(time.now() >= in_an_hour);
         tokio::time::timeout(Duration::from_secs(5), time.until(in_an_hour)).await.unwrap();
     }

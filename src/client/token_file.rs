@@ -163,7 +163,7 @@ pub async fn renew_token_file(
 ) -> Result<TokenRenewal, HoldError> {
     // Before a lock is made beside what holds no token.
     let seen = file.read()?;
-    let error = match once(client, file, session).await {
+    let error = match renew_once(client, file, session).await {
         Err(HoldError::Call(error)) => error,
         done => return done,
     };
@@ -172,10 +172,10 @@ pub async fn renew_token_file(
     if file.read()? != seen {
         return Ok(TokenRenewal::RenewedMeanwhile);
     }
-    once(client, file, session).await
+    renew_once(client, file, session).await
 }
 
-async fn once(
+async fn renew_once(
     client: &Client,
     file: &TokenFile,
     session: Option<SessionId>,
@@ -208,7 +208,7 @@ async fn session_of(
     if !client.has_credential() {
         return Err(nameless("only the authority can read it from the token"));
     }
-    let judged = client.clone().with_patience(Duration::ZERO).introspect(token).await;
+    let judged = client.clone().with_retry_timeout(Duration::ZERO).introspect(token).await;
     match (judged, remembered) {
         (Ok(TokenStatus::Live(session)), _) => Ok(session.session_id),
         // The renewal's own refusal says more.

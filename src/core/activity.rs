@@ -13,7 +13,6 @@ use super::{
     commit::EventMeta,
     id::{Position, SessionId},
     session::{OneTimeFact, Session, SessionDetails},
-    subject::Subject,
     time::{Seconds, Timestamp},
 };
 
@@ -134,7 +133,7 @@ impl Session {
         now.plus(self.terms.ttl).min(self.absolute_expires_at())
     }
 
-    /// Whether a use at this moment is so much later than the last recorded one that it is to be recorded.
+    /// Whether a use at this moment is late enough after the last recorded one to be recorded.
     pub fn is_worth_recording(&self, seen_at: Timestamp) -> bool {
         self.latest_unrecorded_use().is_some_and(|latest| seen_at >= latest)
     }
@@ -180,20 +179,4 @@ impl Session {
             activity.refreshed_at = Some(recorded.at);
         }
     }
-}
-
-/// Remembers that a session was seen. A mark that comes after its end, or after a later one, says nothing any more.
-pub fn mark_seen(subject: &mut Subject, mark: SessionSeen, recorded: EventMeta) -> Result<(), &'static str> {
-    let session = subject.session(mark.session_id).ok_or("there is no such session")?;
-    if session.activity().is_none() {
-        return Err("the session has no idle time");
-    }
-    if mark.seen_at > recorded.at {
-        return Err("it was seen later than that was recorded");
-    }
-    if session.can_be_seen() && session.last_seen_at() < Some(mark.seen_at) {
-        let session = subject.session_mut(mark.session_id).expect("it was found above");
-        session.see(mark.seen_at, recorded.position);
-    }
-    Ok(())
 }

@@ -142,7 +142,7 @@ impl Command {
         }
     }
 
-    /// Whether it would give a subject that is registered so another owner: its sessions go along.
+    /// Whether it would change the owner of a subject registered like this: its sessions go along.
     pub fn moves(&self, known: &SubjectProfile) -> bool {
         let owner = match self {
             Self::RegisterSubject(command) if command.may_change_policy => command.profile.owner_id.clone(),

@@ -412,7 +412,7 @@ fn suspended(
         return Err("its role may only lengthen the suspension");
     }
     let suspension = SubjectSuspension::of(event, before, recorded);
-    stand(subject, Some(suspension))
+    set_suspension(subject, Some(suspension))
 }
 
 fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: EventMeta) -> Result<(), &'static str> {
@@ -423,11 +423,11 @@ fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: EventMeta) -
         Some(_) if !known.is_in_force(recorded.at) => return Err("the suspension had ended by itself"),
         None | Some(_) => {}
     }
-    stand(subject, None)
+    set_suspension(subject, None)
 }
 
 /// Registered as before, and suspended so.
-fn stand(subject: &mut Subject, suspension: Option<SubjectSuspension>) -> Result<(), &'static str> {
+fn set_suspension(subject: &mut Subject, suspension: Option<SubjectSuspension>) -> Result<(), &'static str> {
     let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
     let profile = registration.standing.profile.clone();
     registration.standing = ProfileAndSuspension { profile, suspension }.into();

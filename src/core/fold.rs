@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    activity::{SessionsSeen, mark_seen},
+    activity::{SessionSeen, SessionsSeen},
     bulk::BulkRevocation,
     commit::{Commit, EventMeta, StreamId},
     event::{Event, SubjectEvent, SystemEvent, TokensPresented},
@@ -115,7 +115,7 @@ fn apply_to_subject<'e>(
     Ok(())
 }
 
-/// Whether an event is about a session that is not kept any more.
+/// Whether an event is about a session no longer kept.
 fn is_about_one_that_left(subject: &Subject, event: &SubjectEvent) -> bool {
     !matches!(event, SubjectEvent::SessionCreated(_))
         && event.session_id().is_some_and(|id| subject.session(id).is_none())
@@ -221,4 +221,20 @@ fn continues(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Remembers that a session was seen. A mark that comes after its end, or after a later one, says nothing any more.
+pub fn mark_seen(subject: &mut Subject, mark: SessionSeen, recorded: EventMeta) -> Result<(), &'static str> {
+    let session = subject.session(mark.session_id).ok_or("there is no such session")?;
+    if session.activity().is_none() {
+        return Err("the session has no idle time");
+    }
+    if mark.seen_at > recorded.at {
+        return Err("it was seen later than that was recorded");
+    }
+    if session.can_be_seen() && session.last_seen_at() < Some(mark.seen_at) {
+        let session = subject.session_mut(mark.session_id).expect("it was found above");
+        session.see(mark.seen_at, recorded.position);
+    }
+    Ok(())
 }

@@ -122,7 +122,7 @@ impl EventKind {
     }
 
     /// Whether subscribers get notices of it.
-    pub const fn is_told(self) -> bool {
+    pub const fn is_notifiable(self) -> bool {
         match self {
             Self::SessionCreated
             | Self::SessionRenewed
@@ -207,11 +207,11 @@ impl KindSet {
     pub const ALL: Self = Self::of(&EventKind::ALL);
 
     /// The kinds that make notices.
-    pub const TOLD: Self = {
+    pub const NOTIFIABLE: Self = {
         let mut told = 0;
         let mut rest: &[EventKind] = &EventKind::ALL;
         while let [kind, others @ ..] = rest {
-            if kind.is_told() {
+            if kind.is_notifiable() {
                 told |= Self::of(&[*kind]).0;
             }
             rest = others;

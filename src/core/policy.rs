@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{activity::SessionMode, time::Seconds};
+use super::time::Seconds;
+use tenure_protocol::session::SessionMode;
 
 pub use tenure_protocol::limits::{OnLimit, OnReuse};
 

@@ -4,9 +4,9 @@ use super::{
     budget::ConstraintKind,
     event::{EndTrigger, SubjectEvent},
     id::{Position, SessionId},
-    session::SessionStatus,
     time::{Seconds, Timestamp},
 };
+use tenure_protocol::session::SessionStatus;
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +75,7 @@ pub enum Refusal {
         of_own_token: bool,
     },
     /// The caller may not lift or shorten the suspension of the subject.
-    #[error("{}", held(*.is_admins))]
+    #[error("{}", suspension_held_text(*.is_admins))]
     SuspensionHeld {
         /// Whether only an admin may.
         is_admins: bool,
@@ -194,7 +194,7 @@ fn suspended(until: Option<Timestamp>) -> String {
     format!("the subject is suspended{until}")
 }
 
-fn held(is_admins: bool) -> &'static str {
+fn suspension_held_text(is_admins: bool) -> &'static str {
     if is_admins {
         "an admin suspended the subject: only an admin may lift or shorten that; others can only lengthen it"
     } else {

@@ -1,7 +1,7 @@
 //! Sessions that ended long ago leave memory. What is left is the same state without them, and folding goes on from it
-//! as before: a late event about a session that left changes nothing that is kept.
+//! as before: a late event about a session that left changes nothing kept.
 //!
-//! The history keeps everything, so whoever compares memory with it trims both sides by the same [`TrimHorizon`].
+//! The history keeps everything, so a comparison with memory trims both sides by the same [`TrimHorizon`].
 
 use super::{
     id::Position,
@@ -33,7 +33,7 @@ impl TrimHorizon {
         self.position.0 > 0
     }
 
-    /// The nearest horizon behind which everything is that is behind this one or the other.
+    /// The nearest horizon with everything behind it that is behind either of the two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { position: self.position.max(other.position), moment: self.moment.max(other.moment) }

@@ -174,7 +174,7 @@ impl Webhook {
     }
 
     /// Whether it delivers notices of this kind about a subject of this owner.
-    pub fn tells(&self, kind: NoticeKind, owner: Option<&OwnerId>) -> bool {
+    pub fn wants(&self, kind: NoticeKind, owner: Option<&OwnerId>) -> bool {
         let is_kind = self.asked.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
         is_kind && self.asked.owner_id.as_ref().is_none_or(|own| owner == Some(own))
     }

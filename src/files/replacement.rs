@@ -59,8 +59,7 @@ impl FileReplacement {
             self.file.write_all(part)?;
         }
         self.file.sync_all()?;
-        fs::rename(&self.beside, &self.target)?;
-        sync_directory(directory_of(&self.target))
+        put_in_place(&self.beside, &self.target)
     }
 }
 
@@ -74,6 +73,13 @@ impl Drop for FileReplacement {
 /// Replaces, or makes, the file at `target` by way of a new file beside it; see [`FileReplacement::new`].
 pub fn replace(target: &Path, ending: &str, mode: u32, content: &[u8]) -> io::Result<()> {
     FileReplacement::new(target, ending, mode)?.commit(content)
+}
+
+/// Gives a finished file or directory its name, durably, in place of what had the name before. Its content must have been
+/// synced; both paths are in one directory.
+pub fn put_in_place(finished: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(finished, target)?;
+    sync_directory(directory_of(target))
 }
 
 /// The directory that a file is in.

@@ -26,6 +26,31 @@ pub struct ConnectionOptions {
     pub user_agent: &'static str,
     /// Whether a credential may be sent unencrypted to another host.
     pub plaintext: PlaintextPolicy,
+    /// Whether a proxy may be asked.
+    pub proxy: ProxyPolicy,
+}
+
+/// Whether requests may go through a proxy that the environment names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyPolicy {
+    /// They go straight to the authority.
+    Direct,
+    /// They may, when they are encrypted and leave this host.
+    OfEnvironment,
+}
+
+/// An address at which no authority may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitAddress {
+    /// It is not the URL of an authority.
+    #[error("the address of the authority must be http(s)://HOST[:PORT][/PATH]")]
+    Malformed,
+    /// It has a query or a fragment.
+    #[error("the address of the authority must be http(s)://HOST[:PORT][/PATH]")]
+    QueryOrFragment,
+    /// It has a user or a password.
+    #[error("the address of the authority must not hold a name or password")]
+    Credentials,
 }
 
 /// Connections to one authority. Cheap to clone; clones share them.
@@ -98,9 +123,12 @@ impl HttpConnection {
     /// # Errors
     /// [`RequestError::Unsendable`] says what an address must be. It does not quote one that holds a password.
     pub fn new(address: &str, options: ConnectionOptions) -> Result<Self, RequestError> {
-        let base = checked(address).map_err(|why| RequestError::Unsendable(why.to_owned()))?;
+        let base = checked(address).map_err(|why| RequestError::Unsendable(why.to_string()))?;
         let unfit = |why: String| RequestError::Unsendable(format!("{address}: {why}"));
         let mut builder = outbound::client_for(&base).map_err(|none| unfit(none.to_string()))?;
+        if options.proxy == ProxyPolicy::Direct {
+            builder = builder.no_proxy();
+        }
         builder = builder.connect_timeout(options.connect).user_agent(options.user_agent);
         if let Some(whole) = options.whole {
             builder = builder.timeout(whole);
@@ -164,7 +192,10 @@ impl HttpConnection {
     }
 
     /// Where a request goes. An address has no place for an id of dots: they lead up in it.
-    fn target(&self, request: &HttpRequest) -> Result<Url, RequestError> {
+    ///
+    /// # Errors
+    /// One of the segments is such an id.
+    pub fn target(&self, request: &HttpRequest) -> Result<Url, RequestError> {
         if let Some(dots) = request.path.iter().find(|segment| [".", ".."].contains(&segment.as_str())) {
             return Err(RequestError::Unsendable(format!("`{dots}` is no id")));
         }
@@ -190,14 +221,16 @@ fn unanswered(error: &reqwest::Error) -> RequestError {
 ///
 /// # Errors
 /// What an address must be.
-pub fn checked(address: &str) -> Result<Url, &'static str> {
-    const FORM: &str = "the address of the authority must be http(s)://HOST[:PORT][/PATH]";
-    let url = Url::parse(address).map_err(|_| FORM)?;
-    let is_plain = url.query().is_none() && url.fragment().is_none();
+pub fn checked(address: &str) -> Result<Url, UnfitAddress> {
+    let url = Url::parse(address).map_err(|_| UnfitAddress::Malformed)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("the address of the authority must not hold a name or password");
+        return Err(UnfitAddress::Credentials);
     }
-    if ["http", "https"].contains(&url.scheme()) && url.has_host() && is_plain { Ok(url) } else { Err(FORM) }
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
+        return Err(UnfitAddress::Malformed);
+    }
+    let is_plain = url.query().is_none() && url.fragment().is_none();
+    if is_plain { Ok(url) } else { Err(UnfitAddress::QueryOrFragment) }
 }
 
 /// The header, marked so that no trace of the connection shows it.
@@ -224,6 +257,7 @@ mod tests {
                 longest_reply: 1024,
                 user_agent: "tenure-test",
                 plaintext: PlaintextPolicy::Refused,
+                proxy: ProxyPolicy::OfEnvironment,
             },
         )
     }

@@ -151,7 +151,7 @@ fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
     assert_eq!(found, wanted);
 }
 
-/// Writes missing samples, never over one that is there.
+/// Writes missing samples, never over an existing one.
 fn write_missing_samples() {
     fs::create_dir_all(dir()).unwrap();
     for FrozenSample { name, event, .. } in expected().filter(|sample| sample.is_current) {

@@ -1,4 +1,4 @@
-//! A log that lives as long as the process: for tests, and for a server that shall leave no trace.
+//! A log that lives as long as the process: for tests, and for a server that leaves no trace.
 
 use parking_lot::RwLock;
 

@@ -1,4 +1,4 @@
-//! What the log knows of a commit besides its meaning: its bytes, its stream, the hash of each record.
+//! What the log knows of a commit apart from its meaning: its bytes, its stream, the hash of each record.
 
 use std::{fmt, sync::LazyLock};
 

@@ -13,17 +13,20 @@ use std::{
 };
 
 use reqwest::{
-    Method, RequestBuilder, Response, StatusCode, Url,
-    header::{ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    Method, Response, StatusCode,
+    header::{AGE, ETAG},
 };
-use zeroize::Zeroizing;
 
 use super::{
-    checked::{self, FeedPage},
     key_set::VerificationKey,
+    responses::{self, FeedPage},
 };
 use tenure_http_client::{
-    outbound::{self, BodyError, NoRootCertificates, PlaintextPolicy, UnencryptedUrl},
+    connection::{
+        ConnectionOptions, HttpConnection, HttpRequest, ProxyPolicy, RequestError, UnfitAddress,
+        checked as address_of,
+    },
+    outbound::{self, NoRootCertificates, PlaintextPolicy, UnencryptedUrl},
     sse::SseStream,
 };
 use tenure_protocol::{
@@ -42,12 +45,21 @@ const LONGEST_STREAM: Duration = Duration::from_hours(1);
 /// No answer is longer. The longest are pages of the feed.
 const LONGEST_ANSWER: usize = 8 << 20;
 
+const OPTIONS: ConnectionOptions = ConnectionOptions {
+    connect: CONNECT,
+    whole: Some(WHOLE),
+    silence: None,
+    longest_reply: LONGEST_ANSWER,
+    user_agent: concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")),
+    plaintext: PlaintextPolicy::Refused,
+    proxy: ProxyPolicy::Direct,
+};
+
 /// The way to an authority. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct AuthorityConnection {
-    base: Url,
-    key: HeaderValue,
-    http: reqwest::Client,
+    http: HttpConnection,
+    key: Secret,
     /// The epoch in which the authority named the last position that it gave out.
     epoch: Arc<AtomicU32>,
 }
@@ -96,7 +108,7 @@ pub(super) enum AuthorityCallError {
 pub(super) enum KeysAnswer {
     Changed {
         keys: Vec<VerificationKey>,
-        etag: Option<HeaderValue>,
+        etag: Option<String>,
     },
     /// They are those of the answer with this tag.
     Unchanged,
@@ -108,57 +120,57 @@ impl AuthorityConnection {
     /// # Errors
     /// Says what an address or a key must be.
     pub fn to(address: &str, key: &str) -> Result<Self, UnfitConnection> {
-        let base = base(address)?;
-        let bearer = Zeroizing::new(["Bearer ", key].concat());
-        let header = HeaderValue::from_str(&bearer).ok().filter(|_| key.starts_with(API_KEY_PREFIX));
-        let mut key = header.ok_or(UnfitConnection::NoKey)?;
-        key.set_sensitive(true);
-        Ok(Self { http: client(&base)?, base, key, epoch: Arc::new(AtomicU32::new(epoch::FIRST)) })
+        check_address(address)?;
+        if !key.starts_with(API_KEY_PREFIX) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(UnfitConnection::NoKey);
+        }
+        let http = HttpConnection::new(address, OPTIONS).map_err(|_| UnfitConnection::NoRoots)?;
+        Ok(Self { http, key: Secret::new(key), epoch: Arc::new(AtomicU32::new(epoch::FIRST)) })
     }
 
     /// The keys that it shows. With the tag of an earlier answer it may say that they are the same.
-    pub(super) async fn keys(&self, known: Option<&HeaderValue>) -> Result<KeysAnswer, AuthorityCallError> {
-        let mut request = self.http.get(self.url("v1/keys"));
+    pub(super) async fn keys(&self, known: Option<&str>) -> Result<KeysAnswer, AuthorityCallError> {
+        let mut request = HttpRequest::of(Method::GET, &["v1", "keys"]);
         if let Some(etag) = known {
-            request = request.header(IF_NONE_MATCH, etag);
+            request = request.header("if-none-match", etag);
         }
-        let response = send(request).await?;
+        let response = self.send(&request, None).await?;
         if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
             return Ok(KeysAnswer::Unchanged);
         }
-        let etag = response.headers().get(ETAG).cloned();
-        let keys = checked::keys(&body(response).await?).ok_or(AuthorityCallError::NotUnderstood)?;
+        let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let keys = responses::keys(&self.body(response).await?).ok_or(AuthorityCallError::NotUnderstood)?;
         Ok(KeysAnswer::Changed { keys, etag })
     }
 
     /// The revocations after this position, up to `limit`.
     pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, AuthorityCallError> {
-        let mut url = self.url("v1/revocations/feed");
-        url.query_pairs_mut()
-            .append_pair("after", &self.named(after).to_string())
-            .append_pair("limit", &limit.to_string());
-        let answer = send(self.authorized(Method::GET, url)).await;
+        let mut request = self.feed_after(after);
+        request.query.push(("limit", limit.to_string()));
+        let answer = self.send(&request, Some(&self.key)).await;
         if let Err(AuthorityCallError::BeyondEnd { .. }) = answer {
             self.epoch.store(epoch::FIRST, Ordering::Relaxed);
         }
-        let page = body(answer?).await?;
+        let page = self.body(answer?).await?;
         let page = FeedPage::read(&page, after).ok_or(AuthorityCallError::NotUnderstood)?;
         self.epoch.store(page.epoch, Ordering::Relaxed);
         Ok(page)
     }
 
-    /// A position in the epoch of the history that was read last.
-    fn named(&self, position: Position) -> EpochPosition {
-        EpochPosition { epoch: self.epoch.load(Ordering::Relaxed), position }
+    /// A position is named in the epoch of the history that was read last.
+    fn feed_after(&self, position: Position) -> HttpRequest {
+        let after = EpochPosition { epoch: self.epoch.load(Ordering::Relaxed), position };
+        let mut request = HttpRequest::of(Method::GET, &["v1", "revocations", "feed"]);
+        request.query.push(("after", after.to_string()));
+        request
     }
 
     /// The revocations after this position as they happen; `None` if the authority has no stream of them.
     pub(super) async fn follow(&self, after: Position) -> Result<Option<SseStream>, AuthorityCallError> {
-        let mut url = self.url("v1/revocations/feed");
-        url.query_pairs_mut().append_pair("after", &self.named(after).to_string());
-        let request = self.authorized(Method::GET, url).header(ACCEPT, "text/event-stream");
+        let mut request = self.feed_after(after).header("accept", "text/event-stream");
+        request.timeout = Some(LONGEST_STREAM);
         // It has no end: its reader watches that it began and goes on.
-        let response = timeout(WHOLE, send(request.timeout(LONGEST_STREAM))).await;
+        let response = timeout(WHOLE, self.send(&request, Some(&self.key))).await;
         let response = response.map_err(|_| AuthorityCallError::Unreachable)??;
         Ok(SseStream::of(response, LONGEST_ANSWER))
     }
@@ -166,38 +178,47 @@ impl AuthorityConnection {
     /// What it says of a session token.
     pub(super) async fn introspect(&self, token: &str) -> Result<TokenStatus, AuthorityCallError> {
         let asked = IntrospectRequest::of(Secret::new(token));
-        let asked = serde_json::to_string(&asked).expect("a token is text");
-        let request = self.authorized(Method::POST, self.url("v1/introspect"));
-        let request = request.header(CONTENT_TYPE, "application/json").body(asked);
-        serde_json::from_slice(&body(send(request).await?).await?)
-            .map_err(|_| AuthorityCallError::NotUnderstood)
+        let mut request = HttpRequest::of(Method::POST, &["v1", "introspect"]);
+        request.body = Some(serde_json::to_string(&asked).expect("a token is text"));
+        let answer = self.body(self.send(&request, Some(&self.key)).await?).await?;
+        serde_json::from_slice(&answer).map_err(|_| AuthorityCallError::NotUnderstood)
     }
 
-    fn authorized(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url).header(AUTHORIZATION, self.key.clone())
+    async fn send(
+        &self,
+        request: &HttpRequest,
+        key: Option<&Secret>,
+    ) -> Result<Response, AuthorityCallError> {
+        let response = self.http.send(request, key).await.map_err(|error| unanswered(&error))?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return Ok(response);
+        }
+        if status == StatusCode::CONFLICT {
+            return Err(AuthorityCallError::BeyondEnd { now: time(&response) });
+        }
+        let retry_after = outbound::retry_after(response.headers());
+        Err(AuthorityCallError::Status { status: status.as_u16(), retry_after })
     }
 
-    fn url(&self, path: &str) -> Url {
-        self.base.join(path).expect("a path follows every base")
+    async fn body(&self, response: Response) -> Result<Vec<u8>, AuthorityCallError> {
+        self.http.body(response).await.map_err(|error| unanswered(&error))
     }
 }
 
 impl fmt::Debug for AuthorityConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection(to {})", self.base)
+        write!(f, "Connection(to {})", self.http.url())
     }
 }
 
-async fn send(request: RequestBuilder) -> Result<Response, AuthorityCallError> {
-    let response = request.send().await.map_err(|_| AuthorityCallError::Unreachable)?;
-    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
-        return Ok(response);
+const fn unanswered(error: &RequestError) -> AuthorityCallError {
+    match error {
+        RequestError::TooLong => AuthorityCallError::NotUnderstood,
+        RequestError::Unsendable(_) | RequestError::Unencrypted(_) | RequestError::Unreachable(_) => {
+            AuthorityCallError::Unreachable
+        }
     }
-    if response.status() == StatusCode::CONFLICT {
-        return Err(AuthorityCallError::BeyondEnd { now: time(&response) });
-    }
-    let retry_after = outbound::retry_after(response.headers());
-    Err(AuthorityCallError::Status { status: response.status().as_u16(), retry_after })
 }
 
 /// The authority's time, if it made this answer now.
@@ -207,42 +228,18 @@ fn time(response: &Response) -> Option<Timestamp> {
     Timestamp::parse(time.to_str().ok()?)
 }
 
-async fn body(response: Response) -> Result<Vec<u8>, AuthorityCallError> {
-    outbound::body(response, LONGEST_ANSWER).await.map_err(|unread| match unread {
-        BodyError::TooLong => AuthorityCallError::NotUnderstood,
-        BodyError::CutOff(_) => AuthorityCallError::Unreachable,
-    })
+fn check_address(address: &str) -> Result<(), UnfitConnection> {
+    let url = address_of(address)?;
+    OPTIONS.plaintext.permits(&url).map_err(|UnencryptedUrl| UnfitConnection::Unprotected)
 }
 
-/// The address, ending in `/`, so that paths follow it.
-fn base(address: &str) -> Result<Url, UnfitConnection> {
-    let mut url = Url::parse(address).map_err(|_| UnfitConnection::NoAddress)?;
-    let has_user = !url.username().is_empty() || url.password().is_some();
-    if has_user || url.query().is_some() || url.fragment().is_some() {
-        return Err(UnfitConnection::TooMuch);
-    }
-    match url.scheme() {
-        "http" | "https" => {
-            PlaintextPolicy::Refused.permits(&url).map_err(|UnencryptedUrl| UnfitConnection::Unprotected)?;
+impl From<UnfitAddress> for UnfitConnection {
+    fn from(unfit: UnfitAddress) -> Self {
+        match unfit {
+            UnfitAddress::Malformed => Self::NoAddress,
+            UnfitAddress::QueryOrFragment | UnfitAddress::Credentials => Self::TooMuch,
         }
-        _ => return Err(UnfitConnection::NoAddress),
     }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
-}
-
-fn client(base: &Url) -> Result<reqwest::Client, UnfitConnection> {
-    let roots = outbound::roots_for(base).map_err(|NoRootCertificates| UnfitConnection::NoRoots)?;
-    let client = outbound::client(roots)
-        .https_only(base.scheme() == "https")
-        .no_proxy()
-        .connect_timeout(CONNECT)
-        .timeout(WHOLE)
-        .user_agent(concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")));
-    Ok(client.build().expect("a client with all settings given reads none from elsewhere"))
 }
 
 #[cfg(test)]
@@ -258,7 +255,7 @@ mod tests {
             "http://[::1]:7300",
             "http://localhost:7300",
         ] {
-            assert!(base(right).is_ok(), "{right}");
+            assert!(check_address(right).is_ok(), "{right}");
         }
         for (wrong, why) in [
             ("http://tenure.example.com", UnfitConnection::Unprotected),
@@ -276,7 +273,8 @@ mod tests {
     #[test]
     fn paths_follow_the_address() {
         let connection = AuthorityConnection::to("http://127.0.0.1:7300/tenure", "tnr_key_x").unwrap();
-        assert_eq!(connection.url("v1/keys").as_str(), "http://127.0.0.1:7300/tenure/v1/keys");
+        let target = connection.http.target(&HttpRequest::of(Method::GET, &["v1", "keys"])).unwrap();
+        assert_eq!(target.as_str(), "http://127.0.0.1:7300/tenure/v1/keys");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! before the end of the last one that did, and expects to find that very revocation there. Where it does not, all is
 //! read again.
 
-use super::checked::{FeedItem, FeedPage};
+use super::responses::{FeedItem, FeedPage};
 use tenure_protocol::{Position, Timestamp};
 
 /// Where the reading of the feed stands.

@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     Verifier,
-    checked::{FeedItem, FeedPage},
     connection::{AuthorityCallError, AuthorityConnection, KeysAnswer},
     feed_cursor::FeedCursor,
     polling,
+    responses::{FeedItem, FeedPage},
     revoked::REMEMBERED,
     state::SyncPoint,
     stream::{FeedStream, StreamAction},
@@ -30,10 +29,13 @@ const PAGE: u32 = 1_000;
 #[must_use = "a verifier whose follower is dropped refuses every token"]
 pub struct FeedFollower(JoinHandle<()>);
 
-impl FeedFollower {
-    /// Follows until it is dropped.
-    pub(super) fn start(verifier: Verifier, connection: AuthorityConnection) -> Self {
-        Self(tokio::spawn(FollowerTask::new(verifier, connection).follow()))
+impl Verifier {
+    /// Asks the authority for keys and revocations, again and again, in a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with time and I/O.
+    pub fn follow(&self, connection: AuthorityConnection) -> FeedFollower {
+        FeedFollower(tokio::spawn(FollowerTask::new(self.clone(), connection).follow()))
     }
 }
 
@@ -48,7 +50,7 @@ struct FollowerTask {
     connection: AuthorityConnection,
     reading: FeedCursor,
     /// The tag of the known keys, if the authority gave one.
-    etag: Option<HeaderValue>,
+    etag: Option<String>,
     failures: u32,
     stream: FeedStream,
     /// When it was last looked whether the history is still the one that was read.
@@ -86,12 +88,12 @@ impl FollowerTask {
         self.learn_keys().await?;
         let (last_asked, last) = self.read_feed(asked).await?;
         let heard = SyncPoint { asked, last_asked, authority_time: last.now };
-        self.verifier.learn(|state| state.heard(heard));
+        self.verifier.learn(|state| state.synchronized(heard));
         Ok(())
     }
 
     async fn learn_keys(&mut self) -> Result<(), AuthorityCallError> {
-        match self.connection.keys(self.etag.as_ref()).await? {
+        match self.connection.keys(self.etag.as_deref()).await? {
             KeysAnswer::Unchanged => {}
             KeysAnswer::Changed { keys, etag } => {
                 self.verifier.learn(|state| state.learn_keys(keys));
@@ -210,7 +212,7 @@ impl FollowerTask {
         loop {
             tokio::select! {
                 () = &mut rest => return,
-                () = self.verifier.news_wanted() => return,
+                () = self.verifier.round_requested() => return,
                 then = self.stream.next(&self.verifier) => match then {
                     StreamAction::GoOn => {}
                     StreamAction::Ask | StreamAction::Lost => return,

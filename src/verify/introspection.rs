@@ -18,7 +18,7 @@ const LONGEST: usize = 2_048;
 /// Maximum concurrent questions about tokens; others wait for their turn.
 const ABREAST: usize = 256;
 /// How long a token waits, for its turn and for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks the authority about session tokens. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl Introspection {
         if token.len() > LONGEST || !token.starts_with(SESSION_TOKEN_PREFIX) {
             return Err(Rejection::Malformed);
         }
-        let asked = timeout(PATIENCE, self.ask(token)).await;
+        let asked = timeout(TIMEOUT, self.ask(token)).await;
         match asked.map_err(|_| Rejection::Unreachable { retry_after: None })?? {
             TokenStatus::Live(live) => Ok((*live).into()),
             TokenStatus::Dead(dead) => Err(reason(&dead.code)),

@@ -20,7 +20,6 @@
 //! `docs/verify.md` says what the bound means, and `examples/protected_service.rs` is a whole service.
 
 mod challenge;
-mod checked;
 mod claims;
 mod config;
 mod connection;
@@ -33,6 +32,7 @@ mod polling;
 mod principal;
 mod protect;
 mod rejection;
+mod responses;
 mod revoked;
 mod state;
 mod stream;

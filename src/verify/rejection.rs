@@ -66,7 +66,7 @@ impl Rejection {
 
     /// Whether a fresh answer of the authority might change the verdict: a key newer than the last answer, or a clock
     /// there that was moved.
-    pub(super) const fn wants_news(&self) -> bool {
+    pub(super) const fn needs_fresh_answer(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::NotYetValid)
     }
 }

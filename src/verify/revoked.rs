@@ -41,8 +41,8 @@ pub(super) enum RevocationTarget {
 }
 
 impl RevocationTarget {
-    /// The target of a selector. Every member narrows a selector, so one that is not understood here, or not carried
-    /// by tokens, is passed over.
+    /// The target of a selector. Every member narrows a selector, so a member not understood here, or not carried by
+    /// tokens, is passed over.
     pub(super) fn of_selector(selector: &SelectorView) -> Self {
         match &selector.subject_id {
             Some(subject) => Self::Subject(subject.clone(), selector.except_session_id),
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    fn whom(selector: &Value) -> RevocationTarget {
+    fn target(selector: &Value) -> RevocationTarget {
         let item = json!({ "position": 1, "at": at(0), "selector": selector, "sessionIds": null });
         match serde_json::from_value(item).unwrap() {
             FeedItem::Selection(ended) => RevocationTarget::of_selector(&ended.selector),
@@ -235,7 +235,7 @@ mod tests {
     fn after(revocations: &[(i64, Value)]) -> RevocationSet {
         let mut revoked = RevocationSet::new(100);
         for (seconds, selector) in revocations {
-            revoked.learn(RevocationEntry { at: at(*seconds), whom: whom(selector) });
+            revoked.learn(RevocationEntry { at: at(*seconds), whom: target(selector) });
         }
         revoked
     }
@@ -266,7 +266,7 @@ mod tests {
         let but = |kept: SessionId| json!({ "subjectId": "a", "exceptSessionId": kept });
         let mut revoked = after(&[(10, but(one))]);
         assert!(!revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
-        revoked.learn(RevocationEntry { at: at(20), whom: whom(&but(other)) });
+        revoked.learn(RevocationEntry { at: at(20), whom: target(&but(other)) });
         assert!(revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
     }
 

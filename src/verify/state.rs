@@ -14,7 +14,7 @@ use super::{
 };
 use tenure_protocol::Timestamp;
 
-/// How far the authority's clock may run ahead of ours between two complete answers.
+/// How far the authority's clock may run ahead of the verifier's between two complete answers.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// What a verifier knows.
@@ -121,7 +121,7 @@ impl VerifierState {
     }
 
     /// The authority has sent everything that it had when it was asked.
-    pub(super) fn heard(&mut self, heard: SyncPoint) {
+    pub(super) fn synchronized(&mut self, heard: SyncPoint) {
         self.heard = Some(heard);
         self.revoked.forget_before(heard.authority_time);
     }
@@ -209,7 +209,7 @@ mod tests {
     fn state(rules: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> VerifierState {
         let mut state = VerifierState::new(rules);
         state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
-        state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: time });
+        state.synchronized(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: time });
         state
     }
 
@@ -232,7 +232,11 @@ mod tests {
         let age = Duration::from_secs(10);
         assert_eq!(state.judge(&token(), later(10_000)), Err(Rejection::Stale { age }));
         assert!(!state.standing(later(10_000)).is_fresh);
-        state.heard(SyncPoint { asked: later(60_000), last_asked: later(60_000), authority_time: at(60) });
+        state.synchronized(SyncPoint {
+            asked: later(60_000),
+            last_asked: later(60_000),
+            authority_time: at(60),
+        });
         assert_eq!(state.judge(&token(), later(60_000)), Ok(()));
     }
 
@@ -305,7 +309,7 @@ mod tests {
         let whom = RevocationTarget::Session(SessionId::from_bytes([2; 16]));
         state.learn_revocations([RevocationEntry { at: at(0), whom }]);
         assert_eq!(state.standing(HEARD).revocations, 1);
-        state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
+        state.synchronized(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
         assert_eq!(state.standing(HEARD).revocations, 0);
         let ancient = with(|claims| claims.expires_at = at(9_999));
         assert_eq!(state.judge(&ancient, HEARD), Ok(()));

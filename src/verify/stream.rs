@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Verifier, checked::FeedItem, connection::AuthorityConnection};
+use super::{Verifier, connection::AuthorityConnection, responses::FeedItem};
 use tenure_http_client::sse::{SseEvent, SseItem, SseStream};
 use tenure_protocol::{Position, wire};
 

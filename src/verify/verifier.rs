@@ -9,8 +9,7 @@ use tokio::{
 };
 
 use super::{
-    AccessClaims, AuthorityConnection, FeedFollower, InvalidConfig, Rejection, VerifierConfig,
-    VerifierStatus,
+    AccessClaims, InvalidConfig, Rejection, VerifierConfig, VerifierStatus,
     paseto::{LONGEST, UnverifiedToken},
     state::{VerifiedToken, VerifierState, verify},
 };
@@ -19,7 +18,7 @@ use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_protocol::token_cache::TokenCache;
 
 /// The longest wait for a fresh answer if a token of an unknown key is presented.
-const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+const FRESH_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Checks access tokens offline. Cheap to clone; clones share what they know.
 #[derive(Clone)]
@@ -68,14 +67,6 @@ impl Verifier {
         })))
     }
 
-    /// Asks the authority for keys and revocations, again and again, in a task of its own.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime with time and I/O.
-    pub fn follow(&self, connection: AuthorityConnection) -> FeedFollower {
-        FeedFollower::start(self.clone(), connection)
-    }
-
     /// Waits until tokens are judged: until the authority has sent everything, and recently.
     pub async fn ready(&self) {
         let mut rounds = self.0.rounds.subscribe();
@@ -117,12 +108,12 @@ impl Verifier {
     /// As [`Verifier::check`].
     pub async fn check_with_news(&self, token: &str) -> Result<Arc<AccessClaims>, Rejection> {
         let judged = self.check(token);
-        if !matches!(&judged, Err(rejection) if rejection.wants_news()) {
+        if !matches!(&judged, Err(rejection) if rejection.needs_fresh_answer()) {
             return judged;
         }
-        let Some(wanted_at) = self.want_news() else { return judged };
+        let Some(wanted_at) = self.request_round() else { return judged };
         // When no answer comes the token is judged by what is known.
-        drop(timeout(NEWS_PATIENCE, self.round_begun_at(wanted_at)).await);
+        drop(timeout(FRESH_ANSWER_TIMEOUT, self.round_begun_at(wanted_at)).await);
         self.check(token)
     }
 
@@ -148,13 +139,13 @@ impl Verifier {
         self.0.rounds.send_replace(Some(begun));
     }
 
-    pub(super) async fn news_wanted(&self) {
+    pub(super) async fn round_requested(&self) {
         self.0.wanted.notified().await;
     }
 
     /// Makes the authority be asked now, and returns since when an answer is wanted. `None` if one came a moment ago,
     /// so that the next will not come at once.
-    fn want_news(&self) -> Option<Duration> {
+    fn request_round(&self) -> Option<Duration> {
         let now = self.elapsed();
         let mut wanted_at = self.0.wanted_at.lock();
         if let Some(at) = wanted_at.filter(|at| now.saturating_sub(*at) < self.0.rules.poll) {

@@ -260,7 +260,7 @@ fn memory_holds_no_more_the_longer_the_history_is() {
         while log.seal(Position(u64::MAX), &|| true).unwrap().is_some() {}
         while log.index(&|| true).unwrap() {}
         made.let_go(log.indexed().end());
-        held.push((made.projections.held(), made.nodes.held()));
+        held.push((made.projections.held(), made.nodes.nodes_in_memory()));
     }
     assert!(log.indexed().end().0 > 1_000, "{}", log.indexed().end());
     let most = |part: &[((usize, usize), usize)]| {

@@ -1,29 +1,34 @@
 //! The news reaches every reader whole: each position once, in order, whatever readers and writers do meanwhile.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
 use tenure::{
-    authority::{Authority, NewProfile, NewSession},
+    authority::{Authority, NewProfile, NewSession, SubjectRevocationRequest},
     clock::pause,
-    core::Position,
+    core::{
+        Digest16, OwnerId, Position, SealedText, SessionId, StreamId, SubjectId, Timestamp,
+        event::SessionTerms, subject::Subject,
+    },
     entropy::{Entropy, SeededEntropy},
     log::{self, EventLog, MemoryLog},
-    notify::{CommitBatch, FeedCommit},
+    notify::{CommitBatch, FeedCommit, NoticeContext, NoticeKind, notice::NoticeDetails},
 };
 
 use crate::world::{World, context, world};
 
 /// Checks that the news goes on without a gap, and notes how far it came.
 fn hear(batch: &CommitBatch, heard: &mut Position) {
-    for news in batch.news() {
-        assert_eq!(news.stored().first, heard.next());
-        *heard = news.stored().last();
+    for commit in batch.commits() {
+        assert_eq!(commit.stored().first, heard.next());
+        *heard = commit.stored().last();
     }
 }
 
@@ -144,7 +149,7 @@ fn a_place_inside_a_commit_gives_the_whole_commit_again() {
     let position = pollster::block_on(created).unwrap().position.unwrap();
     let mut cursor = world.authority.subscribe(Position(position.0 - 1));
     let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
-    assert_eq!(batch.news()[0].stored().first, Position(position.0 - 1));
+    assert_eq!(batch.commits()[0].stored().first, Position(position.0 - 1));
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn what_was_told_before_a_crash_is_there_after_it() {
         for n in 0..20 {
             register(&world.authority, &format!("s{n}"));
             let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
-            heard.extend(batch.news().iter().map(|news| news.stored().clone()));
+            heard.extend(batch.commits().iter().map(|commit| commit.stored().clone()));
         }
     }
     drop(log);
@@ -177,9 +182,77 @@ fn what_is_kept_for_readers_is_not_told_once_it_was_erased() {
     let new = NewSession { device: Some("Anna's phone".into()), ..NewSession::of("anna".parse().unwrap()) };
     pollster::block_on(authority.create_session(context(), new)).unwrap();
     let stored = log.read(Position::ZERO, 100).unwrap().pop().unwrap();
-    let news = FeedCommit::of(Arc::new(stored));
-    let told = || serde_json::to_string(&*news.notices(authority)).unwrap();
+    let commit = FeedCommit::of(Arc::new(stored));
+    let told = || serde_json::to_string(&*commit.notices(authority)).unwrap();
     assert!(told().contains("Anna's phone"), "{}", told());
     pollster::block_on(authority.erase_subject(context(), "anna".parse().unwrap(), "asked for it")).unwrap();
     assert!(!told().contains("Anna's phone"), "{}", told());
+}
+
+/// What is so today, where every session has left memory and the log must not be asked.
+struct WithoutSessions<'a>(&'a Authority);
+
+impl NoticeContext for WithoutSessions<'_> {
+    fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        let subject = self.0.live().subject(id)?;
+        Some(Arc::new(Subject { sessions: Vec::new(), ..subject.as_ref().clone() }))
+    }
+
+    fn subject_in_full(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        panic!("the sessions of {id} were read back")
+    }
+
+    fn terms_of_left(&self, session: SessionId) -> Option<(SessionTerms, Timestamp)> {
+        panic!("the terms of {session} were read back")
+    }
+
+    fn open_text(&self, stream: &StreamId, field: &'static str, text: &SealedText) -> Option<String> {
+        self.0.open_text(stream, field, text)
+    }
+
+    fn device_name(&self, _digest: Digest16, _owner: Option<&OwnerId>) -> Option<String> {
+        None
+    }
+
+    fn epoch_of(&self, position: Position) -> u32 {
+        NoticeContext::epoch_of(self.0, position)
+    }
+
+    fn erasures(&self) -> u64 {
+        NoticeContext::erasures(self.0)
+    }
+}
+
+/// A session may leave memory before a reader gets to its notices; then each of them was read back from the log.
+#[test]
+fn notices_of_a_commit_just_published_are_made_of_what_the_fold_left() {
+    let world = world(Arc::new(MemoryLog::new()), 8);
+    let authority = &*world.authority;
+    let new = NewSession { device: Some("Anna's phone".into()), ..NewSession::of("anna".parse().unwrap()) };
+    let created = pollster::block_on(authority.create_session(context(), new)).unwrap();
+    let mut cursor = authority.subscribe(authority.feed().head());
+    // Once it waits, what happens reaches it live, and not from the log.
+    let waits = pin!(cursor.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    assert!(waits, "there is nothing yet");
+    world.clock.set(created.session.renew_at().unwrap()).unwrap();
+    let holder = authority.holder(created.token.expose()).unwrap();
+    pollster::block_on(authority.renew(context(), &holder, None)).unwrap();
+    let asked = SubjectRevocationRequest {
+        subject_id: "anna".parse().unwrap(),
+        device: Some("Anna's phone".into()),
+        except: None,
+        owner: None,
+        reason: None,
+    };
+    pollster::block_on(authority.revoke_many(context(), asked)).unwrap();
+    let mut notices = Vec::new();
+    while notices.len() < 2 {
+        let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
+        notices.extend(batch.notices(&WithoutSessions(authority)));
+    }
+    let kinds: Vec<_> = notices.iter().map(|notice| notice.kind).collect();
+    assert_eq!(kinds, [NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]);
+    let NoticeDetails::Revoked(revoked) = &notices[1].details else { panic!("{notices:?}") };
+    let device = revoked.selector.as_ref().and_then(|selector| selector.device.as_deref());
+    assert_eq!(device, Some("Anna's phone"));
 }

@@ -56,7 +56,7 @@ pub(crate) fn world_by(
         state: AuthorityState::default(),
         idempotency: IdempotencyTable::new(Seconds(600), 1_000),
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
-        room,
+        disk_room: room,
         clock: through(Arc::clone(&clock) as Arc<dyn Clock>),
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         issuing: TokenIssuance::default(),

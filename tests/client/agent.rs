@@ -117,7 +117,7 @@ fn told(variable: &str) -> String {
 #[tokio::main(flavor = "current_thread")]
 async fn live(file: &Path) {
     let time = Told::new(Timestamp::ZERO);
-    let client = Client::new(&told(URL)).unwrap().with_patience(Duration::ZERO);
+    let client = Client::new(&told(URL)).unwrap().with_retry_timeout(Duration::ZERO);
     let held_by = client.clone().with_time(Arc::<Told>::clone(&time));
     let holder = SessionHandle::open_with(held_by, file, HandleOptions::default()).unwrap();
     let verifier = client.with_credential(Secret::new(&told(KEY)));

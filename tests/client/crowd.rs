@@ -67,7 +67,7 @@ impl Crowd {
     /// So many sessions in files of their own, each with its holders, behind a network that loses replies.
     fn begin(server: Server, proxy: &Proxy, directory: &Path, sessions: u64) -> Self {
         let time = Arc::new(Shared(watch::Sender::new(now_of(&server))));
-        let client = Client::new(&proxy.url()).unwrap().with_patience(Duration::ZERO);
+        let client = Client::new(&proxy.url()).unwrap().with_retry_timeout(Duration::ZERO);
         let client = client.with_time(Arc::<Shared>::clone(&time));
         let asked = json!({ "subjectId": "crowd", "ttl": TTL, "maxRenewals": ROUNDS, "onReuse": "revoke" });
         let files: Vec<_> = (0..sessions)

@@ -38,7 +38,7 @@ impl Ground {
         let file = session_file(&server, directory.path(), asked);
         let time = Told::new(now_of(&server));
         let client = Client::new(&format!("http://{}", server.address())).unwrap();
-        let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
+        let client = client.with_time(Arc::<Told>::clone(&time)).with_retry_timeout(Duration::ZERO);
         let holder = SessionHandle::open_with(client, &file, options).unwrap();
         Self { server, _directory: directory, file, time, holder }
     }
@@ -81,7 +81,7 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
     });
     let time = Told::new(now_of(&server));
     let client = Client::new(&proxy.url()).unwrap();
-    let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
+    let client = client.with_time(Arc::<Told>::clone(&time)).with_retry_timeout(Duration::ZERO);
     let holder = SessionHandle::open_with(client, &file, HandleOptions::default()).unwrap();
     server.advance(3_000);
     time.tell(now_of(&server));

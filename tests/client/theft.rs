@@ -41,7 +41,7 @@ impl Ground {
 
     fn client(&self) -> Client {
         let client = Client::new(&format!("http://{}", self.server.address())).unwrap();
-        client.with_time(Arc::<Told>::clone(&self.time)).with_patience(Duration::ZERO)
+        client.with_time(Arc::<Told>::clone(&self.time)).with_retry_timeout(Duration::ZERO)
     }
 
     fn holder(&self) -> SessionHandle {

@@ -2,13 +2,13 @@
 
 use tenure::core::{
     Event, Generation, Position, Seconds, SessionMode, SubjectEvent, SystemEvent, Timestamp,
-    activity::mark_seen,
     command::{Command, RefreshSession, RequestedTerms, SystemCommand},
     commit::EventMeta,
     event::{
         ExpiryCause, RejectionCode, SessionCreated, SessionExpired, SessionRefreshed, SessionSeen,
         SessionTerms, SessionsSeen,
     },
+    fold::mark_seen,
     refusal::{FieldError, Refusal},
     session::{SessionStatus, TokenFault},
     state::AuthorityState,

@@ -231,10 +231,10 @@ fn a_webhook_is_there_from_its_event_until_it_is_deleted() {
         .then([Event::System(SystemEvent::WebhookCreated(asked.clone()))]);
     let known = &scenario.state().system.webhooks[&asked.webhook_id];
     assert_eq!((&known.asked, known.created_at), (&asked, after(1)));
-    assert!(known.tells(NoticeKind::SessionRenewed, Some(&owner(ALICE))));
-    assert!(!known.tells(NoticeKind::SessionRenewed, None));
-    assert!(!known.tells(NoticeKind::SessionRenewed, Some(&owner("bob"))));
-    assert!(!known.tells(NoticeKind::SessionCreated, Some(&owner(ALICE))));
+    assert!(known.wants(NoticeKind::SessionRenewed, Some(&owner(ALICE))));
+    assert!(!known.wants(NoticeKind::SessionRenewed, None));
+    assert!(!known.wants(NoticeKind::SessionRenewed, Some(&owner("bob"))));
+    assert!(!known.wants(NoticeKind::SessionCreated, Some(&owner(ALICE))));
     let scenario = scenario.when_system(&delete(1, None), after(2)).then([is_deleted(1)]);
     assert!(scenario.state().system.webhooks.is_empty());
     scenario.when_system(&delete(1, None), after(3)).then_refused(Refusal::WebhookNotFound);

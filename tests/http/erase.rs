@@ -48,7 +48,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// The keys in the file of keys, by the slots that `src/server/personal_data/slots.rs` describes.
+/// The keys in the file of keys, by the slots that `src/server/personal_data/key_slots.rs` describes.
 fn keys(server: &Server) -> Vec<Vec<u8>> {
     let bytes = fs::read(server.data().join("keys/subjects")).unwrap();
     let live = bytes.chunks(64).skip(1).filter(|slot| slot[48] == 1);

@@ -12,7 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // The rules. Pure, and so they know the words and nothing else.
     ("core", &["protocol"]),
     ("threads", &[]),
-    ("log", &["core", "protocol", "threads"]),
+    ("log", &["core", "files", "protocol", "threads"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["core", "files", "log", "protocol", "threads"]),
     // What others link. No server code: the words, and requests.
@@ -219,7 +219,7 @@ fn without_tests(text: &str) -> String {
 }
 
 /// Whether a file, or a folder that it is in, is a module for tests.
-fn is_test(path: &Path) -> bool {
+pub(crate) fn is_test(path: &Path) -> bool {
     if path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_tests")) {
         return true;
     }

@@ -65,7 +65,7 @@ fn object(notice: &Notice) -> Map<String, Value> {
 
 #[test]
 fn of_every_kind_of_event_that_is_told_there_are_notices() {
-    let told: BTreeSet<_> = EventKind::ALL.into_iter().filter(|kind| kind.is_told()).collect();
+    let told: BTreeSet<_> = EventKind::ALL.into_iter().filter(|kind| kind.is_notifiable()).collect();
     assert_eq!(History::told().told_of, told);
 }
 
@@ -169,7 +169,7 @@ impl History {
         self.state.apply(&commit).unwrap();
         let today = Today(Arc::new(self.state.subjects[&id].clone()));
         let stored = StoredCommit::decode(first, encode(&commit).unwrap().bytes()).unwrap();
-        let notices = notices_of(&stored, &today);
+        let notices = notices_of(&stored, None, &today);
         if !notices.is_empty() {
             self.told_of.insert(stored.commit.events[0].kind());
         }

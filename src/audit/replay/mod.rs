@@ -60,14 +60,14 @@ impl HistoryReplay {
         if is_whole {
             return self.state.apply(commit).map(|()| ControlFlow::Continue(()));
         }
-        self.add_telling(stored, &mut |_, _| ())
+        self.add_with_listener(stored, &mut |_, _| ())
     }
 
     /// Like [`HistoryReplay::add`], but reports each event, with the state before it, before applying it.
     ///
     /// # Errors
     /// As `add`.
-    pub fn add_telling(
+    pub fn add_with_listener(
         &mut self,
         stored: &StoredCommit,
         tell: &mut dyn FnMut(&AuthorityState, ReplayStep<'_>),

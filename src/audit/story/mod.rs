@@ -1,10 +1,10 @@
 //! The story of one session in words: each fact about it, for each refusal the rule and the numbers that decided it,
 //! and what could happen next.
 
-mod lasting;
-mod next;
+mod durations;
+mod narrate;
+mod outlook;
 mod refusals;
-mod telling;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -110,7 +110,7 @@ impl Narrator {
     }
 
     /// Listens to a [`HistoryReplay`]: an event, and the state before it.
-    pub fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
+    pub fn observe(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let event = &step.stored.commit.events[step.index];
         if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
             (event, &step.stored.commit.stream)
@@ -118,14 +118,15 @@ impl Narrator {
         {
             self.subject = Some(subject.clone());
         }
-        let Some((words, because)) = telling::told(self.session, self.subject.as_ref(), before, step) else {
+        let Some((words, because)) = narrate::narrate(self.session, self.subject.as_ref(), before, step)
+        else {
             return;
         };
-        self.hear_reason(event, step);
+        self.observe_reason(event, step);
         self.chapters.push(chapter(step, words, because));
     }
 
-    fn hear_reason(&mut self, event: &Event, step: ReplayStep<'_>) {
+    fn observe_reason(&mut self, event: &Event, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
         if event.kind() == EventKind::SubjectErased {
             for reason in self.reasons.iter_mut().filter(|reason| reason.is_own) {
@@ -139,7 +140,7 @@ impl Narrator {
         }
     }
 
-    fn tell_reasons(&mut self) {
+    fn narrate_reasons(&mut self) {
         for reason in &self.reasons {
             let known = self.live.reason.as_ref().filter(|_| reason.is_of_end);
             let told = match (reason.erased_at, known) {
@@ -153,7 +154,7 @@ impl Narrator {
 
     /// The story up to where the replay stands; `None` for an unknown session.
     pub fn end(mut self, replay: &HistoryReplay) -> Option<SessionStory> {
-        self.tell_reasons();
+        self.narrate_reasons();
         let state = replay.state();
         let subject = state.subjects.get(&self.subject?)?;
         let session = subject.session(self.session)?;
@@ -163,7 +164,7 @@ impl Narrator {
         Some(SessionStory {
             session: SessionState::of(state, subject, session, at),
             chapters: self.chapters,
-            next: next::possible(subject, session, state.system.policy.as_ref(), at),
+            next: outlook::possible(subject, session, state.system.policy.as_ref(), at),
         })
     }
 }

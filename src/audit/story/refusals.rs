@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RefusalReason,
-    lasting::{between, seconds},
+    durations::{between, seconds},
 };
 use tenure_core::{
     Generation, Timestamp,
@@ -19,7 +19,7 @@ use tenure_core::{
 };
 
 /// The refusal in words, and its reason. `session` is as it was before.
-pub(super) fn told(
+pub(super) fn explain(
     event: &RenewalRejected,
     subject: &Subject,
     session: &Session,

@@ -84,7 +84,7 @@ impl SigningJob {
         }
         tried.at = now;
         let failure = self.heads.sign().err();
-        tell(&mut tried, failure.as_ref());
+        report(&mut tried, failure.as_ref());
     }
 
     /// Also when the wall clock was set back since: heads do not wait until it catches up.
@@ -94,7 +94,7 @@ impl SigningJob {
     }
 }
 
-fn tell(tried: &mut LastAttempt, failure: Option<&HeadError>) {
+fn report(tried: &mut LastAttempt, failure: Option<&HeadError>) {
     let failure = failure.map(ToString::to_string);
     if failure != tried.failure {
         if let Some(error) = &failure {

@@ -20,7 +20,7 @@ use tenure_core::Position;
 use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
 use tenure_log::RootHash;
 
-use super::{checkpoint::SignedHead, key::VerifierKey, note::NoteError, trusted_heads::heads_in};
+use super::{key::VerifierKey, note::NoteError, signed_head::SignedHead, trusted_heads::heads_in};
 use crate::verify::VerifiedExport;
 
 /// The file in the data directory.
@@ -120,7 +120,7 @@ impl HeadStore {
         let Some(path) = &self.further else { return Ok(()) };
         let noted = self.data.join(FURTHER);
         let known = read_if_there(&noted).map_err(io(&noted))?;
-        let place = told(path).map_err(io(path))?;
+        let place = absolute(path).map_err(io(path))?;
         let is_known = known.is_some_and(|known| known == place);
         let is_there = fs::metadata(path).is_ok_and(|file| file.len() > 0);
         if is_known && !is_there {
@@ -220,7 +220,7 @@ impl HeadStore {
         }
         append(path, head.note()).map_err(io(path))?;
         let noted = self.data.join(FURTHER);
-        replace(&noted, &told(path).map_err(io(path))?).map_err(io(&noted))?;
+        replace(&noted, &absolute(path).map_err(io(path))?).map_err(io(&noted))?;
         self.has_further.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -236,7 +236,7 @@ pub(crate) fn adopt(data: &Path, verdict: &VerifiedExport) -> io::Result<()> {
 }
 
 /// A path as it is noted: from the root on, whatever directory the process is started in.
-fn told(path: &Path) -> io::Result<String> {
+fn absolute(path: &Path) -> io::Result<String> {
     let directory = directory_of(path).canonicalize()?;
     Ok(directory.join(path.file_name().unwrap_or_default()).display().to_string())
 }

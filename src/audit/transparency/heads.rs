@@ -16,11 +16,11 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    checkpoint::SignedHead,
     head_store::{HeadStore, HeadStoreError},
     key::{HeadKey, VerifierKey},
     merkle_index::{MerkleIndex, ProofFailure},
     proof::{ProofError, verify_consistency},
+    signed_head::SignedHead,
 };
 use tenure_core::Position;
 use tenure_log::{EventLog, RootHash, tree::no_leaves};
@@ -88,7 +88,7 @@ pub enum HeadError {
         /// How many events.
         size: u64,
     },
-    /// Other nodes could not be told of it.
+    /// It could not be published to the other nodes.
     #[error("the head is not with the other nodes: {0}")]
     Unpublished(String),
     /// An earlier attempt found that the log cannot be signed.
@@ -96,7 +96,7 @@ pub enum HeadError {
     Stopped(String),
 }
 
-/// Where the nodes of one log tell each other their heads. One of them signs, the others compare and keep.
+/// Where the nodes of one log publish their heads to each other. One of them signs, the others compare and keep.
 pub trait HeadPublication: Send + Sync {
     /// Whether this node signs now.
     fn signs(&self) -> bool;
@@ -258,7 +258,7 @@ impl SignedHeads {
         Ok(if is_same { HeadComparison::Same } else { HeadComparison::Differs })
     }
 
-    /// Keeps and shows a head of another node, which was compared. One that is not the newest is left alone.
+    /// Keeps and shows a head of another node, which was compared. An older one is left alone.
     ///
     /// # Errors
     /// It cannot be kept.

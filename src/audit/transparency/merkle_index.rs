@@ -50,7 +50,7 @@ struct TreeNodes {
 /// The nodes of one level, from one of them on.
 #[derive(Debug, Default)]
 struct TreeLevel {
-    /// So many before them are not here, but in the indexes of the log.
+    /// Number of earlier nodes, which the indexes of the log hold.
     gone: u64,
     nodes: VecDeque<NodeHash>,
 }
@@ -128,7 +128,7 @@ impl MerkleIndex {
     }
 
     /// How many nodes are in memory.
-    pub fn held(&self) -> usize {
+    pub fn nodes_in_memory(&self) -> usize {
         let kept = self.kept.read();
         kept.rest.len() + kept.levels.iter().map(|level| level.nodes.len()).sum::<usize>()
     }
@@ -267,7 +267,7 @@ impl<'a> ProofBuilder<'a> {
         Ok(whole(of(self.block(number)?, &(part.start - start..part.end - start))))
     }
 
-    /// A node that is complete. Memory is asked first: what it has let go of is in an index.
+    /// A complete node. Memory is asked first: what it has let go of is in an index.
     fn node(&self, level: u32, index: u64) -> Result<NodeHash, LogError> {
         let known = self.nodes.kept.read().levels[level as usize].get(index).copied();
         known.map_or_else(|| self.log.indexed().node(level, index), Ok)

@@ -1,6 +1,5 @@
 //! What a log can be held to: its tree, the signed heads over it, the proofs under them.
 
-pub mod checkpoint;
 pub mod compact_range;
 pub mod head_signer;
 pub(crate) mod head_store;
@@ -9,4 +8,5 @@ pub mod key;
 pub mod merkle_index;
 pub mod note;
 pub mod proof;
+pub mod signed_head;
 pub mod trusted_heads;

@@ -1,6 +1,6 @@
 //! Heads known from elsewhere: a file with notes, as `audit.head_file` keeps them or a witness sends them.
 
-use super::{checkpoint::SignedHead, key::VerifierKey};
+use super::{key::VerifierKey, signed_head::SignedHead};
 
 /// All heads in this text that the key has signed, ascending by size. What else is in it is passed over: a note that
 /// a crash cut short, heads of other logs.

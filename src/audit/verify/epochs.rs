@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     export::BeginLine,
-    transparency::{checkpoint::SignedHead, compact_range::CompactRange, key::VerifierKey},
+    transparency::{compact_range::CompactRange, key::VerifierKey, signed_head::SignedHead},
 };
 use tenure_core::{Event, SystemEvent};
 use tenure_log::StoredCommit;

@@ -26,9 +26,9 @@ pub use self::epochs::{EpochFork, verify_through_epochs};
 use self::{epochs::FormerKey, lines::ExportLines};
 use super::export::{BeginLine, CommitLine, EndLine, ExportLine, from_hex};
 use crate::transparency::{
-    checkpoint::SignedHead,
     compact_range::CompactRange,
     key::{VerifierKey, VerifierKeyError},
+    signed_head::SignedHead,
 };
 use tenure_core::{Position, Timestamp};
 use tenure_log::{RootHash, StoredCommit, StreamKey};
@@ -517,7 +517,7 @@ const SIGNED: &str = "the head";
 fn trusted_key(begin: &BeginLine, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, VerifyError> {
     let Some(stated) = &begin.verifier_key else {
         return match given {
-            Some(_) => Err(at_header("`verifierKey` is null: nobody has signed this export".into())),
+            Some(_) => Err(at_header("`verifierKey` is null: this export is not signed".into())),
             None => Ok(None),
         };
     };

@@ -3,10 +3,10 @@
 //!
 //! What such a replay cannot know is in [`UNKNOWN`]; it belongs to every answer.
 
-mod marks;
 mod overrides;
 mod requests;
 mod sessions;
+mod system_events;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub const UNKNOWN: [&str; 6] = [
     "Requests that left no event: a create refused for want of a place, a renewal refused for the same reason twice.",
     "What callers would have done upon another answer: who was refused may have tried again, or asked for less.",
     "What was asked and what was left open: a limit equal to the default of its time counts as left open.",
-    "Sessions that were never created, and events of them: nobody knows when they would have been renewed.",
+    "Sessions that were never created, and events of them: it is unknown when they would have been renewed.",
     "Which token was shown where one of another generation was refused, unless the session was contested or ended for it.",
     "Whether a use of a session would have come in time: introspections are not recorded.",
 ];
@@ -130,7 +130,7 @@ impl WhatIf {
             self.compare(id, stored, &real, instead);
         } else {
             let before = self.reached(stored);
-            let alike = marks::of_other(&stored.commit, &self.real, &self.other);
+            let alike = system_events::of_other(&stored.commit, &self.real, &self.other);
             self.instead.add(&alike.events);
             self.real.apply(&stored.commit)?;
             self.other.apply_at(stored.first, &alike).expect("it was made for this state");
@@ -147,7 +147,7 @@ impl WhatIf {
         let mut divergences: Vec<_> = self.parted.into_values().collect();
         divergences.sort_by_key(|divergence| (divergence.position, divergence.session_id));
         WhatIfReport {
-            policy: self.overrides.told(),
+            policy: self.overrides.values(),
             as_of_position: self.real.position,
             happened: self.happened,
             instead: self.instead,

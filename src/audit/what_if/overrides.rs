@@ -108,14 +108,14 @@ impl PolicyOverrides {
             AllowedValue::Number(least, most) => {
                 let number = number(entry.value).filter(|number| (least..=most).contains(number));
                 let number = number.ok_or_else(|| {
-                    format!("{name}: must be from {least} to {most}, not {}", told(entry.value))
+                    format!("{name}: must be from {least} to {most}, not {}", values(entry.value))
                 })?;
                 self.numbers.insert(name, number);
             }
             AllowedValue::Word(words) => {
                 let word = entry.value.as_str().and_then(|word| words.iter().find(|known| **known == word));
                 let word = word.ok_or_else(|| {
-                    format!("{name}: must be {}, not {}", words.join(" or "), told(entry.value))
+                    format!("{name}: must be {}, not {}", words.join(" or "), values(entry.value))
                 })?;
                 self.words.insert(name, word);
             }
@@ -157,7 +157,7 @@ impl PolicyOverrides {
     }
 
     /// The settings with their values.
-    pub(super) fn told(&self) -> BTreeMap<String, Value> {
+    pub(super) fn values(&self) -> BTreeMap<String, Value> {
         let numbers = self.numbers.iter().map(|(name, number)| ((*name).to_owned(), json!(number)));
         let words = self.words.iter().map(|(name, word)| ((*name).to_owned(), json!(word)));
         numbers.chain(words).collect()
@@ -206,7 +206,7 @@ fn number(value: &DeValue<'_>) -> Option<u32> {
 }
 
 /// What was written, in a few words.
-fn told(value: &DeValue<'_>) -> String {
+fn values(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
         DeValue::Integer(number) => number.as_str().to_owned(),
@@ -235,7 +235,7 @@ mod tests {
             PolicyOverrides::parse("[session]\nttl = 600\n[renewal]\non_reuse = 'revoke'\n").unwrap();
         let policy = overrides.over(&Policy::default());
         assert_eq!(policy, Policy { ttl: Seconds(600), on_reuse: OnReuse::Revoke, ..Policy::default() });
-        assert_eq!(overrides.told().into_keys().collect::<Vec<_>>(), ["renewal.on_reuse", "session.ttl"]);
+        assert_eq!(overrides.values().into_keys().collect::<Vec<_>>(), ["renewal.on_reuse", "session.ttl"]);
         assert_eq!(PolicyOverrides::parse("").unwrap().over(&Policy::default()), Policy::default());
     }
 
@@ -288,7 +288,7 @@ mod tests {
                 (i64::from(most) + 1, false),
             ] {
                 let parsed = PolicyOverrides::parse(&format!("{name} = {given}\n"));
-                let told = parsed.as_ref().map(|parsed| parsed.told()[name].clone());
+                let told = parsed.as_ref().map(|parsed| parsed.values()[name].clone());
                 assert_eq!(told.ok(), is_right.then(|| json!(given)), "{name} = {given}");
                 let range = format!("{name}: must be from {least} to {most}, not {given}");
                 assert!(parsed.err().is_none_or(|error| error.to_string().contains(&range)), "{name}");

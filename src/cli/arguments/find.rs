@@ -141,7 +141,7 @@ fn subject_match(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, Comm
 }
 
 fn is_subject(cli: &CommandContext, typed: &str) -> Result<bool, CommandError> {
-    // A text that is not an id cannot be part of a path.
+    // Only an id can be part of a path.
     if typed.parse::<tenure_core::SubjectId>().is_err() {
         return Ok(false);
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::cli::output::words;
+use crate::cli::output::humanize;
 use tenure_client::FieldFault;
 use tenure_core::Seconds;
 
@@ -68,8 +68,8 @@ fn in_spans(message: &str) -> String {
 
 fn span(number: &str) -> String {
     let Ok(seconds) = number.parse() else { return number.to_owned() };
-    let told = words::duration(u64::from(seconds)).replace(' ', "");
-    if words::parse_duration(&told) == Ok(Seconds(seconds)) { told } else { format!("{seconds}s") }
+    let told = humanize::duration(u64::from(seconds)).replace(' ', "");
+    if humanize::parse_duration(&told) == Ok(Seconds(seconds)) { told } else { format!("{seconds}s") }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use jiff::{
     tz::TimeZone,
 };
 
-use crate::cli::{ambient, output::words};
+use crate::cli::{environment, output::humanize};
 use tenure_core::{Seconds, Timestamp};
 
 /// What a moment may look like; shown when it looks otherwise.
@@ -51,7 +51,7 @@ fn exact(text: &str) -> Option<TypedMoment> {
 }
 
 fn apart(text: &str) -> Option<TypedMoment> {
-    let span = |text: &str| words::parse_duration(text.trim()).ok();
+    let span = |text: &str| humanize::parse_duration(text.trim()).ok();
     if text == "now" {
         return Some(TypedMoment::Ago(Seconds(0)));
     }
@@ -117,12 +117,12 @@ impl TypedMoment {
 
     /// The moment, of an option that looks back.
     pub(crate) fn past(self, now: Timestamp) -> Timestamp {
-        self.resolved(now, &ambient::zone(), false)
+        self.resolved(now, &environment::zone(), false)
     }
 
     /// The moment, of an option that looks ahead.
     pub(crate) fn coming(self, now: Timestamp) -> Timestamp {
-        self.resolved(now, &ambient::zone(), true)
+        self.resolved(now, &environment::zone(), true)
     }
 
     fn resolved(self, now: Timestamp, zone: &TimeZone, is_ahead: bool) -> Timestamp {
@@ -179,7 +179,9 @@ pub(crate) fn short_time(at: Timestamp, now: Timestamp) -> String {
 
 fn shown(at: Timestamp, form: &str) -> String {
     match jiff::Timestamp::from_millisecond(at.as_millis()) {
-        Ok(moment) if ambient::is_local() => moment.to_zoned(ambient::zone()).strftime(form).to_string(),
+        Ok(moment) if environment::is_local() => {
+            moment.to_zoned(environment::zone()).strftime(form).to_string()
+        }
         Ok(moment) => moment.to_zoned(TimeZone::UTC).strftime(&format!("{form}Z")).to_string(),
         Err(_) => at.to_string(),
     }

@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::{GlobalArgs, fields},
+    environment,
     failure::{CommandError, ExitStatus},
     output::Column,
 };
@@ -76,7 +76,7 @@ impl BackupArgs {
             Some(data) => self.of_stopped(data)?,
             None => self.of_running(global)?,
         };
-        global.output().record(&made, COLUMNS, ambient::now())
+        global.output().record(&made, COLUMNS, environment::now())
     }
 
     fn of_running(&self, global: &GlobalArgs) -> Result<Value, CommandError> {

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::serve;
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::GlobalArgs,
+    environment,
     failure::CommandError,
-    output::{Column, Output, words},
+    output::{Column, Output, humanize},
 };
 use tenure_core::Timestamp;
 use tenure_log::jetstream::{
@@ -121,10 +121,10 @@ impl InitArgs {
             StreamCreation::Now => "made",
             StreamCreation::Before => "was there",
         };
-        output.talk(&known_by(&self.place.config()?));
+        output.info(&known_by(&self.place.config()?));
         let items: Vec<_> =
             made.iter().map(|(stream, made)| json!({"stream": stream, "result": word(*made)})).collect();
-        output.list(&json!({"items": items}), MADE, ambient::now())
+        output.list(&json!({"items": items}), MADE, environment::now())
     }
 }
 
@@ -168,32 +168,32 @@ fn status(place: &BrokerArgs, output: Output) -> Result<(), CommandError> {
     let holder = jetstream::holder(connection, &names).map_err(|error| failure(&error))?;
     match &holder {
         Some((claim, None)) => {
-            output.talk(&format!("{} takes the lead (node {})", claim.address, claim.node));
+            output.info(&format!("{} takes the lead (node {})", claim.address, claim.node));
         }
-        Some((claim, Some(pulse))) => output.talk(&format!(
+        Some((claim, Some(pulse))) => output.info(&format!(
             "{} leads (node {}), term {}, position {} at {}",
             claim.address, claim.node, pulse.term, pulse.position, pulse.at
         )),
-        None => output.talk("no node leads"),
+        None => output.info("no node leads"),
     }
     let last = nodes.iter().map(|node| node.position).max().unwrap_or(0);
     for node in &nodes {
-        output.talk(&in_words(node, last, ambient::now()));
+        output.info(&in_words(node, last, environment::now()));
     }
-    output.talk(&format!("asked {server}, nats-server {version}"));
+    output.info(&format!("asked {server}, nats-server {version}"));
     let items: Vec<_> = streams.iter().map(row).collect();
     let leader = holder.map(|(claim, pulse)| {
         let (term, position) = pulse.map(|pulse| (pulse.term, pulse.position)).unzip();
         json!({"address": claim.address, "node": claim.node, "term": term, "position": position})
     });
-    output.list(&json!({"items": items, "leader": leader, "nodes": nodes}), STREAMS, ambient::now())
+    output.list(&json!({"items": items, "leader": leader, "nodes": nodes}), STREAMS, environment::now())
 }
 
 /// What a node has said of itself.
 fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
     let NodeRecord { address, version, position, .. } = node;
     let role = if node.leads { "leader" } else { "follower" };
-    let (behind, heard) = (last.saturating_sub(*position), words::when(node.said_at(), now));
+    let (behind, heard) = (last.saturating_sub(*position), humanize::when(node.said_at(), now));
     let differs = node.difference.as_ref().map_or_else(String::new, |why| format!("; it differs: {why}"));
     let certificate = node.certificate.as_deref().unwrap_or("none");
     format!(
@@ -211,7 +211,7 @@ fn hand_over(place: &BrokerArgs, global: &GlobalArgs) -> Result<(), CommandError
     let (holder, _) = holder.ok_or_else(|| CommandError::Missing("no node leads".into()))?;
     let client = global.client_of(&holder.address)?;
     let request = ApiRequest::post_without_body(&["v1", "cluster", "handover"]);
-    global.output().record(&client.send(&request)?.body, LED, ambient::now())
+    global.output().record(&client.send(&request)?.body, LED, environment::now())
 }
 
 fn row(stream: &StreamStatus) -> Value {

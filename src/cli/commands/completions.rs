@@ -21,7 +21,7 @@ use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, failure::C
 /// The shell's script sets it when it asks.
 const ASKED_BY: &str = "TENURE_COMPLETE";
 /// The longest wait for candidates.
-const PATIENCE: Duration = Duration::from_millis(900);
+const TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The script asks `tenure` for candidates each time, and so completes subjects and sessions.
 ///
@@ -89,7 +89,7 @@ fn either(begun: &OsStr) -> Vec<CompletionCandidate> {
 /// time.
 fn candidates(begun: &OsStr, list: &'static str, id: &str, told: &[&str]) -> Vec<CompletionCandidate> {
     let Some(begun) = begun.to_str() else { return Vec::new() };
-    let Some(page) = asked(list) else { return Vec::new() };
+    let Some(page) = fetch(list) else { return Vec::new() };
     let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let one = |item: &Value| {
         let value = item[id].as_str().filter(|value| value.starts_with(begun))?;
@@ -106,7 +106,7 @@ struct CompletionContext {
     global: GlobalArgs,
 }
 
-fn asked(list: &'static str) -> Option<Value> {
+fn fetch(list: &'static str) -> Option<Value> {
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || {
         let global = CompletionContext::try_parse_from(["tenure"]).ok()?.global;
@@ -114,5 +114,5 @@ fn asked(list: &'static str) -> Option<Value> {
         let page = global.context().ok()?.client.send(&request).ok()?.body;
         answer.send(page).ok()
     });
-    answered.recv_timeout(PATIENCE).ok()
+    answered.recv_timeout(TIMEOUT).ok()
 }

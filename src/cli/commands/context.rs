@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use crate::cli::contexts::{SavedContext, SavedContexts, missing};
-use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Column};
+use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output::Column};
 
 /// The commands about contexts.
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,7 @@ impl AddArgs {
             kept.current = Some(self.name.clone());
         }
         kept.write()?;
-        tell(global, &kept, &self.name);
+        report(global, &kept, &self.name);
         Ok(())
     }
 }
@@ -92,7 +92,7 @@ fn use_context(global: &GlobalArgs, name: &str) -> Result<(), CommandError> {
     }
     kept.current = Some(name.to_owned());
     kept.write()?;
-    tell(global, &kept, name);
+    report(global, &kept, name);
     Ok(())
 }
 
@@ -103,18 +103,18 @@ fn remove(global: &GlobalArgs, name: &str) -> Result<(), CommandError> {
     }
     kept.current = kept.current.filter(|current| current != name);
     kept.write()?;
-    global.output().talk(&format!("Context {name} is forgotten."));
+    global.output().info(&format!("Context {name} is forgotten."));
     Ok(())
 }
 
-fn tell(global: &GlobalArgs, kept: &SavedContexts, name: &str) {
+fn report(global: &GlobalArgs, kept: &SavedContexts, name: &str) {
     let place = &kept.contexts[name];
     if kept.current.as_deref() == Some(name) {
-        global.output().talk(&format!("Commands now ask {} as context {name}.", place.url));
+        global.output().info(&format!("Commands now ask {} as context {name}.", place.url));
     } else {
         global
             .output()
-            .talk(&format!("Context {name} is {}; to use it: tenure context use {name}", place.url));
+            .info(&format!("Context {name} is {}; to use it: tenure context use {name}", place.url));
     }
 }
 
@@ -126,5 +126,5 @@ fn list(global: &GlobalArgs) -> Result<(), CommandError> {
     };
     let items: Vec<_> = kept.contexts.iter().map(item).collect();
     let empty = "No contexts; to keep one: tenure context add NAME --url URL --key-file FILE";
-    global.output().list_or(&json!({ "items": items }), COLUMNS, ambient::now(), empty)
+    global.output().list_or(&json!({ "items": items }), COLUMNS, environment::now(), empty)
 }

@@ -80,9 +80,9 @@ impl EventsArgs {
             return self.show_last(cli, request, usize::from(last));
         }
         let names = names(cli)?;
-        let dress = |event: &mut Value| dressed(event, &names);
+        let dress = |event: &mut Value| add_words(event, &names);
         let of = || "such events".to_owned();
-        pages::show_dressed(cli, request, &self.paging, pages::by_position, COLUMNS, &of, &dress)
+        pages::show_with(cli, request, &self.paging, pages::by_position, COLUMNS, &of, &dress)
     }
 
     const fn is_narrowed(&self) -> bool {
@@ -101,7 +101,7 @@ impl EventsArgs {
         }
         let names = names(cli)?;
         if cli.output.format() == OutputFormat::Table {
-            page["items"].as_array_mut().into_iter().flatten().for_each(|event| dressed(event, &names));
+            page["items"].as_array_mut().into_iter().flatten().for_each(|event| add_words(event, &names));
         }
         pages::list(cli, &page, &self.paging, COLUMNS, "such events")
     }
@@ -130,7 +130,7 @@ fn head(cli: &CommandContext) -> Result<Option<u64>, CommandError> {
     }
 }
 
-fn dressed(event: &mut Value, names: &KeyNames) {
+fn add_words(event: &mut Value, names: &KeyNames) {
     (event["what"], event["by"]) = (event_text::what(event).into(), names.who(event).into());
 }
 

@@ -37,7 +37,7 @@ impl ManArgs {
             let path = dir.join(name);
             fs::write(&path, page).map_err(failed(&path))?;
         }
-        output.talk(&format!("{} pages are in {}.", pages.len(), dir.display()));
+        output.info(&format!("{} pages are in {}.", pages.len(), dir.display()));
         Ok(())
     }
 }

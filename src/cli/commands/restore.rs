@@ -10,8 +10,8 @@ use super::{
     serve::{effective, setting},
 };
 use crate::cli::{
-    ambient,
     context::GlobalArgs,
+    environment,
     failure::CommandError,
     output::{Column, Output},
 };
@@ -107,10 +107,10 @@ impl RestoreArgs {
             head_file: config.audit.head_file.clone(),
         };
         let restored = restore(&BackupFolder::at(&self.from), &asked).map_err(failed)?;
-        self.tell(global.output(), &restored)
+        self.report(global.output(), &restored)
     }
 
-    fn tell(&self, output: Output, restored: &RestoreSummary) -> Result<(), CommandError> {
+    fn report(&self, output: Output, restored: &RestoreSummary) -> Result<(), CommandError> {
         let document = json!({
             "data": self.data.display().to_string(),
             "position": restored.position,
@@ -124,9 +124,9 @@ impl RestoreArgs {
             "adminKeyFile": restored.admin_key.as_ref().map(|path| path.display().to_string()),
             "verifierKey": restored.verifier_key,
         });
-        output.record(&document, COLUMNS, ambient::now())?;
+        output.record(&document, COLUMNS, environment::now())?;
         for line in self.redo(restored) {
-            output.talk(&line);
+            output.info(&line);
         }
         Ok(())
     }

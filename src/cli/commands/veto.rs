@@ -11,7 +11,7 @@ use crate::cli::{
     connection::{client::ApiRequest, pages},
     context::{CautionArgs, CommandContext},
     failure::CommandError,
-    output::{Column, words},
+    output::{Column, humanize},
 };
 use tenure_core::Timestamp;
 
@@ -59,13 +59,13 @@ impl VetoArgs {
         };
         let session = cli.client.send(&ApiRequest::get(&["v1", "sessions", &id]))?.body;
         if self.caution.dry_run {
-            cli.output.talk(&format!("This would end: {}", described(&session)));
+            cli.output.info(&format!("This would end: {}", described(&session)));
             return cli.output.record(&session, super::session::DETAILS, cli.time_of(&session));
         }
         self.caution.ask(cli.output, || Ok(question(&session, self.suspend)))?;
         let done = cli.client.send(&self.request(&id, &session))?.body;
-        let lines = [told(&session, &done, self.suspend)];
-        cli.output.told(&done, &lines)
+        let lines = [outcome_text(&session, &done, self.suspend)];
+        cli.output.narrative(&done, &lines)
     }
 
     /// Ending a renewed session is a veto at any time; a session that was never renewed just ends.
@@ -156,14 +156,14 @@ fn question(session: &Value, suspend: bool) -> String {
     format!("{verb} {}{and}?", described(session))
 }
 
-fn told(session: &Value, done: &Value, suspend: bool) -> String {
+fn outcome_text(session: &Value, done: &Value, suspend: bool) -> String {
     let subject = session["subjectId"].as_str().unwrap_or_default();
     let suspended = if suspend { " The subject is suspended: it gets no new session." } else { "" };
     if session["status"] == "REVOKED" {
         let at = done["revokedAt"].as_str().and_then(Timestamp::parse);
         let when = at.map_or_else(String::new, |at| {
             let now = session["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or(at);
-            format!(" at {} ({})", moments::short_time(at, now), words::when(at, now))
+            format!(" at {} ({})", moments::short_time(at, now), humanize::when(at, now))
         });
         return format!("The session of {subject} had ended before{when}.{suspended}");
     }

@@ -16,15 +16,15 @@ use reqwest::{
 use serde_json::{Value, value::RawValue};
 use tokio::runtime::Runtime;
 
-use super::patience::patiently;
+use super::retry::patiently;
 use crate::cli::{
     failure::{CommandError, RefusedRequest},
-    files::{secret::Secret, session_file},
-    output::digits,
+    files::secret::Secret,
+    output::exact_json,
 };
 use tenure_core::Timestamp;
 use tenure_http_client::{
-    connection::{self, ConnectionOptions, HttpConnection, RequestError, checked},
+    connection::{self, ConnectionOptions, HttpConnection, ProxyPolicy, RequestError, UnfitAddress, checked},
     outbound::{self, PlaintextPolicy},
 };
 
@@ -186,6 +186,7 @@ impl ApiClient {
             longest_reply: LONGEST_REPLY,
             user_agent: concat!("tenure/", env!("CARGO_PKG_VERSION")),
             plaintext,
+            proxy: ProxyPolicy::OfEnvironment,
         };
         let connection =
             HttpConnection::new(url, options).map_err(|why| CommandError::Usage(why.to_string()))?;
@@ -203,7 +204,7 @@ impl ApiClient {
     }
 
     /// The time in the server's last reply; `None` if no reply had one yet.
-    pub(crate) fn heard(&self) -> Option<Timestamp> {
+    pub(crate) fn server_time(&self) -> Option<Timestamp> {
         *self.heard.lock()
     }
 
@@ -274,7 +275,7 @@ impl ApiClient {
                 said.retry_after = retry_after;
                 let missing = request.missing(&said.code);
                 let problem = RefusedRequest::of(said, with_credential).about(missing);
-                CommandError::Problem(Box::new(problem.at(self.heard())))
+                CommandError::Problem(Box::new(problem.at(self.server_time())))
             }
             None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
         })
@@ -313,7 +314,7 @@ impl ApiClient {
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
-        Ok(digits::read(&text).unwrap_or(Value::String(text)))
+        Ok(exact_json::read(&text).unwrap_or(Value::String(text)))
     }
 
     fn unanswered(&self, why: RequestError, status: u16) -> CommandError {
@@ -339,7 +340,7 @@ fn runtime() -> Result<&'static Runtime, CommandError> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     match RUNTIME.get() {
         Some(runtime) => Ok(runtime),
-        None => session_file::runtime().map(|made| RUNTIME.get_or_init(|| made)),
+        None => super::runtime::runtime().map(|made| RUNTIME.get_or_init(|| made)),
     }
 }
 
@@ -379,7 +380,7 @@ impl io::Read for ReplyStream {
 }
 
 /// Checks the address of a server: `http` or `https`, host, perhaps a port and a path.
-pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
+pub(crate) fn checked_url(text: &str) -> Result<String, UnfitAddress> {
     checked(text).map(|_| text.trim_end_matches('/').to_owned())
 }
 

@@ -16,7 +16,7 @@ use crate::cli::{
     arguments::moments::{TypedMoment, moment},
     context::CommandContext,
     failure::CommandError,
-    output::{OutputFormat, PaintedLine, digits},
+    output::{OutputFormat, PaintedLine, exact_json},
 };
 use tenure_protocol::clock::pause;
 
@@ -65,7 +65,7 @@ pub(crate) fn follow(
     let mut stream = FollowedStream { request, last: None, wait: FIRST_WAIT, was_lost: false };
     loop {
         let lost = stream.listen(cli, |item| cli.output.line(item, || in_words(item)))?;
-        cli.output.talk(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
+        cli.output.info(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
         pause(stream.wait);
         stream.was_lost = true;
         stream.wait = (stream.wait * 2).min(LONGEST_WAIT);
@@ -97,7 +97,7 @@ impl FollowedStream {
             Err(failure) => return Err(failure),
         };
         if std::mem::take(&mut self.was_lost) {
-            cli.output.talk("Connected again; nothing was missed.");
+            cli.output.info("Connected again; nothing was missed.");
         }
         let mut id = None;
         for line in BufReader::new(body).lines() {
@@ -108,7 +108,7 @@ impl FollowedStream {
             } else if let Some(heard) = line.strip_prefix(": ") {
                 self.last = Some(heard.to_owned());
             } else if let Some(data) = line.strip_prefix("data: ") {
-                let item = digits::read(data)
+                let item = exact_json::read(data)
                     .ok_or_else(|| cli.client.strange(200, "an item of the stream is not JSON"))?;
                 take(&item)?;
                 self.last = id.take();

@@ -5,4 +5,5 @@ pub(super) mod client;
 pub(super) mod fake_server;
 pub(super) mod follow;
 pub(super) mod pages;
-pub(super) mod patience;
+pub(super) mod retry;
+pub(super) mod runtime;

@@ -59,12 +59,12 @@ pub(crate) fn show(
     columns: &[Column],
     of: &str,
 ) -> Result<(), CommandError> {
-    show_dressed(cli, request, paging, next, columns, &|| of.to_owned(), &|_| ())
+    show_with(cli, request, paging, next, columns, &|| of.to_owned(), &|_| ())
 }
 
 /// The same, with additional fields for people; programs get each item as it came. `of` is asked for if the list is
 /// empty.
-pub(crate) fn show_dressed(
+pub(crate) fn show_with(
     cli: &CommandContext,
     request: ApiRequest,
     paging: &PagingArgs,
@@ -88,7 +88,7 @@ pub(crate) fn show_dressed(
         let following = next(&page);
         list(page)?;
         if let Some((name, value)) = following {
-            cli.output.talk(&format!("There is more: --all, or --{name} {value}"));
+            cli.output.info(&format!("There is more: --all, or --{name} {value}"));
         }
         return Ok(());
     }

@@ -22,7 +22,8 @@ pub(crate) fn check_session_file(named: NamedServer<'_>, path: &Path) -> Result<
         return Ok(());
     }
     let own = NamedServer { url: None, ..named };
-    let held = session_file::held(own, path).map_err(|failure| conflict(path, &failure.to_string()))?;
+    let held =
+        session_file::open_session(own, path).map_err(|failure| conflict(path, &failure.to_string()))?;
     let request = ApiRequest::get(&["v1", "sessions", &held.session]);
     match held.client.send_as(&held.token, &request) {
         Ok(reply) => Err(live(path, reply.body["subjectId"].as_str())),

@@ -8,7 +8,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
-use crate::cli::{ambient, failure::CommandError};
+use crate::cli::{environment, failure::CommandError};
 use tenure_files::replacement::{FileReplacement, PRIVATE};
 
 /// Reads the key or token in a file.
@@ -39,7 +39,7 @@ impl TokenReplacement {
         let failed = |source| CommandError::File { path: path.to_owned(), source };
         let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
         // Of its own: another command may be about to replace the same file.
-        let beside = target.with_file_name(format!(".{}.{}", name.display(), ambient::unique()));
+        let beside = target.with_file_name(format!(".{}.{}", name.display(), environment::unique()));
         let replacement = FileReplacement::by_way_of(&target, beside, PRIVATE).map_err(failed)?;
         Ok(Self { path: path.to_owned(), replacement })
     }

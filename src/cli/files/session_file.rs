@@ -4,7 +4,6 @@ use std::{io, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
 
 use super::secret::Secret;
 use crate::cli::{
@@ -67,7 +66,7 @@ pub(crate) struct FileSession {
 }
 
 /// Reads a session file in order to ask by its token.
-pub(crate) fn held(named: NamedServer<'_>, path: &Path) -> Result<FileSession, CommandError> {
+pub(crate) fn open_session(named: NamedServer<'_>, path: &Path) -> Result<FileSession, CommandError> {
     let grant = SessionFile::at(path).read()?;
     let url = named.url.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
     let url = url.map_err(|why| CommandError::Usage(format!("{}: `url` {why}", path.display())))?;
@@ -76,12 +75,6 @@ pub(crate) fn held(named: NamedServer<'_>, path: &Path) -> Result<FileSession, C
         session: grant.session_id.to_string(),
         token: Secret::new(grant.token.expose()),
     })
-}
-
-/// What the client library runs on.
-pub(crate) fn runtime() -> Result<Runtime, CommandError> {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.map_err(|error| CommandError::Server(format!("no thread can be started: {error}")))
 }
 
 /// What may be shown of a session file: all but its secrets.

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, Color, Table, presets};
 use serde_json::Value;
 
-use super::{digits, words};
+use super::{exact_json, humanize};
 use tenure_core::{Seconds, Timestamp};
 
 /// A field of a reply, and how people read it.
@@ -106,11 +106,11 @@ impl Column {
             ValueFormat::Plain | ValueFormat::Id | ValueFormat::State | ValueFormat::SessionEnd => {
                 plain(value)
             }
-            ValueFormat::Moment => moment(value, |at| words::when(at, now)),
-            ValueFormat::End => moment(value, |at| words::left(at, now)),
+            ValueFormat::Moment => moment(value, |at| humanize::when(at, now)),
+            ValueFormat::End => moment(value, |at| humanize::left(at, now)),
             ValueFormat::Attempts => attempts(value),
             ValueFormat::Span => match value.as_u64() {
-                Some(seconds) => format!("{seconds} s ({})", words::duration(seconds)),
+                Some(seconds) => format!("{seconds} s ({})", humanize::duration(seconds)),
                 None => plain(value),
             },
         }
@@ -143,9 +143,9 @@ impl Column {
             ValueFormat::SessionEnd => {
                 session_end(record, now).map_or_else(|| "-".to_owned(), |(_, words)| words)
             }
-            ValueFormat::Moment => words(words::when),
+            ValueFormat::Moment => words(humanize::when),
             ValueFormat::End if record["status"] == "REVOKED" => "-".to_owned(),
-            ValueFormat::End => words(words::left),
+            ValueFormat::End => words(humanize::left),
             ValueFormat::Id => plain(self.value(record)).chars().take(id_length).collect(),
             ValueFormat::Plain | ValueFormat::State | ValueFormat::Span | ValueFormat::Attempts => {
                 self.text(self.value(record), now)
@@ -198,9 +198,9 @@ fn session_end(session: &Value, now: Timestamp) -> Option<(Timestamp, String)> {
     let ends = [moment("expiresAt"), moment("absoluteExpiresAt"), idle_end];
     let nearer = ends.into_iter().flatten().min();
     match session["status"].as_str()? {
-        "REVOKED" => moment("revokedAt").map(|at| (at, format!("ended {}", words::when(at, now)))),
-        "EXPIRED" => nearer.map(|at| (at, format!("ended {}", words::when(at, now)))),
-        _ => nearer.map(|at| (at, words::left(at, now))),
+        "REVOKED" => moment("revokedAt").map(|at| (at, format!("ended {}", humanize::when(at, now)))),
+        "EXPIRED" => nearer.map(|at| (at, format!("ended {}", humanize::when(at, now)))),
+        _ => nearer.map(|at| (at, humanize::left(at, now))),
     }
 }
 
@@ -224,7 +224,7 @@ pub(in crate::cli) fn plain(value: &Value) -> String {
         Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
-        Value::Array(_) | Value::Object(_) => harmless(&digits::compact(value)),
+        Value::Array(_) | Value::Object(_) => harmless(&exact_json::compact(value)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::words;
+use super::humanize;
 use crate::cli::{
     arguments::moments,
     connection::{client::ApiRequest, pages},
@@ -153,7 +153,7 @@ impl EventDetails<'_> {
             self.data["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let scopes = if scopes.is_empty() { String::new() } else { format!(", {}", scopes.join(" ")) };
         let device = self.of("device", ", on ");
-        let period = self.data["ttl"].as_u64().map_or_else(|| "?".to_owned(), words::duration);
+        let period = self.data["ttl"].as_u64().map_or_else(|| "?".to_owned(), humanize::duration);
         format!("began for {period}, {renewals}{scopes}{device}")
     }
 

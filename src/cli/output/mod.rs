@@ -4,10 +4,10 @@
 //! errors) goes to stderr, without any key or token.
 
 mod columns;
-pub(super) mod complaint;
-pub(super) mod digits;
+pub(super) mod error_text;
 pub(super) mod event_text;
-pub(super) mod words;
+pub(super) mod exact_json;
+pub(super) mod humanize;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use self::{
     columns::{TableLook, plain, rows, table, terminal_width, wrapped},
-    complaint::{failure_document, failure_in_words},
+    error_text::{failure_document, failure_in_words},
 };
-use super::{ambient, arguments::flags::TypedWords, failure::CommandError, files::secret::redacted};
+use super::{arguments::flags::TypedWords, environment, failure::CommandError, files::secret::redacted};
 use tenure_core::Timestamp;
 
 pub(crate) use self::columns::{Column, harmless, moment};
@@ -112,8 +112,8 @@ impl Output {
     ) -> Result<(), CommandError> {
         match self.format {
             OutputFormat::Table => stdout(&rows(record, columns, now, self.look.has_colors)),
-            OutputFormat::Json => stdout(&digits::pretty(record)),
-            OutputFormat::Jsonl => stdout(&digits::compact(record)),
+            OutputFormat::Json => stdout(&exact_json::pretty(record)),
+            OutputFormat::Jsonl => stdout(&exact_json::compact(record)),
         }
     }
 
@@ -133,7 +133,7 @@ impl Output {
         fields.remove(secret);
         stdout(&rows(&Value::Object(fields), columns, now, self.look.has_colors))?;
         stdout(&format!("\n{secret}: {shown}"))?;
-        self.talk(&format!("The {secret} is shown only here and only now."));
+        self.info(&format!("The {secret} is shown only here and only now."));
         Ok(())
     }
 
@@ -164,10 +164,10 @@ impl Output {
     ) -> Result<(), CommandError> {
         let items = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
         match self.format {
-            OutputFormat::Json => stdout(&digits::pretty(page)),
-            OutputFormat::Jsonl => items.iter().try_for_each(|item| stdout(&digits::compact(item))),
+            OutputFormat::Json => stdout(&exact_json::pretty(page)),
+            OutputFormat::Jsonl => items.iter().try_for_each(|item| stdout(&exact_json::compact(item))),
             OutputFormat::Table if items.is_empty() => {
-                self.talk(empty);
+                self.info(empty);
                 Ok(())
             }
             OutputFormat::Table => stdout(&table(items, columns, now, self.look)),
@@ -182,20 +182,20 @@ impl Output {
     }
 
     /// One thing in words: `lines` for people, the record for programs.
-    pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), CommandError> {
+    pub(crate) fn narrative(self, record: &Value, lines: &[String]) -> Result<(), CommandError> {
         match self.format {
             OutputFormat::Table => {
                 let width = if self.is_for_people() { terminal_width() } else { None };
                 lines.iter().try_for_each(|line| stdout(&wrapped(&harmless(line), width)))
             }
-            OutputFormat::Json => stdout(&digits::pretty(record)),
-            OutputFormat::Jsonl => stdout(&digits::compact(record)),
+            OutputFormat::Json => stdout(&exact_json::pretty(record)),
+            OutputFormat::Jsonl => stdout(&exact_json::compact(record)),
         }
     }
 
     /// A line of a story, on stdout.
     #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
-    pub(crate) fn said(self, line: &str) -> Result<(), CommandError> {
+    pub(crate) fn narrative_line(self, line: &str) -> Result<(), CommandError> {
         let lines: Vec<_> = line.split('\n').map(harmless).collect();
         stdout(&lines.join("\n"))
     }
@@ -222,7 +222,7 @@ impl Output {
         let style = ProgressStyle::with_template(form).expect("the forms above are right");
         let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             // A form that cannot be written is not shown.
-            let _ = out.write_str(&words::rate(state.per_sec()));
+            let _ = out.write_str(&humanize::rate(state.per_sec()));
         };
         let bar = ProgressBar::with_draw_target(total, target).with_style(style.with_key("rate", rate));
         bar.with_finish(ProgressFinish::AndClear)
@@ -251,7 +251,7 @@ impl Output {
     ) -> Result<(), CommandError> {
         match self.format {
             OutputFormat::Table => stdout(&self.painted(in_words())),
-            OutputFormat::Json | OutputFormat::Jsonl => stdout(&digits::compact(item)),
+            OutputFormat::Json | OutputFormat::Jsonl => stdout(&exact_json::compact(item)),
         }
     }
 
@@ -267,7 +267,7 @@ impl Output {
 
     /// Says something to people.
     #[expect(clippy::unused_self, reason = "only a holder of the output prints")]
-    pub(crate) fn talk(self, text: &str) {
+    pub(crate) fn info(self, text: &str) {
         let lines: Vec<_> = text.split('\n').map(harmless).collect();
         say(&lines.join("\n"));
     }
@@ -292,8 +292,8 @@ impl Output {
     pub(crate) fn failure(self, failure: &CommandError, typed: &TypedWords) {
         let told = match self.format {
             OutputFormat::Table => failure_in_words(failure, typed),
-            OutputFormat::Json => digits::pretty(&failure_document(failure)),
-            OutputFormat::Jsonl => digits::compact(&failure_document(failure)),
+            OutputFormat::Json => exact_json::pretty(&failure_document(failure)),
+            OutputFormat::Jsonl => exact_json::compact(&failure_document(failure)),
         };
         say(&told);
     }
@@ -336,7 +336,7 @@ impl Output {
 pub(crate) fn usage(error: &clap::Error) {
     if error.use_stderr() {
         let text = error.render();
-        let is_colored = io::stderr().is_terminal() && ambient::wants_colors();
+        let is_colored = io::stderr().is_terminal() && environment::wants_colors();
         let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
         say(text.trim_end());
     } else {

@@ -40,11 +40,11 @@ impl StreamListener {
     }
 
     /// Whether it has since said something that calls for a check.
-    pub(super) fn take_news(&self) -> bool {
+    pub(super) fn take_change(&self) -> bool {
         std::mem::take(&mut self.0.lock().is_news)
     }
 
-    fn hear(&self, now: Timestamp, is_news: bool) {
+    fn note(&self, now: Timestamp, is_news: bool) {
         let mut heard = self.0.lock();
         heard.sign = Some(now);
         heard.is_news |= is_news;
@@ -68,7 +68,7 @@ pub(super) async fn listen(held: Arc<HandleInner>) {
             Err(error) => {
                 // A refused token calls for a check, as with every call.
                 if matches!(&error, Error::Refused(problem) if problem.status == 401) {
-                    held.ears.hear(held.client.time().now(), true);
+                    held.ears.note(held.client.time().now(), true);
                     held.news.notify_one();
                 }
                 error.retry_after()
@@ -86,7 +86,7 @@ pub(super) async fn listen(held: Arc<HandleInner>) {
 async fn hear_out(held: &HandleInner, mut events: SseStream) {
     while let Ok(Ok(Some(told))) = timeout(SILENCE, events.next()).await {
         let is_news = matches!(&told, SseItem::Event(event) if event.name != "resumed");
-        held.ears.hear(held.client.time().now(), is_news);
+        held.ears.note(held.client.time().now(), is_news);
         // Also when nothing is to be done now: when the next check is due has changed.
         held.news.notify_one();
     }

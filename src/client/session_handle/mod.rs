@@ -131,7 +131,7 @@ impl SessionHandle {
 
     /// What is known of the session.
     pub fn grant(&self) -> SessionGrant {
-        self.held.look();
+        self.held.reread_if_changed();
         self.held.known.lock().grant.clone()
     }
 
@@ -279,7 +279,7 @@ impl HandleInner {
     }
 
     /// Reads the file if it is another one than was read last; while it cannot be read, the last one counts.
-    fn look(&self) {
+    fn reread_if_changed(&self) {
         let mut known = self.known.lock();
         if self.file.stamp().is_ok_and(|stamp| stamp == known.stamp) {
             return;
@@ -290,7 +290,7 @@ impl HandleInner {
     }
 
     fn token(&self) -> Secret {
-        self.look();
+        self.reread_if_changed();
         self.known.lock().grant.token.clone()
     }
 
@@ -298,7 +298,7 @@ impl HandleInner {
     async fn step(&self, seen: &Secret, want: RenewalReason) -> Result<SessionGrant, HoldError> {
         let _one = self.flight.lock().await;
         let stepped = step(&self.client, &self.file, seen, want).await;
-        self.look();
+        self.reread_if_changed();
         stepped
     }
 
@@ -373,7 +373,7 @@ impl HandleInner {
         });
     }
 
-    fn tell(&self, trouble: Option<String>) {
+    fn report(&self, trouble: Option<String>) {
         let now = live(&self.known.lock().grant, trouble);
         self.state.send_if_modified(|state| {
             let is_news = matches!(state, SessionState::Live(_)) && *state != now;
@@ -392,9 +392,9 @@ impl HandleInner {
     async fn keep(self: Arc<Self>) {
         let mut course = BackgroundState::default();
         while !self.has_ended() {
-            self.look();
+            self.reread_if_changed();
             course.heard = self.ears.sign();
-            if self.ears.take_news() {
+            if self.ears.take_change() {
                 course.checked = None;
             }
             let now = self.client.time().now();
@@ -408,7 +408,7 @@ impl HandleInner {
                 },
                 NextStep::End => self.question(&mut course, &grant).await,
             }
-            self.tell(course.trouble.clone());
+            self.report(course.trouble.clone());
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) enum PublishAck {
         /// Which, if the broker says so.
         actual: u64,
     },
-    /// It is not stored: the stream takes no more, or not so much.
+    /// It is not stored: the stream is full, or the message too large.
     Full(String),
     /// Unknown.
     Unknown(String),

@@ -1,8 +1,8 @@
 //! What a node that follows knows of the leader, and how old its own state may be.
 //!
 //! The leader says with its lease, several times in each term of it, how far the log had come at a moment of its clock.
-//! To store that takes a majority of the broker's servers, so a server that is cut off from them cannot make old
-//! news look new. A node that has folded all of it knows everything that was acknowledged before that moment.
+//! To store it takes a majority of the broker's servers, so a server cut off from them cannot make an old state look
+//! new. A node that has folded all of it knows everything that was acknowledged before that moment.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ impl ClusterView {
         true
     }
 
-    /// This node has folded so much.
+    /// This node has folded up to here.
     pub(super) fn reached(&mut self, end: &ReadEnd) {
         self.term = end.term;
         let Some(pulse) = self.pulse else { return };
@@ -86,7 +86,7 @@ impl ClusterView {
         self.pulse?.clock
     }
 
-    /// The last event that the leader has told of.
+    /// The last event that the leader has announced.
     pub fn told(&self) -> Option<u64> {
         self.pulse.map(|pulse| pulse.position)
     }

@@ -13,8 +13,8 @@ use super::read_end::ReadEnd;
 use crate::{
     LogError, OpenError, StoredCommit,
     sled::{
+        catch_panic::guarded,
         frame::{self, MAX_FRAME_BYTES},
-        guard::guarded,
     },
 };
 use tenure_core::Position;
@@ -94,7 +94,7 @@ impl LocalCopy {
         removed.map_err(|failure| damaged(&self.path, None, failure.to_string()))
     }
 
-    /// Keeps a frame that is in the log.
+    /// Keeps a frame of the log.
     pub(super) fn keep(&self, key: [u8; 16], frame: &[u8]) -> Result<(), String> {
         debug_assert!(frame.len() <= MAX_FRAME_BYTES, "it would go to a file of its own");
         let kept = guarded(|| self.db.insert(key, frame).map(drop));

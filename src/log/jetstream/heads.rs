@@ -15,7 +15,7 @@ use super::{
 const NODE: &str = "Tenure-Node";
 /// How long one try may take.
 const TRY: Duration = Duration::from_millis(500);
-/// So many are read at once; what is behind them is read next.
+/// Heads per read.
 const AT_ONCE: usize = 256;
 
 /// The stream of the signed heads.

@@ -24,7 +24,7 @@ use super::{
 pub(super) const HOLDS: Duration = Duration::from_secs(3);
 /// How often it is said again.
 const AGAIN: Duration = Duration::from_millis(750);
-/// So much before its end a lease is not relied on any more.
+/// A lease is not relied on this long before its end.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long one try may take.
 const TRY: Duration = Duration::from_millis(500);
@@ -180,7 +180,7 @@ impl Leadership {
         self.reached.lock().map(|(_, _, term)| term)
     }
 
-    /// The clock of a test shows this; the other nodes are told with the lease.
+    /// The clock of a test shows this; the lease says so to the other nodes.
     pub fn shows(&self, clock: Timestamp) {
         *self.shown.lock() = Some(clock);
     }
@@ -235,7 +235,7 @@ impl Leadership {
         why
     }
 
-    /// Waits until it is lost, or so long; whether it is.
+    /// Waits until it is lost, `most` at the longest; whether it is lost.
     pub fn is_lost_within(&self, most: Duration) -> bool {
         let mut lost = self.lost.lock();
         if lost.is_none() {
@@ -245,7 +245,7 @@ impl Leadership {
     }
 }
 
-/// A lease that is held, and kept until it is dropped; then it is given back.
+/// A lease held, and kept until it is dropped; then it is given back.
 #[derive(Debug)]
 pub(super) struct HeldLease {
     place: LeaseStore,
@@ -347,7 +347,7 @@ impl Drop for HeldLease {
 }
 
 impl Leadership {
-    /// Tells, on a thread of its own, when it is lost.
+    /// Reports, on a thread of its own, when it is lost.
     ///
     /// # Errors
     /// The system gives no thread.

@@ -1,8 +1,8 @@
 //! One frame onto the end of the log, or the certainty that it will never be there.
 //!
-//! The frame is published with the expectation of the exact sequence that its writer has seen last. Whatever cannot be
-//! told is tried again: the same bytes, the same id, the same expectation. So a frame is stored once or never, and a
-//! writer whose knowledge is old is refused by the log itself, however long it slept.
+//! The frame is published with the expectation of the exact sequence that its writer has seen last. What stays
+//! uncertain is tried again: the same bytes, the same id, the same expectation. So a frame is stored once or never, and
+//! a writer whose knowledge is old is refused by the log itself, however long it slept.
 
 use std::{
     sync::{

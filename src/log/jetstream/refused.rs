@@ -23,7 +23,7 @@ pub enum BrokerError {
         /// What it says.
         why: String,
     },
-    /// An address that is none, or one that may not be used like this.
+    /// Not an address, or one that may not be used like this.
     #[error("{url} is no address of a broker: {why}")]
     Address {
         /// Which.

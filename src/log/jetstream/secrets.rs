@@ -27,7 +27,7 @@ pub struct BrokerSecrets {
     names: StreamNames,
 }
 
-/// A value that is there.
+/// A stored value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
     /// Its place.
@@ -83,8 +83,8 @@ impl BrokerSecrets {
         Ok(found_all)
     }
 
-    /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. A value that
-    /// somebody else has put there meanwhile gives way, unless it is of a later term.
+    /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. Replaces what
+    /// another node has put there meanwhile, unless it has a later term.
     ///
     /// # Errors
     /// [`BrokerError::Led`] if another node leads by now; see there for the rest.

@@ -162,7 +162,7 @@ fn all(names: &StreamNames) -> [(String, Vec<RequiredSetting>); 5] {
 /// Makes the streams that are missing, and looks at the others. For the operator's identity.
 ///
 /// # Errors
-/// The broker does not make one, or one is there that is not as it must be.
+/// The broker does not make one, or an existing one has other settings.
 pub fn init(
     connection: &BrokerConnection,
     names: &StreamNames,
@@ -205,7 +205,7 @@ fn make(
 /// Looks whether the streams are there and safe.
 ///
 /// # Errors
-/// [`BrokerError::Unsafe`] names the first setting that is not.
+/// [`BrokerError::Unsafe`] names the first wrong setting.
 pub(super) fn check(connection: &BrokerConnection, names: &StreamNames) -> Result<(), BrokerError> {
     for (stream, rules) in all(names) {
         let config = config_of(connection, &stream)?;

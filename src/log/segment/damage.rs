@@ -1,4 +1,4 @@
-//! A file of the history that is read a part at a time, and what was found to be wrong with it.
+//! A file of the history, read a part at a time, and the damage found in it.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -112,7 +112,7 @@ pub(super) fn read_at(file: &File, offset: u64, length: usize, time: usize) -> i
     Ok(bytes)
 }
 
-/// Advice that is not taken costs memory alone.
+/// Ignored advice costs only memory.
 pub(super) fn forget(file: &File, offset: u64, length: u64) {
     if let Err(error) = fadvise(file, offset, std::num::NonZeroU64::new(length), Advice::DontNeed) {
         tracing::debug!(%error, "the system keeps what was read once");

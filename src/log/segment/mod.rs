@@ -11,27 +11,29 @@
 //! in it. So the check of the header stands for the whole file, and one block can be read and judged without the
 //! others. The bytes are described in `docs/log-format.md`.
 
-mod checking;
+mod check;
 mod damage;
+mod error;
 mod header;
 pub(crate) mod index;
-mod indexed;
+mod indexed_history;
 mod reader;
-mod sealed;
+mod sealed_file;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
-    checking::in_words,
+    check::in_words,
+    error::SegmentError,
     header::SegmentHeader,
-    reader::{FileStamp, Segment, SegmentBlocks, SegmentError},
+    reader::{FileStamp, Segment, SegmentBlocks},
     writer::SegmentWriter,
 };
 pub use self::{
-    checking::{CheckedSegment, check_segments},
-    indexed::{IndexedHistory, IndexedKind},
-    sealed::{SealedFile, SegmentStream},
+    check::{CheckedSegment, check_segments},
+    indexed_history::{IndexedHistory, IndexedKind},
+    sealed_file::{SealedFile, SegmentStream},
 };
 use crate::record::first_half;
 use tenure_core::{Position, Timestamp};

@@ -1,4 +1,4 @@
-//! A segment that is read. Nothing of it is believed that its checks do not say; only the header stays in memory.
+//! A segment open for reading. Nothing of it is believed that its checks do not say; only the header stays in memory.
 
 use std::{
     fs::{self, File},
@@ -11,10 +11,11 @@ use std::{
 use super::{
     BlockEntry, MOST_BLOCK_BYTES, check_of_block,
     damage::{DamageFlag, PositionSpan, forget, read_at, second_time},
+    error::SegmentError,
     header::{HEADER_BYTES, SegmentHeader},
     index::SegmentIndex,
 };
-use crate::{LogError, codec};
+use crate::codec;
 use tenure_core::{Position, Timestamp};
 
 /// A segment by its header.
@@ -31,33 +32,6 @@ pub(crate) struct Segment {
 /// What distinguishes a file from another one in its place, and from itself once it was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp([i64; 5]);
-
-/// Why a segment, or a part of it, cannot be read.
-#[derive(Debug)]
-pub(crate) enum SegmentError {
-    /// Descriptors or memory were wanting, which others may give back.
-    Wanting(String),
-    /// These positions are not as they were written.
-    Damaged {
-        /// The first one.
-        first: Position,
-        /// The last one.
-        last: Position,
-        /// The file, and what is wrong with it.
-        why: String,
-        /// The file below the data directory, if it is only an index.
-        index: Option<String>,
-    },
-}
-
-impl From<SegmentError> for LogError {
-    fn from(trouble: SegmentError) -> Self {
-        match trouble {
-            SegmentError::Wanting(why) => Self::Exhausted { why },
-            SegmentError::Damaged { first, last, why, index } => Self::Damaged { first, last, why, index },
-        }
-    }
-}
 
 impl Segment {
     /// Reads the header, and looks at the length of the file.

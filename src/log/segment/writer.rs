@@ -20,7 +20,7 @@ pub(crate) struct SegmentWriter {
     offset: u64,
     blocks: Vec<BlockEntry>,
     block: Vec<u8>,
-    /// Of the block that is being filled.
+    /// Of the block being filled.
     begin: (Position, Timestamp),
     commits: u64,
 }

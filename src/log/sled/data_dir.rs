@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,15 +12,16 @@ use std::{
 
 use super::{
     OpenError,
+    error::{damaged, io_at},
     frame::NO_FRAME,
     head_file::{HeadFile, HeadRecord, StoreRecord},
-    open_error::{damaged, io_at},
     store_files::{StoreFiles, names_in},
 };
 use crate::{LogHead, segment::Segment, tail::LogTail};
 use tenure_core::Position;
+use tenure_files::replacement::{FileReplacement, PUBLIC, sync_directory};
 
-/// How the name of a store begins that is on its way out.
+/// Prefix of the name of a store about to be removed.
 const GONE: &str = "gone-";
 
 /// What `FORMAT` says of the whole data directory.
@@ -154,8 +155,8 @@ impl DataDir {
         })
     }
 
-    /// Only one process may have the log open. One that is just ending, or that a program has forked and that has
-    /// not become another program yet, lets go in a moment.
+    /// Only one process may have the log open. A process that is ending, or a fork that has not called exec yet,
+    /// releases the lock in a moment.
     fn lock(&self, file: &File) -> Result<(), OpenError> {
         let mut tries = 0;
         loop {
@@ -362,16 +363,14 @@ pub(super) fn tighten(path: &Path, right: u32) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Writes a file that is there whole or not at all.
+/// Writes a file all or nothing.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
     let unfinished = path.with_extension("new");
-    let written = File::create(&unfinished).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&unfinished, path)).map_err(io_at(path))
+    FileReplacement::by_way_of(path, unfinished, PUBLIC)
+        .and_then(|replacement| replacement.commit(bytes))
+        .map_err(io_at(path))
 }
 
 pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_at(dir))
+    sync_directory(dir).map_err(io_at(dir))
 }

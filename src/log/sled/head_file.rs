@@ -81,7 +81,7 @@ pub(super) struct HeadFile {
     file: File,
     /// Of the last record written.
     number: u64,
-    /// The slot that is rewritten; the other is durable.
+    /// The slot to rewrite; the other is durable.
     slot: usize,
     unsynced: u32,
     synced_at: Option<Timestamp>,
@@ -123,7 +123,7 @@ impl HeadFile {
         self.last.as_ref()
     }
 
-    /// Writes the record of a log that is durable so far, and syncs it when it is time to.
+    /// Writes the record of a log durable up to here, and syncs it when due.
     pub(super) fn write(&mut self, record: HeadRecord) -> io::Result<()> {
         self.number += 1;
         self.file.write_all_at(&encode(self.number, &record), SLOT_AT[self.slot])?;
@@ -201,7 +201,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, HeadRecord)> {
     }
 }
 
-/// A slot that is read from its begin to its check.
+/// A slot, read from its beginning to its check.
 struct SlotReader<'b> {
     slot: &'b [u8],
     at: usize,

@@ -3,9 +3,9 @@
 //! An index is written under another name, synced and renamed. It follows from its segment alone, so a crash loses
 //! nothing: what is missing is made by the thread that seals.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
-use super::{SealError, SledLog, data_dir::sync_dir, open_error::io_at};
+use super::{SealError, SledLog, error::io_at};
 use crate::{
     IndexedHistory, LogError,
     segment::{
@@ -13,10 +13,11 @@ use crate::{
         index::{self, IndexBuilder, SegmentIndex},
     },
 };
+use tenure_files::replacement::put_in_place;
 
 impl SledLog {
-    /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
-    /// none until it was put right.
+    /// Makes the first missing or damaged index; whether there was one to make. A damaged segment gets none until it is
+    /// repaired.
     ///
     /// # Errors
     /// See [`SealError`]; the next call tries again.
@@ -55,9 +56,8 @@ impl SledLog {
         let made = SegmentIndex::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
         made.read_whole(&mut |_| true).map_err(LogError::from)?;
         self.step("index checked");
-        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        put_in_place(&unfinished, &path).map_err(io_at(&path))?;
         self.step("index renamed");
-        sync_dir(&data.indexes)?;
         segment.has_index(SegmentIndex::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }

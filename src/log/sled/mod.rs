@@ -11,16 +11,16 @@
 //!   gives back;
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
+pub(crate) mod catch_panic;
 mod data_dir;
+mod error;
 pub(crate) mod frame;
-pub(crate) mod guard;
 mod head_file;
-mod in_order;
 mod indexing;
-mod open_error;
 mod opening;
+mod ordered_work;
+mod recovery;
 mod repair;
-mod scan;
 mod scrubbing;
 mod sealed_history;
 mod sealing;
@@ -37,9 +37,9 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use self::{
+    catch_panic::{StoreFailure, guarded},
     data_dir::DataDir,
     frame::FrameCheck,
-    guard::{StoreFailure, guarded},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     opening::record_at,
     sealing::SealQueue,
@@ -55,14 +55,14 @@ use crate::{
 use tenure_core::Position;
 
 pub use self::{
-    open_error::OpenError,
+    error::OpenError,
     repair::{DamagedPart, DirectoryCopy, HistoryCopy, RepairError, RepairVisitor, find_damage, repair},
     scrubbing::{DamagedSegment, ScrubPace, ScrubResult},
     sealed_history::{SealedHistory, SegmentEnd, StartupFold, VerifyScope},
     sealing::{SealError, StorageFigures},
 };
 
-/// Makes a data directory that is its owner's alone, or looks whether it is.
+/// Makes a data directory that only its owner can read, or checks that one is.
 #[cfg(feature = "jetstream")]
 pub(crate) fn make_data_dir(dir: &Path) -> Result<(), OpenError> {
     DataDir::of(dir).make()
@@ -94,7 +94,7 @@ struct StoreRange {
 #[derive(Debug)]
 struct SledWriter {
     data: DataDir,
-    /// The one that is written to.
+    /// The store that takes writes.
     range: Arc<StoreRange>,
     tail: LogTail,
     /// The check of the last frame.

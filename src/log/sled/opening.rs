@@ -10,10 +10,10 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 use super::{
     OpenError, StoreRange,
     data_dir::DataDir,
+    error::{damaged, io_at},
     frame::{FrameCheck, NO_FRAME},
     head_file::{HeadFile, HeadRecord, StoreRecord},
-    open_error::{damaged, io_at},
-    scan::StoreScan,
+    recovery::StoreScan,
     sealed_history::{SealedHistory, StartupFold},
     store::SledStore,
     store_files::StoreFiles,
@@ -21,8 +21,8 @@ use super::{
 use crate::{LogHead, SegmentEvents, ranges::SegmentRanges, segment::Segment, tail::LogTail};
 use tenure_core::Position;
 
-/// So many stores, the last ones, keep the pages that were read of them: what is there is what is asked for most. One
-/// that waits to be sealed must not hold its content in memory until then.
+/// Number of last stores that keep their pages in memory: these are read most. One that waits to be sealed must not
+/// hold its content in memory until then.
 const KEPT_PAGES: usize = 2;
 
 /// What a start has found.
@@ -171,7 +171,7 @@ fn in_use(mut read: Vec<ScannedStore>, record: &HeadRecord) -> Result<Vec<Scanne
 }
 
 fn move_to_format_2(data: &DataDir, read: Vec<ScannedStore>) -> Result<Vec<ScannedStore>, OpenError> {
-    // A store that is open writes by its path.
+    // An open store writes by its path.
     let closed: Vec<_> = read.into_iter().map(|read| (read.record, read.end)).collect();
     data.move_to_format_2()?;
     let reopened = closed.into_iter().map(|(record, end)| {

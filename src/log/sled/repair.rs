@@ -15,8 +15,8 @@ use std::{
 use super::{
     OpenError,
     data_dir::{DataDir, sync_dir},
+    error::io_at,
     head_file::HeadFile,
-    open_error::io_at,
     store_files::names_in,
 };
 use crate::{
@@ -27,10 +27,10 @@ use crate::{
 };
 use tenure_core::Position;
 
-/// A part of the history that is in no sound segment of its directory.
+/// A part of the history missing from the sound segments of its directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedPart {
-    /// The file that is damaged, or the first one that is missing.
+    /// The damaged file, or the first missing one.
     pub name: String,
     /// The position with which it begins.
     pub first: Position,
@@ -93,7 +93,7 @@ pub trait HistoryCopy {
 /// # Errors
 /// The directory cannot be listed.
 pub fn find_damage(data_dir: &Path) -> Result<Vec<DamagedPart>, OpenError> {
-    // First of all: a segment that is sealed meanwhile is found then, not missed.
+    // First of all: a segment sealed meanwhile is found then, not missed.
     let closed = ClosedEnd::of(data_dir);
     let found = segments_of(&data_dir.join("segments"))?;
     let log_id = found.iter().find_map(|found| found.header()).map(|header| header.log_id);
@@ -177,7 +177,7 @@ impl ClosedEnd {
     }
 }
 
-/// A file that is called a segment.
+/// A file with the name of a segment.
 struct FoundSegment {
     segment: Option<Segment>,
     fault: Option<String>,

@@ -13,7 +13,7 @@ pub type ScrubPace<'p> = dyn FnMut(u64) -> bool + 'p;
 pub enum ScrubResult {
     /// All of it is as it was written.
     Sound,
-    /// It was told to stop.
+    /// It was asked to stop.
     Stopped,
     /// There are fewer segments.
     AtTheEnd,

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{OpenError, SledLog, open_error::damaged, scan::troubled};
+use super::{OpenError, SledLog, error::damaged, recovery::troubled};
 use crate::{
     IndexedHistory, SegmentEvents, StoredCommit,
     codec::{self, IdempotentCommit},

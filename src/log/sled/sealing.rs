@@ -1,18 +1,13 @@
-//! A range of the history that is full becomes a segment, and its store goes.
+//! A full range of the history becomes a segment, and its store is removed.
 //!
 //! Each step leaves something that the next start understands. The segment is written under another name, synced, read
 //! back and checked against the tree, and renamed: the rename is the moment of truth, and there is no list of segments
 //! beside their directory. What is read back is also what its index is made of, so that each record is hashed once. A store goes only when all that it holds is in segments and the head record, synced, names a
 //! later one; first its name, then its files.
 
-use std::{collections::VecDeque, fs, path::Path, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
-use super::{
-    OpenError, SledLog, StoreRange,
-    data_dir::{DataDir, sync_dir},
-    head_file::HeadRecord,
-    open_error::io_at,
-};
+use super::{OpenError, SledLog, StoreRange, data_dir::DataDir, error::io_at, head_file::HeadRecord};
 use crate::{
     LogError, RecordHash, codec,
     segment::{self, Segment, SegmentWriter, index::IndexBuilder},
@@ -20,6 +15,7 @@ use crate::{
     tree,
 };
 use tenure_core::{Position, Timestamp};
+use tenure_files::replacement::put_in_place;
 
 /// Events read from the store at a time.
 const AT_A_TIME: usize = 2_000;
@@ -38,8 +34,8 @@ pub(super) struct SealQueue {
 /// Why a range was not sealed. Nothing is lost: it is in its store as before.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// It was told to stop.
-    #[error("the sealing was told to stop")]
+    /// It was asked to stop.
+    #[error("the sealing was asked to stop")]
     Stopped,
     /// The log does not give back what is to be sealed.
     #[error(transparent)]
@@ -86,8 +82,8 @@ impl SealQueue {
 }
 
 impl SledLog {
-    /// Seals the oldest range that is full and ends at or before this position, up to which a signed head vouches for
-    /// the log; gives its last position. What can go then goes.
+    /// Seals the oldest full range that ends at or before this position, up to which a signed head vouches for the log;
+    /// gives its last position. What can go then goes.
     ///
     /// # Errors
     /// See [`SealError`]; the next call begins again.
@@ -168,9 +164,8 @@ impl SledLog {
         self.step("written");
         let index = check(&unfinished, end, go_on)?;
         self.step("checked");
-        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        put_in_place(&unfinished, &path).map_err(io_at(&path))?;
         self.step("renamed");
-        sync_dir(&data.segments)?;
         let segment = Arc::new(Segment::open(path.clone()).map_err(io_at(&path))?);
         let mut segments = self.segments.write();
         *segments = Arc::new(segments.iter().cloned().chain([Arc::clone(&segment)]).collect());

@@ -1,5 +1,5 @@
-//! A store that stands ready: to make one takes five syncs, and at the end of a range whoever appends would wait for all
-//! of them. `DATA/spare` is made beforehand, by the thread that seals, and takes its number by one rename.
+//! A store that stands ready: to make one takes five syncs, and at the end of a range an append would wait for all of
+//! them. `DATA/spare` is made beforehand, by the thread that seals, and takes its number by one rename.
 //!
 //! It is empty, so a crash loses nothing with it. A start removes it: it may be of another version of the program.
 
@@ -8,7 +8,7 @@ use std::{fs, io, path::PathBuf};
 use super::{
     OpenError, SledLog,
     data_dir::{DataDir, sync_dir},
-    open_error::io_at,
+    error::io_at,
     store_files::StoreFiles,
 };
 
@@ -28,7 +28,7 @@ impl DataDir {
         Ok(())
     }
 
-    /// Has a store that is to be filled next at its place: the spare one, or one that is made now.
+    /// Puts the store to be filled next in its place: the spare one, or one made now.
     pub(super) fn provide(&self, files: &StoreFiles) -> Result<(), OpenError> {
         if files.dir.exists() {
             return Ok(());
@@ -42,8 +42,8 @@ impl DataDir {
 }
 
 impl SledLog {
-    /// Makes the store for the range after the present one, if none stands ready; whether it was made now. Nobody who
-    /// appends waits for it.
+    /// Makes the store for the range after the present one, if none stands ready; whether it was made now. No append
+    /// waits for it.
     ///
     /// # Errors
     /// A file cannot be written. The store is made when it is needed then.

@@ -5,7 +5,7 @@ use std::{fs::File, io, ops::Bound, path::PathBuf};
 use parking_lot::Mutex;
 use rustix::fs::Dir;
 
-use super::{frame, guard::guarded};
+use super::{catch_panic::guarded, frame};
 use crate::LogError;
 use tenure_core::Position;
 
@@ -134,7 +134,7 @@ pub(super) fn barrier(store: &SledStore) -> Result<u64, String> {
 pub(super) struct FrameIter(::sled::Iter);
 
 impl FrameIter {
-    /// The next frame's first position and bytes. `wanted` is the position that is looked for, for the error.
+    /// The next frame's first position and bytes. `wanted` is the position looked for, named in the error.
     pub(super) fn next(&mut self, wanted: Position) -> Result<(Position, ::sled::IVec), LogError> {
         let missing = || "the store ends before it".to_owned();
         let corrupt = |why| LogError::Corrupt { position: wanted, why };
@@ -157,7 +157,7 @@ pub(super) mod faults {
         sync::atomic::{AtomicBool, Ordering},
     };
 
-    /// A disk that fails when told to: the only way to meet the barrier's failure on a healthy machine.
+    /// A disk that fails on demand: the only way to meet the barrier's failure on a healthy machine.
     #[derive(Debug, Default)]
     pub(in crate::sled) struct InjectedFaults(AtomicBool, AtomicBool);
 

@@ -13,18 +13,19 @@ use std::{
 
 use super::{
     OpenError,
+    catch_panic::{StoreFailure, guarded},
     data_dir::{sync_dir, tighten},
-    guard::{StoreFailure, guarded},
+    error::{damaged, io_at, missing_or_io},
     head_file::HeadRecord,
-    open_error::{damaged, io_at, missing_or_io},
     store::SledStore,
 };
 use tenure_core::Position;
+use tenure_files::replacement::put_in_place;
 
 /// 8 MiB, so that a leaf with its frames stays inline (see `frame`). It is fixed when a store is made.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// What sled writes into `conf` for a store of ours; four bytes of CRC-32 follow.
+/// What sled writes into `conf` with the log's settings; four bytes of CRC-32 follow.
 const CONF: &str = "segment_size: 8388608\nuse_compression: false\nversion: 0.34\n";
 
 /// Pages that sled may keep at run time. Readers follow the end of the log, which is in memory anyway.
@@ -67,8 +68,7 @@ impl StoreFiles {
             File::open(&path).and_then(|file| file.sync_all()).map_err(io_at(&path))?;
         }
         sync_dir(&unfinished)?;
-        fs::rename(&unfinished, &self.dir).map_err(io_at(&self.dir))?;
-        sync_dir(self.dir.parent().unwrap_or(&self.dir))
+        put_in_place(&unfinished, &self.dir).map_err(io_at(&self.dir))
     }
 
     /// What can be seen without sled, which would change it.
@@ -85,7 +85,7 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// sled makes a missing `conf` anew with today's settings and only warns of a wrong checksum.
+    /// sled writes a missing `conf` again, with today's settings, and only warns of a wrong checksum.
     fn check_conf(&self) -> Result<(), OpenError> {
         let path = self.dir.join("conf");
         let conf = fs::read(&path).map_err(missing_or_io(&path, None))?;
@@ -110,7 +110,7 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// Opens the store; once more without sled's index if that is what it stumbles over.
+    /// Opens the store; once more without sled's index if the index is the trouble.
     ///
     /// `snap.*` only saves sled a scan of its file, and a kill can leave it torn.
     pub(super) fn open(&self) -> Result<SledStore, OpenError> {

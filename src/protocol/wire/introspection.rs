@@ -79,7 +79,7 @@ pub struct LiveToken {
     pub absolute_expires_at: Timestamp,
     /// How often the session was renewed.
     pub renewal_count: u32,
-    /// When its holder should renew; null when a renewal would be refused for good.
+    /// When its holder should renew; null if no further renewal is possible.
     pub renew_at: Option<Timestamp>,
     /// Whether `renewAt` has come.
     pub should_renew: bool,

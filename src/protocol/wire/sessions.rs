@@ -99,7 +99,7 @@ pub struct CreatedSession {
     pub expires_at: Timestamp,
     /// When it ends however often it is renewed.
     pub absolute_expires_at: Timestamp,
-    /// When its holder should renew; null when a renewal would be refused for good.
+    /// When its holder should renew; null if no further renewal is possible.
     pub renew_at: Option<Timestamp>,
     /// How often it was renewed: 0.
     pub renewal_count: u32,
@@ -125,7 +125,7 @@ pub struct RenewedSession {
     pub token: Secret,
     /// When the new period ends.
     pub expires_at: Timestamp,
-    /// When its holder should renew next; null when a renewal would be refused for good.
+    /// When its holder should renew next; null if no further renewal is possible.
     pub renew_at: Option<Timestamp>,
     /// How often it was renewed.
     pub renewal_count: u32,
@@ -176,7 +176,7 @@ pub struct SessionView {
     pub absolute_expires_at: Timestamp,
     /// When it was last renewed.
     pub renewed_at: Option<Timestamp>,
-    /// When its holder should renew; null when a renewal would be refused for good.
+    /// When its holder should renew; null if no further renewal is possible.
     pub renew_at: Option<Timestamp>,
     /// After how long without use it ends, in seconds; null when it does not.
     pub idle_timeout: Option<Seconds>,

@@ -26,7 +26,7 @@ use self::bucket::RateBuckets;
 pub(crate) use self::{
     class::RequestClass,
     flights::{FlightPermit, RequestsInFlight},
-    places::{ConnectionPlaces, ConnectionSeat, ConnectionState, network},
+    places::{ConnectionPlaces, ConnectionSeat, ConnectionState, OccupiedPlace, network},
     streams::{OpenStreams, StreamPermit},
 };
 

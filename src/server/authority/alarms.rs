@@ -9,7 +9,7 @@ impl Authority {
         let dead = [self.feed.alarm(), self.health.jobs().alarm()].into_iter().flatten().map(str::to_owned);
         let keys = self.key_writes().into_iter().filter_map(WriteHealth::alarm);
         keys.chain(dead)
-            .chain(self.room.alarm())
+            .chain(self.disk_room.alarm())
             .chain(self.storage.alarms())
             .chain(self.log.damage())
             .collect()

@@ -5,18 +5,18 @@
 //!   create, renew, revoke …          introspect
 //!        │                               │ reads
 //!        ▼                               ▼
-//!     intake ──► sequencer ──► log ──► live state
+//!     queue ──► sequencer ──► log ──► live state
 //!   (bounded)    (decides)   (durable)  (published) ──► observers ──► the caller's answer
 //! ```
 //!
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
 mod alarms;
-mod backlog;
 mod commands;
 mod pipeline;
 mod state;
 mod storage;
+mod storage_backlog;
 
 use std::{
     sync::{
@@ -66,14 +66,14 @@ pub(crate) use self::state::published::NAMED;
 use self::{
     commands::{recall::SessionRecalls, repeats::RepeatedRequests},
     pipeline::{
-        carrying::RecalledSessions,
         command_queue::{CommandQueue, QueueRejection},
+        control::{ControlAction, ControlMessage},
         eviction::EvictionWalk,
-        following::{ControlAction, ControlMessage},
-        passage::CommandTimings,
+        recalled_sessions::RecalledSessions,
         relay::ReplyRelay,
         request::{CommandOutcome, CommandRequest, QueuedRequest},
         sequencer::Sequencer,
+        timings::CommandTimings,
     },
     state::{key_uses::KeyUses, presented_tokens::PresentedTokens},
 };
@@ -92,14 +92,14 @@ use tenure_protocol::entropy::Entropy;
 
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
-    intake: Arc<CommandQueue>,
+    queue: Arc<CommandQueue>,
     live: Arc<PublishedState>,
     feed: Arc<EventFeed>,
     log: Arc<dyn EventLog>,
-    presence: Arc<PresentedTokens>,
+    presented_tokens: Arc<PresentedTokens>,
     health: Arc<SequencerHealth>,
-    room: Arc<DiskRoom>,
-    doubt: Arc<LogDamage>,
+    disk_room: Arc<DiskRoom>,
+    log_damage: Arc<LogDamage>,
     storage: StorageStatus,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -127,7 +127,7 @@ pub struct Dependencies {
     /// The limits that apply from now on.
     pub policy: Policy,
     /// The disk of the log.
-    pub room: DiskRoom,
+    pub disk_room: DiskRoom,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
@@ -224,7 +224,7 @@ impl Authority {
     fn control(&self, turn: ControlAction) -> Result<(), String> {
         let ended = || "the sequencer has ended".to_owned();
         let (control, told) = ControlMessage::new(turn);
-        self.intake.control(control).map_err(|_| ended())?;
+        self.queue.control(control).map_err(|_| ended())?;
         told.recv().unwrap_or_else(|_| Err(ended()))
     }
 
@@ -246,28 +246,28 @@ impl Authority {
         let live = Arc::new(live);
         let unavailable = |error: std::io::Error| CommandError::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(EventFeed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
-        let intake = Arc::new(CommandQueue::new());
-        let presence = Arc::new(PresentedTokens::default());
+        let queue = Arc::new(CommandQueue::new());
+        let presented_tokens = Arc::new(PresentedTokens::default());
         let health = Arc::new(SequencerHealth::default());
-        let room = Arc::new(parts.room);
-        let doubt = Arc::new(LogDamage::default());
+        let disk_room = Arc::new(parts.disk_room);
+        let log_damage = Arc::new(LogDamage::default());
         let relay = Arc::new(ReplyRelay::default());
         let sequencer = Sequencer {
-            intake: Arc::clone(&intake),
+            queue: Arc::clone(&queue),
             log: Arc::clone(&parts.log),
             live: Arc::clone(&live),
             feed: Arc::clone(&feed),
-            presence: Arc::clone(&presence),
+            presented_tokens: Arc::clone(&presented_tokens),
             health: Arc::clone(&health),
-            room: Arc::clone(&room),
-            doubt: Arc::clone(&doubt),
+            disk_room: Arc::clone(&disk_room),
+            log_damage: Arc::clone(&log_damage),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             idempotency: parts.idempotency,
             texts: Arc::clone(&parts.secrets.texts),
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
-            settling: pipeline::bulk_application::BulkApplication::default(),
+            bulk_application: pipeline::bulk_application::BulkApplication::default(),
             eviction: EvictionWalk::new(retention, horizon),
             relay: Arc::clone(&relay),
             leads: Arc::clone(&leads),
@@ -277,14 +277,14 @@ impl Authority {
             .spawn(move || sequencer.run())
             .map_err(unavailable)?;
         Ok(Self {
-            intake,
+            queue,
             live,
             feed,
             log: parts.log,
-            presence,
+            presented_tokens,
             health,
-            room,
-            doubt,
+            disk_room,
+            log_damage,
             storage: StorageStatus::default(),
             clock: parts.clock,
             entropy: parts.entropy,
@@ -304,7 +304,7 @@ impl Authority {
 
     /// Decides what waits already, records what is due, and ends. Further requests are refused.
     pub fn stop(&self) {
-        self.intake.close();
+        self.queue.close();
         if let Some(thread) = self.sequencer.lock().take()
             && thread.join().is_err()
         {
@@ -369,13 +369,13 @@ impl Authority {
     }
 
     /// The disk of the log, and what it has room for.
-    pub fn room(&self) -> &DiskRoom {
-        &self.room
+    pub fn disk_room(&self) -> &DiskRoom {
+        &self.disk_room
     }
 
     /// The damage that was found in the history; while there is any, nothing is granted.
-    pub fn doubt(&self) -> &LogDamage {
-        &self.doubt
+    pub fn log_damage(&self) -> &LogDamage {
+        &self.log_damage
     }
 
     /// That something may be granted at present.
@@ -383,12 +383,12 @@ impl Authority {
     /// # Errors
     /// [`CommandError::StorageUnavailable`] while a part of the history is damaged.
     pub fn may_grant(&self) -> Result<(), CommandError> {
-        self.doubt.fault().map_or(Ok(()), |why| Err(CommandError::StorageUnavailable { why }))
+        self.log_damage.fault().map_or(Ok(()), |why| Err(CommandError::StorageUnavailable { why }))
     }
 
     /// How many requests wait for a decision.
     pub fn waiting(&self) -> usize {
-        self.intake.waiting()
+        self.queue.waiting()
     }
 
     /// Where ids come from.
@@ -430,7 +430,7 @@ impl Authority {
         passage: CommandTimings,
     ) -> Result<PendingOutcome, CommandError> {
         let (request, answer) = QueuedRequest::of(ask, context, carried, passage);
-        match self.intake.put(request) {
+        match self.queue.put(request) {
             Ok(()) => Ok(answer),
             Err(QueueRejection::Full) => Err(CommandError::Overloaded),
             Err(QueueRejection::Closed) => {
@@ -486,7 +486,7 @@ impl Authority {
     ) -> Result<CommandOutcome, CommandError> {
         let passage = CommandTimings::begin();
         let answer = self.put(ask, context, carried, passage.clone())?.await;
-        passage.tell();
+        passage.report();
         answer.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 

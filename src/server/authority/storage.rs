@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::backlog::StorageBacklog;
+use super::storage_backlog::StorageBacklog;
 use tenure_core::Position;
 use tenure_log::StorageFigures;
 use tenure_protocol::clock::stopwatch;

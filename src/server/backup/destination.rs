@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tenure_files::replacement::{put_in_place, sync_directory};
+
 /// A place for the files of a backup.
 pub trait BackupDestination {
     /// The names of the existing files.
@@ -79,8 +81,7 @@ impl BackupDestination for BackupFolder {
         let mut out = io::BufWriter::with_capacity(1 << 20, file);
         write(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&beside, self.0.join(name))?;
-        File::open(&self.0)?.sync_all()
+        put_in_place(&beside, &self.0.join(name))
     }
 
     fn link(&self, name: &str, file: &Path) -> io::Result<bool> {
@@ -96,13 +97,12 @@ impl BackupDestination for BackupFolder {
             // Another file system, or one without such links: it is copied.
             return Ok(false);
         }
-        fs::rename(&beside, &target)?;
-        File::open(&self.0)?.sync_all()?;
+        put_in_place(&beside, &target)?;
         Ok(true)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))?;
-        File::open(&self.0)?.sync_all()
+        sync_directory(&self.0)
     }
 }

@@ -108,7 +108,7 @@ impl KeyProtection {
 impl KeyOpener {
     /// The files of keys.
     pub(super) fn open(&self, file: &str, sealed: &[u8]) -> Result<KeyFiles, BackupError> {
-        let refused = |error: DecryptError| BackupError::NotOpened { why: told(&error) };
+        let refused = |error: DecryptError| BackupError::NotOpened { why: explain(&error) };
         let decryptor = Decryptor::new(sealed).map_err(refused)?;
         let mut identities: Vec<Box<dyn Identity>> = Vec::new();
         match self {
@@ -130,7 +130,7 @@ impl KeyOpener {
     }
 }
 
-fn told(error: &DecryptError) -> String {
+fn explain(error: &DecryptError) -> String {
     if matches!(error, DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed) {
         return "the passphrase is wrong".to_owned();
     }

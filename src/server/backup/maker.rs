@@ -54,7 +54,7 @@ pub struct BackupSummary {
     pub epoch: u32,
     /// Number of files.
     pub files: u64,
-    /// So long are they in all.
+    /// Bytes in all.
     pub bytes: u64,
 }
 

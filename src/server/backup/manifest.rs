@@ -1,8 +1,8 @@
 //! What a backup holds: the file `manifest`, written last. A backup without one is not finished.
 //!
-//! It is JSON with a line behind it that holds the BLAKE3 of all before it, so that a changed byte of the manifest is
-//! told from one of the files that it names. It proves nothing against someone who writes another: that the signed
-//! head does, with a key from elsewhere.
+//! It is JSON with a line behind it that holds the BLAKE3 of all before it, so that a changed byte in the manifest can
+//! be distinguished from one in the files it names. It proves nothing against someone who writes another: that the
+//! signed head does, with a key from elsewhere.
 
 use std::io::{self, Read};
 

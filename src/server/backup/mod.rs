@@ -146,7 +146,7 @@ pub enum BackupError {
     #[error(transparent)]
     Start(#[from] Box<StartError>),
     /// The account of webhook deliveries cannot be read or written.
-    #[error("what webhooks have told: {0}")]
+    #[error("the delivery state of webhooks: {0}")]
     Webhooks(String),
 }
 

@@ -18,7 +18,7 @@ use tenure_core::Position;
 use tenure_log::{EventLog, SealedFile, SegmentStream, StoredCommit, codec::MAX_COMMIT_BYTES};
 
 const MAGIC: &[u8] = b"tenure-backup-part 1\n";
-/// A part ends with the commit that makes it so long.
+/// A part ends with the commit that reaches this length.
 const LONG: u64 = 64 << 20;
 /// Events read from the log at a time.
 const PAGE: usize = 1_000;
@@ -115,7 +115,7 @@ fn damaged(file: &str, why: &str) -> BackupError {
 }
 
 impl BackupPart {
-    /// How the name of a file begins that is a segment of the log.
+    /// Prefix of the name of a file with a segment of the log.
     pub(super) const SEGMENT: &str = "segment-";
 
     /// Whether it is a segment of the log, and not commits in a file of our own.

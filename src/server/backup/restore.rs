@@ -1,8 +1,8 @@
 //! Makes a data directory of a backup.
 //!
-//! Everything is verified before anything is written. The end of the history must be *proved*: a backup is some moment
-//! of a history that went on, and what came after may have revoked what the backup holds for good. Where the end is
-//! proved, the restored authority goes on as if nothing had been; where it is not, another epoch begins.
+//! Everything is verified before anything is written. The end of the history must be *proved*: a backup shows one
+//! moment of a history that went on, and later events may have revoked what it shows as live. Where the end is proved,
+//! the restored authority goes on as if nothing had been; where it is not, another epoch begins.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},

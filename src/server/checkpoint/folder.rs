@@ -12,7 +12,7 @@ use super::{
     fold::{io_at, make, next_of},
 };
 use tenure_core::Position;
-use tenure_files::replacement::sync_directory;
+use tenure_files::replacement::{put_in_place, sync_directory};
 use tenure_log::{EventLog, SegmentEnd};
 
 /// Checkpoints kept: when the last one cannot be believed, there is the one before.
@@ -116,10 +116,8 @@ impl CheckpointFolder {
         // What was begun would take room from what has to be written.
         make(log, before, end, &unfinished, pace).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
         self.step("written");
-        fs::rename(&unfinished, &path).map_err(at)?;
+        put_in_place(&unfinished, &path).map_err(at)?;
         self.step("renamed");
-        sync_directory(&self.dir).map_err(at)?;
-        self.step("synced");
         self.remove_old().map_err(at)?;
         Checkpoint::open(&path).map(Some)
     }
@@ -153,7 +151,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Takes a file away that is not to be believed, and keeps it for an investigation.
+    /// Sets a distrusted file aside, and keeps it for an investigation.
     ///
     /// # Errors
     /// What the system says.

@@ -116,8 +116,8 @@ impl KnownCheckpoints {
         self.distrust(name, why);
     }
 
-    /// The history does not lead to the newest one, and those before it cannot be told right from wrong. If the start
-    /// went on from one, what is in memory may be as wrong.
+    /// The history does not lead to the newest one, and those before it cannot be verified. If the start went on from
+    /// one, what is in memory may be as wrong.
     pub fn found_untrue(&self, why: &str) {
         for known in self.all() {
             self.found_damaged(known.name(), why);

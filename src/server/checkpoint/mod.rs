@@ -74,8 +74,8 @@ pub enum CheckpointError {
         /// The last one.
         last: Position,
     },
-    /// It was told to stop.
-    #[error("the making of a checkpoint was told to stop")]
+    /// It was asked to stop.
+    #[error("the making of a checkpoint was asked to stop")]
     Stopped,
 }
 

@@ -4,13 +4,13 @@
 //! table ([`SETTINGS`]) knows every setting: its name, range, meaning and place in [`Config`]. Whatever is
 //! wrong is reported at once, each with its name, value, range and source.
 
-mod fault;
+mod error;
 mod fraction;
-mod kind;
 mod network;
 mod raw;
 mod settings;
 mod telemetry;
+mod value_kind;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
 };
 
-pub use fault::{ConfigFault, ConfigFaults, ValueSource};
+pub use error::{ConfigFault, ConfigFaults, ValueSource};
 pub use fraction::{Fraction, InvalidFraction};
 pub use network::{Network, Networks};
 pub use raw::{ConfigFlag, RawConfig, environment};

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Config, SETTINGS, Setting,
-    fault::{ConfigFault, ConfigFaults, ValueSource},
-    kind::{RawValue, UnfitValue},
+    error::{ConfigFault, ConfigFaults, ValueSource},
+    value_kind::{RawValue, UnfitValue},
 };
 
 /// What was written, unchecked.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Config, kind::SettingKind};
+use super::{Config, value_kind::SettingKind};
 
 /// One setting: its name, what it means, what it may hold and where it is kept.
 pub struct Setting {

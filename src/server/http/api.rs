@@ -13,7 +13,7 @@ use super::{
     operations::metrics::ApiMetrics,
     reply::problem::ProblemCode,
     request::{
-        costly::CostlyReads,
+        costly_reads::CostlyReads,
         refusal_log::{RefusalKey, RefusalLog},
         throttle::CredentialThrottle,
     },

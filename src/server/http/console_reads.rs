@@ -25,7 +25,7 @@ use super::{
         access::{Caller, check_role},
         as_of::AsOfQuery,
     },
-    sessions::walk::mark_bulks,
+    sessions::listing::mark_bulks,
 };
 
 /// Who may read about all sessions at once.

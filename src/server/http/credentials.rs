@@ -69,7 +69,7 @@ pub(super) struct IssuedCredential<'a> {
     key: Option<&'a str>,
 }
 
-fn asked(fields: &mut RequestFields) -> Option<NewCredential> {
+fn parse(fields: &mut RequestFields) -> Option<NewCredential> {
     let role = fields.one_of("role", &Role::ALL);
     let role = fields.required("role", role);
     let owner_id: Option<OwnerId> = fields.id("ownerId");
@@ -116,7 +116,7 @@ fn view_of(api: &ApiContext, id: CredentialId) -> Result<CredentialView, Problem
     responses((status = 201, description = "The key.", body = IssuedCredential)))]
 pub(super) async fn issue(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let new = asked(&mut fields);
+    let new = parse(&mut fields);
     fields.finish()?;
     let new = new.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;

@@ -23,9 +23,9 @@ use super::{
     reply::problem::{Problem, ProblemCode},
     request::{
         access::Caller,
+        admission,
         peer::{PeerAddress, client_address},
         serve::wrong_credential,
-        shares,
     },
 };
 
@@ -76,10 +76,10 @@ impl ApiContext {
         until: (ReplayEnd, Position),
     ) -> Result<Option<SessionStory>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
-        Ok(self.told(&caller, id, live, until).await?)
+        Ok(self.story_for(&caller, id, live, until).await?)
     }
 
-    async fn told(
+    async fn story_for(
         self: &Arc<Self>,
         caller: &Caller,
         id: SessionId,
@@ -108,7 +108,8 @@ impl ApiContext {
                     last,
                 );
                 for stored in read? {
-                    let told = replay.add_telling(&stored, &mut |state, step| teller.hear(state, step));
+                    let told =
+                        replay.add_with_listener(&stored, &mut |state, step| teller.observe(state, step));
                     if told?.is_break() {
                         break;
                     }
@@ -126,7 +127,7 @@ impl ApiContext {
         address: Option<IpAddr>,
     ) -> Result<Option<FlightPermit<'_>>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
-        Ok(shares::begin(self, RequestClass::Change, &caller, address)?)
+        Ok(admission::begin(self, RequestClass::Change, &caller, address)?)
     }
 
     /// Counts a wrong credential from this address.

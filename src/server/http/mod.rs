@@ -9,7 +9,7 @@ mod audit;
 mod console_reads;
 mod credentials;
 mod forward_auth;
-mod hot;
+mod hot_routes;
 mod in_process;
 mod keys;
 mod nodes;
@@ -26,7 +26,7 @@ mod subject_cards;
 mod subjects;
 mod webhooks;
 
-pub(crate) use self::hot::HotRequest;
+pub(crate) use self::hot_routes::HotRequest;
 pub(crate) use self::in_process::RefusedReply;
 pub(crate) use self::nodes::{
     ClusterNodes, node_router::guarded, own_answers::is_own_answer, reported_uses::hand_over,

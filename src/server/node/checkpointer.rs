@@ -83,7 +83,7 @@ impl Checkpointer {
     fn is_due(&self, end: &SegmentEnd) -> bool {
         let is_behind = self.known.position() < end.position;
         is_behind
-            && self.authority.room().fault().is_none()
+            && self.authority.disk_room().fault().is_none()
             // While one was found to be wrong, nothing is granted.
             && (self.last.is_none_or(|(took, then)| then.elapsed() >= took * SHARE)
                 || !self.known.findings().is_empty())

@@ -22,7 +22,7 @@ use tenure_protocol::clock::{stopwatch, wall_time};
 
 use super::cluster::{MembershipView, NodeRole, SharedLog};
 
-/// A leader that lacks what a head covers is waited for so long: it may be about to learn that it leads no more.
+/// How long to wait for a leader that lacks what a head covers: it may be about to learn that it leads no more.
 const LEADER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The heads of one node and those of the others.
@@ -44,7 +44,7 @@ struct KnownHeads {
     waiting: VecDeque<WaitingHead>,
 }
 
-/// A head that is to be compared.
+/// A head to compare.
 struct WaitingHead {
     sequence: u64,
     node: String,
@@ -103,7 +103,7 @@ impl HeadExchange {
         Ok(())
     }
 
-    /// Compares one; whether that is done.
+    /// Compares one; whether it is done.
     fn compare(&self, heads: &SignedHeads, waiting: &WaitingHead, is_all_known: bool) -> bool {
         let size = waiting.head.size;
         match heads.compare(&waiting.head) {

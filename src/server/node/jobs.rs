@@ -30,7 +30,7 @@ fn do_due(authority: &Authority) {
     authority.save_key_uses();
     let can_write =
         authority.leads() && authority.health().stopped().is_none() && authority.clock_fault().is_none();
-    if can_write && authority.room().fault().is_none() {
+    if can_write && authority.disk_room().fault().is_none() {
         // The sweep itself counts and reports a failure.
         drop(pollster::block_on(authority.sweep_due()));
     }

@@ -36,7 +36,7 @@ const SUBJECTS: &str = "subjects";
 /// The directories below `DATA/keys`, and itself.
 const DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
 
-/// What is known of a page that is with the broker.
+/// What is known of a page at the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct MirroredPage {
     sequence: u64,
@@ -149,7 +149,7 @@ impl KeyMirror {
             }
         }
         match &self.at_work {
-            Some(keys) if of_tokens => Ok(keys.keyring.look_again().map_err(|error| error.to_string())?),
+            Some(keys) if of_tokens => Ok(keys.keyring.recheck().map_err(|error| error.to_string())?),
             _ => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl KeyMirror {
             keys.texts.adopt_all(bytes).map_err(|error| error.to_string())?;
         }
         self.write(&files).map_err(|error| error.to_string())?;
-        let look = |keys: &OpenKeys| keys.keyring.look_again().map_err(|error| error.to_string());
+        let look = |keys: &OpenKeys| keys.keyring.recheck().map_err(|error| error.to_string());
         Ok(self.at_work.as_ref().map_or(Ok(()), look)?)
     }
 

@@ -23,9 +23,9 @@ use crate::authority::Authority;
 const LOOK: Duration = Duration::from_millis(20);
 /// How often changes of keys are looked for that no event came with.
 const KEYS_EVERY: Duration = Duration::from_secs(1);
-/// Requests under way have so long before the lead is given away.
+/// How long requests in flight have before the lead is given away.
 const REQUESTS_PATIENCE: Duration = Duration::from_millis(300);
-/// A key that an event needs is waited for so long.
+/// How long to wait for a key that an event needs.
 const KEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What it works with.
@@ -109,7 +109,7 @@ impl MembershipJob {
         Ok(())
     }
 
-    /// Leads until that is lost or given away, or for a moment.
+    /// Leads until the lead is lost or given away, or for a moment.
     fn lead(&mut self, member: &mut ClusterMember, leadership: &Leadership) -> Result<(), String> {
         if let Some(clock) = &self.clock {
             leadership.shows(clock.now());
@@ -188,7 +188,7 @@ fn publish(shared: &SharedLog, authority: &Authority, commits: Vec<StoredCommit>
     authority.publish(commits.into_iter().map(Arc::new).collect())
 }
 
-/// Whether a commit may be of a key that is not here yet: the leader had it with the broker before.
+/// Whether a commit may need a key not here yet: the leader had it with the broker before.
 fn may_need_key(authority: &Authority, stored: &StoredCommit) -> bool {
     let rotates = |event: &Event| {
         matches!(event, Event::System(SystemEvent::KeyRotated(_) | SystemEvent::EpochBegan(_)))

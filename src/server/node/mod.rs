@@ -167,7 +167,7 @@ pub struct Node {
     membership: Option<(WorkerThread, WorkerThread)>,
     known: Arc<KnownCheckpoints>,
     data: PathBuf,
-    /// None when time stands still: what is due is done when the clock is moved.
+    /// `None` under a test clock: what is due is done when the clock is moved.
     jobs: Option<WorkerThread>,
     /// What goes over the files of a log on this machine; `None` where the log is elsewhere.
     background: Option<(WorkerThread, WorkerThread)>,
@@ -291,7 +291,7 @@ impl Node {
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
         let parts = Dependencies {
             log: Arc::clone(&log),
-            room,
+            disk_room: room,
             state: folded.state,
             idempotency: folded.idempotency,
             policy,
@@ -463,7 +463,7 @@ fn observer(projections: Arc<Projections>, nodes: Arc<MerkleIndex>) -> BatchObse
     })
 }
 
-/// What is done when the files of the log tell of more of the history.
+/// What to do when the files of the log cover more of the history.
 fn letting_go(
     projections: &Arc<Projections>,
     evidence: &Arc<Evidence>,

@@ -98,7 +98,7 @@ impl PeerExchange {
         // One that follows grants nothing anyway, and its own history is that of the others.
         let told = others.clone().filter(|_| leads);
         let told = told.filter_map(|peer| Some(format!("{}: {}", peer.address, peer.difference.as_ref()?)));
-        self.authority.doubt().differ(own.iter().cloned().chain(told).collect());
+        self.authority.log_damage().differ(own.iter().cloned().chain(told).collect());
         let is_better = |peer: &NodeRecord| peer.difference.is_none() && peer.compared >= compared;
         if own.is_some() && leads && others.clone().any(is_better) {
             tracing::error!("this node is not sure of its history: it gives the lead to another one");
@@ -107,7 +107,7 @@ impl PeerExchange {
     }
 }
 
-/// A broker that is away is told of once.
+/// An unreachable broker is reported once.
 fn tell(error: Option<&BrokerError>, is_away: &mut bool) {
     if let Some(error) = error.filter(|_| !*is_away) {
         tracing::warn!(%error, "this node hears nothing of the others now");

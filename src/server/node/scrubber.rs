@@ -22,7 +22,7 @@ use tenure_threads::worker::{StopSignal, WorkerThread};
 const REST: u32 = 10;
 /// How often it is looked whether there is damage.
 const LOOK: Duration = Duration::from_secs(1);
-/// A damaged file in which nothing has changed is read again after so long: the disk may have come to its senses.
+/// How often an unchanged damaged file is read again: the disk may read it correctly by then.
 const AGAIN: Duration = Duration::from_mins(1);
 /// What was damaged is read at this rate at least, in bytes a second.
 const IN_HASTE: u64 = 64 << 20;
@@ -125,7 +125,7 @@ impl Scrubber<'_> {
 
     fn tell(&self) {
         let of_log = self.log.damage().into_iter();
-        self.authority.doubt().found(of_log.chain(self.known.findings()).collect());
+        self.authority.log_damage().found(of_log.chain(self.known.findings()).collect());
     }
 
     /// Whether something may have changed since it was last read.

@@ -74,7 +74,7 @@ impl Sealer<'_> {
         let ranges = self.log.unsealed();
         if ranges > 0 {
             let needs = self.log.figures().map_or(0, |figures| figures.needs) >> 20;
-            let free = self.authority.room().free().unwrap_or_default() >> 20;
+            let free = self.authority.disk_room().free().unwrap_or_default() >> 20;
             tracing::info!(
                 ranges,
                 "the history is brought into segments: each range is copied, and a store goes when all that it \
@@ -106,9 +106,9 @@ impl Sealer<'_> {
         Ok(())
     }
 
-    /// Whoever appends at the end of a range would wait until a store was made.
+    /// An append at the end of a range would wait for a store to be made.
     fn make_spare(&self) {
-        if self.authority.room().fault().is_some() {
+        if self.authority.disk_room().fault().is_some() {
             return;
         }
         if let Err(error) = self.log.make_spare() {
@@ -116,10 +116,10 @@ impl Sealer<'_> {
         }
     }
 
-    /// Why an index that is missing cannot be made. Where there is little room it waits, as segments do.
+    /// Why a missing index cannot be made. Where there is little room it waits, as segments do.
     fn index_all(&self) -> Result<(), String> {
         let go_on = || !self.stop.is_over();
-        while self.authority.room().fault().is_none() {
+        while self.authority.disk_room().fault().is_none() {
             match self.log.index(&go_on) {
                 Ok(true) => {}
                 Ok(false) | Err(SealError::Stopped) => break,
@@ -137,7 +137,7 @@ impl Sealer<'_> {
     /// A range is copied while its store stays, so the disk needs room for both until all of the store is sealed.
     fn check_room(&self) -> Result<(), String> {
         let needs = self.log.figures().map_or(0, |figures| figures.needs);
-        let lacks = self.authority.room().lacks(needs).filter(|_| needs > 0);
+        let lacks = self.authority.disk_room().lacks(needs).filter(|_| needs > 0);
         let why = lacks.map(|lacks| {
             format!(
                 "the disk needs room for about {} MiB more until the oldest store goes: {lacks}",
@@ -149,7 +149,7 @@ impl Sealer<'_> {
 
     /// Only under a signed head, only where there is room, and with segments of one size for all time.
     fn may_seal(&self) -> Result<bool, String> {
-        if self.signed() == Position::ZERO || self.authority.room().fault().is_some() {
+        if self.signed() == Position::ZERO || self.authority.disk_room().fault().is_some() {
             return Ok(false);
         }
         let events = self.log.segment_events();

@@ -27,7 +27,7 @@ use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Semaphore;
 
-use tenure_core::{Event, KindSet, Position};
+use tenure_core::{Event, KindSet, Position, StreamId, SubjectId, subject::Subject};
 use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock;
 use tenure_threads::panics::PanicWatch;
@@ -59,13 +59,13 @@ const READING: usize = 4;
 /// The one source of events for all subscribers.
 pub struct EventFeed {
     shared: Arc<FeedInner>,
-    teller: Mutex<Option<JoinHandle<()>>>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct FeedInner {
     log: Arc<dyn EventLog>,
     /// The last position that readers may see: durable, and known to the state that answers.
-    told: AtomicU64,
+    published: AtomicU64,
     gathered: Mutex<GatheredCommits>,
     wake: Condvar,
     groups: [WakeGroup; GROUPS],
@@ -93,9 +93,15 @@ impl WakeGroup {
     }
 }
 
+/// A commit, and what the fold made of its subject. Later the sessions that it is about may have left memory.
+struct PublishedCommit {
+    stored: Arc<StoredCommit>,
+    subject: Option<Arc<Subject>>,
+}
+
 #[derive(Default)]
 struct GatheredCommits {
-    commits: Vec<Arc<StoredCommit>>,
+    commits: Vec<PublishedCommit>,
     closed: bool,
 }
 
@@ -105,30 +111,41 @@ impl EventFeed {
     /// # Errors
     /// The system gives no thread.
     pub fn new(log: Arc<dyn EventLog>) -> std::io::Result<Self> {
-        let told = AtomicU64::new(log.head().position.0);
+        let published = AtomicU64::new(log.head().position.0);
         let gathered = Mutex::new(GatheredCommits::default());
         let reading = Semaphore::new(READING);
         let groups = std::array::from_fn(|_| WakeGroup::new());
-        let (wake, watch) = (Condvar::new(), PanicWatch::over("the thread that passes on the news"));
+        let (wake, watch) = (Condvar::new(), PanicWatch::over("the thread that passes on events"));
         let watched = Arc::default();
-        let shared = Arc::new(FeedInner { log, told, gathered, wake, groups, reading, watched, watch });
-        let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
+        let shared = Arc::new(FeedInner { log, published, gathered, wake, groups, reading, watched, watch });
+        let dispatcher = std::thread::Builder::new().name("tenure-feed".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                shared.watch.run(|| shared.tell());
+                shared.watch.run(|| shared.dispatch());
                 shared.end();
             }
         })?;
-        Ok(Self { shared, teller: Mutex::new(Some(teller)) })
+        Ok(Self { shared, dispatcher: Mutex::new(Some(dispatcher)) })
     }
 
-    /// Passes on what is durable and published. Never waits for a reader.
-    pub fn publish(&self, commits: &[Arc<StoredCommit>]) {
+    /// Passes on what is durable and published, with the subjects as the batch leaves them. Never waits for a reader.
+    pub fn publish(
+        &self,
+        commits: &[Arc<StoredCommit>],
+        subject: impl Fn(&SubjectId) -> Option<Arc<Subject>>,
+    ) {
         let Some(last) = commits.last() else { return };
-        self.shared.told.store(last.last().0, Ordering::SeqCst);
+        self.shared.published.store(last.last().0, Ordering::SeqCst);
         // A reader that comes right now has its receiver before it looks how far it may read.
         if (self.cursors() > 0 || self.shared.watched.is_any()) && self.alarm().is_none() {
-            self.shared.gathered.lock().commits.extend(commits.iter().cloned());
+            let published = commits.iter().map(|stored| PublishedCommit {
+                subject: match &stored.commit.stream {
+                    StreamId::Subject(id) => subject(id),
+                    StreamId::System => None,
+                },
+                stored: Arc::clone(stored),
+            });
+            self.shared.gathered.lock().commits.extend(published);
             self.shared.wake.notify_one();
         }
     }
@@ -163,9 +180,9 @@ impl EventFeed {
     pub fn close(&self) {
         self.shared.gathered.lock().closed = true;
         self.shared.wake.notify_one();
-        if let Some(teller) = self.teller.lock().take() {
+        if let Some(dispatcher) = self.dispatcher.lock().take() {
             // Its panic is an alarm; readers go on from the log when they return.
-            drop(teller.join());
+            drop(dispatcher.join());
         }
     }
 }
@@ -178,7 +195,7 @@ impl Drop for EventFeed {
 
 impl FeedInner {
     fn head(&self) -> Position {
-        Position(self.told.load(Ordering::SeqCst))
+        Position(self.published.load(Ordering::SeqCst))
     }
 
     fn readers(&self) -> usize {
@@ -192,20 +209,21 @@ impl FeedInner {
     }
 
     /// Gives the groups in turn what has come since their last turn.
-    fn tell(&self) {
-        let mut untold: [Vec<Arc<FeedCommit>>; GROUPS] = Default::default();
+    fn dispatch(&self) {
+        let mut pending: [Vec<Arc<FeedCommit>>; GROUPS] = Default::default();
         for turn in (0..GROUPS).cycle() {
-            let Some(commits) = self.arrived(untold.iter().all(Vec::is_empty)) else { break };
-            self.watched.tell(&commits);
-            let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(FeedCommit::of(stored))).collect();
-            for (group, untold) in self.groups.iter().zip(&mut untold) {
+            let Some(commits) = self.arrived(pending.iter().all(Vec::is_empty)) else { break };
+            self.watched.wake(commits.iter().map(|published| &*published.stored));
+            let commits: Vec<_> =
+                commits.into_iter().map(|one| Arc::new(FeedCommit::published(one))).collect();
+            for (group, pending) in self.groups.iter().zip(&mut pending) {
                 match group.readers() {
                     // A later reader finds it in the log.
-                    0 => untold.clear(),
-                    _ => untold.extend_from_slice(&news),
+                    0 => pending.clear(),
+                    _ => pending.extend_from_slice(&commits),
                 }
             }
-            let next = std::mem::take(&mut untold[turn]);
+            let next = std::mem::take(&mut pending[turn]);
             if !next.is_empty() {
                 // Only a closed channel is an error, and it is closed below.
                 drop(self.groups[turn].sender.try_broadcast(Arc::new(CommitBatch::new(next))));
@@ -223,7 +241,7 @@ impl FeedInner {
     }
 
     /// The commits published since; `None` if there will be no more. If it may wait, at least one commit.
-    fn arrived(&self, may_wait: bool) -> Option<Vec<Arc<StoredCommit>>> {
+    fn arrived(&self, may_wait: bool) -> Option<Vec<PublishedCommit>> {
         let mut gathered = self.gathered.lock();
         while may_wait && gathered.commits.is_empty() {
             if gathered.closed {
@@ -251,7 +269,7 @@ impl FeedInner {
         // What is durable and unpublished follows once it is published.
         let page =
             CommitBatch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
-        Ok((!page.news.is_empty()).then_some(page))
+        Ok((!page.commits.is_empty()).then_some(page))
     }
 }
 
@@ -263,16 +281,16 @@ fn gather(readers: usize) -> Duration {
 
 /// Some commits that follow one another, shared by all who read them.
 pub struct CommitBatch {
-    news: Vec<Arc<FeedCommit>>,
+    commits: Vec<Arc<FeedCommit>>,
     /// The kinds that occur in each of them: side by side, so that a thousand readers find theirs without a look at
     /// the commits that are not for them.
     kinds: Vec<KindSet>,
 }
 
 impl CommitBatch {
-    fn new(news: Vec<Arc<FeedCommit>>) -> Self {
-        let kinds = news.iter().map(|news| news.kinds).collect();
-        Self { news, kinds }
+    fn new(commits: Vec<Arc<FeedCommit>>) -> Self {
+        let kinds = commits.iter().map(|commit| commit.kinds).collect();
+        Self { commits, kinds }
     }
 
     fn of_commits(commits: impl IntoIterator<Item = Arc<StoredCommit>>) -> Self {
@@ -280,13 +298,13 @@ impl CommitBatch {
     }
 
     /// The commits, in order.
-    pub fn news(&self) -> &[Arc<FeedCommit>] {
-        &self.news
+    pub fn commits(&self) -> &[Arc<FeedCommit>] {
+        &self.commits
     }
 
     /// Its last position.
     pub fn last(&self) -> Position {
-        self.news.last().map_or(Position::ZERO, |news| news.stored.last())
+        self.commits.last().map_or(Position::ZERO, |commit| commit.stored.last())
     }
 
     /// Where the first commit is, from this place on, in which one of these kinds occurs.
@@ -297,13 +315,15 @@ impl CommitBatch {
 
     /// Its notices, in order.
     pub fn notices(&self, present: &dyn NoticeContext) -> impl Iterator<Item = Notice> {
-        self.news.iter().flat_map(move |news| news.notices(present).into_owned())
+        self.commits.iter().flat_map(move |commit| commit.notices(present).into_owned())
     }
 }
 
 /// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
 pub struct FeedCommit {
     stored: Arc<StoredCommit>,
+    /// Its subject as the fold left it when the commit was published; `None` of what was read from the log.
+    subject: Option<Arc<Subject>>,
     kinds: KindSet,
     notices: Derived<Vec<Notice>>,
     written_events: Derived<WrittenItems>,
@@ -314,7 +334,7 @@ pub struct FeedCommit {
 type Derived<T> = OnceLock<(u64, T)>;
 
 /// What is kept in this place, or, when a text was erased since, what is derived now.
-fn kept<'a, T: Clone>(
+fn derived<'a, T: Clone>(
     place: &'a Derived<T>,
     present: &dyn NoticeContext,
     derive: impl Fn() -> T,
@@ -329,11 +349,16 @@ fn kept<'a, T: Clone>(
 pub type WrittenItems = Vec<Arc<str>>;
 
 impl FeedCommit {
-    /// Of a commit.
+    /// A commit that was read from the log.
     pub fn of(stored: Arc<StoredCommit>) -> Self {
+        Self::published(PublishedCommit { stored, subject: None })
+    }
+
+    fn published(PublishedCommit { stored, subject }: PublishedCommit) -> Self {
         Self {
             kinds: stored.commit.events.iter().map(Event::kind).collect(),
             stored,
+            subject,
             notices: OnceLock::new(),
             written_events: OnceLock::new(),
             written_notices: OnceLock::new(),
@@ -347,7 +372,7 @@ impl FeedCommit {
 
     /// Its notices.
     pub fn notices(&self, present: &dyn NoticeContext) -> Cow<'_, Vec<Notice>> {
-        kept(&self.notices, present, || notices_of(&self.stored, present))
+        derived(&self.notices, present, || notices_of(&self.stored, self.subject.as_deref(), present))
     }
 
     /// Its events as they are written for readers.
@@ -356,7 +381,7 @@ impl FeedCommit {
         present: &dyn NoticeContext,
         write: impl Fn() -> WrittenItems,
     ) -> Cow<'_, WrittenItems> {
-        kept(&self.written_events, present, write)
+        derived(&self.written_events, present, write)
     }
 
     /// Its notices as they are written for readers.
@@ -365,7 +390,7 @@ impl FeedCommit {
         present: &dyn NoticeContext,
         write: impl Fn() -> WrittenItems,
     ) -> Cow<'_, WrittenItems> {
-        kept(&self.written_notices, present, write)
+        derived(&self.written_notices, present, write)
     }
 }
 
@@ -419,7 +444,7 @@ impl EventCursor {
 
     /// A live batch, if it goes on exactly where this reader stands.
     fn in_order(&mut self, batch: Arc<CommitBatch>) -> Option<Arc<CommitBatch>> {
-        let first = batch.news.first()?.stored.first;
+        let first = batch.commits.first()?.stored.first;
         if first == self.position.next() {
             return Some(batch);
         }
@@ -427,7 +452,7 @@ impl EventCursor {
             self.is_behind = true;
             return None;
         }
-        let rest = batch.news.iter().filter(|news| news.stored.last() > self.position);
+        let rest = batch.commits.iter().filter(|commit| commit.stored.last() > self.position);
         let rest: Vec<_> = rest.cloned().collect();
         (!rest.is_empty()).then(|| Arc::new(CommitBatch::new(rest)))
     }

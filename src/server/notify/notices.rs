@@ -1,4 +1,4 @@
-//! What an event is worth telling: a pure map from what was recorded, and from what is so of its subject today.
+//! The notices that an event leads to: a pure function of what was recorded and of its subject as it is today.
 
 use std::sync::Arc;
 
@@ -67,28 +67,32 @@ impl Notice {
     }
 }
 
-/// The notices of a commit, in order.
-pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
+/// The notices of a commit, in order. Of one that was just published, `folded` is its subject as the fold left it:
+/// its sessions are there even if they have left memory since. Without it they are read back from the log.
+pub fn notices_of(
+    stored: &StoredCommit,
+    folded: Option<&Subject>,
+    present: &dyn NoticeContext,
+) -> Vec<Notice> {
     let StreamId::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
-    let Some(subject) = present.subject(id).filter(|known| !is_of_sign_ins(known, present)) else {
-        return vec![];
-    };
+    let subject = present.subject(id).filter(|known| !is_of_sign_ins(known, folded, present));
+    let Some(subject) = subject else { return vec![] };
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
-    let telling = NoticeBuilder { stored, present, subject, name };
-    told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
+    let builder = NoticeBuilder { stored, folded, present, subject, name };
+    notifiable_events(stored).flat_map(|(position, event)| builder.of_event(position, event)).collect()
 }
 
 /// Whether a subject is the console's own. A person who looks at agents is no agent: a sign-in makes no notice.
-fn is_of_sign_ins(subject: &Subject, present: &dyn NoticeContext) -> bool {
-    let are_sign_ins = |subject: &Subject| {
-        !subject.sessions.is_empty() && subject.sessions.iter().all(|session| session.is_of_console())
-    };
-    // When all have left memory, they are asked of the log.
-    if subject.sessions.is_empty() {
-        present.subject_in_full(&subject.id).is_some_and(|subject| are_sign_ins(&subject))
-    } else {
-        are_sign_ins(subject)
+fn is_of_sign_ins(subject: &Subject, folded: Option<&Subject>, present: &dyn NoticeContext) -> bool {
+    let are_sign_ins = |subject: &Subject| subject.sessions.iter().all(|session| session.is_of_console());
+    let in_memory = [Some(subject), folded].into_iter().flatten().find(|known| !known.sessions.is_empty());
+    match in_memory {
+        Some(subject) => are_sign_ins(subject),
+        // When all have left memory, the log is asked.
+        None => present
+            .subject_in_full(&subject.id)
+            .is_some_and(|subject| !subject.sessions.is_empty() && are_sign_ins(&subject)),
     }
 }
 
@@ -98,12 +102,12 @@ fn bulk_notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<No
         let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return vec![] };
         bulk_revoked(stored, position, event, present)
     };
-    told_events(stored).flat_map(bulk).collect()
+    notifiable_events(stored).flat_map(bulk).collect()
 }
 
 /// The events that lead to notices: readers that wait for them skip the others by their kind.
-fn told_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)> {
-    stored.positions().zip(&stored.commit.events).filter(|(_, event)| event.kind().is_told())
+fn notifiable_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)> {
+    stored.positions().zip(&stored.commit.events).filter(|(_, event)| event.kind().is_notifiable())
 }
 
 /// One notice for each owner concerned, with how many sessions of its subjects were ended; when there are too many
@@ -114,14 +118,15 @@ fn bulk_revoked(
     event: &event::SelectionRevoked,
     present: &dyn NoticeContext,
 ) -> Vec<Notice> {
-    let (selector, epoch) = (&event.selector, present.epoch_of(position));
+    let selector = &event.selector;
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
     let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
     let stream = subject.map(|subject| StreamId::Subject(subject.id.clone()));
     let subject_name = stream.zip(name).and_then(|(stream, name)| present.open_text(&stream, "name", &name));
     let reason = event.reason.as_ref();
     let reason = reason.and_then(|reason| present.open_text(&stored.commit.stream, "reason", reason));
-    let told = |number: u32, owner_id: Option<OwnerId>, matched: Option<u32>| Notice {
+    let epoch = present.epoch_of(position);
+    let notice = |number: u32, owner_id: Option<OwnerId>, matched: Option<u32>| Notice {
         notice_id: NoticeName { epoch, id: NoticeId { position, number } },
         kind: NoticeKind::SessionRevoked,
         position,
@@ -133,15 +138,7 @@ fn bulk_revoked(
             trigger: event.trigger(),
             reason: reason.clone(),
             actor: stored.commit.actor.clone(),
-            selector: Some(SelectorDetails {
-                all: selector.is_all(),
-                owner_id: selector.owner_id.clone(),
-                subject_id: selector.subject_id.clone(),
-                device: selector.device_digest.and_then(|it| present.device_name(it, owner_id.as_ref())),
-                except_session_id: None,
-                issued_before: selector.issued_before,
-                key_id: selector.sealed_by.as_ref().map(|key| key.key_id.clone()),
-            }),
+            selector: Some(selector_details(selector, owner_id.as_ref(), present)),
             matched,
         }),
         owner_id,
@@ -149,15 +146,32 @@ fn bulk_revoked(
     match &event.owners {
         Some(owners) => (1..)
             .zip(owners)
-            .map(|(number, of)| told(number, of.owner_id.clone(), Some(of.matched)))
+            .map(|(number, of)| notice(number, of.owner_id.clone(), Some(of.matched)))
             .collect(),
-        None => vec![told(1, None, None)],
+        None => vec![notice(1, None, None)],
+    }
+}
+
+fn selector_details(
+    selector: &event::SessionSelector,
+    owner: Option<&OwnerId>,
+    present: &dyn NoticeContext,
+) -> SelectorDetails {
+    SelectorDetails {
+        all: selector.is_all(),
+        owner_id: selector.owner_id.clone(),
+        subject_id: selector.subject_id.clone(),
+        device: selector.device_digest.and_then(|digest| present.device_name(digest, owner)),
+        except_session_id: None,
+        issued_before: selector.issued_before,
+        key_id: selector.sealed_by.as_ref().map(|key| key.key_id.clone()),
     }
 }
 
 /// Makes the notices of one commit of one subject.
 struct NoticeBuilder<'a> {
     stored: &'a StoredCommit,
+    folded: Option<&'a Subject>,
     present: &'a dyn NoticeContext,
     subject: Arc<Subject>,
     name: Option<String>,
@@ -165,7 +179,7 @@ struct NoticeBuilder<'a> {
 
 impl NoticeBuilder<'_> {
     fn of_event(&self, position: Position, event: &Event) -> Vec<Notice> {
-        let told = match event {
+        let parts = match event {
             Event::Subject(SubjectEvent::SessionCreated(event)) => vec![self.created(event)],
             Event::Subject(SubjectEvent::SessionRenewed(event)) => self.renewed(event),
             Event::Subject(SubjectEvent::RenewalRejected(event)) => self.rejected(event),
@@ -183,7 +197,7 @@ impl NoticeBuilder<'_> {
             | Event::System(_) => vec![],
         };
         let epoch = self.present.epoch_of(position);
-        let numbered = (1..).zip(told);
+        let numbered = (1..).zip(parts);
         numbered
             .map(|(number, (kind, details))| Notice {
                 notice_id: NoticeName { epoch, id: NoticeId { position, number } },
@@ -209,7 +223,7 @@ impl NoticeBuilder<'_> {
 
     /// What was fixed when the session was created is so at every position of its history.
     fn fixed(&self, id: SessionId) -> Option<FixedTerms> {
-        match self.subject.session(id) {
+        match self.folded.and_then(|subject| subject.session(id)).or_else(|| self.subject.session(id)) {
             Some(session) => Some(FixedTerms { terms: *session.terms, began: session.created_at }),
             None => self.present.terms_of_left(id).map(|(terms, began)| FixedTerms { terms, began }),
         }
@@ -240,8 +254,8 @@ impl NoticeBuilder<'_> {
             reject_url: self.owner().and_then(|_| self.present.reject_url(event.session_id)),
             veto_url: None,
         };
-        let told = (NoticeKind::SessionRenewed, NoticeDetails::Renewed(renewed));
-        [Some(told), soon(fixed, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
+        let renewed = (NoticeKind::SessionRenewed, NoticeDetails::Renewed(renewed));
+        [Some(renewed), soon(fixed, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
     }
 
     fn rejected(&self, event: &event::RenewalRejected) -> Vec<NoticePart> {
@@ -253,11 +267,11 @@ impl NoticeBuilder<'_> {
             code: event.code,
             contested: event.contested,
         };
-        let told = (NoticeKind::SessionRenewalRejected, NoticeDetails::RenewalRejected(rejected));
+        let rejected = (NoticeKind::SessionRenewalRejected, NoticeDetails::RenewalRejected(rejected));
         let is_soon = event.expiring_soon.is_some();
         let fixed = is_soon.then(|| self.fixed(event.session_id)).flatten();
         let soon = fixed.and_then(|fixed| soon(fixed, renewal_count, event.expiring_soon));
-        [Some(told), soon].into_iter().flatten().collect()
+        [Some(rejected), soon].into_iter().flatten().collect()
     }
 
     fn revoked(&self, event: &event::SessionRevoked) -> NoticePart {
@@ -305,7 +319,8 @@ impl NoticeBuilder<'_> {
     /// The rules know a device by a digest; its name is in its sessions.
     fn device_name(&self, digest: Digest16) -> Option<String> {
         let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
-        if let Some(session) = self.subject.sessions.iter().find(of_device) {
+        let in_memory = [self.folded, Some(&*self.subject)].into_iter().flatten();
+        if let Some(session) = in_memory.flat_map(|subject| &subject.sessions).find(of_device) {
             return self.text("device", session.device_name());
         }
         let subject = self.present.subject_in_full(&self.subject.id)?;

@@ -83,7 +83,7 @@ impl WatchedEnds {
     }
 
     /// Wakes the followers of these commits.
-    pub(super) fn tell(&self, commits: &[Arc<StoredCommit>]) {
+    pub(super) fn wake<'a>(&self, commits: impl Iterator<Item = &'a StoredCommit>) {
         if self.is_any() {
             let bells = self.bells.lock();
             for stored in commits {

@@ -7,10 +7,10 @@
 //! A forgotten subject may go on living. Its next text gets a new key; what was sealed before stays
 //! unreadable.
 
-mod disk;
+mod key_disk;
+mod key_slots;
 mod keys;
 mod seal;
-mod slots;
 
 pub use keys::{SubjectKeys, TextError};
 pub use seal::SubjectKey;

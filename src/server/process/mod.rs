@@ -1,6 +1,6 @@
 //! What the process may do, and what others may see of it: file modes, core dumps, descriptors.
 
-mod figures;
+mod usage;
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask},
 };
 
-pub(crate) use self::figures::ProcessUsage;
+pub(crate) use self::usage::ProcessUsage;
 
 /// What is kept back from connections: the log, its readers, key files, webhooks, and what libraries open.
 const RESERVED: u64 = 256;

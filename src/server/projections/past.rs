@@ -17,8 +17,8 @@ use super::{
 };
 
 impl Projections {
-    /// Where the commits of a stream begin that begin after `after`, up to `most`. Of those that the files of the log
-    /// tell of, some may be of another stream.
+    /// Where the commits of a stream begin that begin after `after`, up to `most`. Of those found in the files of the
+    /// log, some may be of another stream.
     ///
     /// # Errors
     /// The files of the log cannot be read.
@@ -144,7 +144,7 @@ impl Projections {
     }
 }
 
-/// What the files tell of, and behind it what is in memory.
+/// What the files cover, and behind it what is in memory.
 fn joined(
     is_cold: bool,
     cold: impl FnOnce() -> Result<Vec<Position>, LogError>,

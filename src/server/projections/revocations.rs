@@ -1,5 +1,5 @@
 //! Where the latest revocations stand: those of all subjects at once with what they say, of the others the positions.
-//! The files of the log tell of those before.
+//! The files of the log cover those before.
 
 use std::collections::VecDeque;
 

@@ -18,7 +18,7 @@ pub struct StreamTimeline {
     hasher: DefaultHashBuilder,
     /// A place in a table costs room whether it is taken or not, so there is no more than a pointer in it.
     shards: Box<[HashTable<Box<StreamPositions>>]>,
-    /// Positions up to here are not told from here, whether they were already removed or not.
+    /// Positions up to here are answered elsewhere, whether they were already removed or not.
     after: Position,
 }
 
@@ -64,13 +64,12 @@ impl StreamTimeline {
         }
     }
 
-    /// From now on nothing up to this position is told from here. What was known of it goes with
-    /// `remove_old`.
+    /// From now on nothing up to this position is answered from here. What was known of it goes with `remove_old`.
     pub fn let_go(&mut self, until: Position) {
         self.after = self.after.max(until);
     }
 
-    /// Removes what is not told any more from one of the tables.
+    /// Removes what is no longer answered from here from one of the tables.
     pub(super) fn remove_old(&mut self, shard: usize) {
         let table = &mut self.shards[shard];
         table.retain(|places| places.let_go(self.after.0));

@@ -11,7 +11,7 @@ use crate::config::ServerConfig;
 
 pub(super) const NAME: HeaderName = HeaderName::from_static("strict-transport-security");
 
-/// What they are told with every answer. Without TLS it is not said, and would not be heard.
+/// The value sent with every answer. Without TLS it is not said, and would not be heard.
 pub(super) fn value(server: &ServerConfig) -> Option<HeaderValue> {
     let seconds = server.hsts.0;
     let is_said = server.tls_cert.is_some() && seconds != 0;
@@ -19,8 +19,8 @@ pub(super) fn value(server: &ServerConfig) -> Option<HeaderValue> {
         .then(|| HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are visible characters"))
 }
 
-/// Tells them with every answer of a router.
-pub(super) fn telling(router: Router, value: Option<HeaderValue>) -> Router {
+/// Adds the header to every answer of a router.
+pub(super) fn with_header(router: Router, value: Option<HeaderValue>) -> Router {
     let Some(value) = value else { return router };
     router.layer(map_response(move |mut response: Response| {
         response.headers_mut().insert(NAME, value.clone());

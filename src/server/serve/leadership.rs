@@ -13,7 +13,7 @@ use crate::node::{
 };
 use crate::notify::webhooks::Webhooks;
 
-/// At a stop it is waited so long until another node leads.
+/// How long a stop waits for another node to lead.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// How a node with these settings takes part in a log of several machines; none for a log of its own.
@@ -51,13 +51,13 @@ pub(super) fn take_part(config: &Config, node: &Node, api: &Arc<ApiContext>) -> 
     Some(nodes)
 }
 
-/// Tells webhooks: all the time, or while this node leads.
-pub(super) fn tell_webhooks(node: &Node) {
+/// Delivers webhooks: all the time, or while this node leads.
+pub(super) fn deliver_webhooks(node: &Node) {
     let Some(shared) = &node.shared else { return node.webhooks.start() };
-    tokio::spawn(tell_while_leading(Arc::clone(&node.webhooks), Arc::clone(shared)));
+    tokio::spawn(deliver_while_leading(Arc::clone(&node.webhooks), Arc::clone(shared)));
 }
 
-async fn tell_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
+async fn deliver_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
     let mut view = shared.view();
     loop {
         if view.wait_for(crate::node::MembershipView::leads).await.is_err() {

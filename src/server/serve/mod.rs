@@ -1,13 +1,13 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
-mod head;
 mod hsts;
 mod leadership;
 mod plain;
+mod reply_bytes;
+mod request_head;
 mod service_manager;
 mod timeouts;
 mod tls;
-mod written;
 
 use std::{
     net::SocketAddr,
@@ -34,12 +34,12 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
-use crate::admission::{AdmissionLimits, ConnectionSeat};
+use crate::admission::{AdmissionLimits, ConnectionSeat, OccupiedPlace};
 use crate::authority::{NoticeLinks, TokenIssuance};
 use crate::backup::BackupMaker;
 use crate::config::{Config, Networks};
 use crate::console;
-use crate::http::{ApiContext, ApiSettings, PeerAddress, guarded};
+use crate::http::{ApiContext, ApiSettings, ClusterNodes, PeerAddress, guarded};
 use crate::node::{Node, NodeCertificates, NodeOptions, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, DescriptorLimits, TooFewDescriptors};
@@ -60,14 +60,14 @@ const CONNECTIONS: usize = 65_536;
 /// Connections that wait to be accepted, if the system allows as many. One that finds no place there tries again after
 /// a second.
 const BACKLOG: u32 = 8_192;
-/// A client that has not sent the head of its request by then is cut off.
-const HEADER_PATIENCE: Duration = Duration::from_secs(10);
-/// A client that takes nothing of what it is sent for so long is cut off.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// So much of a request's head or of a reply lies in a connection's buffer at most.
+/// Limit for the head of a request to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that reads nothing of its reply for this time is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum bytes of a request's head, or of a reply, in a connection's buffer.
 const BUFFER: usize = 64 * 1024;
-/// Requests in flight have so long to finish at a stop; the contract gives the whole stop 10 s.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long requests in flight have at a stop; the contract gives the whole stop 10 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +232,7 @@ async fn serve(
     if let Some(traces) = &traces {
         node.webhooks.trace(traces);
     }
-    leadership::tell_webhooks(node);
+    leadership::deliver_webhooks(node);
     node.authority.answer_by_way_of(Handle::current());
     told(&ListeningServer { address, first_key: node.first_key.clone() });
     service_manager::ready(address);
@@ -245,13 +245,8 @@ async fn serve(
         service_manager::stopping();
         api.close();
     };
-    let router = router(config, &api);
-    let hsts = hsts::value(&config.server);
-    // What a node of several is asked goes through the door of its router.
-    let plain = nodes.is_none().then(|| PlainServer::new(&api, hsts.clone()));
-    let router = nodes.map_or_else(|| router.clone(), |nodes| guarded(router.clone(), &api, &nodes));
-    let reception = RequestServer { plain, router: hsts::telling(router, hsts) };
-    accept_until(stop, listener, (&api, reception), tls, config.server.keep_alive).await;
+    let requests = RequestServer::of(config, &api, nodes.as_ref());
+    accept_until(stop, listener, (&api, requests), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     if let Some(traces) = traces {
         waiting_for_disk(|| traces.stop());
@@ -310,19 +305,21 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Accepts connections until `stop`, and then gives those that are open a while to end.
 async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    (api, reception): (&Arc<ApiContext>, RequestServer),
+    (api, requests): (&Arc<ApiContext>, RequestServer),
     tls: Option<Arc<TlsCertificate>>,
     keep_alive: Seconds,
 ) {
     let places = api.places();
-    let patience =
-        ConnectionTimeouts { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
+    let timeouts =
+        ConnectionTimeouts { head: HEADER_TIMEOUT, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
     let mut unaccepted = AcceptFailures::default();
     let (serving, stopped) = watch::channel(());
+    let server = ConnectionServer { requests, tls, timeouts, stopped };
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -334,35 +331,11 @@ async fn accept_until(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let Some(place) = places.take(peer.ip()) else {
-                    // It is closed by being let go.
-                    api.closed(peer.ip());
-                    continue;
-                };
-                let seat = Arc::clone(place.seat());
-                let (reception, watcher, tls) = (reception.clone(), graceful.watcher(), tls.clone());
-                let stopped = stopped.clone();
-                // In the order in which they come: whether places run out is not for their tasks to find.
-                let due = patience.for_the_first(&seat);
-                let peer = PeerAddress::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
-                tokio::spawn(async move {
-                    let stream = tamed(stream);
-                    match tls {
-                        None => {
-                            reception.serve(stream, peer, seat, (patience, due), (watcher, stopped)).await;
-                        }
-                        Some(tls) => {
-                            if let Some(stream) = tls.accept(stream, patience.head, stopped.clone()).await {
-                                let waiting = (patience, patience.for_the_first(&seat));
-                                let peer = peer.showing(tls::shown(&stream));
-                                reception.serve(stream, peer, seat, waiting, (watcher, stopped)).await;
-                            }
-                        }
-                    }
-                    drop(place);
-                });
-            }
+            Ok((stream, peer)) => match places.take(peer.ip()) {
+                Some(place) => server.begin(stream, peer, place, graceful.watcher()),
+                // The connection is closed by being let go.
+                None => api.closed(peer.ip()),
+            },
             Err(error) => {
                 // Out of descriptors, most likely: those of ended connections come back.
                 unaccepted.note(&error);
@@ -372,11 +345,55 @@ async fn accept_until(
     }
     // Handshakes end here: no request has come on their connections.
     drop((listener, serving));
-    drop(tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await);
+    drop(tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await);
 }
 
-/// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of
-/// them is one more thing that runs out.
+/// What serves each connection.
+#[derive(Clone)]
+struct ConnectionServer {
+    requests: RequestServer,
+    tls: Option<Arc<TlsCertificate>>,
+    timeouts: ConnectionTimeouts,
+    /// Closed at a stop.
+    stopped: watch::Receiver<()>,
+}
+
+impl ConnectionServer {
+    /// Has a task serve a connection, which gives its place back in the end.
+    fn begin(&self, stream: TcpStream, peer: SocketAddr, place: OccupiedPlace, watcher: Watcher) {
+        let seat = Arc::clone(place.seat());
+        // In the order in which connections come: whether places run out is not for their tasks to find.
+        let due = self.timeouts.for_the_first(&seat);
+        let peer = PeerAddress::at(peer.ip()).on(Arc::clone(&seat)).encrypted(self.tls.is_some());
+        let server = self.clone();
+        tokio::spawn(async move {
+            server.serve(tamed(stream), peer, seat, due, watcher).await;
+            drop(place);
+        });
+    }
+
+    async fn serve(
+        self,
+        stream: Pin<Box<TimeoutStream<TcpStream>>>,
+        peer: PeerAddress,
+        seat: Arc<ConnectionSeat>,
+        due: tokio::time::Instant,
+        watcher: Watcher,
+    ) {
+        let Self { requests, tls: certificate, timeouts, stopped } = self;
+        let Some(certificate) = certificate else {
+            return requests.serve(stream, peer, seat, (timeouts, due), (watcher, stopped)).await;
+        };
+        if let Some(stream) = certificate.accept(stream, timeouts.head, stopped.clone()).await {
+            let waiting = (timeouts, timeouts.for_the_first(&seat));
+            let peer = peer.showing(tls::shown(&stream));
+            requests.serve(stream, peer, seat, waiting, (watcher, stopped)).await;
+        }
+    }
+}
+
+/// The connections that could not be accepted. While it lasts there are many each second, and logging each of them
+/// would fill the disk as well.
 #[derive(Default)]
 struct AcceptFailures {
     told: Option<Instant>,
@@ -384,7 +401,7 @@ struct AcceptFailures {
 }
 
 impl AcceptFailures {
-    /// Tells it at once, and from then on once a minute how many there were.
+    /// Logs the first at once, and from then on once a minute how many there were.
     fn note(&mut self, error: &std::io::Error) {
         self.since += 1;
         let now = stopwatch();
@@ -403,17 +420,29 @@ struct RequestServer {
 }
 
 impl RequestServer {
+    fn of(config: &Config, api: &Arc<ApiContext>, nodes: Option<&Arc<ClusterNodes>>) -> Self {
+        let hsts = hsts::value(&config.server);
+        // What a node of several is asked goes through the door of its router.
+        let plain = nodes.is_none().then(|| PlainServer::new(api, hsts.clone()));
+        let router = router(config, api);
+        let router = match nodes {
+            Some(nodes) => guarded(router, api, nodes),
+            None => router,
+        };
+        Self { plain, router: hsts::with_header(router, hsts) }
+    }
+
     /// Serves a connection to its end, which `stopped` being closed brings about between two requests.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         stream: S,
         peer: PeerAddress,
         seat: Arc<ConnectionSeat>,
-        (patience, due): (ConnectionTimeouts, tokio::time::Instant),
+        (timeouts, due): (ConnectionTimeouts, tokio::time::Instant),
         (watcher, stopped): (Watcher, watch::Receiver<()>),
     ) {
         let requests = ConnectionRequests::on(seat);
-        let mut stream = TimeoutConnection::new(stream, requests.clone(), patience, due);
+        let mut stream = TimeoutConnection::new(stream, requests.clone(), timeouts, due);
         if let Some(plain) = self.plain {
             // What it holds goes when the connection is hyper's.
             let served = Box::pin(plain.serve(stream, &requests, &peer, stopped));
@@ -432,7 +461,7 @@ fn tamed(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
         tracing::debug!(%error, "a connection keeps its delay");
     }
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     Box::pin(stream)
 }
 

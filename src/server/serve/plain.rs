@@ -1,5 +1,5 @@
-//! Connections on which plain requests come, answered without the machinery for all that HTTP knows besides: a check or
-//! a renewal costs less than half of what it costs by way of hyper and the router.
+//! Connections on which plain requests come, answered without the machinery for the rest of HTTP: a check or a renewal
+//! costs less than half of what it costs by way of hyper and the router.
 //!
 //! Plain is a request of HTTP/1.1 to one of the hot routes, with a length if it has a body, and without anything that
 //! would have to be negotiated. At the first request that is not, the connection goes to hyper, with all that has come
@@ -23,24 +23,24 @@ use tokio::{
 };
 
 use super::{
-    head::{NotPlain, RequestHead},
+    reply_bytes::write,
+    request_head::{NotPlain, RequestHead},
     timeouts::{ConnectionRequests, TimeoutConnection},
-    written::write,
 };
 use crate::http::{ApiContext, PeerAddress};
 
-/// So much of a connection is read at once; most requests are much shorter.
+/// Bytes per read; most requests are much shorter.
 const PIECE: usize = 4 * 1024;
 /// A request with more bytes is not for here, nor is more read ahead.
 const MOST: usize = 64 * 1024;
 /// A body comes with its head, or right behind it.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What answers plain requests.
 #[derive(Clone)]
 pub(super) struct PlainServer {
     api: Arc<ApiContext>,
-    /// What every answer tells browsers.
+    /// What every answer says to browsers.
     hsts: Option<HeaderValue>,
 }
 
@@ -188,11 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PlainConnection<S> {
         }
     }
 
-    /// Waits until so much was read.
+    /// Waits until `length` bytes have been read.
     async fn read_up_to(&mut self, length: usize) -> Result<(), AnswerEnd> {
         while self.read.len() < length {
             self.read.reserve(length - self.read.len());
-            let read = timeout(BODY_PATIENCE, poll_fn(|context| self.poll_read(context)));
+            let read = timeout(BODY_TIMEOUT, poll_fn(|context| self.poll_read(context)));
             read.await.unwrap_or(Err(AnswerEnd::NOT_PLAIN))?;
         }
         Ok(())

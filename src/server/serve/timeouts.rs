@@ -1,7 +1,6 @@
 //! How long a connection is waited for, apart from each other: for the head of a request, which protects against slow
 //! senders and is short, and for the next request on an idle connection. The latter must be longer than the proxies in
-//! front keep theirs: the side that opened a connection should close it, or else requests meet one that is just being
-//! closed.
+//! front keep theirs: the side that opened a connection should close it, or else requests meet one just being closed.
 
 use std::{
     io,
@@ -119,7 +118,7 @@ impl HttpBody for SentBody {
 pub(super) struct TimeoutConnection<S> {
     stream: S,
     requests: ConnectionRequests,
-    patience: ConnectionTimeouts,
+    timeouts: ConnectionTimeouts,
     /// The requests that had begun when `waiting` was last right.
     begun: u64,
     waiting: ConnectionState,
@@ -138,13 +137,13 @@ impl<S> TimeoutConnection<S> {
     pub(super) fn new(
         stream: S,
         requests: ConnectionRequests,
-        patience: ConnectionTimeouts,
+        timeouts: ConnectionTimeouts,
         due: Instant,
     ) -> Self {
         Self {
             stream,
             requests,
-            patience,
+            timeouts,
             begun: 0,
             waiting: ConnectionState::Head,
             is_blocked: false,
@@ -173,8 +172,8 @@ impl<S> TimeoutConnection<S> {
         self.waiting = waiting;
         seat.stands(waiting, now.into_std());
         match waiting {
-            ConnectionState::Head => self.due = now + seat.patience(self.patience.head),
-            ConnectionState::Idle => self.due = now + self.patience.idle,
+            ConnectionState::Head => self.due = now + seat.patience(self.timeouts.head),
+            ConnectionState::Idle => self.due = now + self.timeouts.idle,
             ConnectionState::Answered | ConnectionState::Blocked => {}
         }
     }

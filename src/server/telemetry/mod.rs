@@ -3,7 +3,7 @@
 //! No token, key or text about people is ever given to it; the types of secrets cannot be printed. What cannot be
 //! written is lost, counted, and no reason to wait or to fail (`lines`).
 
-mod lines;
+mod log_queue;
 
 use std::{
     any::Any,
@@ -16,7 +16,7 @@ use std::{
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt::MakeWriter, util::SubscriberInitExt};
 
-use self::lines::LogQueue;
+use self::log_queue::LogQueue;
 
 /// The queue of this process's lines, once it was set up.
 static LINES: OnceLock<LogQueue> = OnceLock::new();

@@ -145,7 +145,7 @@ impl<K: KeyMaterial> KeyStore<K> {
     }
 
     /// Reads the files again: another machine's keys may have been put there.
-    pub(super) fn look_again(&self) -> Result<(), KeyFileError> {
+    pub(super) fn recheck(&self) -> Result<(), KeyFileError> {
         let mut kept = self.kept.lock();
         *kept = read_all(&self.directory)?;
         Ok(())

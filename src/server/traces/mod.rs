@@ -2,14 +2,14 @@
 //! a collector. Nothing of it is there unless `telemetry.otlp_endpoint` is set.
 //!
 //! A span says what the access log says too, and a stage its name and times; no text and no token. Spans wait in a
-//! queue of bounded length for a thread of the exporter. A collector that is slow or down costs spans, and no caller
+//! queue of bounded length for a thread of the exporter. A slow or unreachable collector costs spans, and no caller
 //! waits.
 
-mod moment;
-pub(crate) mod parent;
 mod sender;
 mod stage;
-mod traced;
+pub(crate) mod trace_parent;
+mod traced_request;
+mod wall_times;
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ use url::Url;
 
 use self::stage::current;
 use self::{
-    moment::WallTimes,
-    sender::{CollectorClient, PATIENCE},
+    sender::{CollectorClient, TIMEOUT},
+    wall_times::WallTimes,
 };
 pub(crate) use self::{
     stage::{CurrentSpan, StageSpan, is_followed, note, outgoing, stage},
-    traced::TracedRequest,
+    traced_request::TracedRequest,
 };
 use crate::config::{Fraction, TelemetryConfig};
 use tenure_protocol::clock::stopwatch;
@@ -41,8 +41,8 @@ use tenure_protocol::clock::stopwatch;
 const PATH: &str = "/v1/traces";
 /// What waits leaves so often.
 const EVERY: Duration = Duration::from_secs(1);
-/// At a stop, what waits has so long to leave.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the queued spans have at a stop.
+const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Spans cannot be sent there.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub struct TraceExporter {
     tracer: SdkTracer,
 }
 
-/// The span of a request, or of an attempt to deliver something, until that is over.
+/// The span of a request, or of an attempt to deliver something, until it is over.
 #[derive(Debug)]
 pub(crate) struct OpenSpan {
     span: SdkSpan,
@@ -71,13 +71,13 @@ pub(crate) struct AnsweredRequest<'a> {
     pub(crate) route: &'a str,
     pub(crate) status: u16,
     pub(crate) code: &'static str,
-    /// The id that is recorded with what it appends.
+    /// The id recorded with what it appends.
     pub(crate) correlation_id: Option<String>,
     pub(crate) credential: Option<String>,
 }
 
 impl TraceExporter {
-    /// To the collector that is configured; none without one. Needs the server's runtime.
+    /// To the configured collector; none without one. Needs the server's runtime.
     pub(crate) fn of(telemetry: &TelemetryConfig) -> Result<Option<Self>, TraceSetupError> {
         let Some(endpoint) = &telemetry.otlp_endpoint else { return Ok(None) };
         Self::to(endpoint, telemetry.sample).map(Some).map_err(TraceSetupError)
@@ -92,7 +92,7 @@ impl TraceExporter {
             .with_http_client(sender)
             .with_endpoint(address)
             .with_protocol(Protocol::HttpBinary)
-            .with_timeout(PATIENCE)
+            .with_timeout(TIMEOUT)
             .build()
             .map_err(|error| error.to_string())?;
         let about = [KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
@@ -118,7 +118,7 @@ impl TraceExporter {
         }
     }
 
-    /// Begins the span of something that is sent to another server, for a request or of the authority's own accord.
+    /// Begins the span of something sent to another server, for a request or of the authority's own accord.
     pub(crate) fn sending(&self, name: &'static str) -> OpenSpan {
         let outer = current().map(|outer| outer.span);
         self.begin(outer.as_ref(), SpanKind::Client, name.to_owned())
@@ -135,7 +135,7 @@ impl TraceExporter {
 
     /// Sends what waits, and nothing more. It may take a moment: not for a thread of the runtime.
     pub(crate) fn stop(&self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(LAST_PATIENCE) {
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not sent");
         }
     }
@@ -191,7 +191,7 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
     KNOWN.iter().find(|(known, _)| known == method).map_or("_OTHER", |(_, name)| name)
 }
 
-/// A text that is said of a span.
+/// A text attribute of a span.
 pub(crate) fn about(name: &'static str, value: impl Into<Value>) -> KeyValue {
     KeyValue::new(name, value)
 }

@@ -11,7 +11,7 @@ use url::Url;
 use tenure_http_client::outbound::{self, NoRootCertificates};
 
 /// A collector that has not answered by then has not.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// What it answers is looked at no further.
 const LONGEST: usize = 64 * 1024;
 
@@ -26,7 +26,7 @@ pub(super) struct CollectorClient {
 impl CollectorClient {
     /// On the runtime of the caller.
     pub(super) fn to(collector: &Url) -> Result<Self, NoRootCertificates> {
-        let client = outbound::client_for(collector)?.timeout(PATIENCE).build();
+        let client = outbound::client_for(collector)?.timeout(TIMEOUT).build();
         Ok(Self { client: client.map_err(|_| NoRootCertificates)?, runtime: Handle::current() })
     }
 

@@ -15,7 +15,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 use tenure_protocol::clock::stopwatch;
 
-use super::moment::WallTimes;
+use super::wall_times::WallTimes;
 
 /// Whether this process sends spans at all.
 static FOLLOWED: AtomicBool = AtomicBool::new(false);
@@ -81,7 +81,7 @@ pub(crate) fn stage(name: &'static str) -> StageSpan {
     begin(SpanKind::Internal, name)
 }
 
-/// Begins a request of ours to another server.
+/// Begins a request to another server.
 pub(crate) fn outgoing(name: &'static str) -> StageSpan {
     begin(SpanKind::Client, name)
 }
@@ -90,7 +90,7 @@ fn begin(kind: SpanKind, name: &'static str) -> StageSpan {
     current().map_or(StageSpan(None), |current| current.begin(kind, name))
 }
 
-/// Tells of a stage that is over.
+/// Reports a finished stage.
 pub(crate) fn note(name: &'static str, begun: Instant, ended: Instant) {
     if let Some(current) = current() {
         let mut span = current.part(SpanKind::Internal, name, begun);

@@ -7,12 +7,12 @@ use tenure::{
     core::{
         Event, Generation, Position, Seconds, SessionId, SessionMode, StreamId, SubjectEvent, SubjectId,
         SystemEvent, Timestamp,
-        activity::mark_seen,
         budget::Usage,
         bulk::{BulkRevocation, is_unsettled, settle},
         commit::EventMeta,
         event::{EndTrigger, Role},
         evolve::mark_presented,
+        fold::mark_seen,
         policy::OnReuse,
         refusal::Refusal,
         session::{OneTimeFact, Session, SharedSession, TokenFault},

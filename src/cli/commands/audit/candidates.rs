@@ -66,7 +66,7 @@ impl CandidateStories {
     }
 
     /// Listens to a [`HistoryReplay`].
-    pub(super) fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
+    pub(super) fn observe(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
         if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
             (&commit.events[step.index], &commit.stream)
@@ -75,7 +75,7 @@ impl CandidateStories {
         }
         let all = [&mut self.named, &mut self.sessions.tellers, &mut self.subjects.tellers];
         for teller in all.into_iter().flat_map(BTreeMap::values_mut) {
-            teller.hear(before, step);
+            teller.observe(before, step);
         }
     }
 
@@ -84,7 +84,7 @@ impl CandidateStories {
         if self.session == Some(session) || self.subject.as_ref() == Some(subject) {
             self.named.insert(session, Narrator::of(session));
         } else if self.typed.len() < find::SHORTEST {
-            // So few characters say nothing.
+            // Too few characters to mean anything.
         } else if whole.starts_with(&self.typed) {
             self.sessions.meet(whole, session);
         } else if subject.as_str().starts_with(&self.typed) {
@@ -92,8 +92,8 @@ impl CandidateStories {
         }
     }
 
-    /// The story of the one session that is meant: of a subject's sessions the one that is live at the end of the replay,
-    /// or else the newest.
+    /// The story of the one session meant: of a subject's sessions the one that is live at the end of the replay, or
+    /// else the newest.
     pub(super) fn only(self, replay: &HistoryReplay) -> Result<Narrator, CommandError> {
         let typed = self.typed;
         let missing = || {

@@ -16,10 +16,7 @@ use super::{
     trust::TrustedHeads,
     verification::{KeyOrigin, ReadFailure, Verification},
 };
-use crate::cli::{
-    ambient,
-    failure::{CommandError, ExitStatus},
-};
+use crate::cli::{environment, failure::CommandError};
 use tenure_audit::{
     HeadKey, SignedHead, VerifierKey,
     transparency::trusted_heads::heads_in,
@@ -170,7 +167,7 @@ impl StoppedLog {
         let copy = format!("{}/", self.copy.0.display());
         let told = error.to_string().replace(&copy, "");
         match error {
-            OpenError::Damaged { .. } => damaged(told),
+            OpenError::Damaged { .. } => CommandError::damaged(told),
             OpenError::ForeignFormat { .. } | OpenError::CutOtherwise { .. } => CommandError::Usage(told),
             OpenError::InUse { .. }
             | OpenError::NotOurs { .. }
@@ -277,7 +274,7 @@ struct TempCopy(PathBuf);
 
 impl TempCopy {
     fn of(data: &Path) -> Result<Self, CommandError> {
-        let copy = Self(std::env::temp_dir().join(format!("tenure-audit-{}", ambient::unique())));
+        let copy = Self(std::env::temp_dir().join(format!("tenure-audit-{}", environment::unique())));
         copy.fill(data)?;
         Ok(copy)
     }
@@ -302,11 +299,6 @@ impl Drop for TempCopy {
         // A drop cannot report a failure, and the litter is in a temporary directory.
         drop(fs::remove_dir_all(&self.0));
     }
-}
-
-/// What is not as it was written.
-pub(super) const fn damaged(why: String) -> CommandError {
-    CommandError::Unhealthy { exit: ExitStatus::VerificationFailed, why }
 }
 
 /// The lock of the directory, shared with other auditors and with no server.

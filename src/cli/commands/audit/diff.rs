@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::json;
 
-use super::{data_directory::damaged, source::SourceArgs, trust::TrustArgs};
-use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Column};
+use super::{source::SourceArgs, trust::TrustArgs};
+use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output::Column};
 use tenure_audit::replay::{HistoryReplay, ReplayEnd, diff::differences};
 use tenure_core::Position;
 
@@ -60,7 +60,7 @@ impl DiffArgs {
             wanted
         })?;
         if let Some(illegal) = illegal {
-            return Err(damaged(illegal.to_string()));
+            return Err(CommandError::damaged(illegal.to_string()));
         }
         let [earlier, later] = &replays;
         for (replay, wanted) in [(earlier, self.earlier), (later, self.later)] {
@@ -73,8 +73,8 @@ impl DiffArgs {
         let items = differences((earlier.state(), earlier.moment()), (later.state(), later.moment()));
         let output = global.output();
         let empty = format!("Nothing differs between positions {} and {}.", self.earlier, self.later);
-        output.list_or(&json!({"items": items}), COLUMNS, ambient::now(), &empty)?;
-        ending.tell(output);
+        output.list_or(&json!({"items": items}), COLUMNS, environment::now(), &empty)?;
+        ending.report(output);
         Ok(())
     }
 }

@@ -18,9 +18,9 @@ use super::{
     verification::{KeyOrigin, ReadEnding, Verification, untrue},
 };
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::GlobalArgs,
+    environment,
     failure::CommandError,
     output::{Column, Output},
 };
@@ -95,7 +95,7 @@ impl ExportArgs {
             return Err(CommandError::Usage("--heads needs --verifier-key, or --data".to_owned()));
         }
         let verdict = self.write(global)?;
-        self.tell(global.output(), verdict)
+        self.report(global.output(), verdict)
     }
 
     /// It holds ids of subjects, which other users must not read.
@@ -187,7 +187,7 @@ impl ExportArgs {
         Ok(read(TrustAnchors { key, known: &known })?.expect("nothing stopped it"))
     }
 
-    fn tell(&self, output: Output, verdict: VerifiedExport) -> Result<(), CommandError> {
+    fn report(&self, output: Output, verdict: VerifiedExport) -> Result<(), CommandError> {
         let mut document = json!(verdict);
         document["file"] = self.to_file.display().to_string().into();
         let whose = match (&self.verifier_key, &self.data) {
@@ -196,9 +196,9 @@ impl ExportArgs {
             (None, None) => KeyOrigin::Server,
         };
         document["keyFrom"] = json!(whose);
-        output.record(&document, COLUMNS, ambient::now())?;
+        output.record(&document, COLUMNS, environment::now())?;
         ReadEnding::Whole(Box::new(Verification::of_export(verdict, &TrustedHeads::default(), whose)))
-            .tell(output);
+            .report(output);
         Ok(())
     }
 }
@@ -206,7 +206,7 @@ impl ExportArgs {
 fn failed(error: ExportError) -> CommandError {
     match error {
         ExportError::Range { .. } => CommandError::Usage(format!("--from, --to: {error}")),
-        ExportError::Log(error) => super::data_directory::damaged(error.to_string()),
+        ExportError::Log(error) => CommandError::damaged(error.to_string()),
         ExportError::Write(error) => CommandError::Output(error),
     }
 }

@@ -12,8 +12,8 @@ use super::{
     verification::{KeyOrigin, ReadEnding, Verification, untrue},
 };
 use crate::cli::{
-    ambient,
     context::GlobalArgs,
+    environment,
     failure::{CommandError, ExitStatus},
     output::Column,
 };
@@ -55,12 +55,13 @@ impl ImportArgs {
         document["data"] = self.data.display().to_string().into();
         let whose = if trusted.key.is_some() { KeyOrigin::Reader } else { KeyOrigin::File };
         document["keyFrom"] = json!(whose);
-        global.output().record(&document, COLUMNS, ambient::now())?;
-        global.output().talk(
+        global.output().record(&document, COLUMNS, environment::now())?;
+        global.output().info(
             "The directory is for auditors: it has no keys, so texts about people stay sealed, and no server starts on \
              it.",
         );
-        ReadEnding::Whole(Box::new(Verification::of_export(verdict, &trusted, whose))).tell(global.output());
+        ReadEnding::Whole(Box::new(Verification::of_export(verdict, &trusted, whose)))
+            .report(global.output());
         Ok(())
     }
 

@@ -24,7 +24,7 @@ impl KeyCommandArgs {
             None => of_server(global)?,
         };
         let document = json!({ "verifierKey": key.to_string(), "name": key.name() });
-        global.output().told(&document, &[key.to_string()])?;
+        global.output().narrative(&document, &[key.to_string()])?;
         global.output().hint(
             "It proves what it was brought along for: take it now, over a way that you trust, and never again from \
              whom it is to judge.",

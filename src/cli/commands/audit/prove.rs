@@ -6,15 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    data_directory::damaged,
     source::SourceArgs,
     trust::{TrustArgs, TrustedHeads},
     verification::ReadEnding,
 };
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::{CommandContext, GlobalArgs},
+    environment,
     failure::CommandError,
     output::Column,
 };
@@ -70,9 +69,9 @@ impl ProveArgs {
         };
         let (whose, output) = (self.source.whose(&trusted), global.output());
         proof["keyFrom"] = json!(whose);
-        output.record(&proof, COLUMNS, ambient::now())?;
+        output.record(&proof, COLUMNS, environment::now())?;
         let proved = format!("position {}, by the head of size {}", self.position, proof["size"]);
-        whose.tell(proof["verifierKey"].as_str().unwrap_or_default(), &proved, output);
+        whose.report(proof["verifierKey"].as_str().unwrap_or_default(), &proved, output);
         Ok(())
     }
 
@@ -85,10 +84,10 @@ impl ProveArgs {
             Some(key) => key.clone(),
             None => text(&head, "verifierKey")
                 .parse()
-                .map_err(|error| damaged(format!("verifierKey: {error}")))?,
+                .map_err(|error| CommandError::damaged(format!("verifierKey: {error}")))?,
         };
         let head = SignedHead::open(&text(&head, "signedHead"), &key)
-            .map_err(|error| damaged(format!("the signed head: {error}")))?;
+            .map_err(|error| CommandError::damaged(format!("the signed head: {error}")))?;
         continues(&cli, &head, &trusted.heads)?;
         if self.position > head.size {
             return Err(self.missing(head.size));
@@ -116,7 +115,10 @@ impl ProveArgs {
         if leaf(&hash) == *proved {
             Ok(Some(hash))
         } else {
-            Err(damaged(format!("position {}: the event's record is not the one in the tree", self.position)))
+            Err(CommandError::damaged(format!(
+                "position {}: the event's record is not the one in the tree",
+                self.position
+            )))
         }
     }
 
@@ -146,9 +148,9 @@ impl ProveArgs {
                     return Err(unsigned());
                 };
                 let key: VerifierKey =
-                    key.parse().map_err(|error| damaged(format!("verifierKey: {error}")))?;
+                    key.parse().map_err(|error| CommandError::damaged(format!("verifierKey: {error}")))?;
                 let head = SignedHead::open(&note, &key)
-                    .map_err(|error| damaged(format!("the signed head: {error}")))?;
+                    .map_err(|error| CommandError::damaged(format!("the signed head: {error}")))?;
                 Ok(CheckedHead { head, key })
             }
             ReadEnding::Enough | ReadEnding::Unsigned(_) => Err(unsigned()),
@@ -170,7 +172,7 @@ impl ProveArgs {
         CheckedHead { head, key }: &CheckedHead,
     ) -> Result<Value, CommandError> {
         verify_inclusion(&leaf, self.position - 1, (head.size, head.root), hashes)
-            .map_err(|error| damaged(format!("position {}: {error}", self.position)))?;
+            .map_err(|error| CommandError::damaged(format!("position {}: {error}", self.position)))?;
         Ok(json!({
             "position": self.position, "recordHash": record, "leafHash": hex(&leaf), "size": head.size,
             "rootHash": head.root, "hashes": hashes.iter().map(hex).collect::<Vec<_>>(),
@@ -188,14 +190,15 @@ fn continues(cli: &CommandContext, head: &SignedHead, known: &[SignedHead]) -> R
                 head.size + 1,
                 seen.size
             );
-            return Err(damaged(why));
+            return Err(CommandError::damaged(why));
         }
         let request = ApiRequest::get(&["v1", "audit", "consistency"]).query("from", Some(seen.size));
         let proof = cli.client.send(&request.query("to", Some(head.size)))?.body;
         let hashes = hashes_in(&proof)
             .ok_or_else(|| cli.client.strange(200, "the proof has something else than hashes"))?;
-        verify_consistency((seen.size, seen.root), (head.size, head.root), &hashes)
-            .map_err(|error| damaged(format!("a head that is known of size {}: {error}", seen.size)))?;
+        verify_consistency((seen.size, seen.root), (head.size, head.root), &hashes).map_err(|error| {
+            CommandError::damaged(format!("a head that is known of size {}: {error}", seen.size))
+        })?;
     }
     Ok(())
 }

@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    candidates::CandidateStories, data_directory::damaged, server_time, source::SourceArgs, trust::TrustArgs,
-};
+use super::{candidates::CandidateStories, server_time, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{
     arguments::{
         find::{self, SessionScope},
@@ -52,22 +50,24 @@ impl ShowArgs {
         let mut meant = CandidateStories::by(&named);
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
-            replay.add_telling(&stored, &mut |state, step| meant.hear(state, step)).unwrap_or_else(|found| {
-                illegal = Some(found);
-                ControlFlow::Break(())
-            })
+            replay.add_with_listener(&stored, &mut |state, step| meant.observe(state, step)).unwrap_or_else(
+                |found| {
+                    illegal = Some(found);
+                    ControlFlow::Break(())
+                },
+            )
         })?;
         if let Some(illegal) = illegal {
-            return Err(damaged(illegal.to_string()));
+            return Err(CommandError::damaged(illegal.to_string()));
         }
         let mut teller = meant.only(&replay)?;
-        teller.know(live.as_ref().map(known).unwrap_or_default());
+        teller.know(live.as_ref().map(live_details).unwrap_or_default());
         let missing = || CommandError::Missing(format!("no session {named} is in this history up to there"));
         let story = teller.end(&replay).ok_or_else(missing)?;
         let recorded_at = replay.state().recorded_at;
         let last = (self.is_now() && live.is_some()).then_some(recorded_at);
-        global.output().told(&json!(story), &lines(&story, last))?;
-        ending.tell(global.output());
+        global.output().narrative(&json!(story), &lines(&story, last))?;
+        ending.report(global.output());
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl ShowArgs {
 }
 
 /// What a running server knows of a session beyond what is recorded in the clear.
-fn known(live: &Value) -> LiveDetails {
+fn live_details(live: &Value) -> LiveDetails {
     LiveDetails {
         reason: live["revokedReason"].as_str().map(str::to_owned),
         last_seen_at: live["lastSeenAt"].as_str().and_then(Timestamp::parse),
@@ -107,7 +107,7 @@ pub(super) fn lines(story: &SessionStory, last: Option<Timestamp>) -> Vec<String
     let session = &story.session;
     let mut lines = vec![format!("Session {} of {}", session.session_id, session.subject_id), String::new()];
     for chapter in &story.chapters {
-        lines.extend(told(chapter));
+        lines.extend(entry_lines(chapter));
     }
     let status = json!(session.status);
     let status = status.as_str().unwrap_or_default();
@@ -123,7 +123,7 @@ pub(super) fn lines(story: &SessionStory, last: Option<Timestamp>) -> Vec<String
     lines
 }
 
-fn told(chapter: &StoryEntry) -> Vec<String> {
+fn entry_lines(chapter: &StoryEntry) -> Vec<String> {
     let mut lines = vec![format!("{:>6}  {}  {}", chapter.position, chapter.recorded_at, chapter.words)];
     if let Some(because) = &chapter.because {
         let confirmed = match because.confirmed {

@@ -16,7 +16,7 @@ use super::{
     verification::{KeyOrigin, ReadEnding, ReadFailure, Verification},
 };
 use crate::cli::{
-    ambient, arguments::moments::TypedMoment, connection::client::ApiRequest, context::GlobalArgs,
+    arguments::moments::TypedMoment, connection::client::ApiRequest, context::GlobalArgs, environment,
     failure::CommandError,
 };
 use tenure_audit::verify::{VerifyError, verify, verify_through_epochs};
@@ -65,7 +65,7 @@ impl SourceArgs {
 
     /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.
     pub(super) fn past(&self, global: &GlobalArgs, moment: TypedMoment) -> Result<Timestamp, CommandError> {
-        if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(ambient::now())) }
+        if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(environment::now())) }
     }
 
     /// Who says which key has signed the history.

@@ -28,7 +28,7 @@ pub(super) fn part(state: &AuthorityState, stream: &StreamId) -> AuthorityState 
 }
 
 /// The event, and the difference between the state before it and behind it.
-pub(super) fn told(step: ReplayStep<'_>, before: &AuthorityState, behind: &AuthorityState) -> Value {
+pub(super) fn document(step: ReplayStep<'_>, before: &AuthorityState, behind: &AuthorityState) -> Value {
     let commit = &step.stored.commit;
     let event = &commit.events[step.index];
     let subject = match &commit.stream {

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{data_directory::damaged, trust::TrustedHeads};
+use super::trust::TrustedHeads;
 use crate::cli::{failure::CommandError, output::Output};
 use tenure_audit::verify::{EpochFork, VerifiedExport, VerifyError};
 use tenure_core::Timestamp;
@@ -83,7 +83,7 @@ impl From<ReadFailure> for CommandError {
 /// A fault as this program exits with it.
 pub(super) fn untrue(fault: &VerifyError) -> CommandError {
     match fault {
-        VerifyError::Untrue { .. } | VerifyError::Cut { .. } => damaged(fault.to_string()),
+        VerifyError::Untrue { .. } | VerifyError::Cut { .. } => CommandError::damaged(fault.to_string()),
         VerifyError::Unreadable(_) => CommandError::Server(fault.to_string()),
     }
 }
@@ -99,11 +99,11 @@ impl KeyOrigin {
     }
 
     /// The last line of an answer: what is proved of it, or that nothing is.
-    pub(super) fn tell(self, key: &str, proved: &str, output: Output) {
+    pub(super) fn report(self, key: &str, proved: &str, output: Output) {
         let name = key.split('+').next().unwrap_or_default();
         match self {
             Self::Reader => output.hint(&format!("Proved by your key {name}: {proved}.")),
-            Self::Server | Self::File | Self::Directory => output.talk(&format!(
+            Self::Server | Self::File | Self::Directory => output.info(&format!(
                 "Consistent, and signed by {name} \u{2014} a key that {} brought: this proves nothing about who wrote \
                  it. Give --verifier-key.",
                 self.name()
@@ -154,9 +154,9 @@ impl Verification {
         self.whose == KeyOrigin::Reader
     }
 
-    fn tell(&self, output: Output) {
+    fn report(&self, output: Output) {
         if let Some(fork) = &self.fork {
-            return output.talk(&format!(
+            return output.info(&format!(
                 "Proved by your key: positions {} to {}. There another epoch began, and epoch {} is signed by {}: compare \
                  that key with the one that the restore told.",
                 self.from,
@@ -169,16 +169,16 @@ impl Verification {
             (Some(key), Some(size)) => {
                 let proved =
                     format!("positions {} to {}, by the head of size {size}", self.from, self.vouched_to);
-                self.whose.tell(key, &proved, output);
+                self.whose.report(key, &proved, output);
                 if self.vouched_to < self.to {
-                    output.talk(&format!(
+                    output.info(&format!(
                         "Positions {} to {} were recorded after the last signed head: nothing vouches for them.",
                         self.vouched_to + 1,
                         self.to
                     ));
                 }
             }
-            (None, _) | (_, None) => output.talk(
+            (None, _) | (_, None) => output.info(
                 "Consistent, and nothing more: it holds no signed head, or no key to check one with. Give \
                  --verifier-key.",
             ),
@@ -188,15 +188,15 @@ impl Verification {
 
 impl ReadEnding {
     /// Says how far the answer is proved: the last line of each command.
-    pub(super) fn tell(&self, output: Output) {
+    pub(super) fn report(&self, output: Output) {
         match self {
-            Self::Unsigned(_) => output.talk(
+            Self::Unsigned(_) => output.info(
                 "Not proved: the file ends without a signed head. Each record is as it was written, and nothing proves \
                  that they are all, or the authority's.",
             ),
-            Self::Whole(found) => found.tell(output),
+            Self::Whole(found) => found.report(output),
             Self::Enough => {
-                output.talk("Not proved: this is the word of the server that was asked. Give --verifier-key.");
+                output.info("Not proved: this is the word of the server that was asked. Give --verifier-key.");
             }
         }
     }

@@ -9,15 +9,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    data_directory::damaged,
     source::SourceArgs,
     trust::{TrustArgs, TrustedHeads},
     verification::{ReadEnding, ReadFailure, Verification, untrue},
 };
 use crate::cli::{
-    ambient,
     commands::backup,
     context::GlobalArgs,
+    environment,
     failure::CommandError,
     output::{Column, Output, OutputFormat},
 };
@@ -76,18 +75,18 @@ impl VerifyArgs {
         let output = global.output();
         let ending = match read {
             Ok(ending) => ending,
-            Err(ReadFailure::Untrue(fault)) => return tell_fault(output, &fault),
+            Err(ReadFailure::Untrue(fault)) => return report_fault(output, &fault),
             Err(ReadFailure::Failed(failure)) => return Err(failure),
         };
         if let Some(illegal) = illegal {
-            return Err(damaged(illegal.to_string()));
+            return Err(CommandError::damaged(illegal.to_string()));
         }
         match &ending {
-            ReadEnding::Whole(found) => tell(output, found)?,
-            ReadEnding::Unsigned(fault) => return tell_fault(output, fault),
+            ReadEnding::Whole(found) => report(output, found)?,
+            ReadEnding::Unsigned(fault) => return report_fault(output, fault),
             ReadEnding::Enough => {}
         }
-        ending.tell(output);
+        ending.report(output);
         match &ending {
             ReadEnding::Whole(found) => self.accept(found),
             ReadEnding::Unsigned(_) | ReadEnding::Enough => Ok(()),
@@ -103,7 +102,7 @@ impl VerifyArgs {
                  takes them",
                 found.vouched_to + 1
             );
-            Err(damaged(why))
+            Err(CommandError::damaged(why))
         })
     }
 }
@@ -119,9 +118,9 @@ fn verify_backup(output: Output, backup: &Path, trusted: &TrustedHeads) -> Resul
         "recordedAt": manifest.recorded_at, "size": manifest.position, "rootHash": manifest.root_hash,
         "verifierKey": manifest.verifier_key, "keyFrom": if key.is_some() { "you" } else { "the backup" },
     });
-    output.record(&document, COLUMNS, ambient::now())?;
+    output.record(&document, COLUMNS, environment::now())?;
     if key.is_none() {
-        output.talk(
+        output.info(
             "The key is the backup's own: that finds damage, and no forger. Give --verifier-key to prove it.",
         );
     }
@@ -129,18 +128,18 @@ fn verify_backup(output: Output, backup: &Path, trusted: &TrustedHeads) -> Resul
 }
 
 /// A program reads `verified`, which is true only by the reader's own key; null says that there was none.
-fn tell(output: Output, found: &Verification) -> Result<(), CommandError> {
+fn report(output: Output, found: &Verification) -> Result<(), CommandError> {
     let mut document = json!(found);
     document["consistent"] = true.into();
     document["verified"] = found.is_proved().then_some(true).into();
     if output.format() == OutputFormat::Table && found.is_proved() && found.vouched_to < found.to {
         document["verified"] = format!("up to position {}", found.vouched_to).into();
     }
-    output.record(&document, COLUMNS, ambient::now())
+    output.record(&document, COLUMNS, environment::now())
 }
 
 /// The place is data; the words about it go to stderr, once.
-fn tell_fault(output: Output, fault: &VerifyError) -> Result<(), CommandError> {
+fn report_fault(output: Output, fault: &VerifyError) -> Result<(), CommandError> {
     let bad = fault.bad_positions();
     let mut document = json!({
         "verified": false, "consistent": false, "firstBadPosition": bad.map(|(first, _)| first),
@@ -150,7 +149,7 @@ fn tell_fault(output: Output, fault: &VerifyError) -> Result<(), CommandError> {
         document["place"] = place(fault);
         document["why"] = fault.to_string().into();
     }
-    output.record(&document, COLUMNS, ambient::now())?;
+    output.record(&document, COLUMNS, environment::now())?;
     Err(untrue(fault))
 }
 

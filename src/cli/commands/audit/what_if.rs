@@ -5,10 +5,10 @@ use std::{fs, ops::ControlFlow, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{data_directory::damaged, server_time, source::SourceArgs, trust::TrustArgs};
+use super::{server_time, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{
-    ambient,
     context::GlobalArgs,
+    environment,
     failure::CommandError,
     output::{Column, OutputFormat},
 };
@@ -55,7 +55,7 @@ impl WhatIf {
         })?;
         let output = global.output();
         if let Some(illegal) = illegal {
-            return Err(damaged(illegal.to_string()));
+            return Err(CommandError::damaged(illegal.to_string()));
         }
         let report = json!(what_if.end());
         let now = self.now(global)?;
@@ -68,14 +68,14 @@ impl WhatIf {
         for unknown in report["unknown"].as_array().into_iter().flatten() {
             output.hint(&format!("- {}", unknown.as_str().unwrap_or_default()));
         }
-        ending.tell(output);
+        ending.report(output);
         Ok(())
     }
 
     /// What is past is past by the server's clock, which may be a test's; a file has no clock.
     fn now(&self, global: &GlobalArgs) -> Result<Timestamp, CommandError> {
         let of_server = if self.source.is_server() { server_time::of_server(global)? } else { None };
-        Ok(of_server.unwrap_or_else(ambient::now))
+        Ok(of_server.unwrap_or_else(environment::now))
     }
 
     fn overrides(&self) -> Result<PolicyOverrides, CommandError> {

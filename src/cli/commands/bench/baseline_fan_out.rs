@@ -22,9 +22,9 @@ const PERIOD: Duration = Duration::from_millis(30);
 const GROUPS: u32 = 8;
 /// Three events.
 const BYTES: [u8; 1_300] = [b'x'; 1_300];
-/// So much is read in one go.
+/// Bytes per read.
 const BUFFER: usize = 16 * 1024;
-/// How often it is looked whether it is over.
+/// How often to check whether the round is over.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Both ends, at work.

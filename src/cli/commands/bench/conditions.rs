@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::{ambient, failure::CommandError};
+use crate::cli::{environment, failure::CommandError};
 use tenure_protocol::clock::stopwatch;
 
 /// So often the disk is asked to sync, for the median.
@@ -22,7 +22,7 @@ pub(super) struct ScratchDir(PathBuf);
 impl ScratchDir {
     /// A new one in `parent`.
     pub(super) fn new(parent: &Path) -> Result<Self, CommandError> {
-        let path = parent.join(format!(".tenure-bench-{}", ambient::unique()));
+        let path = parent.join(format!(".tenure-bench-{}", environment::unique()));
         fs::create_dir_all(&path).map_err(|source| CommandError::File { path: path.clone(), source })?;
         Ok(Self(path))
     }

@@ -28,7 +28,7 @@ use super::{
     report::{RoundSeries, print},
     rounds::RoundTimes,
 };
-use crate::cli::{ambient, context::GlobalArgs, failure::CommandError};
+use crate::cli::{context::GlobalArgs, environment, failure::CommandError};
 use tenure_protocol::clock::stopwatch;
 
 /// Arguments of `tenure bench fan-out`.
@@ -132,7 +132,7 @@ impl RegistrationWriter {
         let (host, key) = (host.to_owned(), key.to_owned());
         BackgroundThread::start(move |stop| async move {
             let mut connection = BenchConnection::open(&host).await?;
-            let series = ambient::unique();
+            let series = environment::unique();
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
             let mut sent = Vec::new();
             while !stop.load(Ordering::SeqCst) {

@@ -85,7 +85,7 @@ impl MemoryAuthority {
             state: AuthorityState::default(),
             idempotency: IdempotencyTable::new(Seconds(600), 1),
             policy: policy(),
-            room: DiskRoom::unlimited(),
+            disk_room: DiskRoom::unlimited(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
@@ -120,7 +120,7 @@ pub(super) fn sessions<T: Send + 'static>(
     per_subject: usize,
     keep: fn(&Authority, SessionToken) -> T,
 ) -> Result<Vec<T>, CommandError> {
-    let series = crate::cli::ambient::unique();
+    let series = crate::cli::environment::unique();
     let subjects = count.div_ceil(per_subject);
     let creators: Vec<_> = (0..CREATORS.min(subjects))
         .map(|first| {

@@ -181,7 +181,7 @@ fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
     tokens.chunks_exact(batch.into()).map(|tokens| json!({"tokens": tokens}).to_string()).collect()
 }
 
-/// Judges all tokens, repeatedly if wanted, for about so long, as a round of the series.
+/// Judges all tokens, again and again until about this time has passed, as a round of the series.
 fn judge(
     series: &mut RoundSeries,
     authority: &Authority,

@@ -60,7 +60,7 @@ pub(crate) struct MemoryArgs {
     #[arg(long)]
     renewed: bool,
 
-    /// On disk, after so many others have ended: memory after a start
+    /// On disk, after this number of others has ended: memory after a start
     #[arg(long, value_name = "N", conflicts_with = "renewed", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     after_ended: Option<u32>,
 
@@ -154,7 +154,7 @@ fn started(data: &Path, output: Output) -> Result<(), CommandError> {
         "sessionsInMemory": sessions, "startSeconds": seconds, "residentBytes": resident_bytes(),
     });
     node.stop();
-    output.said(&told.to_string())
+    output.narrative_line(&told.to_string())
 }
 
 /// With a key, as a holder does who may have to repeat it.

@@ -23,6 +23,7 @@ mod report;
 mod revoke_all;
 mod rounds;
 mod start;
+mod synthetic;
 mod upkeep;
 
 use std::path::PathBuf;

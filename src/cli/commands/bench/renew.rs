@@ -23,7 +23,7 @@ use super::{
     report::{RoundSeries, print},
     rounds::{self, NoSetup, RoundTimes},
 };
-use crate::cli::{ambient, context::GlobalArgs, failure::CommandError, output::Output};
+use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output::Output};
 use tenure_core::Position;
 use tenure_log as log;
 use tenure_server::node::Node;
@@ -172,7 +172,7 @@ impl SessionStock {
         Self::on(DiskAuthority::open(scratch)?, runtime, count)
     }
 
-    /// The same on an authority that is open.
+    /// The same on an open authority.
     pub(super) fn on(disk: DiskAuthority, runtime: &Runtime, count: usize) -> Result<Self, CommandError> {
         let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default() };
         stock.refill(runtime, count)?;
@@ -276,7 +276,7 @@ pub(super) async fn created(
     count: usize,
     clients: u16,
 ) -> Result<Vec<HeldSession>, CommandError> {
-    let series = ambient::unique();
+    let series = environment::unique();
     let creators: Vec<_> = (0..usize::from(clients))
         .map(|first| {
             let (host, key, series) = (host.to_owned(), key.to_owned(), series.clone());

@@ -8,6 +8,7 @@ use super::{
     conditions::machine,
     failed,
     report::{RoundSeries, print},
+    synthetic::{commit, created, registered, renewed, subject},
 };
 use crate::cli::{context::GlobalArgs, failure::CommandError};
 use tenure_audit::{
@@ -18,9 +19,7 @@ use tenure_audit::{
     verify::{TrustAnchors, verify},
 };
 use tenure_core::{
-    Actor, Commit, CommitId, Event, Generation, Policy, Position, Seconds, SessionId, SessionMode, StreamId,
-    SubjectEvent, SystemEvent, Timestamp,
-    event::{PolicyChanged, SessionCreated, SessionRenewed, SessionTerms, SubjectProfile, SubjectRegistered},
+    Commit, CommitId, Event, Policy, Position, StreamId, SystemEvent, Timestamp, event::PolicyChanged,
 };
 use tenure_log::encode;
 use tenure_protocol::clock::{stopwatch, worked};
@@ -99,8 +98,8 @@ impl ReplayArgs {
         while range.end() < self.events {
             let commit = match next {
                 0 => first(),
-                n if n <= sessions && range.end() + 2 <= self.events => created(n - 1),
-                n => renewed((n - 1) % sessions, (n - 1) / sessions, &last),
+                n if n <= sessions && range.end() + 2 <= self.events => created_with_its_subject(n - 1),
+                n => renewed_after(&last, (n - 1) % sessions, (n - 1) / sessions),
             };
             let encoded = encode(&commit).map_err(std::io::Error::other)?;
             writer.known_commit(Position(range.end() + 1), encoded.record_hashes(), encoded.bytes())?;
@@ -117,37 +116,10 @@ impl ReplayArgs {
 }
 
 const BEGIN: i64 = 1_795_000_000_000;
-const TERMS: SessionTerms = SessionTerms {
-    ttl: Seconds(86_400),
-    max_renewals: u32::MAX,
-    absolute_lifetime: Seconds(u32::MAX),
-    renewal_reject_window: Seconds(3_600),
-    idle_timeout: None,
-    on_reuse: None,
-    purpose: None,
-    mode: SessionMode::Fixed,
-};
-
-fn session(n: u64) -> SessionId {
-    SessionId::from_bytes((u128::from(n) << 64 | 0x7000).to_be_bytes())
-}
-
-fn commit(stream: StreamId, expected: Position, at: Timestamp, events: Vec<Event>) -> Commit {
-    Commit {
-        id: CommitId::from_bytes([0; 16]),
-        stream,
-        expected,
-        recorded_at: at,
-        actor: Actor::AUTHORITY,
-        correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
-        idempotency: None,
-        events,
-    }
-}
-
+const NO_ID: CommitId = CommitId::from_bytes([0; 16]);
 fn first() -> Commit {
     let event = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }));
-    commit(StreamId::System, Position::ZERO, at(0), vec![event])
+    commit(NO_ID, StreamId::System, Position::ZERO, at(0), vec![event])
 }
 
 /// Round by round, an hour apart.
@@ -155,46 +127,13 @@ fn at(round: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN + i64::try_from(round * 3_600_000).unwrap_or(i64::MAX))
 }
 
-fn subject(n: u64) -> StreamId {
-    StreamId::Subject(format!("agent-{n}").parse().expect("such a name is right"))
+fn created_with_its_subject(n: u64) -> Commit {
+    let events = vec![registered(), created(n, at(0))];
+    commit(NO_ID, StreamId::Subject(subject(n)), Position::ZERO, at(0), events)
 }
 
-fn created(n: u64) -> Commit {
-    let registered = Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
-        profile: SubjectProfile::default(),
-    }));
-    let event = SessionCreated {
-        session_id: session(n),
-        terms: TERMS,
-        expires_at: at(0).plus(TERMS.ttl),
-        renew_at: Some(at(0).plus(TERMS.ttl.half())),
-        device: None,
-        scopes: vec![],
-        metadata: None,
-        constraints: None,
-    };
-    commit(
-        subject(n),
-        Position::ZERO,
-        at(0),
-        vec![registered, Event::Subject(SubjectEvent::SessionCreated(event))],
-    )
-}
-
-fn renewed(n: u64, round: u64, last: &[Position]) -> Commit {
-    let at = at(round);
-    let event = SessionRenewed {
-        session_id: session(n),
-        generation: Generation(u32::try_from(round + 1).unwrap_or(u32::MAX)),
-        expires_at: at.plus(TERMS.ttl),
-        renew_at: Some(at.plus(TERMS.ttl.half())),
-        key_digest: None,
-        expiring_soon: None,
-    };
-    commit(
-        subject(n),
-        last[usize::try_from(n).unwrap_or(0)],
-        at,
-        vec![Event::Subject(SubjectEvent::SessionRenewed(event))],
-    )
+fn renewed_after(last: &[Position], n: u64, round: u64) -> Commit {
+    let expected = last[usize::try_from(n).unwrap_or(0)];
+    let event = renewed(n, round, at(round));
+    commit(NO_ID, StreamId::Subject(subject(n)), expected, at(round), vec![event])
 }

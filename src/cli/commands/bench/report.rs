@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::rounds::{RoundTimes, many};
 use crate::cli::{
-    ambient,
+    environment,
     failure::CommandError,
     output::{Column, Output, OutputFormat},
 };
@@ -134,7 +134,7 @@ pub(super) fn print_with(
     items: &[Value],
     columns: &[Column],
 ) -> Result<(), CommandError> {
-    let now = ambient::now();
+    let now = environment::now();
     let document = json!({"conditions": conditions, "items": items});
     if output.format() == OutputFormat::Table {
         output.record(&document["conditions"], &[], now)?;

@@ -80,7 +80,7 @@ struct RoundState<B> {
     fault: Mutex<Option<String>>,
 }
 
-/// Lets the callers go lap after lap for about so long, and gives them back.
+/// Has the callers run lap after lap for about this time, and gives them back.
 pub(super) async fn run<C: BenchCaller, B: LapSetup>(
     callers: Vec<C>,
     between: B,

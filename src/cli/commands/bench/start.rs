@@ -14,16 +14,10 @@ use super::{
     failed,
     fixture::policy,
     report::print_with,
+    synthetic::{commit, created, registered, renewed, revoked, subject},
 };
 use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
-use tenure_core::{
-    Actor, Commit, CommitId, Event, Generation, Position, Seconds, SessionId, SessionMode, StreamId,
-    SubjectEvent, SubjectId, Timestamp,
-    event::{
-        EndTrigger, SessionCreated, SessionRenewed, SessionRevoked, SessionTerms, SubjectProfile,
-        SubjectRegistered,
-    },
-};
+use tenure_core::{CommitId, Event, Position, Seconds, StreamId, Timestamp};
 use tenure_log::{AppendOutcome, EncodedCommit, EventLog, encode};
 use tenure_protocol::clock::{pause, stopwatch, worked};
 use tenure_protocol::entropy::{self, Entropy, OsEntropy};
@@ -69,17 +63,6 @@ const COLUMNS: &[Column] = &[
 const LONGEST: Duration = Duration::from_mins(30);
 /// Commits appended together.
 const BATCH: usize = 512;
-
-const TERMS: SessionTerms = SessionTerms {
-    ttl: Seconds(604_800),
-    max_renewals: u32::MAX,
-    absolute_lifetime: Seconds(7_776_000),
-    renewal_reject_window: Seconds(3_600),
-    idle_timeout: None,
-    on_reuse: None,
-    purpose: None,
-    mode: SessionMode::Fixed,
-};
 
 impl StartArgs {
     pub(super) fn run(&self, global: &GlobalArgs) -> Result<(), CommandError> {
@@ -139,7 +122,7 @@ pub(super) fn fill(data: &Path, sessions: u64, per_subject: u64, events: u64) ->
     fill_after(0, data, sessions, per_subject, events)
 }
 
-/// The same, after so many other sessions of the same subjects have begun and ended.
+/// The same, after `ended` other sessions of the same subjects.
 pub(super) fn fill_after(
     ended: u64,
     data: &Path,
@@ -230,15 +213,11 @@ fn draw(below: u64) -> u64 {
     u64::from_be_bytes(entropy::bytes(&OsEntropy as &dyn Entropy)) % below
 }
 
-fn subject(number: u64) -> SubjectId {
-    format!("agent-{number}").parse().expect("such a name is right")
-}
-
 /// Sessions that begin one after another, and then are renewed in turn.
 struct HistoryGenerator {
     sessions: u64,
     per_subject: u64,
-    /// So many others begin and end before them.
+    /// Number of sessions that begin and end before them.
     ended: u64,
     /// The last position of each subject's stream.
     last: Vec<Position>,
@@ -275,16 +254,7 @@ impl HistoryGenerator {
         self.head = self.head.plus(events.len() as u64);
         self.made += 1;
         let expected = std::mem::replace(&mut self.last[place], self.head);
-        let commit = Commit {
-            id,
-            stream: StreamId::Subject(subject(number)),
-            expected,
-            recorded_at: at,
-            actor: Actor::AUTHORITY,
-            correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
-            idempotency: None,
-            events,
-        };
+        let commit = commit(id, StreamId::Subject(subject(number)), expected, at, events);
         encode(&commit).map_err(failed)
     }
 
@@ -306,43 +276,3 @@ const LATER: Seconds = Seconds(2 * 86_400);
 
 /// The first number of those that end before others begin.
 const ENDED: u64 = 1 << 40;
-
-fn session_id(number: u64) -> SessionId {
-    SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
-}
-
-fn registered() -> Event {
-    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: SubjectProfile::default() }))
-}
-
-fn created(number: u64, at: Timestamp) -> Event {
-    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
-        session_id: session_id(number),
-        terms: TERMS,
-        expires_at: at.plus(TERMS.ttl),
-        renew_at: Some(at.plus(TERMS.ttl.half())),
-        device: None,
-        scopes: vec![],
-        metadata: None,
-        constraints: None,
-    }))
-}
-
-fn revoked(number: u64) -> Event {
-    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
-        session_id: session_id(number),
-        trigger: EndTrigger::Own,
-        reason: None,
-    }))
-}
-
-fn renewed(number: u64, round: u64, at: Timestamp) -> Event {
-    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
-        session_id: session_id(number),
-        generation: Generation(u32::try_from(round + 1).unwrap_or(u32::MAX)),
-        expires_at: at.plus(TERMS.ttl),
-        renew_at: Some(at.plus(TERMS.ttl.half())),
-        key_digest: None,
-        expiring_soon: None,
-    }))
-}

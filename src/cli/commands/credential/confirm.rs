@@ -27,9 +27,9 @@ pub(crate) struct ConfirmArgs {
 
 impl ConfirmArgs {
     pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
-        let held = self.held(cli)?;
+        let held = self.unconfirmed(cli)?;
         if self.caution.dry_run {
-            cli.output.talk("These API keys would be confirmed:");
+            cli.output.info("These API keys would be confirmed:");
             return cli.output.list(&json!({"items": held, "nextCursor": null}), COLUMNS, cli.now());
         }
         self.caution.ask(cli.output, || Ok(question(&held)))?;
@@ -49,7 +49,7 @@ impl ConfirmArgs {
     }
 
     /// The named one, held or not; or all held ones in force.
-    fn held(&self, cli: &CommandContext) -> Result<Vec<Value>, CommandError> {
+    fn unconfirmed(&self, cli: &CommandContext) -> Result<Vec<Value>, CommandError> {
         let page = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().cloned().unwrap_or_default().into_iter();
         let Some(id) = &self.credential else {

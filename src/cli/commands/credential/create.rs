@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::{CommandContext, GlobalArgs, fields, span},
+    environment,
     failure::{CommandError, ExitStatus},
     files::{secret::Secret, secret_file::TokenReplacement},
     output::Output,
@@ -53,8 +53,8 @@ impl CreateArgs {
     pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         let file = self.out.as_deref().map(KeyFile::prepare).transpose()?;
         if let Some(data) = &self.data {
-            let made = kept(self.offline(data)?, file, global.output())?;
-            return global.output().record_with_secret(&made, "key", COLUMNS, ambient::now());
+            let made = without_saved_key(self.offline(data)?, file, global.output())?;
+            return global.output().record_with_secret(&made, "key", COLUMNS, environment::now());
         }
         let cli: CommandContext = global.context()?;
         let body = fields([
@@ -64,7 +64,7 @@ impl CreateArgs {
             ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
         ]);
         let made = cli.client.send(&ApiRequest::post(&["v1", "credentials"], body.into()))?.body;
-        let made = kept(made, file, cli.output)?;
+        let made = without_saved_key(made, file, cli.output)?;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
     }
 
@@ -107,11 +107,15 @@ impl<'p> KeyFile<'p> {
 }
 
 /// The credential, without its key if a file has it now.
-fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Value, CommandError> {
+fn without_saved_key(
+    mut made: Value,
+    file: Option<KeyFile<'_>>,
+    output: Output,
+) -> Result<Value, CommandError> {
     let Some(file) = file else { return Ok(made) };
     file.replacement.commit(&Secret::new(made["key"].as_str().unwrap_or_default()))?;
     made["key"] = Value::Null;
-    output.talk(&format!("The key is in {}.", file.path.display()));
+    output.info(&format!("The key is in {}.", file.path.display()));
     Ok(made)
 }
 

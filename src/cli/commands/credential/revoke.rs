@@ -61,7 +61,7 @@ impl RevokeArgs {
         };
         match items.iter().find(|item| item["credentialId"] == *self.credential) {
             Some(found) if !found["revokedAt"].is_null() => {
-                cli.output.talk("This API key was revoked before, and nothing would change:");
+                cli.output.info("This API key was revoked before, and nothing would change:");
                 cli.output.record(found, COLUMNS, cli.now())
             }
             Some(found) if is_lasting_admin(&found) && items.iter().filter(is_lasting_admin).count() == 1 => {
@@ -70,7 +70,7 @@ impl RevokeArgs {
                 Err(CommandError::Unhealthy { exit: ExitStatus::Conflict, why })
             }
             Some(found) => {
-                cli.output.talk("This API key would be revoked:");
+                cli.output.info("This API key would be revoked:");
                 cli.output.record(found, COLUMNS, cli.now())
             }
             None => Err(CommandError::Missing(format!("there is no API key {}", self.credential))),

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{lossy, temp_directory::TempDirectory};
+use super::{lossy_network, temp_directory::TempDirectory};
 use crate::cli::{
     connection::client::{ApiClient, ApiRequest},
     failure::CommandError,
@@ -82,7 +82,8 @@ pub(super) fn run(output: Output, server: SocketAddr, place: &TempDirectory) -> 
     let url = format!("http://{server}");
     let admin = secret_file::read(&place.key_file())?;
     write_alices_key(&url, &admin, place)?;
-    let stage = DemoStage { output, url, lossy: format!("http://{}", lossy::towards(server)?), admin, place };
+    let stage =
+        DemoStage { output, url, lossy: format!("http://{}", lossy_network::towards(server)?), admin, place };
     for act in ACTS {
         stage.show(act)?;
     }
@@ -108,10 +109,10 @@ struct DemoStage<'p> {
 
 impl DemoStage<'_> {
     fn show(&self, act: &DemoAct) -> Result<(), CommandError> {
-        self.output.said(&format!("\n# {}", act.told))?;
+        self.output.narrative_line(&format!("\n# {}", act.told))?;
         for (words, expected) in act.commands {
             self.pause();
-            self.output.said(&format!("$ tenure {}", typed(words)))?;
+            self.output.narrative_line(&format!("$ tenure {}", typed(words)))?;
             let code = self.command(words)?.status().map_err(CommandError::from)?.code();
             if code != Some(*expected) {
                 let why = format!("tenure {} did not go as it should: {code:?}", typed(words));

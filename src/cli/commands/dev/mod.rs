@@ -1,7 +1,7 @@
 //! `tenure dev`
 
 mod demo;
-mod lossy;
+mod lossy_network;
 mod temp_directory;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, thread};
@@ -59,7 +59,7 @@ impl DevArgs {
                 let said = if self.demo {
                     demo::run(output, address, &seen)
                 } else {
-                    self.tell(output, address, &seen)
+                    self.report(output, address, &seen)
                 };
                 let is_over = self.demo || said.is_err();
                 *told.lock() = said;
@@ -89,14 +89,14 @@ impl DevArgs {
     }
 
     /// What to type to work with it.
-    fn tell(&self, output: Output, address: SocketAddr, place: &TempDirectory) -> Result<(), CommandError> {
+    fn report(&self, output: Output, address: SocketAddr, place: &TempDirectory) -> Result<(), CommandError> {
         let key = secret_file::read(&place.key_file())?;
         let url = format!("http://{address}");
         let document = json!({
             "url": url, "key": key.expose(), "keyFile": place.key_file(), "testClock": !self.real_time,
         });
         let lines = [format!("export TENURE_URL={url}"), format!("export TENURE_KEY={}", key.expose())];
-        output.told(&document, &lines)?;
+        output.narrative(&document, &lines)?;
         let clock = if self.real_time {
             ""
         } else {

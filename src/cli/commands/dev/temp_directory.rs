@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cli::{ambient, failure::CommandError};
+use crate::cli::{environment, failure::CommandError};
 
 /// A directory of this user's own, removed when dropped.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct TempDirectory(PathBuf);
 
 impl TempDirectory {
     pub(super) fn make() -> Result<Self, CommandError> {
-        let path = std::env::temp_dir().join(format!("tenure-dev-{}", ambient::unique()));
+        let path = std::env::temp_dir().join(format!("tenure-dev-{}", environment::unique()));
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|source| CommandError::File { path: path.clone(), source })?;
         Ok(Self(path))

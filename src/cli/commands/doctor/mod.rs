@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::serve;
 use crate::cli::{
-    ambient,
     connection::client::{ApiReply, ApiRequest},
     context::{CommandContext, GlobalArgs},
+    environment,
     failure::{CommandError, ExitStatus},
-    output::{Column, Output, words},
+    output::{Column, Output, humanize},
 };
 use tenure_core::Timestamp;
 use tenure_server::config::ConfigFlag;
@@ -83,7 +83,7 @@ fn settings(global: &GlobalArgs, file: Option<&PathBuf>, set: &[String]) -> Resu
             json!({"name": setting.name, "value": setting.value, "source": setting.source.to_string()})
         })
         .collect();
-    global.output().list(&json!({"items": items}), SETTINGS, ambient::now())
+    global.output().list(&json!({"items": items}), SETTINGS, environment::now())
 }
 
 const COLUMNS: &[Column] =
@@ -184,7 +184,7 @@ fn node_in_words(ready: &Value) -> Option<CheckResult> {
     Some(CheckResult::new("node", result, said))
 }
 
-/// Which nodes there are. One that differs, one whose state grows old and one of another version are told by address.
+/// Which nodes there are. Nodes that differ, lag or run another version are named by address.
 fn others_in_words(ready: &Value) -> Option<CheckResult> {
     let nodes = ready["nodes"].as_array()?;
     let address = |node: &Value| node["address"].as_str().unwrap_or_default().to_owned();
@@ -229,11 +229,11 @@ fn key_in_words(key: &Value, now: Timestamp) -> CheckResult {
     let moment = |field: &str| key[field].as_str().and_then(Timestamp::parse);
     if let Some(end) = moment("expiresAt") {
         let result = if end.seconds_since(now) < ENDS_SOON { "warn" } else { "ok" };
-        return CheckResult::new("key", result, format!("role {role}, {}", words::left(end, now)));
+        return CheckResult::new("key", result, format!("role {role}, {}", humanize::left(end, now)));
     }
     let age = moment("createdAt").map_or(0, |created| now.seconds_since(created));
     if role == "admin" && age >= OLD {
-        let aged = words::duration(age);
+        let aged = humanize::duration(age);
         return CheckResult::new(
             "key",
             "warn",
@@ -259,14 +259,14 @@ fn version(cli: &CommandContext) -> CheckResult {
 
 /// A test clock is shown to admins only; what its time is, every reply says.
 fn clock(cli: &CommandContext, date: Option<&str>) -> CheckResult {
-    let local = ambient::now();
+    let local = environment::now();
     let shown = cli.client.send(&ApiRequest::get(&["v1", "clock"]));
     let test_clock = shown.ok().and_then(|reply| Timestamp::parse(reply.body["now"].as_str()?));
     test_clock.map_or_else(|| wall_clock(date, local), |now| stopped_clock(now, local))
 }
 
 fn stopped_clock(now: Timestamp, local: Timestamp) -> CheckResult {
-    let apart = words::duration(now.millis_since(local).unsigned_abs() / 1000);
+    let apart = humanize::duration(now.millis_since(local).unsigned_abs() / 1000);
     let side = if now > local { "ahead" } else { "behind" };
     CheckResult::new("clock", "ok", format!("test clock, {apart} {side}"))
 }
@@ -283,7 +283,7 @@ fn wall_clock(date: Option<&str>, local: Timestamp) -> CheckResult {
     CheckResult::new(
         "clock",
         "warn",
-        format!("the server is {} {side} this host", words::duration(apart / 1000)),
+        format!("the server is {} {side} this host", humanize::duration(apart / 1000)),
     )
 }
 

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use super::{CheckResult, examined};
 use crate::cli::{
-    ambient,
     commands::{audit, backup::failed},
     context::GlobalArgs,
+    environment,
     failure::{CommandError, ExitStatus},
 };
 use tenure_log::{DamagedPart, DirectoryCopy, HistoryCopy, RepairError, find_damage, repair};
 use tenure_server::backup::{BackupCopy, BackupFolder};
 
-/// Puts the same bytes in the place of each segment that is damaged or missing, of a stopped server or a running one.
+/// Puts the same bytes in the place of each damaged or missing segment, of a stopped or a running server.
 pub(super) fn repair_from(global: &GlobalArgs, data: &Path, from: &Path) -> Result<(), CommandError> {
     audit::expect_data(data)?;
     let copy = copy_at(from)?;
@@ -21,7 +21,7 @@ pub(super) fn repair_from(global: &GlobalArgs, data: &Path, from: &Path) -> Resu
     if checks.is_empty() {
         checks.push(CheckResult::new("segments", "ok", "all read as they were written: nothing to repair"));
     }
-    examined(global.output(), checks, ambient::now())
+    examined(global.output(), checks, environment::now())
 }
 
 /// A backup has a manifest, a data directory has segments.

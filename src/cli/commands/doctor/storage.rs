@@ -5,7 +5,7 @@ use std::{collections::HashMap, io::Read};
 
 use super::CheckResult;
 use crate::cli::{
-    connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::words,
+    connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::humanize,
 };
 use tenure_core::Timestamp;
 
@@ -93,7 +93,7 @@ fn sealing(figures: &MetricValues) -> CheckResult {
             format!("every full range is sealed, up to position {sealed}"),
         );
     }
-    let age = words::duration(figures.get("tenure_unsealed_age_seconds"));
+    let age = humanize::duration(figures.get("tenure_unsealed_age_seconds"));
     let needs = size_in_words(figures.get("tenure_sealing_needs_bytes"));
     let detail = format!(
         "{unsealed} full ranges behind position {sealed} are in no segment, the oldest for {age}; to seal them takes \
@@ -108,7 +108,7 @@ fn scrub(figures: &MetricValues) -> CheckResult {
     let age = figures.get("tenure_scrub_age_seconds");
     let progress = format!(
         "{read} of {segments} segments read in this round; the last one, or the start, was {} ago",
-        words::duration(age)
+        humanize::duration(age)
     );
     if findings > 0 {
         let detail = format!(
@@ -126,7 +126,7 @@ fn backup(figures: &MetricValues, now: Timestamp) -> CheckResult {
     };
     let (covered, position) = (figures.get("tenure_backup_position"), figures.get("tenure_position"));
     let behind = position.saturating_sub(covered);
-    let detail = format!("{} ago, up to position {covered}; {behind} events since", words::duration(age));
+    let detail = format!("{} ago, up to position {covered}; {behind} events since", humanize::duration(age));
     CheckResult::new("backup", if age > OLD_BACKUP { "warn" } else { "ok" }, detail)
 }
 

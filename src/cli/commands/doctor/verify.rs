@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::{CheckResult, examined};
 use crate::cli::{
-    ambient,
     commands::audit,
     context::GlobalArgs,
+    environment,
     failure::{CommandError, ExitStatus},
 };
 use tenure_log::CheckedSegment;
@@ -25,7 +25,7 @@ pub(super) fn verify(global: &GlobalArgs, data: &Path) -> Result<(), CommandErro
     } else {
         checks.push(CheckResult::new("log", "skip", "the segments come first"));
     }
-    examined(global.output(), checks, ambient::now())
+    examined(global.output(), checks, environment::now())
 }
 
 fn of_segment(segment: &CheckedSegment) -> CheckResult {

@@ -39,7 +39,7 @@ impl RotateArgs {
         let consequence = self.consequence();
         if self.caution.dry_run {
             self.check_pause(cli)?;
-            cli.output.talk(&format!("A new key would be made. {consequence}"));
+            cli.output.info(&format!("A new key would be made. {consequence}"));
             // Session keys are never shown.
             return if self.which == "access" { super::list::run(cli) } else { Ok(()) };
         }

@@ -24,8 +24,9 @@ use self::{
 };
 use super::session::TermsArgs;
 use crate::cli::{
-    ambient,
+    connection::runtime,
     context::{CommandContext, GlobalArgs, NamedServer, span},
+    environment,
     failure::{CommandError, ExitStatus},
     files::session_file,
     output::Output,
@@ -37,10 +38,10 @@ use tenure_client::{
 use tenure_core::{Seconds, SubjectId};
 use tenure_http_client::outbound::PlaintextPolicy;
 
-/// So long a call at the start or the end is tried again while it fails for the moment.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// So long the revocation at the end may take in all.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a call at the start or the end is retried after transient failures.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit of the revocation at the end, retries included.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with
 /// each renewal. In a shell, `tenure session token` prints it. Exits with the command's own code, 128 and the signal's
@@ -120,7 +121,7 @@ impl RunArgs {
             ));
         }
         let cli = global.context()?;
-        let runtime = session_file::runtime()?;
+        let runtime = runtime::runtime()?;
         let code = runtime.block_on(self.watch_over(&cli, global.named()));
         // A process waiting for the lock of the file now waits for nothing.
         runtime.shutdown_timeout(Duration::ZERO);
@@ -140,8 +141,8 @@ impl RunArgs {
             Ok(child) => child,
             Err(error) => {
                 let program = self.command[0].display();
-                cli.output.talk(&format!("{program}: {error}"));
-                self.farewell(cli, &holder, in_use.as_ref(), "the command could not be started").await;
+                cli.output.info(&format!("{program}: {error}"));
+                self.end_session(cli, &holder, in_use.as_ref(), "the command could not be started").await;
                 return Ok(child::code_of_start(&error));
             }
         };
@@ -151,7 +152,7 @@ impl RunArgs {
             Some(end) => veto::of_end(cli, &holder.grant(), end),
             // The command may have noticed the veto first.
             None => {
-                self.farewell(cli, &holder, in_use.as_ref(), &format!("the command ended: {status}")).await
+                self.end_session(cli, &holder, in_use.as_ref(), &format!("the command ended: {status}")).await
             }
         };
         match &veto {
@@ -167,7 +168,7 @@ impl RunArgs {
     /// The file of a session that was vetoed stays, as the mark by which a restart knows.
     fn leave_mark(&self, cli: &CommandContext, veto: &VetoNotice) {
         let words = veto.words(cli.now());
-        cli.output.talk(&match &self.session_file {
+        cli.output.info(&match &self.session_file {
             Some(file) => format!("{words}.\n{} stays: {}.", file.display(), veto.of_a_restart()),
             None => format!("{words}."),
         });
@@ -214,7 +215,7 @@ impl RunArgs {
         match (holder.session().await, &self.subject) {
             (Ok(_), _) => Ok(holder),
             (Err(error), _) if error.is_transient() => {
-                cli.output.talk(&format!("It is not known whether the session stands: {error}"));
+                cli.output.info(&format!("It is not known whether the session stands: {error}"));
                 Ok(holder)
             }
             (Err(error), None) => Err(error.into()),
@@ -222,11 +223,11 @@ impl RunArgs {
                 // A suspension is no end, and what is said of it below says how it goes on.
                 if !veto::is_suspension(&error) {
                     let path = file.path().display();
-                    cli.output.talk(&format!("The session of {path} is over ({error})"));
+                    cli.output.info(&format!("The session of {path} is over ({error})"));
                 }
                 let old = holder.grant();
                 drop(holder);
-                self.refuse_after_veto(cli, || Ok(veto_told_by(cli, &old, error)))?;
+                self.refuse_after_veto(cli, || Ok(veto_notice_of(cli, &old, error)))?;
                 self.create(cli, file, subject, Some(old.session_id))?;
                 self.open(named, file)
             }
@@ -250,7 +251,7 @@ impl RunArgs {
     }
 
     fn open(&self, named: NamedServer<'_>, file: &SessionFile) -> Result<SessionHandle, CommandError> {
-        let client = session_file::client(named, file)?.with_patience(PATIENCE);
+        let client = session_file::client(named, file)?.with_retry_timeout(RETRY_TIMEOUT);
         let options = HandleOptions { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
         Ok(SessionHandle::hold(client, file.clone(), options)?)
     }
@@ -269,9 +270,9 @@ impl RunArgs {
             return Ok(());
         }
         let terms = self.terms.clone().unwrap_or_default().noticing_theft();
-        let request = terms.request(subject).idempotency_key(ambient::unique());
+        let request = terms.request(subject).idempotency_key(environment::unique());
         let grant = session_file::keep(cli, &locked, &cli.client.send(&request)?.body)?;
-        cli.output.talk(&format!("Session {} until {}.", grant.session_id, grant.expires_at));
+        cli.output.info(&format!("Session {} until {}.", grant.session_id, grant.expires_at));
         Ok(())
     }
 
@@ -319,7 +320,7 @@ impl RunArgs {
                 _ = child.wait() => return ended,
                 signal = signals.next() => child.pass_on(signal),
                 end = holder.ended(), if ended.is_none() => {
-                    output.talk(&veto::headline(&end));
+                    output.info(&veto::headline(&end));
                     ended = Some(end);
                     if self.on_end == SessionEndAction::Kill {
                         child.terminate();
@@ -328,7 +329,7 @@ impl RunArgs {
                 }
                 changed = state.changed(), if ended.is_none() => {
                     if changed.is_ok() {
-                        tell_trouble(output, &state.borrow_and_update(), &mut said);
+                        report_trouble(output, &state.borrow_and_update(), &mut said);
                     }
                 }
                 () = time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
@@ -341,7 +342,7 @@ impl RunArgs {
 
     /// Ends the session, if wanted and no other run uses it; the file then holds nothing of use. Gives the veto
     /// that had ended it before.
-    async fn farewell(
+    async fn end_session(
         &self,
         cli: &CommandContext,
         holder: &SessionHandle,
@@ -353,10 +354,10 @@ impl RunArgs {
         }
         if !in_use.is_none_or(InUse::is_last) {
             let file = self.file().path().display();
-            cli.output.talk(&format!("The session goes on: another `tenure run` uses {file}."));
+            cli.output.info(&format!("The session goes on: another `tenure run` uses {file}."));
             return None;
         }
-        let revoked = time::timeout(FAREWELL, part(holder, reason)).await;
+        let revoked = time::timeout(END_TIMEOUT, part(holder, reason)).await;
         let why = match revoked {
             Ok(Ok(revoked)) => {
                 let veto = veto::of_trigger(cli, &holder.grant(), &revoked.trigger);
@@ -366,7 +367,7 @@ impl RunArgs {
                 return veto;
             }
             Ok(Err(error)) if veto::is_suspension(&error) => {
-                return veto_told_by(cli, &holder.grant(), error);
+                return veto_notice_of(cli, &holder.grant(), error);
             }
             // It had expired, and nothing had noticed.
             Ok(Err(_)) if has_ended(holder) => {
@@ -377,7 +378,7 @@ impl RunArgs {
             Err(_) => "it took too long".to_owned(),
         };
         let grant = holder.grant();
-        cli.output.talk(&format!(
+        cli.output.info(&format!(
             "Session {} could not be revoked, and lasts until {}: {why}",
             grant.session_id, grant.expires_at
         ));
@@ -391,7 +392,7 @@ impl RunArgs {
         }
         let removed = self.file().lock().and_then(|locked| locked.remove());
         if let Err(error) = removed {
-            output.talk(&format!("The session is over, but its file is still there: {error}"));
+            output.info(&format!("The session is over, but its file is still there: {error}"));
         }
     }
 }
@@ -406,7 +407,7 @@ async fn part(holder: &SessionHandle, reason: &str) -> Result<RevokedSession, Er
 }
 
 /// What a refusal of the session's token says of its end.
-fn veto_told_by(cli: &CommandContext, grant: &SessionGrant, error: Error) -> Option<VetoNotice> {
+fn veto_notice_of(cli: &CommandContext, grant: &SessionGrant, error: Error) -> Option<VetoNotice> {
     let Error::Refused(problem) = error else { return None };
     veto::of_end(cli, grant, &EndReason::Refused(problem))
 }
@@ -416,17 +417,17 @@ fn has_ended(holder: &SessionHandle) -> bool {
 }
 
 /// Says once what is wrong, and once that it is over.
-fn tell_trouble(output: Output, state: &SessionState, said: &mut Option<String>) {
+fn report_trouble(output: Output, state: &SessionState, said: &mut Option<String>) {
     let SessionState::Live(live) = state else { return };
     if live.trouble == *said {
         return;
     }
     match &live.trouble {
-        Some(trouble) => output.talk(&format!(
+        Some(trouble) => output.info(&format!(
             "The session could not be renewed, and lasts until {}; trying again: {trouble}",
             live.expires_at
         )),
-        None => output.talk(&format!("The session is renewed until {}.", live.expires_at)),
+        None => output.info(&format!("The session is renewed until {}.", live.expires_at)),
     }
     said.clone_from(&live.trouble);
 }

@@ -6,7 +6,7 @@ use crate::cli::{
     connection::client::ApiRequest,
     context::CommandContext,
     failure::{CommandError, ExitStatus},
-    output::words,
+    output::humanize,
 };
 use tenure_client::{EndReason, Error, SessionGrant};
 use tenure_core::{SubjectId, Timestamp};
@@ -72,7 +72,7 @@ pub(super) fn of_trigger(cli: &CommandContext, grant: &SessionGrant, trigger: &s
     of_code(cli, grant, Some("SESSION_REVOKED"), Some(trigger))
 }
 
-/// What a refusal does not tell is asked by the key, if there is one.
+/// With an API key, what a refusal does not say is looked up.
 fn of_code(
     cli: &CommandContext,
     grant: &SessionGrant,
@@ -167,7 +167,7 @@ impl VetoNotice {
             let until = until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string());
             return format!("{subject} is suspended{at} until {until}{reason}");
         }
-        let at = at.map(|at| format!(" at {at} ({})", words::when(at, now))).unwrap_or_default();
+        let at = at.map(|at| format!(" at {at} ({})", humanize::when(at, now))).unwrap_or_default();
         format!("{} of {subject} {}{at}{reason}", self.whose(), self.done())
     }
 

@@ -48,7 +48,7 @@ impl AccessToken {
         ]);
         let request = ApiRequest::post(&["v1", "access-tokens"], body.into());
         let minted = if let Some(path) = &self.session_file {
-            let held = session_file::held(named, path)?;
+            let held = session_file::open_session(named, path)?;
             held.client.send_as(&held.token, &request)?.body
         } else {
             cli.client.send_as(&self.token()?, &request)?.body

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{DETAILS, token_in, without_token};
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::{CommandContext, NamedServer, fields, span},
+    environment,
     failure::CommandError,
     files::{overwrite, session_file},
 };
@@ -62,7 +62,7 @@ pub(crate) struct TermsArgs {
     #[arg(long, value_name = "DURATION", value_parser = span)]
     renewal_reject_window: Option<Seconds>,
 
-    /// End it after so long without use, 60 s to 24h [default: session.idle_timeout; 30m when sliding]
+    /// End it after this time without use, 60s to 24h [default: session.idle_timeout; 30m when sliding]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     idle_timeout: Option<Seconds>,
 
@@ -97,7 +97,7 @@ impl CreateArgs {
         if !self.force {
             self.check_files(cli, named)?;
         }
-        let key = self.idempotency_key.unwrap_or_else(ambient::unique);
+        let key = self.idempotency_key.unwrap_or_else(environment::unique);
         let idles = self.terms.idles();
         let request = self.terms.request(&self.subject).idempotency_key(key.clone());
         match (self.token_file, self.session_file) {
@@ -106,7 +106,7 @@ impl CreateArgs {
             (None, None) => show(cli, &ask(cli, &request, &key)?),
         }?;
         if idles {
-            cli.output.talk("Without use it ends before expiresAt, after its idle timeout.");
+            cli.output.info("Without use it ends before expiresAt, after its idle timeout.");
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ fn to_file(cli: &CommandContext, request: &ApiRequest, key: &str, path: &Path) -
     let (token, id) = token_in(&cli.client, &reply)?;
     locked.write(&token, id)?;
     show(cli, &without_token(reply))?;
-    cli.output.talk(&format!("The token is in {}.", path.display()));
+    cli.output.info(&format!("The token is in {}.", path.display()));
     Ok(())
 }
 
@@ -180,7 +180,7 @@ fn to_session_file(
     let reply = ask(cli, request, key)?;
     session_file::keep(cli, &locked, &reply)?;
     show(cli, &without_token(reply))?;
-    cli.output.talk(&format!("The session is in {}.", path.display()));
+    cli.output.info(&format!("The session is in {}.", path.display()));
     Ok(())
 }
 

@@ -70,7 +70,7 @@ impl ListArgs {
             .query("cursor", self.cursor);
         let request = self.as_of.apply(cli, request)?;
         let empty = || if only_active { with_others(cli, &request, &of) } else { of.clone() };
-        pages::show_dressed(cli, request.clone(), &self.paging, pages::by_cursor, COLUMNS, &empty, &|_| ())
+        pages::show_with(cli, request.clone(), &self.paging, pages::by_cursor, COLUMNS, &empty, &|_| ())
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{DETAILS, without_token};
 use crate::cli::{
-    ambient,
-    connection::client::ApiRequest,
+    connection::{client::ApiRequest, runtime},
     context::{CommandContext, NamedServer},
+    environment,
     failure::CommandError,
     files::{secret::Secret, session_file},
 };
@@ -74,14 +74,14 @@ fn renew_token_file(
     let session = session.map(id_of).transpose()?;
     let file = TokenFile::at(path);
     let renewal = client::renew_token_file(&by, &file, session);
-    match session_file::runtime()?.block_on(renewal).map_err(|error| open_or_over(cli, error))? {
+    match runtime::runtime()?.block_on(renewal).map_err(|error| open_or_over(cli, error))? {
         TokenRenewal::Renewed(renewed) => {
             let reply =
                 serde_json::to_value(renewed).map_err(|error| CommandError::Server(error.to_string()))?;
             cli.output.record_with_secret(&without_token(reply), "token", DETAILS, by.now())?;
-            cli.output.talk(&format!("The new token is in {}.", path.display()));
+            cli.output.info(&format!("The new token is in {}.", path.display()));
         }
-        TokenRenewal::RenewedMeanwhile => cli.output.talk(&format!(
+        TokenRenewal::RenewedMeanwhile => cli.output.info(&format!(
             "Another process renewed this session a moment ago; its new token is in {}.",
             path.display()
         )),
@@ -107,17 +107,17 @@ fn open_or_over(cli: &CommandContext, error: client::HoldError) -> CommandError 
 fn renew_session_file(cli: &CommandContext, named: NamedServer<'_>, path: &Path) -> Result<(), CommandError> {
     let file = SessionFile::at(path);
     let by = session_file::client(named, &file)?;
-    let renewed = session_file::runtime()?.block_on(client::renew_file(&by, &file));
+    let renewed = runtime::runtime()?.block_on(client::renew_file(&by, &file));
     let grant = renewed.map_err(|error| open_or_over(cli, error))?;
     cli.output.record(&session_file::shown(&grant), DETAILS, begun(&grant))?;
-    cli.output.talk(&format!("The new token is in {}.", path.display()));
+    cli.output.info(&format!("The new token is in {}.", path.display()));
     Ok(())
 }
 
 /// When the period began, by the server's clock: what is left is counted from there.
 fn begun(grant: &SessionGrant) -> Timestamp {
     if grant.expires_at == grant.absolute_expires_at {
-        return ambient::now();
+        return environment::now();
     }
     grant.expires_at.plus_millis(-1_000 * i64::from(grant.ttl.0))
 }
@@ -132,7 +132,7 @@ fn renew_token(
         Some(id) => id,
         None => session_of(cli, old)?,
     };
-    let key = key.unwrap_or_else(ambient::unique);
+    let key = key.unwrap_or_else(environment::unique);
     let reply = ask(cli, &id, old, key.clone()).inspect_err(|failure| {
         if failure.leaves_it_open() {
             let again = format!("Keep the old token, and repeat with {id} --idempotency-key {key}");

@@ -125,15 +125,15 @@ fn end_own(
     reason: Option<String>,
     caution: &CautionArgs,
 ) -> Result<(), CommandError> {
-    let held = session_file::held(named, path)?;
+    let held = session_file::open_session(named, path)?;
     let path = ["v1", "sessions", &held.session];
     let session = || held.client.send_as(&held.token, &ApiRequest::get(&path)).map(|reply| reply.body);
     if caution.dry_run {
         let session = session()?;
-        cli.output.talk("This session would end:");
+        cli.output.info("This session would end:");
         return cli.output.record(&session, DETAILS, cli.time_of(&session));
     }
-    caution.ask(cli.output, || session().map(|session| asked(&session, false)))?;
+    caution.ask(cli.output, || session().map(|session| question_about(&session, false)))?;
     let request = ApiRequest::delete(&path).query("reason", reason);
     let done = held.client.send_as(&held.token, &request)?.body;
     cli.output.record(&done, COLUMNS, cli.time_of(&done))
@@ -141,10 +141,10 @@ fn end_own(
 
 /// Which session it is, by what people know of it.
 fn question(cli: &CommandContext, path: &[&str], suspend: bool) -> Result<String, CommandError> {
-    Ok(asked(&cli.client.send(&ApiRequest::get(path))?.body, suspend))
+    Ok(question_about(&cli.client.send(&ApiRequest::get(path))?.body, suspend))
 }
 
-fn asked(session: &Value, suspend: bool) -> String {
+fn question_about(session: &Value, suspend: bool) -> String {
     let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
     let scopes: Vec<_> =
         session["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -165,15 +165,15 @@ fn preview(
     let session = cli.client.send(&ApiRequest::get(path))?.body;
     if suspend {
         cli.output
-            .talk(&format!("Subject {} would be suspended.", session["subjectId"].as_str().unwrap_or("-")));
+            .info(&format!("Subject {} would be suspended.", session["subjectId"].as_str().unwrap_or("-")));
     }
     if session["status"] == "REVOKED" {
         let rest = if suspend { "would stay as it is" } else { "nothing would change" };
-        cli.output.talk(&format!("This session was ended before, and {rest}:"));
+        cli.output.info(&format!("This session was ended before, and {rest}:"));
     } else if reject_renewal == Some(true) && session["renewedAt"].is_null() {
         return Err(CommandError::Usage("--reject-renewal: the session was never renewed".into()));
     } else {
-        cli.output.talk("This session would end:");
+        cli.output.info("This session would end:");
     }
     cli.output.record(&session, DETAILS, cli.time_of(&session))
 }
@@ -210,7 +210,7 @@ impl ResolvedSelection<'_> {
     ) -> Result<(), CommandError> {
         let dry = json!({ "selector": self.selector(), "dryRun": true });
         if caution.dry_run {
-            cli.output.talk("This many sessions would end (sample by id):");
+            cli.output.info("This many sessions would end (sample by id):");
             return cli.show(&ApiRequest::post(&PATH, dry), MATCHED);
         }
         let Some(reason) = reason else {

@@ -32,7 +32,7 @@ pub(crate) struct ShowArgs {
 impl ShowArgs {
     pub(crate) fn run(&self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         if let Some(path) = &self.session_file {
-            let held = session_file::held(named, path)?;
+            let held = session_file::open_session(named, path)?;
             let request = ApiRequest::get(&["v1", "sessions", &held.session]);
             let session = held.client.send_as(&held.token, &request)?.body;
             return cli.output.record(&session, DETAILS, cli.time_of(&session));

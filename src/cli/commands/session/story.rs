@@ -13,7 +13,7 @@ use crate::cli::{
     failure::CommandError,
     output::{
         event_text::{self, KeyNames},
-        words,
+        humanize,
     },
 };
 use tenure_core::Timestamp;
@@ -47,7 +47,7 @@ impl StoryArgs {
             event["by"] = by.into();
         }
         lines.extend([String::new(), state(&session, now)]);
-        cli.output.told(&json!({ "session": session, "events": events }), &lines)
+        cli.output.narrative(&json!({ "session": session, "events": events }), &lines)
     }
 }
 
@@ -74,7 +74,7 @@ fn when(event: &Value, is_local: bool) -> String {
 /// What it is now, and what that means for its token.
 fn state(session: &Value, now: Timestamp) -> String {
     let moment = |name: &str| session[name].as_str().and_then(Timestamp::parse);
-    let ago = |name: &str| match moment(name).map(|at| words::when(at, now)).as_deref() {
+    let ago = |name: &str| match moment(name).map(|at| humanize::when(at, now)).as_deref() {
         Some("now") => " just now".to_owned(),
         Some(when) => format!(" {when}"),
         None => String::new(),
@@ -85,7 +85,7 @@ fn state(session: &Value, now: Timestamp) -> String {
         }
         "EXPIRED" => format!("It has expired{}: no token of it works.", ago("expiresAt")),
         _ => {
-            let left = moment("expiresAt").map(|at| words::left(at, now)).unwrap_or_default();
+            let left = moment("expiresAt").map(|at| humanize::left(at, now)).unwrap_or_default();
             let renewals = &session["renewalsLeft"];
             format!("It is active: {left} of its period, {renewals} renewals left.")
         }

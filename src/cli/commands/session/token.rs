@@ -29,6 +29,6 @@ impl TokenArgs {
             "expiresAt": grant.expires_at,
             "headers": { "Authorization": format!("Bearer {token}") },
         });
-        output.told(&document, &[token])
+        output.narrative(&document, &[token])
     }
 }

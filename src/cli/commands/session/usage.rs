@@ -8,9 +8,9 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use crate::cli::{
-    ambient,
     connection::client::ApiRequest,
     context::{CommandContext, NamedServer, fields},
+    environment,
     failure::CommandError,
     files::{secret_file, session_file},
     output::Column,
@@ -58,9 +58,10 @@ const COLUMNS: &[Column] = &[
 
 impl UsageArgs {
     pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
-        let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
+        let key = self.idempotency_key.take().unwrap_or_else(environment::unique);
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
-        let held = self.session_file.take().map(|path| session_file::held(named, &path)).transpose()?;
+        let held =
+            self.session_file.take().map(|path| session_file::open_session(named, &path)).transpose()?;
         let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
         let session = session.expect("clap requires one of the two");
         let request = self.request(&session, &key);

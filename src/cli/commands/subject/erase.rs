@@ -35,7 +35,7 @@ impl EraseArgs {
         self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         let path = ["v1", "subjects", self.subject.as_str()];
         if self.caution.dry_run {
-            cli.output.talk("All text about this subject and its sessions would become unreadable:");
+            cli.output.info("All text about this subject and its sessions would become unreadable:");
             return cli.show(&ApiRequest::get(&path), DETAILS);
         }
         self.caution.ask(cli.output, || Ok(self.question()))?;

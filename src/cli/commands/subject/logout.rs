@@ -65,7 +65,7 @@ impl LogoutArgs {
             items.retain(|session| session["sessionId"] != kept.to_string());
         }
         if page["items"].as_array().is_some_and(|items| !items.is_empty()) {
-            cli.output.talk("These sessions would end:");
+            cli.output.info("These sessions would end:");
         }
         cli.output.list_or(&page, session::COLUMNS, cli.time_of(&page), &self.nothing())
     }

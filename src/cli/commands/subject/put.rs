@@ -38,13 +38,13 @@ impl PutArgs {
         let body = self.attributes.body();
         let lost = lost(cli, &path, &body)?;
         if self.caution.dry_run {
-            cli.output.talk(if lost.is_empty() {
+            cli.output.info(if lost.is_empty() {
                 "Nothing would be removed."
             } else {
                 "This would be removed:"
             });
             for line in &lost {
-                cli.output.talk(line);
+                cli.output.info(line);
             }
             return Ok(());
         }

@@ -46,7 +46,7 @@ impl SuspendArgs {
         let subject = cli.client.send(&ApiRequest::get(&path))?.body;
         let now = cli.time_of(&subject);
         if self.caution.dry_run {
-            cli.output.talk("This subject would be suspended:");
+            cli.output.info("This subject would be suspended:");
             return cli.output.record(&subject, DETAILS, now);
         }
         self.caution.ask(cli.output, || Ok(self.question(&subject)))?;

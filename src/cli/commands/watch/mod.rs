@@ -1,6 +1,6 @@
 //! `tenure watch`
 
-mod words;
+mod notice_text;
 
 use clap::{Args, builder::PossibleValuesParser};
 
@@ -55,10 +55,14 @@ impl WatchArgs {
         };
         let is_for_people = cli.output.is_for_people();
         if is_for_people && cli.output.format() == OutputFormat::Table {
-            cli.output.talk(&format!("Watching notices{of} at {} \u{b7} Ctrl-C ends", cli.client.url()));
+            cli.output.info(&format!("Watching notices{of} at {} \u{b7} Ctrl-C ends", cli.client.url()));
         }
         follow(cli, request, |notice| {
-            if is_for_people { words::for_people(notice, cli.now()) } else { words::in_words(notice).into() }
+            if is_for_people {
+                notice_text::for_people(notice, cli.now())
+            } else {
+                notice_text::in_words(notice).into()
+            }
         })
     }
 }

@@ -33,7 +33,7 @@ impl RemoveArgs {
 
     fn preview(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let found = self.found(cli)?;
-        cli.output.talk("This webhook would be removed:");
+        cli.output.info("This webhook would be removed:");
         cli.output.record(&found, COLUMNS, cli.now())
     }
 

@@ -136,7 +136,7 @@ fn body_of<'p>(segment: &[u8; 32], number: u64, page: &'p [u8]) -> Option<&'p [u
     (stated == check(segment, number, body)).then_some(body)
 }
 
-/// An index that is asked, with the page that was read last.
+/// An open index, with the page read last.
 pub(crate) struct IndexReader<'i> {
     index: &'i SegmentIndex,
     file: File,

@@ -30,16 +30,14 @@ impl Authority {
     pub(crate) fn noted(&self, most: usize) -> (Vec<PresentedToken>, Vec<SessionSeen>) {
         let due = self.live.uses().due_now(most);
         let seen = due.into_iter().filter_map(|id| self.live.uses().noted(id)).collect();
-        (self.presence.pending(most), seen)
+        (self.presented_tokens.pending(most), seen)
     }
 
     /// The leader has recorded these.
     pub(crate) fn are_recorded(&self, presented: &[PresentedToken], seen: &[SessionSeen]) {
-        self.presence.recorded(presented);
+        self.presented_tokens.recorded(presented);
         for seen in seen {
-            self.live
-                .uses()
-                .settle_due(seen.session_id, self.live.recorded_session(seen.session_id).as_ref());
+            self.live.uses().clear_due(seen.session_id, self.live.recorded_session(seen.session_id).as_ref());
         }
     }
 
@@ -60,7 +58,7 @@ impl Authority {
         for mark in &presented {
             let known = self.live.recorded_session(mark.session_id);
             if let Some(session) = known.filter(|session| session.generation == mark.generation) {
-                self.presence.note(&session);
+                self.presented_tokens.note(&session);
             }
         }
         let commands = [

@@ -16,12 +16,12 @@ use tenure_protocol::clock::stopwatch;
 use crate::authority::{
     Authority,
     pipeline::{
-        carrying::RecalledSessions,
+        recalled_sessions::RecalledSessions,
         request::{CommandError, CommandRequest},
     },
 };
 
-/// So many are read at once, and so many wait.
+/// Readings at once, and readings that wait.
 const AT_ONCE: usize = 4;
 const WAITING: usize = 64;
 /// What one caller has of them when more than half are taken.
@@ -68,8 +68,8 @@ impl Authority {
         self.live.may_have_left(id) && self.live.session(id).is_none()
     }
 
-    /// Reads a session back if it has left memory: for some seconds every look at it finds it again. Nothing comes of a
-    /// session that is in memory, or that there never was.
+    /// Reads a session back if it has left memory: for some seconds every look at it finds it again. Does nothing for a
+    /// session in memory, or one that never existed.
     ///
     /// # Errors
     /// [`CommandError::Overloaded`] when too many are being read; the log cannot be read.
@@ -173,7 +173,7 @@ impl Authority {
     pub(crate) fn terms_of_left(&self, id: SessionId) -> Option<(SessionTerms, Timestamp)> {
         let began = waiting_for_disk(|| beginning(&*self.log, id));
         let (_, stored) =
-            began.inspect_err(|error| tracing::error!(%error, "a notice cannot be told")).ok()??;
+            began.inspect_err(|error| tracing::error!(%error, "a notice cannot be made")).ok()??;
         let created = created_in(&stored, id)?;
         Some((created.terms, stored.commit.recorded_at))
     }

@@ -21,8 +21,8 @@ use super::sealing::TextSealer;
 use crate::authority::{
     Authority,
     pipeline::{
+        batch::MARKS_PER_COMMIT,
         request::{CommandEffect, CommandError, CommandRequest, RequestContext},
-        sequencer::MARKS_PER_COMMIT,
     },
 };
 
@@ -232,7 +232,7 @@ impl Authority {
             return None;
         }
         if claims.generation == session.generation {
-            self.presence.note(&session);
+            self.presented_tokens.note(&session);
         }
         let suspension = self.live.suspension(&session.subject);
         Some(AuthenticatedSession { claims, session, suspension })
@@ -276,13 +276,13 @@ impl Authority {
     /// Waits until the presented tokens known now are recorded; the sequencer does the same by itself every few
     /// seconds. What cannot be recorded stays noted.
     pub async fn keep_presentations(&self) {
-        let pending = self.presence.pending(MARKS_PER_COMMIT);
+        let pending = self.presented_tokens.pending(MARKS_PER_COMMIT);
         if pending.is_empty() {
             return;
         }
         let record = CommandRequest::System(SystemCommand::MarkPresented(pending.clone()));
         match self.submit(record, RequestContext::of(Actor::AUTHORITY)).await {
-            Ok(_) => self.presence.recorded(&pending),
+            Ok(_) => self.presented_tokens.recorded(&pending),
             Err(failure) => tracing::debug!(%failure, "presented tokens could not be recorded yet"),
         }
     }
@@ -313,8 +313,8 @@ impl Authority {
         Ok(done.commit.is_some().then(|| self.granted(&done, id)))
     }
 
-    /// Ends the session of a token that is about to be used without a record, if two holders contest it: this one is
-    /// the second. [`RequestContext::idempotency`] counts for nothing here.
+    /// Ends the session of a token about to be used without a record, if two holders contest it: this one is the
+    /// second. [`RequestContext::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.

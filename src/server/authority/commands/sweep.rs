@@ -18,8 +18,8 @@ use tenure_core::{
 use crate::authority::{
     Authority,
     pipeline::{
-        passage::CommandTimings,
         request::{CommandError, CommandOutcome, CommandRequest, RequestContext},
+        timings::CommandTimings,
     },
 };
 
@@ -89,7 +89,7 @@ impl Authority {
         let ended = sessions.filter(|session| session.awaits_expiry(now));
         let ended = ended.map(|session| session.subject.clone());
         let swept = self.record_ended(ended.chain(self.live.ended_suspensions(now)).collect()).await;
-        self.look_again(&due);
+        self.recheck(&due);
         swept
     }
 
@@ -124,7 +124,7 @@ impl Authority {
     }
 
     /// Puts those of these sessions back into the index that have not ended for the record.
-    fn look_again(&self, at: &[SessionId]) {
+    fn recheck(&self, at: &[SessionId]) {
         let sessions: Vec<_> = at.iter().filter_map(|id| self.live.session(*id)).collect();
         let mut index = self.sweep.index.lock();
         let until = index.until;

@@ -118,7 +118,7 @@ impl WebhookSource for Authority {
     fn notice(&self, id: NoticeId) -> Result<Option<Notice>, LogError> {
         let before = Position(id.position.0.saturating_sub(1));
         let stored = self.log().read(before, 1)?;
-        let notices = stored.first().map(|stored| notices_of(stored, self)).unwrap_or_default();
+        let notices = stored.first().map(|stored| notices_of(stored, None, self)).unwrap_or_default();
         Ok(notices.into_iter().find(|notice| notice.notice_id.id == id))
     }
 

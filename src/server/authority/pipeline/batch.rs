@@ -29,6 +29,9 @@ use crate::authority::state::{
     published::{PublishedState, settled},
 };
 
+/// Maximum marks per commit: 24 bytes each, far below the size that a commit may have.
+pub(crate) const MARKS_PER_COMMIT: usize = 1_000;
+
 /// The commits of a batch and the state that they would leave.
 pub(crate) struct Batch<'a> {
     live: &'a PublishedState,
@@ -257,12 +260,12 @@ impl<'a> Batch<'a> {
     pub(crate) fn uses_of(&mut self, ids: &[SessionId], at: Timestamp) -> Vec<SessionSeen> {
         self.uses.extend(ids);
         let noted = ids.iter().filter_map(|id| self.live.uses().noted(*id)).collect();
-        self.still_news(noted, at)
+        self.still_new_uses(noted, at)
     }
 
     /// Those uses that still say something, at this moment: the session has not ended, nor been seen later. None is
     /// later than what is recorded of it, though the clock may have been set back since.
-    pub(crate) fn still_news(&self, uses: Vec<SessionSeen>, at: Timestamp) -> Vec<SessionSeen> {
+    pub(crate) fn still_new_uses(&self, uses: Vec<SessionSeen>, at: Timestamp) -> Vec<SessionSeen> {
         let known = |seen: SessionSeen| {
             let subject = self.holder(seen.session_id)?;
             let session = subject.session(seen.session_id)?;

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{following::ControlMessage, request::QueuedRequest};
+use super::{control::ControlMessage, request::QueuedRequest};
 
 /// Maximum waiting requests per queue; one more is answered "overloaded".
 ///

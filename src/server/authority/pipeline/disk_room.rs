@@ -10,8 +10,7 @@ use std::{
     },
 };
 
-/// So much is left to the store whatever is asked: it takes room by segments of 8 MiB, and some more while it
-/// rearranges its pages.
+/// Always left to the store: it takes room by segments of 8 MiB, and some more while it rearranges its pages.
 const OF_THE_STORE: u64 = 32 * MEBIBYTE;
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -54,12 +53,12 @@ impl DiskRoom {
     }
 
     /// Below it only what ends something is taken.
-    const fn kept(&self) -> u64 {
+    const fn reserved(&self) -> u64 {
         self.reserve.saturating_add(OF_THE_STORE)
     }
 
     /// What there is room for now. A change is reported to the operator.
-    pub(crate) fn look(&self) -> RoomFor {
+    pub(crate) fn check(&self) -> RoomFor {
         let found = self.judge(self.free());
         let before = self.told.swap(found as u8, Ordering::Relaxed);
         if before != found as u8 {
@@ -76,7 +75,7 @@ impl DiskRoom {
         match free {
             Some(_) if self.reserve == 0 => RoomFor::All,
             Some(free) if free < OF_THE_STORE => RoomFor::Nothing,
-            Some(free) if free < self.kept() => RoomFor::Ends,
+            Some(free) if free < self.reserved() => RoomFor::Ends,
             // Where nothing is known, the store will say.
             None | Some(_) => RoomFor::All,
         }
@@ -95,15 +94,15 @@ impl DiskRoom {
                 "the disk is nearly full: {} are free, and below {} only revocations, suspensions and rotations are \
                  written (data.reserve)",
                 ByteCount(free),
-                ByteCount(self.kept())
+                ByteCount(self.reserved())
             )),
             RoomFor::All => None,
         }
     }
 
-    /// Why so many bytes more are not taken by what can wait; `None` where they leave what is kept for others.
+    /// Why work that can wait may not take `bytes` more; `None` if enough stays free for others.
     pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
-        let (free, kept) = (self.free()?, if self.reserve == 0 { 0 } else { self.kept() });
+        let (free, kept) = (self.free()?, if self.reserve == 0 { 0 } else { self.reserved() });
         let is_short = free < bytes.saturating_add(kept);
         is_short.then(|| format!("{} are free, and {} of them are kept", ByteCount(free), ByteCount(kept)))
     }
@@ -111,13 +110,14 @@ impl DiskRoom {
     /// What an operator should know before it comes to that.
     pub(crate) fn alarm(&self) -> Option<String> {
         let free = self.free()?;
-        let is_near = self.reserve > 0 && self.judge(Some(free)) == RoomFor::All && free / 2 < self.kept();
+        let is_near =
+            self.reserve > 0 && self.judge(Some(free)) == RoomFor::All && free / 2 < self.reserved();
         is_near.then(|| {
             format!(
                 "the disk is getting full: {} are free, and below {} only revocations, suspensions and rotations are \
                  written",
                 ByteCount(free),
-                ByteCount(self.kept())
+                ByteCount(self.reserved())
             )
         })
     }
@@ -143,11 +143,11 @@ mod tests {
     #[test]
     fn the_reserve_is_for_ends_and_the_last_of_the_disk_is_the_stores() {
         let reserve = 64 * MEBIBYTE;
-        assert_eq!(room(96 * MEBIBYTE, reserve).look(), RoomFor::All);
-        assert_eq!(room(96 * MEBIBYTE - 1, reserve).look(), RoomFor::Ends);
-        assert_eq!(room(32 * MEBIBYTE, reserve).look(), RoomFor::Ends);
-        assert_eq!(room(32 * MEBIBYTE - 1, reserve).look(), RoomFor::Nothing);
-        assert_eq!(room(0, 0).look(), RoomFor::All);
+        assert_eq!(room(96 * MEBIBYTE, reserve).check(), RoomFor::All);
+        assert_eq!(room(96 * MEBIBYTE - 1, reserve).check(), RoomFor::Ends);
+        assert_eq!(room(32 * MEBIBYTE, reserve).check(), RoomFor::Ends);
+        assert_eq!(room(32 * MEBIBYTE - 1, reserve).check(), RoomFor::Nothing);
+        assert_eq!(room(0, 0).check(), RoomFor::All);
     }
 
     #[test]
@@ -164,6 +164,6 @@ mod tests {
     #[test]
     fn where_the_system_does_not_say_nothing_is_refused() {
         let silent = DiskRoom::new(Arc::new(|| Err(io::ErrorKind::Unsupported.into())), 64 * MEBIBYTE);
-        assert_eq!((silent.look(), silent.fault(), silent.alarm()), (RoomFor::All, None, None));
+        assert_eq!((silent.check(), silent.fault(), silent.alarm()), (RoomFor::All, None, None));
     }
 }

@@ -1,39 +1,16 @@
 //! What the sequencer does on behalf of a cluster: it publishes what another machine has recorded, and begins and
 //! stops deciding. It alone publishes, no matter which node decides.
 
-use std::sync::{
-    Arc,
-    atomic::Ordering,
-    mpsc::{self, Receiver, SyncSender},
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use super::{batch::Batch, key_destruction::destroy_keys, sequencer::Sequencer};
+use super::{
+    batch::Batch,
+    control::{ControlAction, ControlMessage},
+    key_destruction::destroy_keys,
+    sequencer::Sequencer,
+};
 use tenure_core::{Event, SystemEvent};
 use tenure_log::StoredCommit;
-
-/// What comes between two batches.
-pub(crate) struct ControlMessage {
-    turn: ControlAction,
-    done: SyncSender<Result<(), String>>,
-}
-
-/// What is to be done.
-pub(crate) enum ControlAction {
-    /// Publish these commits: the log holds them.
-    Follow(Vec<Arc<StoredCommit>>),
-    /// Decide from now on.
-    Lead,
-    /// Stop deciding; what is due is recorded before, if that is still possible.
-    Retire,
-}
-
-impl ControlMessage {
-    /// A turn, and the receiver of its outcome.
-    pub(crate) fn new(turn: ControlAction) -> (Self, Receiver<Result<(), String>>) {
-        let (done, told) = mpsc::sync_channel(1);
-        (Self { turn, done }, told)
-    }
-}
 
 impl Sequencer {
     /// Does it, and says so. No request is answered by it.
@@ -61,17 +38,17 @@ impl Sequencer {
 
     fn follow(&mut self, commits: &[Arc<StoredCommit>]) -> Result<(), String> {
         if commits.iter().any(|stored| ends_many(stored)) {
-            self.settling.make_room(&self.live);
+            self.bulk_application.make_room(&self.live);
         }
         let live = Arc::clone(&self.live);
-        let mut staging = Batch::new(&live, commits.len());
+        let mut batch = Batch::new(&live, commits.len());
         for stored in commits {
-            if stored.first != staging.next() {
-                return Err(format!("{} follows, and {} is next", stored.first, staging.next()));
+            if stored.first != batch.next() {
+                return Err(format!("{} follows, and {} is next", stored.first, batch.next()));
             }
-            staging.follow(stored).map_err(|illegal| illegal.to_string())?;
+            batch.follow(stored).map_err(|illegal| illegal.to_string())?;
         }
-        let (_, published) = staging.finish();
+        let (_, published) = batch.finish();
         let destroyed = destroy_keys(&self.texts, &published.commits);
         self.publish(&published);
         for stored in commits {
@@ -84,7 +61,7 @@ impl Sequencer {
     fn forget_marks(&self, stored: &StoredCommit) {
         for event in &stored.commit.events {
             if let Event::System(SystemEvent::TokensPresented(marks)) = event {
-                self.presence.recorded(&marks.presented);
+                self.presented_tokens.recorded(&marks.presented);
             }
         }
     }

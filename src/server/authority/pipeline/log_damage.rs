@@ -87,29 +87,29 @@ mod tests {
 
     #[test]
     fn callers_are_told_no_file_and_operators_each() {
-        let doubt = LogDamage::default();
-        assert_eq!((doubt.fault(), doubt.in_full()), (None, None));
-        doubt.found(vec!["segments/1.segment: damaged".into(), "segments/9.segment: damaged".into()]);
-        assert!(doubt.fault().is_some_and(|why| !why.contains(".segment")));
-        let full = doubt.in_full().unwrap_or_default();
+        let log_damage = LogDamage::default();
+        assert_eq!((log_damage.fault(), log_damage.in_full()), (None, None));
+        log_damage.found(vec!["segments/1.segment: damaged".into(), "segments/9.segment: damaged".into()]);
+        assert!(log_damage.fault().is_some_and(|why| !why.contains(".segment")));
+        let full = log_damage.in_full().unwrap_or_default();
         assert!(full.contains("segments/1.segment") && full.contains("segments/9.segment"), "{full}");
-        doubt.found(vec![]);
-        assert_eq!((doubt.fault(), doubt.in_full()), (None, None));
+        log_damage.found(vec![]);
+        assert_eq!((log_damage.fault(), log_damage.in_full()), (None, None));
     }
 
     /// One thread looks at files and another one at nodes: what the one finds is not over when the other finds nothing.
     #[test]
     fn damage_and_a_difference_between_nodes_are_over_when_both_are() {
-        let doubt = LogDamage::default();
-        doubt.differ(vec!["http://b: another root".into()]);
-        assert!(doubt.fault().is_some_and(|why| why.contains("nodes of this cluster differ")));
-        doubt.found(vec!["segments/1.segment: damaged".into()]);
-        doubt.differ(vec![]);
-        assert!(doubt.fault().is_some_and(|why| why.contains("is damaged")));
-        doubt.differ(vec!["http://b: another root".into()]);
-        doubt.found(vec![]);
-        assert!(doubt.in_full().is_some_and(|why| why.contains("http://b: another root")));
-        doubt.differ(vec![]);
-        assert_eq!(doubt.fault(), None);
+        let log_damage = LogDamage::default();
+        log_damage.differ(vec!["http://b: another root".into()]);
+        assert!(log_damage.fault().is_some_and(|why| why.contains("nodes of this cluster differ")));
+        log_damage.found(vec!["segments/1.segment: damaged".into()]);
+        log_damage.differ(vec![]);
+        assert!(log_damage.fault().is_some_and(|why| why.contains("is damaged")));
+        log_damage.differ(vec!["http://b: another root".into()]);
+        log_damage.found(vec![]);
+        assert!(log_damage.in_full().is_some_and(|why| why.contains("http://b: another root")));
+        log_damage.differ(vec![]);
+        assert_eq!(log_damage.fault(), None);
     }
 }

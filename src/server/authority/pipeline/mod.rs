@@ -2,17 +2,19 @@
 
 pub(super) mod batch;
 pub(super) mod bulk_application;
-pub(super) mod carrying;
 pub(super) mod command_queue;
+pub(super) mod control;
 pub(super) mod disk_room;
 pub(super) mod eviction;
-pub(super) mod following;
+mod following;
 pub(super) mod health;
 pub(super) mod key_destruction;
 pub(super) mod log_damage;
-mod observing;
-pub(super) mod passage;
+mod observation;
+mod own_records;
+pub(super) mod recalled_sessions;
 pub(super) mod relay;
 pub(super) mod request;
 mod restricted;
 pub(super) mod sequencer;
+pub(super) mod timings;

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    use crate::authority::pipeline::passage::CommandTimings;
+    use crate::authority::pipeline::timings::CommandTimings;
 
     type Receiver = oneshot::Receiver<Result<CommandOutcome, CommandError>>;
 

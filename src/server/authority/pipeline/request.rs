@@ -15,7 +15,7 @@ use tenure_core::{
 };
 use tenure_log::StoredCommit;
 
-use super::{carrying::RecalledSessions, disk_room::RoomFor, passage::CommandTimings};
+use super::{disk_room::RoomFor, recalled_sessions::RecalledSessions, timings::CommandTimings};
 
 /// Who asks, and by which request: what is recorded beside the facts.
 #[derive(Clone, Debug)]

@@ -18,45 +18,47 @@ impl Sequencer {
     /// [`CommandError::StorageUnavailable`] with the reason.
     pub(super) fn check_fits(
         &self,
-        staging: &Batch<'_>,
+        batch: &Batch<'_>,
         request: &QueuedRequest,
         room: RoomFor,
     ) -> Result<(), CommandError> {
-        let is_doubted = self.doubt.is_there() && request.ask.grants();
-        let lacks_room = room != RoomFor::All && needs(staging, &request.ask, self.moment(staging)) > room;
-        if !(is_doubted || lacks_room) || self.has_no_effect(staging, request) {
+        let is_doubted = self.log_damage.is_there() && request.ask.grants();
+        let lacks_room = room != RoomFor::All && needs(batch, &request.ask, self.moment(batch)) > room;
+        if !(is_doubted || lacks_room) || self.has_no_effect(batch, request) {
             return Ok(());
         }
-        let full = lacks_room.then(|| self.room.fault()).flatten();
-        Err(CommandError::StorageUnavailable { why: full.or_else(|| self.doubt.fault()).unwrap_or_default() })
+        let full = lacks_room.then(|| self.disk_room.fault()).flatten();
+        Err(CommandError::StorageUnavailable {
+            why: full.or_else(|| self.log_damage.fault()).unwrap_or_default(),
+        })
     }
 
-    fn has_no_effect(&self, staging: &Batch<'_>, request: &QueuedRequest) -> bool {
-        let at = self.moment(staging);
-        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != IdempotencyLookup::No;
-        request.context.idempotency.is_some_and(is_known) || self.records_nothing(staging, &request.ask, at)
+    fn has_no_effect(&self, batch: &Batch<'_>, request: &QueuedRequest) -> bool {
+        let at = self.moment(batch);
+        let is_known = |mark| batch.look_up(&self.idempotency, mark, at) != IdempotencyLookup::No;
+        request.context.idempotency.is_some_and(is_known) || self.records_nothing(batch, &request.ask, at)
     }
 
     /// Whether what is asked is granted and so already. A refusal may have a record, and rest on uses that have none yet.
-    fn records_nothing(&self, staging: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> bool {
+    fn records_nothing(&self, batch: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> bool {
         match ask {
             CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
-                let subject = staging.subject(id);
-                let observed = self.observed(staging, &subject, command);
-                staging.changes_nothing(&subject, command, &observed, at)
+                let subject = batch.subject(id);
+                let observed = self.observed(batch, &subject, command);
+                batch.changes_nothing(&subject, command, &observed, at)
             }
             CommandRequest::System(_) | CommandRequest::Rotate(..) | CommandRequest::BeginEpoch(..) => false,
         }
     }
 
-    fn moment(&self, staging: &Batch<'_>) -> Timestamp {
-        staging.moment(self.clock.now())
+    fn moment(&self, batch: &Batch<'_>) -> Timestamp {
+        batch.moment(self.clock.now())
     }
 }
 
 /// For what there must be room. A suspension ends something, and another one on top of it does not.
-fn needs(staging: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> RoomFor {
-    let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
+fn needs(batch: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> RoomFor {
+    let is_suspended = |id| batch.subject(id).suspension_at(at).is_some();
     let adds_nothing = ask.suspends().is_some_and(is_suspended);
     if adds_nothing { RoomFor::All } else { ask.needs() }
 }

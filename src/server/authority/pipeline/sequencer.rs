@@ -16,7 +16,7 @@ use crate::tokens::{NewKey, TokenSealer};
 use tenure_core::{
     Actor, Position, SessionId, StreamId, SubjectId, Timestamp,
     command::{ActivityDependency, BeginEpoch, Command, EndContested, RenewSession, SystemCommand},
-    event::{PresentedToken, SessionSeen},
+    event::SessionSeen,
     observed::Observation,
     refusal::Refusal,
     session::SharedSession,
@@ -27,41 +27,36 @@ use tenure_protocol::clock::{Clock, stopwatch};
 use tenure_protocol::entropy::{Entropy, commit_id};
 
 use super::{
-    batch::{Batch, BatchChanges, CommitError, CommitStamp, Decision},
+    batch::{Batch, BatchChanges, CommitError, CommitStamp, Decision, MARKS_PER_COMMIT},
     bulk_application::BulkApplication,
-    carrying::RecalledSessions,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
-    disk_room::{DiskRoom, RoomFor},
+    disk_room::DiskRoom,
     eviction::EvictionWalk,
     health::SequencerHealth,
     key_destruction::destroy_keys,
     log_damage::LogDamage,
-    observing::{observed_by_system, with_news},
+    observation::{observed_by_system, without_stale_marks},
+    recalled_sessions::RecalledSessions,
     relay::{PendingReply, ReplyRelay},
     request::{CommandEffect, CommandError, CommandOutcome, CommandRequest, QueuedRequest, RequestContext},
 };
 use crate::authority::state::{
-    activity::ActivityTracker,
     idempotency::{IdempotencyLookup, IdempotencyTable},
     presented_tokens::PresentedTokens,
     published::PublishedState,
 };
 
 /// Maximum commands per batch; a frame of the log holds about as many renewals.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// The longest time spent on decisions before the disk is asked. Some decisions cost a hundred times what a renewal
 /// does, and every caller of the batch waits for all of them.
 const DECIDING: Duration = Duration::from_millis(5);
 /// The longest wait of something urgent for the others of its batch.
 const BESIDE_URGENT: Duration = Duration::from_millis(1);
 /// How long to wait for a request before looking at what is due.
-const PATIENCE: Duration = Duration::from_millis(500);
+const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
 const MARK_INTERVAL: Duration = Duration::from_secs(3);
-/// Maximum marks per commit: 24 bytes each, far below the size that a commit may have.
-pub(crate) const MARKS_PER_COMMIT: usize = 1_000;
-/// Maximum commits of marks made durable together.
-const MARK_COMMITS: usize = 32;
 
 /// The answer to a request whose texts became unreadable.
 const ERASED_MEANWHILE: &str =
@@ -75,21 +70,21 @@ pub type BatchObserver = Arc<dyn Fn(&PublishedState, &[Arc<StoredCommit>]) + Sen
 
 /// What the sequencer works with.
 pub(crate) struct Sequencer {
-    pub(crate) intake: Arc<CommandQueue>,
+    pub(crate) queue: Arc<CommandQueue>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) live: Arc<PublishedState>,
     pub(crate) feed: Arc<EventFeed>,
-    pub(crate) presence: Arc<PresentedTokens>,
+    pub(crate) presented_tokens: Arc<PresentedTokens>,
     pub(crate) health: Arc<SequencerHealth>,
-    pub(crate) room: Arc<DiskRoom>,
-    pub(crate) doubt: Arc<LogDamage>,
+    pub(crate) disk_room: Arc<DiskRoom>,
+    pub(crate) log_damage: Arc<LogDamage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) idempotency: IdempotencyTable,
     pub(crate) texts: Arc<SubjectKeys>,
     pub(crate) tokens: Arc<TokenSealer>,
     pub(crate) observers: Vec<BatchObserver>,
-    pub(crate) settling: BulkApplication,
+    pub(crate) bulk_application: BulkApplication,
     pub(crate) eviction: EvictionWalk,
     pub(crate) relay: Arc<ReplyRelay>,
     /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
@@ -111,27 +106,25 @@ impl Drop for CloseOnExit {
 }
 
 impl Sequencer {
-    /// Serves until the intake is closed and empty.
+    /// Serves until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
+        let _guard = CloseOnExit(Arc::clone(&self.queue), Arc::clone(&self.health));
         let mut marked = stopwatch();
         let mut gathering = GatherWindow { answered: 0, until: marked };
         loop {
-            let item = self.intake.take(BATCH, self.patience(), gathering);
+            let item = self.queue.take(BATCH, self.longest_wait(), gathering);
             let begun = stopwatch();
             let answered = match item {
                 QueueItem::Requests(requests) => self.serve(requests),
                 QueueItem::Control(control) => self.obey(control),
                 QueueItem::Closed => break,
             };
-            self.settling.go_on(&self.live);
+            self.bulk_application.go_on(&self.live);
             self.eviction.go_on(&self.live, self.clock.now().max(self.live.recorded_at()));
             let now = stopwatch();
             gathering = GatherWindow { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
-                self.record_marks();
-                self.end_contested();
-                self.record_uses(|uses| uses.due_now(MARKS_PER_COMMIT * MARK_COMMITS));
+                self.record_due();
                 marked = stopwatch();
             }
         }
@@ -140,17 +133,10 @@ impl Sequencer {
         }
     }
 
-    /// Records all that it knows and the log does not; whether that was possible.
-    pub(super) fn record_all(&mut self) -> bool {
-        self.record_marks();
-        self.end_contested();
-        self.record_uses(ActivityTracker::all)
-    }
-
     /// With bulk revocations to settle, or sessions to let go of, the sequencer does not wait for requests.
-    fn patience(&self) -> Duration {
+    fn longest_wait(&self) -> Duration {
         let is_busy = self.eviction.is_under_way() || !self.live.unsettled_bulks().is_empty();
-        if is_busy { Duration::ZERO } else { PATIENCE }
+        if is_busy { Duration::ZERO } else { IDLE_WAIT }
     }
 
     /// Decides what fits into one batch and makes it durable; what does not fit goes back to the queue. What is urgent
@@ -164,13 +150,13 @@ impl Sequencer {
             return self.relay.send(refused.collect());
         }
         if requests[0].ask.is_bulk() {
-            self.settling.make_room(&self.live);
+            self.bulk_application.make_room(&self.live);
         }
         let begun = stopwatch();
         let live = Arc::clone(&self.live);
-        let mut staging = Batch::new(&live, requests.len());
-        let waiting = self.decide_batch(&mut staging, requests);
-        let result = self.commit(staging, begun);
+        let mut batch = Batch::new(&live, requests.len());
+        let waiting = self.decide_batch(&mut batch, requests);
+        let result = self.commit(batch, begun);
         for (caller, _) in &waiting {
             caller.passage.durable();
         }
@@ -179,11 +165,11 @@ impl Sequencer {
         self.relay.send(answers.collect())
     }
 
-    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<QueuedRequest>) -> Vec<PendingReply> {
+    fn decide_batch(&self, batch: &mut Batch<'_>, requests: Vec<QueuedRequest>) -> Vec<PendingReply> {
         let mut waiting: Vec<PendingReply> = Vec::with_capacity(requests.len());
         let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
         let mut requests = requests.into_iter().peekable();
-        let room = self.room.look();
+        let room = self.disk_room.check();
         let mut now = stopwatch();
         let until = now + DECIDING;
         let mut until_for_ordinary = until;
@@ -192,7 +178,7 @@ impl Sequencer {
         while waiting.is_empty() || (waiting.len() < BATCH && now < until) {
             // What is urgent and was taken first is decided first.
             let is_next_urgent = requests.peek().is_some_and(|request| request.ask.is_urgent());
-            let urgent = if is_next_urgent { None } else { self.intake.take_urgent() };
+            let urgent = if is_next_urgent { None } else { self.queue.take_urgent() };
             let Some(request) = urgent.or_else(|| requests.next()) else { break };
             if request.ask.is_urgent() {
                 until_for_ordinary = until_for_ordinary.min(now + BESIDE_URGENT);
@@ -207,9 +193,9 @@ impl Sequencer {
                 break;
             }
             request.caller.passage.taken();
-            let fits = self.check_fits(staging, &request, room);
+            let fits = self.check_fits(batch, &request, room);
             let QueuedRequest { ask, context, carried, caller } = request;
-            let outcome = fits.and_then(|()| self.decide(staging, ask, context, carried));
+            let outcome = fits.and_then(|()| self.decide(batch, ask, context, carried));
             caller.passage.decided();
             waiting.push((caller, outcome));
             if is_bulk {
@@ -217,11 +203,11 @@ impl Sequencer {
             }
             now = stopwatch();
         }
-        self.intake.put_back(put_off.into_iter().chain(requests));
+        self.queue.put_back(put_off.into_iter().chain(requests));
         waiting
     }
 
-    fn may_write(&self) -> Result<(), CommandError> {
+    pub(super) fn may_write(&self) -> Result<(), CommandError> {
         if !self.leads.load(Ordering::Acquire) {
             return Err(CommandError::NotLeading);
         }
@@ -231,65 +217,22 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| CommandError::StorageUnavailable { why: jump.to_string() })
     }
 
-    /// Whether the authority may record its own notes now. They wait for room, because no caller asked for them.
-    fn may_note(&self) -> bool {
-        self.may_write().is_ok() && self.room.look() == RoomFor::All
-    }
-
     fn decide(
         &self,
-        staging: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
         ask: CommandRequest,
         context: RequestContext,
         carried: Option<RecalledSessions>,
     ) -> Result<CommandOutcome, CommandError> {
-        let at = staging.moment(self.clock.now());
-        if let Some(mark) = context.idempotency {
-            match staging.look_up(&self.idempotency, mark, at) {
-                IdempotencyLookup::No => self.room_for_key(&context, at)?,
-                IdempotencyLookup::Repeat(first) => return Ok(CommandOutcome::Repeat(first)),
-                IdempotencyLookup::Reused(caused_by) => {
-                    return Err(Refusal::IdempotencyKeyReused { caused_by }.into());
-                }
-            }
+        let at = batch.moment(self.clock.now());
+        if let Some(first) = self.first_of_repeat(batch, &context, at)? {
+            return Ok(CommandOutcome::Repeat(first));
         }
-        if self.lacks_sessions(staging, &ask, carried.as_ref()) {
+        if self.lacks_sessions(batch, &ask, carried.as_ref()) {
             return Ok(CommandOutcome::Unread(Box::new((ask, context))));
         }
         let stamp = self.stamp(at, context);
-        let (decided, sample) = match ask {
-            CommandRequest::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
-                return Err(CommandError::StorageUnavailable { why: ERASED_MEANWHILE.into() });
-            }
-            CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
-                self.record_activity(staging, &id, &command, at)?;
-                let subject = staging.subject(&id);
-                let subject = RecalledSessions::put_all_into(carried, subject);
-                let observed = self.observed(staging, &subject, &command);
-                (staging.decide_subject(subject, &command, &observed, stamp), vec![])
-            }
-            CommandRequest::Rotate(command, key) => {
-                let command = SystemCommand::RotateKey(command);
-                let observed = observed_by_system(staging, &command, at);
-                self.keep_key(staging, &command, &observed, key, at)?;
-                (staging.decide_system(&command, &observed, stamp), vec![])
-            }
-            CommandRequest::BeginEpoch(command, keys) => {
-                let from = Position(staging.next().0 - 1);
-                let command = SystemCommand::BeginEpoch(Box::new(BeginEpoch { from, ..*command }));
-                let observed = observed_by_system(staging, &command, at);
-                for key in keys {
-                    self.keep_key(staging, &command, &observed, key, at)?;
-                }
-                (staging.decide_system(&command, &observed, stamp), vec![])
-            }
-            CommandRequest::System(command) => {
-                let command = with_news(staging, command, at);
-                let observed = observed_by_system(staging, &command, at);
-                let decided = staging.decide_system(&command, &observed, stamp);
-                (decided, observed.matched.sample().to_vec())
-            }
-        };
+        let (decided, sample) = self.decide_fresh(batch, ask, carried, stamp)?;
         let Decision { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
             None => Ok(CommandOutcome::Done(CommandEffect { at, commit, subject, sample, is_repeat: false })),
@@ -300,6 +243,93 @@ impl Sequencer {
         }
     }
 
+    /// Whether a command must be given back, because it needs sessions that are not in memory.
+    fn lacks_sessions(
+        &self,
+        batch: &Batch<'_>,
+        ask: &CommandRequest,
+        carried: Option<&RecalledSessions>,
+    ) -> bool {
+        let (CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _)) = ask else {
+            return false;
+        };
+        if !self.may_need(id, command) {
+            return false;
+        }
+        let subject = batch.subject(id);
+        let needs = match command.session_id() {
+            Some(id) => subject.session(id).is_none(),
+            None => subject.profile().is_some_and(|known| command.moves(known)),
+        };
+        needs && carried.is_none_or(|carried| carried.version != subject.version)
+    }
+
+    fn may_need(&self, id: &SubjectId, command: &Command) -> bool {
+        self.live.horizon().is_there()
+            && (command.session_id().is_some()
+                || matches!(command, Command::RegisterSubject(_) | Command::ChangeSubject(_)))
+            && self.live.has_left(id)
+    }
+
+    /// Where the commit of the request begins of which this one is a repeat.
+    fn first_of_repeat(
+        &self,
+        batch: &Batch<'_>,
+        context: &RequestContext,
+        at: Timestamp,
+    ) -> Result<Option<Position>, CommandError> {
+        let Some(mark) = context.idempotency else { return Ok(None) };
+        match batch.look_up(&self.idempotency, mark, at) {
+            IdempotencyLookup::No => self.room_for_key(context, at).map(|()| None),
+            IdempotencyLookup::Repeat(first) => Ok(Some(first)),
+            IdempotencyLookup::Reused(caused_by) => Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
+        }
+    }
+
+    /// Decides what is no repeat; with some of the sessions that a bulk revocation ends.
+    fn decide_fresh(
+        &self,
+        batch: &mut Batch<'_>,
+        ask: CommandRequest,
+        carried: Option<RecalledSessions>,
+        stamp: CommitStamp,
+    ) -> Result<(Result<Decision, CommitError>, Vec<SessionId>), CommandError> {
+        let at = stamp.at;
+        Ok(match ask {
+            CommandRequest::Sealed(id, _, key) if !self.still_seals(batch, &id, &key) => {
+                return Err(CommandError::StorageUnavailable { why: ERASED_MEANWHILE.into() });
+            }
+            CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
+                self.record_activity(batch, &id, &command, at)?;
+                let subject = batch.subject(&id);
+                let subject = RecalledSessions::put_all_into(carried, subject);
+                let observed = self.observed(batch, &subject, &command);
+                (batch.decide_subject(subject, &command, &observed, stamp), vec![])
+            }
+            CommandRequest::Rotate(command, key) => {
+                let command = SystemCommand::RotateKey(command);
+                let observed = observed_by_system(batch, &command, at);
+                self.keep_key(batch, &command, &observed, key, at)?;
+                (batch.decide_system(&command, &observed, stamp), vec![])
+            }
+            CommandRequest::BeginEpoch(command, keys) => {
+                let from = Position(batch.next().0 - 1);
+                let command = SystemCommand::BeginEpoch(Box::new(BeginEpoch { from, ..*command }));
+                let observed = observed_by_system(batch, &command, at);
+                for key in keys {
+                    self.keep_key(batch, &command, &observed, key, at)?;
+                }
+                (batch.decide_system(&command, &observed, stamp), vec![])
+            }
+            CommandRequest::System(command) => {
+                let command = without_stale_marks(batch, command, at);
+                let observed = observed_by_system(batch, &command, at);
+                let decided = batch.decide_system(&command, &observed, stamp);
+                (decided, observed.matched.sample().to_vec())
+            }
+        })
+    }
+
     fn room_for_key(&self, context: &RequestContext, at: Timestamp) -> Result<(), CommandError> {
         self.idempotency.room_for(&context.actor, at).map_err(|until| {
             let millis = until.as_millis() - at.as_millis();
@@ -307,7 +337,7 @@ impl Sequencer {
         })
     }
 
-    fn stamp(&self, at: Timestamp, context: RequestContext) -> CommitStamp {
+    pub(super) fn stamp(&self, at: Timestamp, context: RequestContext) -> CommitStamp {
         CommitStamp { id: commit_id(&*self.entropy, at), at, context }
     }
 
@@ -316,7 +346,7 @@ impl Sequencer {
     /// sessions are idle, that they are permanently idle.
     fn record_activity(
         &self,
-        staging: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
         id: &SubjectId,
         command: &Command,
         at: Timestamp,
@@ -325,7 +355,7 @@ impl Sequencer {
         if rests_on == ActivityDependency::Nothing {
             return Ok(());
         }
-        let subject = staging.subject(id);
+        let subject = batch.subject(id);
         let idle: Vec<_> = subject
             .sessions
             .iter()
@@ -338,26 +368,20 @@ impl Sequencer {
             let seen_at = self.live.uses().later_than(session)?;
             Some(SessionSeen { session_id: session.id, seen_at })
         };
-        let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
+        let uses = batch.still_new_uses(idle.iter().filter_map(later).collect(), at);
         for uses in uses.chunks(MARKS_PER_COMMIT) {
             let command = SystemCommand::MarkSeen(uses.to_vec());
-            self.decide_own(staging, &command, at)?;
+            self.decide_own(batch, &command, at)?;
         }
-        if rests_on == ActivityDependency::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
+        if rests_on == ActivityDependency::AllForGood { self.record_ends(batch, id, at) } else { Ok(()) }
     }
 
     /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
-    fn record_ends(
-        &self,
-        staging: &mut Batch<'_>,
-        id: &SubjectId,
-        at: Timestamp,
-    ) -> Result<(), CommandError> {
+    fn record_ends(&self, batch: &mut Batch<'_>, id: &SubjectId, at: Timestamp) -> Result<(), CommandError> {
         loop {
-            let (subject, stamp) =
-                (staging.subject(id), self.stamp(at, RequestContext::of(Actor::AUTHORITY)));
+            let (subject, stamp) = (batch.subject(id), self.stamp(at, RequestContext::of(Actor::AUTHORITY)));
             let decided =
-                staging.decide_subject(subject, &Command::RecordExpiries, &Observation::default(), stamp);
+                batch.decide_subject(subject, &Command::RecordExpiries, &Observation::default(), stamp);
             if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
                 return Ok(());
             }
@@ -365,20 +389,20 @@ impl Sequencer {
     }
 
     /// Whether texts that were sealed under this key can be read once they are recorded.
-    fn still_seals(&self, staging: &Batch<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
-        !staging.erases(id) && self.texts.get(&StreamId::Subject(id.clone())).as_ref() == Some(key)
+    fn still_seals(&self, batch: &Batch<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
+        !batch.erases(id) && self.texts.get(&StreamId::Subject(id.clone())).as_ref() == Some(key)
     }
 
     /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
     fn keep_key(
         &self,
-        staging: &Batch<'_>,
+        batch: &Batch<'_>,
         command: &SystemCommand,
         observed: &Observation,
         key: NewKey,
         at: Timestamp,
     ) -> Result<(), CommandError> {
-        if !staging.grants(command, observed, at) {
+        if !batch.grants(command, observed, at) {
             return Ok(());
         }
         let kept = self.tokens.keyring().keep(key);
@@ -389,18 +413,18 @@ impl Sequencer {
     }
 
     /// What was presented is known here before the log knows it, and the log does not know which keys are gone.
-    pub(super) fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observation {
+    pub(super) fn observed(&self, batch: &Batch<'_>, subject: &Subject, command: &Command) -> Observation {
         match command {
             Command::RenewSession(RenewSession { session_id, .. })
             | Command::EndContested(EndContested { session_id, .. }) => {
                 let session = subject.session(*session_id);
-                let is_presented =
-                    session.is_some_and(|session| self.presence.has_seen(session.id, session.generation));
+                let is_presented = session
+                    .is_some_and(|session| self.presented_tokens.has_seen(session.id, session.generation));
                 Observation { is_presented, ..Observation::default() }
             }
             Command::EraseSubject(_) => {
                 let stream = StreamId::Subject(subject.id.clone());
-                let is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
+                let is_forgotten = batch.erases(&subject.id) || self.texts.is_forgotten(&stream);
                 Observation { is_forgotten, ..Observation::default() }
             }
             Command::RegisterSubject(_)
@@ -418,26 +442,26 @@ impl Sequencer {
     }
 
     /// Decides a command of the authority's own.
-    fn decide_own(
+    pub(super) fn decide_own(
         &self,
-        staging: &mut Batch<'_>,
+        batch: &mut Batch<'_>,
         command: &SystemCommand,
         at: Timestamp,
     ) -> Result<(), CommandError> {
         let stamp = self.stamp(at, RequestContext::of(Actor::AUTHORITY));
-        let decided = staging.decide_system(command, &Observation::default(), stamp);
+        let decided = batch.decide_system(command, &Observation::default(), stamp);
         decided.map(drop).map_err(|fault| self.unwritable(&fault))
     }
 
-    fn commit(&mut self, staging: Batch<'_>, begun: Instant) -> Result<(), CommandError> {
+    pub(super) fn commit(&mut self, batch: Batch<'_>, begun: Instant) -> Result<(), CommandError> {
         let after = self.live.position();
-        let (encoded, published) = staging.finish();
+        let (encoded, published) = batch.finish();
         if let Some(why) = self.health.stopped() {
             // A decision of this batch could not be written down; the others stood on it.
             return Err(CommandError::StorageUnavailable { why });
         }
         if encoded.is_empty() {
-            self.settle_due(&published);
+            self.clear_due(&published);
             return Ok(());
         }
         match self.health.appending(|| self.log.append(after, encoded)) {
@@ -461,8 +485,8 @@ impl Sequencer {
         }
     }
 
-    /// The texts are gone from memory, and the next start destroys the key on disk. Until then no caller is told that
-    /// it is done.
+    /// The texts are gone from memory, and the next start destroys the key on disk. Until then no caller gets a
+    /// success.
     fn not_destroyed(&self, error: &TextError) -> CommandError {
         self.health.stop(format!("the key of an erased subject could not be destroyed: {error}"));
         CommandError::OutcomeUnknown
@@ -484,7 +508,7 @@ impl Sequencer {
         CommandError::StorageUnavailable { why }
     }
 
-    fn unwritable(&self, fault: &CommitError) -> CommandError {
+    pub(super) fn unwritable(&self, fault: &CommitError) -> CommandError {
         let why = fault.to_string();
         self.health.stop(why.clone());
         CommandError::StorageUnavailable { why }
@@ -515,84 +539,18 @@ impl Sequencer {
         }
         published.commits.iter().for_each(|stored| self.idempotency.fold(stored));
         self.health.lost_keys(self.idempotency.take_lost());
-        self.settle_due(published);
+        self.clear_due(published);
         for observer in &self.observers {
             observer(&self.live, &published.commits);
         }
         self.live.publish_position(published.head, published.recorded_at);
-        self.feed.publish(&published.commits);
+        self.feed.publish(&published.commits, |id| published.subjects.get(id).cloned());
     }
 
     /// Due uses recorded now are no longer due.
-    fn settle_due(&self, published: &BatchChanges) {
+    fn clear_due(&self, published: &BatchChanges) {
         for id in &published.uses {
-            self.live.uses().settle_due(*id, self.live.recorded_session(*id).as_ref());
+            self.live.uses().clear_due(*id, self.live.recorded_session(*id).as_ref());
         }
-    }
-
-    fn record_marks(&mut self) {
-        loop {
-            let pending = self.presence.pending(MARKS_PER_COMMIT * MARK_COMMITS);
-            if pending.is_empty() || !self.may_note() || !self.record(&pending) {
-                return;
-            }
-            self.presence.recorded(&pending);
-        }
-    }
-
-    /// Ends contested sessions of which a token of the current generation was presented, one commit each.
-    fn end_contested(&mut self) {
-        let ids = self.live.contested().all();
-        if ids.is_empty() || self.may_write().is_err() || self.room.look() < RoomFor::Ends {
-            return;
-        }
-        let live = Arc::clone(&self.live);
-        for ids in ids.chunks(BATCH) {
-            let mut staging = Batch::new(&live, ids.len());
-            let all_decided = ids.iter().all(|id| self.end_if_contested(&mut staging, *id).is_ok());
-            if !all_decided || self.commit(staging, stopwatch()).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn end_if_contested(&self, staging: &mut Batch<'_>, session_id: SessionId) -> Result<(), CommandError> {
-        let Some(id) = self.live.subject_of(session_id) else { return Ok(()) };
-        let (subject, at) = (staging.subject(&id), staging.moment(self.clock.now()));
-        let command = Command::EndContested(EndContested { session_id, shown: None });
-        let observed = self.observed(staging, &subject, &command);
-        let stamp = self.stamp(at, RequestContext::of(Actor::AUTHORITY));
-        let decided = staging.decide_subject(subject, &command, &observed, stamp);
-        decided.map(drop).map_err(|fault| self.unwritable(&fault))
-    }
-
-    /// Records uses of sessions; whether that was possible.
-    fn record_uses(&mut self, which: impl FnOnce(&ActivityTracker) -> Vec<SessionId>) -> bool {
-        if !self.may_note() {
-            return false;
-        }
-        let live = Arc::clone(&self.live);
-        let uses = which(live.uses());
-        uses.chunks(MARKS_PER_COMMIT * MARK_COMMITS).all(|uses| {
-            let mut staging = Batch::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
-            let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
-                let at = staging.moment(self.clock.now());
-                let command = SystemCommand::MarkSeen(staging.uses_of(uses, at));
-                self.decide_own(&mut staging, &command, at).is_ok()
-            });
-            all_decided && self.commit(staging, stopwatch()).is_ok()
-        })
-    }
-
-    /// Records marks in as many commits as they need, made durable together.
-    fn record(&mut self, marks: &[PresentedToken]) -> bool {
-        let live = Arc::clone(&self.live);
-        let mut staging = Batch::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
-        let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
-            let at = staging.moment(self.clock.now());
-            let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
-            self.decide_own(&mut staging, &command, at).is_ok()
-        });
-        all_decided && self.commit(staging, stopwatch()).is_ok()
     }
 }

@@ -123,7 +123,7 @@ impl ActivityTracker {
 
     /// What was due of this session, given as it is recorded now, is recorded, or says nothing any more. A use that came
     /// in between may be due again.
-    pub(crate) fn settle_due(&self, id: SessionId, recorded: Option<&SharedSession>) {
+    pub(crate) fn clear_due(&self, id: SessionId, recorded: Option<&SharedSession>) {
         // The lock is held while it is looked at, or a use noted meanwhile would be due and forgotten.
         let mut due = self.due.lock();
         if recorded.and_then(|recorded| self.due(recorded)).is_none() {

@@ -1,8 +1,8 @@
 //! Which requests had their effect: the recent keys, rebuilt from the log at startup.
 //!
-//! Session tokens and API keys have half of the room each, so that agents cannot push out the keys of those who
-//! manage them. In a full half, the caller who holds most makes room: with its oldest key, if that is older than
-//! repeats of a lost request ever are; otherwise its further requests are refused. All others go on.
+//! Session tokens and API keys have half of the room each, so that agents cannot push out the keys of those who manage
+//! them. In a full half, the caller who holds most makes room: with its oldest key, if it is older than repeats of a
+//! lost request ever are; otherwise its further requests are refused. All others go on.
 
 use std::{
     cmp::Reverse,

@@ -66,10 +66,10 @@ mod tests {
 
     #[test]
     fn a_mark_that_comes_late_takes_no_later_one_away() {
-        let (presence, id) = (PresentedTokens::default(), SessionId::from_bytes([7; 16]));
+        let (presented_tokens, id) = (PresentedTokens::default(), SessionId::from_bytes([7; 16]));
         for generation in [2, 3, 2].map(Generation) {
-            presence.mark(id, generation);
+            presented_tokens.mark(id, generation);
         }
-        assert!(presence.has_seen(id, Generation(3)));
+        assert!(presented_tokens.has_seen(id, Generation(3)));
     }
 }

@@ -35,7 +35,7 @@ const WAITING: usize = 8;
 /// How often the credential is checked: a stream ends within 5 s after it is no longer good.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A client that takes nothing for this time is let go.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Stream an export of the history: a file that proves itself, see the page on its format.
 #[utoipa::path(get, path = "/v1/audit/export", tag = "audit", operation_id = "exportHistory",
@@ -120,7 +120,7 @@ impl ExportSink {
     /// A place for the next piece.
     fn place(&self) -> io::Result<mpsc::Permit<'_, io::Result<Bytes>>> {
         let mut waited = Duration::ZERO;
-        while waited < PATIENCE {
+        while waited < TIMEOUT {
             if !self.stands() {
                 return Err(io::Error::other("the credential was revoked, or has ended"));
             }

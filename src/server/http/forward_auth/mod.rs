@@ -1,8 +1,8 @@
 //! `/v1/forward-auth`: a reverse proxy asks, before each request that it passes on, whose request it is.
 //!
-//! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` belong to the
-//! end user. The proxy passes the answer on: whose session it is in headers, or 401 with a body that is always one of
-//! four. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
+//! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` belong to the end
+//! user. The proxy passes the answer on: whose session it is in headers, or 401 with one of four bodies. This is the
+//! only route that reads a cookie, and the only one that refreshes a sliding session.
 
 pub(super) mod presented;
 
@@ -37,11 +37,11 @@ use super::{
     },
     request::{
         access::Caller,
+        admission,
         peer::PeerAddress,
         refusal_log::RefusalKey,
         request_id::RequestId,
         serve::{keep_uses, wrong_credential},
-        shares,
     },
 };
 
@@ -126,8 +126,8 @@ async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
         Err(problem) => return refused(api, problem, address, &request_id),
     };
     drop(authenticating);
-    shares::prove(api, peer, &proxy);
-    let _in_flight = match shares::begin_check(api, &proxy, address) {
+    admission::prove(api, peer, &proxy);
+    let _in_flight = match admission::begin_check(api, &proxy, address) {
         Ok(in_flight) => in_flight,
         Err(problem) => return refused(api, problem, address, &request_id),
     };

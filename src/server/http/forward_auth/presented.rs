@@ -68,7 +68,7 @@ fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     bearers.filter(|token| token.starts_with(SessionToken::PREFIX))
 }
 
-/// The values of all cookies of a name, in all lines; empty for a value that is not text. Other cookies may have any
+/// The values of all cookies of a name, in all lines; empty for a value other than text. Other cookies may have any
 /// bytes.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter();

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{ClusterNodes, PATIENCE};
 use crate::http::request::peer::PeerAddress;
-use crate::traces::{outgoing, parent::TRACEPARENT};
+use crate::traces::{outgoing, trace_parent::TRACEPARENT};
 
 /// Says which node has handed a request on, and for whom.
 pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
@@ -21,7 +21,7 @@ pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forward
 /// Says why a node takes nothing from the one that asks.
 pub(super) const TURNED_AWAY: HeaderName = HeaderName::from_static("tenure-node-refused");
 
-/// An answer is waited for so long: longer than a leader tries to append.
+/// Limit for an answer: longer than a leader tries to append.
 const ANSWER: Duration = Duration::from_secs(20);
 /// A leader that leads no more by now may still say that it did not take it.
 const LAST_WORD: Duration = Duration::from_millis(200);

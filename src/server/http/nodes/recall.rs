@@ -21,7 +21,7 @@ impl ApiContext {
         }
     }
 
-    /// The same of a token. What is no token of ours is left to those who judge it.
+    /// The same of a token. A string of another kind is left to the code that judges tokens.
     ///
     /// # Errors
     /// As above.

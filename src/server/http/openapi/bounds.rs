@@ -5,6 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 
 use serde_json::{Map, Value, json};
 
+use super::json_schema;
 use crate::http::{reply::problem::INACTIVE, request::limits, sessions::access_tokens};
 use crate::notify::webhooks;
 use tenure_core::{
@@ -159,7 +160,7 @@ pub(super) fn bound_parameters(path: &str, operation: &mut Value) {
 
 /// Adds bounds to a schema; those of a list's items to its items. What may be null still may.
 fn add(schema: &mut Value, bounds: Value) {
-    let may_be_null = super::may_be_null(schema);
+    let may_be_null = json_schema::may_be_null(schema);
     let Value::Object(bounds) = bounds else { return };
     for (name, mut value) in bounds {
         match (name.as_str(), value.as_array_mut()) {

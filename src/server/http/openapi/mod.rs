@@ -2,6 +2,7 @@
 
 mod bounds;
 mod headers;
+mod json_schema;
 mod rules;
 pub(super) mod schema;
 mod shape;
@@ -14,6 +15,7 @@ use utoipa::openapi::RefOr;
 
 use tenure_core::Policy;
 
+use self::json_schema::{may_be_null, references};
 use super::{
     forward_auth,
     reply::{
@@ -275,7 +277,7 @@ fn schemas(policy: &Policy) -> Value {
             schemas[&name] = as_value(&schema);
         }
     }
-    let asked = asked(&schemas);
+    let asked = request_schemas(&schemas);
     for (name, schema) in schemas.as_object_mut().expect("it was written as an object") {
         if !asked.contains(name) {
             require_nullable(schema);
@@ -292,7 +294,7 @@ fn schemas(policy: &Policy) -> Value {
 }
 
 /// The names of the schemas that requests consist of.
-fn asked(schemas: &Value) -> BTreeSet<String> {
+fn request_schemas(schemas: &Value) -> BTreeSet<String> {
     let bodies = ROUTES.iter().map(|route| serde_json::to_value(&route.operation.request_body));
     let mut waiting: Vec<_> =
         bodies.flat_map(|body| references(&body.expect("an operation is JSON"))).collect();
@@ -303,19 +305,6 @@ fn asked(schemas: &Value) -> BTreeSet<String> {
         }
     }
     asked
-}
-
-/// The names of the schemas that a value leads to.
-fn references(value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(members) => {
-            let own = members.get("$ref").and_then(Value::as_str);
-            let own = own.and_then(|reference| reference.rsplit('/').next()).map(str::to_owned);
-            own.into_iter().chain(members.values().flat_map(references)).collect()
-        }
-        Value::Array(items) => items.iter().flat_map(references).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![],
-    }
 }
 
 fn require_nullable(schema: &mut Value) {
@@ -331,13 +320,6 @@ fn require_nullable(schema: &mut Value) {
     for whole in ["allOf", "oneOf"] {
         schema.get_mut(whole).and_then(Value::as_array_mut).into_iter().flatten().for_each(require_nullable);
     }
-}
-
-fn may_be_null(schema: &Value) -> bool {
-    let is_null = |kind: &Value| kind == "null";
-    is_null(&schema["type"])
-        || schema["type"].as_array().into_iter().flatten().any(is_null)
-        || schema["oneOf"].as_array().into_iter().flatten().any(may_be_null)
 }
 
 fn as_value(schema: &RefOr<utoipa::openapi::Schema>) -> Value {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::references;
+use super::json_schema::references;
 
 const SCHEMAS: &str = "#/components/schemas/";
 

@@ -56,7 +56,7 @@ struct BackupRequest {
     protection: KeyProtection,
 }
 
-fn asked(fields: &mut RequestFields) -> BackupRequest {
+fn parse(fields: &mut RequestFields) -> BackupRequest {
     let name = fields.raw_text("name");
     let name = fields.required("name", name);
     if name.as_deref().is_some_and(|name| !is_name(name)) {
@@ -97,7 +97,7 @@ fn is_name(name: &str) -> bool {
     responses((status = 200, description = "The backup is whole.", body = BackupView)))]
 pub(crate) async fn backup(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let BackupRequest { name, way, protection } = asked(&mut fields);
+    let BackupRequest { name, way, protection } = parse(&mut fields);
     fields.finish()?;
     let name = name.ok_or(ProblemCode::InvalidRequest)?;
     let Some(directory) = &call.api.settings.backup_dir else {

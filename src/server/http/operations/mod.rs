@@ -82,9 +82,9 @@ pub(super) async fn readyz(call: ApiCall) -> Result<HttpReply, Problem> {
 
 /// Why it is not ready, with what else people must look into. Damage names its files, but no paths of the server.
 fn unavailable(api: &ApiContext, why: &str) -> Problem {
-    let doubt = api.authority.doubt().in_full();
+    let damage = api.authority.log_damage().in_full();
     let mut problem = Problem::unavailable(why);
-    problem.detail = doubt.filter(|full| full.starts_with(why)).or(problem.detail);
+    problem.detail = damage.filter(|full| full.starts_with(why)).or(problem.detail);
     problem.more.insert("alarms".into(), alarms(api).into());
     problem
 }
@@ -101,8 +101,8 @@ fn unready(api: &ApiContext) -> Option<String> {
     let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
     stopped
         .or_else(|| authority.clock_fault())
-        .or_else(|| authority.room().fault())
-        .or_else(|| authority.doubt().fault())
+        .or_else(|| authority.disk_room().fault())
+        .or_else(|| authority.log_damage().fault())
 }
 
 /// What a sweep did.

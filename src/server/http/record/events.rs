@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
 use utoipa::ToSchema;
 
-use crate::http::reply::{actor::ActorView, text::kept_object};
+use crate::http::reply::{actor_view::ActorView, text::kept_object};
 
 use crate::notify::FeedCommit;
 use tenure_core::{
@@ -94,8 +94,8 @@ impl RecordView for EventRecord {
         self.0
     }
 
-    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(Position, Arc<str>)> {
-        let stored = news.stored();
+    fn sought(&self, viewer: &EventReader, commit: &FeedCommit) -> Vec<(Position, Arc<str>)> {
+        let stored = commit.stored();
         let has_any = stored.commit.events.iter().any(|event| self.0.has(event.kind()));
         if !has_any || !viewer.may_see(stored) {
             return vec![];
@@ -105,7 +105,7 @@ impl RecordView for EventRecord {
                 Cow::Owned(written(&viewer.api, stored, Some(owner)))
             }
             Some(_) | None => {
-                news.written_events(&*viewer.api.authority, || written(&viewer.api, stored, None))
+                commit.written_events(&*viewer.api.authority, || written(&viewer.api, stored, None))
             }
         };
         let events = stored.positions().zip(&stored.commit.events).zip(written.iter());

@@ -55,7 +55,7 @@ pub(super) trait RecordView: Send + Sync + 'static {
     fn kinds(&self) -> KindSet;
 
     /// The sought and visible items of a commit, in order.
-    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(Self::Place, Arc<str>)>;
+    fn sought(&self, viewer: &EventReader, commit: &FeedCommit) -> Vec<(Self::Place, Arc<str>)>;
 }
 
 /// The reader, and what is sought.

@@ -2,7 +2,7 @@
 
 use utoipa::ToSchema;
 
-use crate::http::reply::actor::ActorView;
+use crate::http::reply::actor_view::ActorView;
 use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::EndTrigger};
 
 /// What a subscriber learns of an event.
@@ -73,8 +73,8 @@ pub(crate) struct RenewedNotice {
     reject_window_expiry: Timestamp,
     /// Where its owner can veto after a sign-in; null without an owner, a public URL or a console.
     reject_url: Option<String>,
-    /// Where its owner can veto this renewal without a sign-in, until `rejectWindowExpiry`. Only in what that owner is
-    /// told itself; null otherwise, and without `notices.veto_links`. A secret: who has it can veto.
+    /// Where its owner can veto this renewal without a sign-in, until `rejectWindowExpiry`. Only in the notices of that
+    /// owner; null otherwise, and without `notices.veto_links`. A secret: who has it can veto.
     veto_url: Option<String>,
 }
 

@@ -21,8 +21,8 @@ impl NoticeRecord {
         Self(kinds(query, &NoticeKind::ALL, NoticeKind::name))
     }
 
-    fn is_sought(&self, viewer: &EventReader, news: &FeedCommit, notice: &Notice) -> bool {
-        let stored = news.stored();
+    fn is_sought(&self, viewer: &EventReader, commit: &FeedCommit, notice: &Notice) -> bool {
+        let stored = commit.stored();
         let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
         self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
             && is_for(viewer, stored, notice)
@@ -46,19 +46,20 @@ impl RecordView for NoticeRecord {
     }
 
     fn kinds(&self) -> KindSet {
-        KindSet::TOLD
+        KindSet::NOTIFIABLE
     }
 
-    fn sought(&self, viewer: &EventReader, news: &FeedCommit) -> Vec<(NoticeId, Arc<str>)> {
-        let stored = news.stored();
+    fn sought(&self, viewer: &EventReader, commit: &FeedCommit) -> Vec<(NoticeId, Arc<str>)> {
+        let stored = commit.stored();
         if stored.commit.stream != StreamId::System && !viewer.may_see(stored) {
             return vec![];
         }
-        let notices = news.notices(&*viewer.api.authority);
+        let notices = commit.notices(&*viewer.api.authority);
         let present = &*viewer.api.authority;
-        let written = news.written_notices(present, || news.notices(present).iter().map(written).collect());
+        let written =
+            commit.written_notices(present, || commit.notices(present).iter().map(written).collect());
         let sought =
-            notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, news, notice));
+            notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, commit, notice));
         let line = |notice: &Notice, line: &Arc<str>| {
             viewer_line(viewer, notice).unwrap_or_else(|| Arc::clone(line))
         };

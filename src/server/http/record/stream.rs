@@ -27,8 +27,8 @@ use crate::http::{
     operations::metrics::SubscriberCount,
     reply::{HttpReply, problem::Problem},
     request::{
-        access::Caller, as_of::AsOfQuery, call::ApiCall, epoch_stamp::EpochStamped, fields::RequestFields,
-        page::PageQuery, shares,
+        access::Caller, admission, as_of::AsOfQuery, call::ApiCall, epoch_stamp::EpochStamped,
+        fields::RequestFields, page::PageQuery,
     },
 };
 
@@ -85,7 +85,7 @@ pub(crate) async fn answer<R: RecordView>(
     let start = StreamStart::of::<R>(&call, &mut query, is_stream);
     if is_stream {
         query.finish()?;
-        let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
+        let place = admission::stream(&call.api, &call.caller, call.is_exempt)?;
         waiting.resolve(&call.api, &call.caller).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
         let body = open(call, scope, record, after, place).await?;
@@ -275,7 +275,7 @@ impl<R: RecordView> RecordReader<R> {
                 break;
             }
             next = found + 1;
-            for (place, line) in self.record.sought(&self.viewer, &batch.news()[found]) {
+            for (place, line) in self.record.sought(&self.viewer, &batch.commits()[found]) {
                 if place > self.after {
                     let name = self.viewer.api.named_at(R::position(place), place);
                     text.extend(["id: ", &name, "\ndata: ", &line, "\n\n"]);

@@ -1,6 +1,6 @@
 //! What goes back to a caller.
 
-pub(super) mod actor;
+pub(super) mod actor_view;
 pub(super) mod object;
 pub(super) mod problem;
 pub(super) mod text;
@@ -121,7 +121,7 @@ impl HttpReply {
         Self::json(StatusCode::OK, document)
     }
 
-    /// A JSON document that is written already, with status 200.
+    /// A serialized JSON document, with status 200.
     pub(super) fn written(document: Vec<u8>) -> Self {
         Self::of(StatusCode::OK, "application/json", document)
     }

@@ -1,5 +1,5 @@
-//! A JSON object that is written member by member: what is answered most often is not made into a document first. A
-//! name is text of ours and copied, and a value is looked through once, many bytes at a time, for what must be escaped.
+//! A JSON object, written member by member: what is answered most often is not made into a document first. Names are
+//! constants and copied as they are; values are scanned once, many bytes at a time, for what must be escaped.
 
 use serde::Serialize;
 
@@ -42,14 +42,14 @@ impl ObjectWriter {
         self.before = b',';
     }
 
-    /// A member that is a text.
+    /// A text.
     pub(in crate::http) fn text(mut self, name: &'static str, value: &str) -> Self {
         self.name(name);
         push_text(&mut self.text, value);
         self
     }
 
-    /// A member that is a text of digits, letters and signs that are written as they are.
+    /// A member whose characters need no escapes.
     fn plain(mut self, name: &'static str, value: &[u8]) -> Self {
         self.name(name);
         self.text.push(b'"');
@@ -58,7 +58,7 @@ impl ObjectWriter {
         self
     }
 
-    /// A member that is a text, or null.
+    /// A text or null.
     pub(in crate::http) fn optional_text(self, name: &'static str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.text(name, value),
@@ -66,12 +66,12 @@ impl ObjectWriter {
         }
     }
 
-    /// A member that is the id of a session.
+    /// The id of a session.
     pub(in crate::http) fn session(self, name: &'static str, value: SessionId) -> Self {
         self.plain(name, &value.written())
     }
 
-    /// A member that is a moment.
+    /// A moment.
     pub(in crate::http) fn moment(self, name: &'static str, value: Timestamp) -> Self {
         match value.written() {
             Some(text) => self.plain(name, &text),
@@ -79,7 +79,7 @@ impl ObjectWriter {
         }
     }
 
-    /// A member that is a moment, or null.
+    /// A moment or null.
     pub(in crate::http) fn optional_moment(self, name: &'static str, value: Option<Timestamp>) -> Self {
         match value {
             Some(value) => self.moment(name, value),
@@ -87,19 +87,19 @@ impl ObjectWriter {
         }
     }
 
-    /// A member that is a number.
+    /// A number.
     pub(in crate::http) fn number(mut self, name: &'static str, value: impl Into<u64>) -> Self {
         self.name(name);
         push_number(&mut self.text, value.into());
         self
     }
 
-    /// A member that is true or false.
+    /// True or false.
     pub(in crate::http) fn flag(self, name: &'static str, value: bool) -> Self {
         self.literal(name, if value { "true" } else { "false" })
     }
 
-    /// A member that is a list of texts.
+    /// A list of texts.
     pub(in crate::http) fn texts<T: AsRef<str>>(mut self, name: &'static str, values: &[T]) -> Self {
         self.name(name);
         self.text.push(b'[');
@@ -113,14 +113,14 @@ impl ObjectWriter {
         self
     }
 
-    /// A member that is JSON already.
+    /// Serialized JSON.
     pub(in crate::http) fn literal(mut self, name: &'static str, value: &str) -> Self {
         self.name(name);
         self.text.extend_from_slice(value.as_bytes());
         self
     }
 
-    /// A member that is any document.
+    /// Any document.
     pub(in crate::http) fn document(mut self, name: &'static str, value: &impl Serialize) -> Self {
         self.name(name);
         serde_json::to_writer(&mut self.text, value).expect("our own documents are always JSON");

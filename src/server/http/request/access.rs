@@ -246,7 +246,7 @@ pub(crate) fn admit(
     if credential.starts_with(ApiKey::PREFIX) {
         let Some(key) = authority.credential(credential) else {
             return Err(if authority.is_held(credential) {
-                AccessError::Known(held())
+                AccessError::Known(unconfirmed())
             } else {
                 AccessError::Wrong
             });
@@ -269,7 +269,7 @@ pub(crate) fn admit_key(access: AccessRule, key: Arc<Credential>) -> Result<Call
 }
 
 /// The key is genuine, so to try it is not a guess.
-fn held() -> Problem {
+fn unconfirmed() -> Problem {
     Problem::from(ProblemCode::InvalidToken)
         .saying("this API key is held since the authority was restored: an admin must confirm it first")
 }

@@ -15,7 +15,7 @@ use crate::http::{
 };
 
 /// How long a read waits for its `minPosition`, in real time, by the contract.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// A `minPosition` further beyond the tail is a mistake, not a wait.
 const FAR_BEYOND: u64 = 1_000_000;
 
@@ -124,7 +124,7 @@ impl AsOfQuery {
         if wanted > tail.saturating_add(FAR_BEYOND) {
             return Err(Problem::invalid("minPosition", format!("is far beyond the last position, {tail}")));
         }
-        let reached = tokio::time::timeout(PATIENCE, positions.wait_for(|position| position.0 >= wanted));
+        let reached = tokio::time::timeout(TIMEOUT, positions.wait_for(|position| position.0 >= wanted));
         match reached.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(ProblemCode::PositionNotReached.into()),

@@ -25,7 +25,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What varies in a path.
 pub(crate) enum RouteParams {
-    /// Nothing that is known: there is none, or it is not text.
+    /// Nothing known: there is none, or it is not text.
     None,
     /// By their names.
     Named(RawPathParams),

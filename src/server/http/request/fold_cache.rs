@@ -15,7 +15,7 @@ use tenure_protocol::clock::stopwatch;
 use tokio::time::sleep;
 
 /// A reader of pages asks for the next one within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A place for one fold.
 #[derive(Clone, Default)]
@@ -90,9 +90,9 @@ impl FoldCache {
     /// How long the fold stays; after that time, the fold itself, and the watch ends.
     fn left(&self) -> Result<Duration, Option<Arc<AuthorityState>>> {
         let mut place = self.0.lock();
-        let rested = place.kept.as_ref().map_or(PATIENCE, |kept| kept.asked_at.elapsed());
-        if rested < PATIENCE {
-            return Ok(PATIENCE.saturating_sub(rested));
+        let rested = place.kept.as_ref().map_or(TIMEOUT, |kept| kept.asked_at.elapsed());
+        if rested < TIMEOUT {
+            return Ok(TIMEOUT.saturating_sub(rested));
         }
         place.is_watched = false;
         Err(place.kept.take().map(|kept| kept.state))
@@ -140,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_asks_for_is_given_up() {
         let place = FoldCache::default();
-        let long_ago = stopwatch().checked_sub(PATIENCE).unwrap();
+        let long_ago = stopwatch().checked_sub(TIMEOUT).unwrap();
         place.0.lock().kept = Some(CachedFold { state: fold(5), asked_at: long_ago });
         place.watch();
         while place.0.lock().is_watched {

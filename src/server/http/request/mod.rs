@@ -1,9 +1,10 @@
 //! The path of every request: who calls, whether there is room, what it asks, and how far its answer must be.
 
 pub(super) mod access;
+pub(super) mod admission;
 pub(super) mod as_of;
 pub(super) mod call;
-pub(super) mod costly;
+pub(super) mod costly_reads;
 pub(super) mod epoch_stamp;
 pub(super) mod fields;
 mod fold_cache;
@@ -15,5 +16,4 @@ pub(super) mod refusal_log;
 pub(super) mod request_id;
 pub(super) mod route;
 pub(super) mod serve;
-pub(super) mod shares;
 pub(super) mod throttle;

@@ -20,17 +20,17 @@ use tokio::time::timeout;
 use tenure_core::{CredentialId, SessionId};
 use tenure_protocol::clock::stopwatch;
 
-use crate::traces::{AnsweredRequest, OpenSpan, TraceExporter, method_name, parent::parent, stage};
+use crate::traces::{AnsweredRequest, OpenSpan, TraceExporter, method_name, stage, trace_parent::parent};
 
 use super::{
     access::{AccessError, AccessRule, Caller, SignedIn, admit, admit_key, shows_bearer},
+    admission,
     call::{ApiCall, RouteParams},
     fields::check_size,
     peer::PeerAddress,
     refusal_log::RefusalKey,
     request_id::RequestId,
     route::{BodyKind, Route},
-    shares,
 };
 use crate::http::{
     api::ApiContext,
@@ -43,17 +43,17 @@ use crate::http::{
 };
 
 /// A body that has not arrived by then is given up.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a request without a body has to show that it is empty, which one in chunks does not at first: some routes
 /// need no credential.
-const EMPTY_BODY_PATIENCE: Duration = Duration::from_secs(1);
+const EMPTY_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The target of the log lines with one entry per request.
 const ACCESS: &str = "tenure::access";
 
 /// How long to wait for the record of a use.
-const USE_PATIENCE: Duration = Duration::from_secs(1);
+const USE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of a request.
 pub(crate) enum SentBody {
@@ -109,7 +109,7 @@ async fn answer(
     drop(authenticating);
     asked.credential = caller.key_id();
     let admitting = stage("admit");
-    let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
+    let _in_flight = admission::begin(api, route.class, &caller, asked.address)?;
     let call = admitted(api, caller, route, params, (parts, body), asked).await?;
     drop(admitting);
     let _handling = stage("handle");
@@ -130,7 +130,7 @@ fn caller(
         Some(SignedIn(key)) => admit_key(route.access, Arc::clone(key))?,
         None => admit_caller(api, route.access, &parts.headers, address)?,
     };
-    shares::prove(api, peer, &caller);
+    admission::prove(api, peer, &caller);
     Ok(caller)
 }
 
@@ -290,7 +290,7 @@ async fn admitted(
     asked: &RequestLog,
 ) -> Result<ApiCall, Problem> {
     let (api, request_id) = (Arc::clone(api), asked.id.clone());
-    let is_exempt = shares::is_exempt(&api, asked.address);
+    let is_exempt = admission::is_exempt(&api, asked.address);
     let mut call = ApiCall { api, caller, is_exempt, request_id, parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id(), call.api.authority.now())?;
@@ -319,7 +319,7 @@ pub(crate) async fn keep_uses(api: &ApiContext, sessions: &[SessionId]) {
     if sessions.is_empty() {
         return;
     }
-    if timeout(USE_PATIENCE, api.authority.keep_uses(sessions)).await.is_err() {
+    if timeout(USE_TIMEOUT, api.authority.keep_uses(sessions)).await.is_err() {
         tracing::debug!("uses of sessions were not recorded in time");
     }
 }
@@ -397,7 +397,7 @@ async fn await_body(api: &ApiContext, route: &Route, body: Body) -> Result<Vec<u
     let bytes = match route.payload {
         // What does not show in time that it is empty counts as not empty.
         BodyKind::None => {
-            timeout(EMPTY_BODY_PATIENCE, collect(body, limit)).await.map_err(|_| must_be_empty())??
+            timeout(EMPTY_BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| must_be_empty())??
         }
         BodyKind::Json | BodyKind::MergePatch => collect(body, limit).await?,
     };
@@ -406,7 +406,7 @@ async fn await_body(api: &ApiContext, route: &Route, body: Body) -> Result<Vec<u
 
 /// All of a body, if it comes in time and is no larger than this.
 pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
+    let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     let collected = collected.map_err(|_| Problem::invalid("body", "did not arrive within 30 seconds"))?;
     let whole = collected.map_err(|error| {
         if error.is::<LengthLimitError>() {

@@ -70,7 +70,7 @@ struct BulkForm {
     is_dry: bool,
 }
 
-fn asked(fields: &mut RequestFields) -> Option<BulkForm> {
+fn parse(fields: &mut RequestFields) -> Option<BulkForm> {
     let selection = fields.members("selector", SELECTOR_BYTES, selection);
     let selection = fields.required("selector", selection).flatten();
     let is_dry = fields.flag("dryRun").unwrap_or(false);
@@ -111,7 +111,7 @@ fn selection(fields: &mut RequestFields) -> Option<SessionSelection> {
     responses((status = 200, description = "They have ended, or would.", body = RevokedMatching)))]
 pub(crate) async fn revoke(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let asked = asked(&mut fields);
+    let asked = parse(&mut fields);
     fields.finish()?;
     let BulkForm { selection, reason, is_dry } = asked.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;

@@ -45,7 +45,7 @@ pub(crate) struct RevokedSessions {
 /// End a session, or veto its renewal. Ending it again gives the same answer.
 ///
 /// With `suspend=true` its subject is suspended in the same step, also when the session has ended already. A subject
-/// that is suspended for good already stays so, by whomever; an admin takes an owner's or issuer's suspension over.
+/// that is already suspended without an end stays so; an admin takes an owner's or issuer's suspension over.
 #[utoipa::path(delete, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "revokeSession",
     params(("sessionId" = SessionId, Path, description = "The session."),
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters."),

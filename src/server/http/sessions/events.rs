@@ -22,7 +22,7 @@ use crate::http::{
         HttpReply,
         problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::ApiCall, shares},
+    request::{access::Caller, admission, call::ApiCall},
 };
 
 /// Commits of the subject per read.
@@ -32,7 +32,7 @@ const SOON: Duration = Duration::from_millis(10);
 
 /// Follow a session by its own token: a stream that reports when its subject is suspended or resumed, and when it ends.
 ///
-/// Opening it presents the token, and is no use of the session. It needs the current token, outlives renewals, tells
+/// Opening it presents the token, and is no use of the session. It needs the current token, outlives renewals, reports
 /// nothing else, and closes once the session has ended. The token of a suspended subject opens it too. A session has
 /// four such streams at once; a further one ends the oldest.
 #[utoipa::path(get, path = "/v1/sessions/{sessionId}/events", tag = "sessions", operation_id = "followSession",
@@ -52,7 +52,7 @@ pub(crate) async fn follow(call: ApiCall) -> Result<HttpReply, Problem> {
     if let Some(after) = after {
         call.api.check_resumable(after)?;
     }
-    let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
+    let place = admission::stream(&call.api, &call.caller, call.is_exempt)?;
     let Caller::Session(holder) = &call.caller else { return Err(ProblemCode::Forbidden.into()) };
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
     // From now on nothing is missed: what happens while the past is sent wakes it.
@@ -140,7 +140,7 @@ impl SessionStream {
         let suspension = authority.live().suspension(&session.subject);
         // One that came since is sent in its turn.
         let before = suspension.filter(|it| it.is_in_force(authority.now()) && it.position <= self.heard);
-        before.map_or(String::new(), |it| self.told("suspended", it.position, it.at, None, it.until))
+        before.map_or(String::new(), |it| self.message("suspended", it.position, it.at, None, it.until))
     }
 
     /// What a commit says of the subject being suspended, after this position.
@@ -149,10 +149,10 @@ impl SessionStream {
         let events = stored.positions().zip(&stored.commit.events).filter(|(position, _)| *position > heard);
         let told = events.filter_map(|(position, event)| match event {
             Event::Subject(SubjectEvent::SubjectSuspended(event)) => {
-                Some(self.told("suspended", position, at, None, event.until))
+                Some(self.message("suspended", position, at, None, event.until))
             }
             Event::Subject(SubjectEvent::SubjectResumed(_)) => {
-                Some(self.told("resumed", position, at, None, None))
+                Some(self.message("resumed", position, at, None, None))
             }
             Event::Subject(_) | Event::System(_) => None,
         });
@@ -168,9 +168,9 @@ impl SessionStream {
             return String::new();
         };
         let told = match &session.revocation {
-            Some(end) => self.told("ended", end.position, end.at, Some(end.trigger), None),
+            Some(end) => self.message("ended", end.position, end.at, Some(end.trigger), None),
             None if session.has_ended(now) => {
-                self.told("ended", cause(&session, now), session.ends_at(), None, None)
+                self.message("ended", cause(&session, now), session.ends_at(), None, None)
             }
             None => return String::new(),
         };
@@ -178,7 +178,7 @@ impl SessionStream {
         told
     }
 
-    fn told(
+    fn message(
         &self,
         name: &str,
         position: Position,

@@ -35,7 +35,7 @@ impl IntrospectQuery {
 }
 
 /// The tokens, and whether only the newest state will do.
-fn asked(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> {
+fn parse(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> {
     let is_batch = fields.has("tokens");
     if is_batch == fields.has("token") {
         fields.fault("token", "exactly one of token and tokens must be given");
@@ -63,7 +63,7 @@ fn asked(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> 
 }
 
 /// The tokens of a request that says nothing else and is written as nearly all are, `{"token":"…"}` or
-/// `{"tokens":["…","…"]}`. None if it is written in any other way, right or wrong: that is read with care.
+/// `{"tokens":["…","…"]}`. `None` if it is written in any other way, right or wrong: that is read with care.
 fn plainly_asked(call: &ApiCall) -> Option<IntrospectQuery> {
     let body = call.has_body_alone().then(|| plain_text(call.body()))??;
     plain_token(body).or_else(|| plain_tokens(body))
@@ -108,7 +108,7 @@ pub(crate) async fn introspect(call: ApiCall) -> Result<HttpReply, Problem> {
     let begun = asked_now();
     let (asked, is_strict) = match plainly_asked(&call) {
         Some(asked) => (asked, false),
-        None => asked(call.fields()?)?,
+        None => parse(call.fields()?)?,
     };
     for token in asked.tokens() {
         call.api.settle_token(token).await?;
@@ -272,7 +272,7 @@ mod tests {
             r#"{"tokens":["a"]}"#,
             r#"{"tokens": ["a", "", "b, c","d"]}"#,
         ] {
-            let (careful, is_strict) = asked(RequestFields::of_body(text.as_bytes()).unwrap()).unwrap();
+            let (careful, is_strict) = parse(RequestFields::of_body(text.as_bytes()).unwrap()).unwrap();
             let read = plainly(text).unwrap();
             assert_eq!((read.tokens(), is_strict), (careful.tokens(), false), "{text}");
             assert_eq!(

@@ -3,10 +3,10 @@
 pub(super) mod access_tokens;
 pub(super) mod events;
 pub(super) mod introspect;
+pub(super) mod listing;
 pub(super) mod renew;
 pub(super) mod usage;
 pub(super) mod view;
-pub(super) mod walk;
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
@@ -27,9 +27,9 @@ use tenure_protocol::{
 };
 
 use self::{
+    listing::{FoundSessions, of_everybody},
     usage::constraints,
     view::session_view,
-    walk::{FoundSessions, of_everybody},
 };
 use super::reply::text::TextOpener;
 use super::{
@@ -51,7 +51,7 @@ use super::{
 
 const MODES: [(&str, SessionMode); 2] = [("fixed", SessionMode::Fixed), ("sliding", SessionMode::Sliding)];
 
-fn asked(fields: &mut RequestFields) -> (RequestedTerms, Option<NewSession>) {
+fn parse(fields: &mut RequestFields) -> (RequestedTerms, Option<NewSession>) {
     let subject_id = fields.id("subjectId");
     let subject_id = fields.required("subjectId", subject_id);
     let terms = RequestedTerms {
@@ -97,7 +97,7 @@ fn is_scope_token(scope: &str) -> bool {
     responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
 pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let (terms, new) = asked(&mut fields);
+    let (terms, new) = parse(&mut fields);
     let authority = &call.api.authority;
     fields.finish_with(|faults| {
         let is_read = |name: &str| faults.iter().all(|fault| fault.field != name);

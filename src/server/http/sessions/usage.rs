@@ -16,7 +16,7 @@ use crate::http::{
         HttpReply,
         problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::ApiCall, fields::RequestFields, limits, serve::note_use, shares},
+    request::{access::Caller, admission, call::ApiCall, fields::RequestFields, limits, serve::note_use},
 };
 
 /// What a session was used for.
@@ -59,7 +59,7 @@ fn names(members: &mut RequestFields, name: &str, length: RangeInclusive<usize>)
     Some(names)
 }
 
-fn asked(fields: &mut RequestFields) -> Option<SessionUse> {
+fn parse(fields: &mut RequestFields) -> Option<SessionUse> {
     let operation = fields.text("operation", limits::OPERATION);
     let operation = fields.required("operation", operation);
     let amount = fields.amount("amount");
@@ -77,12 +77,12 @@ fn asked(fields: &mut RequestFields) -> Option<SessionUse> {
     responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
 pub(crate) async fn record(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let wanted = asked(&mut fields);
+    let wanted = parse(&mut fields);
     fields.finish()?;
     let wanted = wanted.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
-    shares::usage(&call.api, call.is_exempt, session_id)?;
+    admission::usage(&call.api, call.is_exempt, session_id)?;
     let generation = match &call.caller {
         Caller::Session(holder) => Some(holder.claims.generation),
         Caller::Key(_) | Caller::Anyone => None,

@@ -31,7 +31,7 @@ pub(crate) struct ErasedSubject {
     erased_at: Option<Timestamp>,
 }
 
-/// Make all text about a subject unreadable, for good.
+/// Make all text about a subject permanently unreadable.
 ///
 /// That is its name, and the devices, metadata and reasons of its sessions, in the log, in snapshots and in every
 /// copy that does not hold the key. Ids, scopes and the events themselves stay, and so does every proof. Its sessions

@@ -14,7 +14,7 @@ use crate::http::{
     api::ApiContext,
     reply::{
         HttpReply,
-        actor::ActorView,
+        actor_view::ActorView,
         problem::{Problem, ProblemCode},
         text::TextOpener,
     },

@@ -117,7 +117,7 @@ pub(super) struct AttemptView {
     http_status: Option<u16>,
 }
 
-/// From where to tell again.
+/// The position to start again from.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it documents the fields that `redeliver` reads")]
 pub(super) struct RedeliverBody {
@@ -222,7 +222,7 @@ struct WebhookRequest {
     format: WebhookFormat,
 }
 
-fn asked(call: &ApiCall, fields: &mut RequestFields) -> Option<WebhookRequest> {
+fn parse(call: &ApiCall, fields: &mut RequestFields) -> Option<WebhookRequest> {
     let url = fields.raw_text("url").map(Zeroizing::new);
     let url = fields.required("url", url);
     let kinds = kinds(fields);
@@ -263,7 +263,7 @@ fn kinds(fields: &mut RequestFields) -> Option<Vec<NoticeKind>> {
     responses((status = 201, description = "The webhook.", body = CreatedWebhook)))]
 pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let asked = asked(&call, &mut fields);
+    let asked = parse(&call, &mut fields);
     fields.finish()?;
     let mut asked = asked.ok_or(ProblemCode::InvalidRequest)?;
     asked.owner_id = owner_of(&call, asked.owner_id)?;
@@ -363,7 +363,7 @@ fn webhook(call: &ApiCall) -> Result<Webhook, Problem> {
     known.cloned().ok_or_else(|| ProblemCode::WebhookNotFound.into())
 }
 
-/// Let a webhook tell nothing more. Its URL and its secret are destroyed.
+/// Delete a webhook. Its URL and its secret are destroyed.
 #[utoipa::path(delete, path = "/v1/webhooks/{webhookId}", tag = "webhooks", operation_id = "deleteWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "It is gone.", body = DeletedWebhook)))]
@@ -378,8 +378,7 @@ pub(super) async fn delete(call: ApiCall) -> Result<HttpReply, Problem> {
 }
 
 fn store_closed() -> Problem {
-    Problem::from(ProblemCode::StorageUnavailable)
-        .saying("the account of what webhooks have told is not open")
+    Problem::from(ProblemCode::StorageUnavailable).saying("the delivery state of webhooks is not open")
 }
 
 /// The deliveries of a webhook, newest first: all pending ones, up to 1,000 parked and 500 delivered.
@@ -424,7 +423,7 @@ fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
     AttemptView { at, outcome: ShownOutcome::of_attempt(outcome, is_owner), http_status }
 }
 
-/// Tell a webhook's notices from a position on again, parked and delivered ones alike.
+/// Deliver a webhook's notices again from a position on, parked and delivered ones alike.
 ///
 /// One redelivery at a time: it is over when all of its notices are delivered or parked.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",

@@ -75,7 +75,7 @@ fn a_start_without_a_checkpoint_keeps_only_what_no_index_tells() {
     write(dir.path(), 5_121 - u64::from(SUBJECTS));
     let (log, started) = start(dir.path());
     assert_eq!((log.head().position, log.indexed().end()), (Position(5_121), Position(5_000)));
-    assert!(started.nodes.held() < 20, "{} nodes of the tree", started.nodes.held());
+    assert!(started.nodes.nodes_in_memory() < 20, "{} nodes of the tree", started.nodes.nodes_in_memory());
     assert_eq!(started.projections.held().0, as_size(NAMED), "those that the last 121 events are about");
 
     // Whatever is asked, it is as if all of it were in memory.

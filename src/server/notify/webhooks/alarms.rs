@@ -57,7 +57,7 @@ impl WebhookAlarms {
     /// The store works.
     pub(super) fn store_works(&self) {
         if self.store.lock().take().is_some() {
-            tracing::info!("what webhooks have told is saved again");
+            tracing::info!("the delivery state of webhooks is saved again");
         }
     }
 

@@ -10,7 +10,7 @@
 //! | the file is durable, a crash follows | a file without an event | the next start removes it ([`DestinationStore`](super::Destinations)) |
 //! | the event is refused, or is that of an earlier request | a file without an event | it is removed at once; if that fails, by the next start |
 //! | the fate of the event is not known | a file, and perhaps its event | the file stays; the next start removes it if there is no event |
-//! | the event is durable, a crash follows | the webhook | the next start begins to tell it; a repeat under the same key gets it without URL and secret, which are shown once |
+//! | the event is durable, a crash follows | the webhook | the next start begins to deliver; a repeat under the same key gets it without URL and secret, which are returned only once |
 
 use super::{WebhookDestination, Webhooks};
 use tenure_core::WebhookId;
@@ -40,7 +40,7 @@ pub enum CreationError<E> {
 }
 
 impl Webhooks {
-    /// Makes a webhook: keeps where it leads, has `record` record it, and begins to tell it. The module says what a
+    /// Makes a webhook: keeps its destination, has `record` record it, and starts to deliver. The module says what a
     /// crash in between leaves.
     ///
     /// # Errors

@@ -261,7 +261,7 @@ impl DestinationStore {
     }
 
     /// The webhooks that there are files of.
-    pub(super) fn kept(&self) -> Vec<WebhookId> {
+    pub(super) fn stored_ids(&self) -> Vec<WebhookId> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
@@ -368,10 +368,10 @@ mod tests {
         let read = kept.load(&of(id)).unwrap().unwrap();
         assert_eq!((read.expose_url(), read.expose_secret()), ("https://example.com/a", SECRET));
         assert!(kept.load(&of(other)).unwrap().is_none());
-        assert_eq!(kept.kept(), [id]);
+        assert_eq!(kept.stored_ids(), [id]);
         kept.forget(id).unwrap();
         kept.forget(id).unwrap();
-        assert!(kept.kept().is_empty());
+        assert!(kept.stored_ids().is_empty());
         key_files::write_private(&kept.path(other), "only one line").unwrap();
         assert!(kept.load(&of(other)).unwrap_err().to_string().contains("is damaged"));
     }

@@ -25,7 +25,7 @@ pub struct WebhookTotals {
     pub parked: u64,
     /// How many seconds the oldest pending one has waited.
     pub oldest_pending: u64,
-    /// Whether what was told cannot be saved.
+    /// Whether the delivery state cannot be saved.
     pub store_fails: bool,
     /// How often it could not be since the start.
     pub store_failures: u64,

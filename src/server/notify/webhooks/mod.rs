@@ -6,9 +6,9 @@
 //!                 └──► notice, as it is now ──► format ──► signed request ──► receiver
 //! ```
 //!
-//! An endpoint pulls: the log is its queue, so a receiver that is slow or down delays no command and no other
-//! endpoint, and costs a bounded room. What a request says is derived from the log when it is sent; what was erased
-//! meanwhile is not in it, and a subject's new owner hears what the old one would have.
+//! An endpoint pulls: the log is its queue, so a slow or unreachable receiver delays no command and no other endpoint,
+//! and costs bounded room. What a request says is derived from the log when it is sent; what was erased meanwhile is
+//! not in it, and a subject's new owner hears what the old one would have.
 
 mod alarms;
 mod creation;
@@ -17,8 +17,8 @@ mod destination;
 mod format;
 mod health;
 mod sending;
-mod share;
 mod store;
+mod test_rate;
 
 use std::{
     collections::BTreeMap,
@@ -46,8 +46,8 @@ use self::{
     },
     format::MessageContent,
     sending::client::WebhookClient,
-    share::WebhookTests,
     store::{DeliveryStore, StoreError},
+    test_rate::WebhookTests,
 };
 pub use self::{
     creation::{CreationError, RecordOutcome},
@@ -59,7 +59,7 @@ pub use self::{
         DestinationStore, LONGEST_URL, SECRET_PATTERN, UnfitDestination, WebhookDestination, draw_secret,
     },
     health::{WebhookHealth, WebhookTotals},
-    share::TestTooSoon,
+    test_rate::TestTooSoon,
 };
 use super::{EventCursor, Notice, NoticeContext, NoticeId};
 use crate::gate::WorkGate;
@@ -79,10 +79,10 @@ const LAZY: u32 = 25;
 /// A store that does not open is tried again. What was delivered meanwhile is delivered again after a crash, hence
 /// soon.
 const STORE_REST: Duration = Duration::from_secs(1);
-/// At a stop, endpoints have so long to end.
-const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
+/// How long endpoints have to end at a stop.
+const STOP_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How long a caller that moves the clock waits for receivers.
-const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What webhooks need of an authority.
 pub trait WebhookSource: NoticeContext {
@@ -154,7 +154,7 @@ impl WebhooksInner {
     }
 }
 
-/// The endpoints at work. Nothing is sent before the store is open: only it knows what was told.
+/// The endpoints at work. Nothing is sent before the store is open: only it knows what was delivered.
 #[derive(Default)]
 struct WebhooksState {
     store: Option<Arc<DeliveryStore>>,
@@ -171,7 +171,7 @@ struct WebhooksState {
 pub struct DeliveryReport {
     /// The notice.
     pub notice_id: NoticeId,
-    /// Whether it is yet to be told, was told, or was given up.
+    /// Whether it is pending, was delivered, or was given up.
     pub status: DeliveryStatus,
     /// The newest attempts, oldest first.
     pub attempts: Vec<DeliveryAttempt>,
@@ -216,7 +216,7 @@ impl Webhooks {
         self.shared.traces.get_or_init(|| traces.clone());
     }
 
-    /// Begins to tell, on the runtime of the caller; again, if it has been stopped.
+    /// Begins to deliver, on the runtime of the caller; again, if it has been stopped.
     pub fn start(self: &Arc<Self>) {
         let after = self.shared.source.head();
         self.state.lock().has_stopped = false;
@@ -248,14 +248,14 @@ impl Webhooks {
             std::mem::take(&mut state.at_work).into_values().collect()
         };
         for endpoint in &ended {
-            endpoint.tell(EndpointCommand::Stop);
+            endpoint.send_command(EndpointCommand::Stop);
         }
         let all = async {
             for endpoint in &ended {
                 endpoint.ended().await;
             }
         };
-        drop(timeout(STOP_PATIENCE, all).await);
+        drop(timeout(STOP_TIMEOUT, all).await);
         self.stopping.notify_waiters();
         let accounts = ended.iter().map(|endpoint| (endpoint.webhook.id(), Arc::clone(&endpoint.account)));
         let store = self.state.lock().store.take();
@@ -288,7 +288,7 @@ impl Webhooks {
         for id in gone {
             self.tests.forget(id);
             if let Some(endpoint) = state.at_work.remove(&id) {
-                endpoint.tell(EndpointCommand::Stop);
+                endpoint.send_command(EndpointCommand::Stop);
             }
             self.forget(&mut state, id);
         }
@@ -308,7 +308,7 @@ impl Webhooks {
         }
     }
 
-    /// Tries all that is due, and comes back when it has been tried. What takes too long goes on without the caller.
+    /// Tries everything due, and returns when it has been tried. What takes too long goes on without the caller.
     pub async fn run_due(&self) {
         self.reconcile();
         let settled: Vec<_> = self.state.lock().at_work.values().map(WebhookEndpoint::settled).collect();
@@ -318,7 +318,7 @@ impl Webhooks {
                 drop(one.await);
             }
         };
-        drop(timeout(SETTLE_PATIENCE, all).await);
+        drop(timeout(SETTLE_TIMEOUT, all).await);
     }
 
     /// What became of a webhook's notices before some notice, newest first; none before the store is open.
@@ -334,7 +334,7 @@ impl Webhooks {
         Some(account.newest(before, most).into_iter().map(report).collect())
     }
 
-    /// Tells a webhook's notices from one position to another again; false before the store is open.
+    /// Delivers a webhook's notices from one position to another again; false before the store is open.
     ///
     /// # Errors
     /// An earlier redelivery is still in work.
@@ -349,7 +349,7 @@ impl Webhooks {
         }
         account.begin_again(from, to);
         drop(account);
-        Ok(endpoint.tell(EndpointCommand::ReadAgain))
+        Ok(endpoint.send_command(EndpointCommand::ReadAgain))
     }
 
     /// Sends a message that says that it is a test.
@@ -374,7 +374,7 @@ impl Webhooks {
         self.shared.alarms.list().into_iter().chain(self.destinations().writes().alarm()).collect()
     }
 
-    /// What webhooks have told, as it is saved, for a backup.
+    /// The saved delivery state of the webhooks, for a backup.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -399,7 +399,7 @@ impl Webhooks {
     /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
     fn forget_unknown_destinations(&self) {
         let known = self.shared.source.webhooks();
-        for id in self.shared.destinations.kept() {
+        for id in self.shared.destinations.stored_ids() {
             if !known.iter().any(|webhook| webhook.id() == id)
                 && let Err(error) = self.shared.destinations.forget(id)
             {
@@ -435,7 +435,7 @@ impl Webhooks {
         if store.is_new && !there.is_empty() {
             tracing::warn!(
                 path = %DeliveryStore::path(&self.data).display(),
-                "the account of what webhooks have told is missing; each begins again at its creation"
+                "the delivery state of webhooks is missing; each begins again at its creation"
             );
         }
         let is_there = |id: &WebhookId| there.iter().any(|webhook| webhook.id() == *id);
@@ -449,8 +449,8 @@ impl Webhooks {
         state.store = Some(Arc::new(store));
     }
 
-    /// An account that has told more than there is belongs to a longer log: it would be silent until the log has grown
-    /// as long. It goes on at the end of this one.
+    /// Delivery state beyond the end of the log belongs to a longer log: it would be silent until the log has grown as
+    /// long. It goes on at the end of this one.
     fn cut_to_the_log(&self, saved: &mut BTreeMap<WebhookId, DeliveryQueue>) {
         let head = self.shared.source.head();
         let ahead = saved.values_mut().filter(|account| account.read() > head);
@@ -511,7 +511,7 @@ impl Webhooks {
             None => {
                 self.open_store();
                 self.reconcile();
-                // What was told while nothing could be saved must not be told again after a crash.
+                // What was delivered while nothing could be saved must not be delivered again after a crash.
                 let store = self.state.lock().store.clone();
                 if let Some(store) = store {
                     self.save_accounts(&store, &accounts, true);
@@ -535,12 +535,12 @@ impl Webhooks {
             return;
         }
         let Err(error) = store.save(&changed, &forgotten) else { return };
-        let consequence = "what webhooks have told cannot be saved; a crash now would tell it again";
+        let consequence = "the delivery state of webhooks cannot be saved; after a crash some notices would be delivered twice";
         self.shared.alarms.store_failed(&error, consequence);
         {
             let mut state = self.state.lock();
             state.forgotten.extend(forgotten);
-            // After an error the store takes nothing more; it is opened anew.
+            // After an error the store accepts no more writes; it is opened again.
             state.store = None;
         }
         for (id, unsaved) in &changed {

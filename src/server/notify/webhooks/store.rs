@@ -214,7 +214,7 @@ impl Drop for DeliveryStore {
     fn drop(&mut self) {
         let database = self.database.take();
         if let Err(panic) = caught(|| drop(database)) {
-            tracing::error!(path = %self.path.display(), panic, "the account of what webhooks have told is damaged");
+            tracing::error!(path = %self.path.display(), panic, "the delivery state of webhooks is damaged");
         }
     }
 }

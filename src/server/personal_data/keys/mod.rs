@@ -16,9 +16,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use zeroize::Zeroizing;
 
 use super::{
-    disk::KeyDisk,
+    key_disk::KeyDisk,
+    key_slots::{HEADER, KeySlot, PAGE_SLOTS, SLOT, SlotBytes, SlotError, StreamTag},
     seal::SubjectKey,
-    slots::{HEADER, KeySlot, PAGE_SLOTS, SLOT, SlotBytes, SlotError, StreamTag},
 };
 use tenure_core::{Position, SealedText, StreamId};
 use tenure_files::key_files::{KeyFileError, WriteHealth, open_private, private_directory, sync_directory};
@@ -116,13 +116,13 @@ impl SubjectKeys {
     /// sealed under a key that a crash can take away. Threads that come together share a sync.
     pub fn key_for(&self, stream: &StreamId, entropy: &dyn Entropy) -> Result<SubjectKey, TextError> {
         let tag = StreamTag::of(stream);
-        if let Some(key) = self.held(tag) {
+        if let Some(key) = self.in_memory(tag) {
             return Ok(key);
         }
         let mut queue = self.queue.lock();
         let failures_before = queue.failures;
         loop {
-            if let Some(key) = self.held(tag) {
+            if let Some(key) = self.in_memory(tag) {
                 return Ok(key);
             }
             // Not queued: just come, failed with its batch, or made and at once forgotten by another thread.
@@ -160,13 +160,13 @@ impl SubjectKeys {
 
     /// The stream's key, when it has one.
     pub fn get(&self, stream: &StreamId) -> Option<SubjectKey> {
-        self.held(StreamTag::of(stream))
+        self.in_memory(StreamTag::of(stream))
     }
 
     /// Whether the stream's key was destroyed, and none was made since: nothing of it can be read.
     pub fn is_forgotten(&self, stream: &StreamId) -> bool {
         let tag = StreamTag::of(stream);
-        self.held(tag).is_none() && self.forgotten.read().contains_key(&tag)
+        self.in_memory(tag).is_none() && self.forgotten.read().contains_key(&tag)
     }
 
     /// Whether the key that the stream had at this position was destroyed for the event there, or a later one.
@@ -281,7 +281,7 @@ impl SubjectKeys {
         }
     }
 
-    fn held(&self, tag: StreamTag) -> Option<SubjectKey> {
+    fn in_memory(&self, tag: StreamTag) -> Option<SubjectKey> {
         self.live.read().get(&tag).map(|held| held.key.clone())
     }
 
@@ -450,6 +450,6 @@ fn damaged_slot(path: &Path, number: u64) -> KeyFileError {
     KeyFileError::DamagedSlot { path: path.to_owned(), slot: number, offset: number * SLOT }
 }
 
-mod adopted;
+mod follower_copy;
 #[cfg(test)]
 mod tests;

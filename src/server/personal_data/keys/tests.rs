@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    super::disk::faulty::{FAILING, FULL, FaultyDisk, SOUND},
+    super::key_disk::faulty::{FAILING, FULL, FaultyDisk, SOUND},
     *,
 };
 use tenure_protocol::entropy::OsEntropy;

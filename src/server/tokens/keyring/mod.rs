@@ -95,9 +95,9 @@ impl TokenKeyring {
     ///
     /// # Errors
     /// A file is damaged.
-    pub(crate) fn look_again(&self) -> Result<(), KeyFileError> {
-        self.session.look_again()?;
-        self.access.look_again()
+    pub(crate) fn recheck(&self) -> Result<(), KeyFileError> {
+        self.session.recheck()?;
+        self.access.recheck()
     }
 
     /// Lets those keys work that the facts name now. Returns whether those that seal are there; otherwise the ones

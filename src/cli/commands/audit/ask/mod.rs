@@ -14,9 +14,7 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
 use self::verdict::{EntitlementQuestion, ReplayWitness};
-use super::{
-    data_directory::damaged, export::ExportArgs, server_time, show, source::SourceArgs, trust::TrustArgs,
-};
+use super::{export::ExportArgs, server_time, show, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{
     arguments::moments::{TypedMoment, moment},
     context::GlobalArgs,
@@ -77,14 +75,14 @@ impl AskArgs {
         let mut witness = ReplayWitness::of(&self.whom);
         let mut illegal = None;
         let ending = source.read(global, &self.known.read()?, &mut |stored| {
-            let heard = replay.add_telling(&stored, &mut |state, step| witness.hear(state, step));
+            let heard = replay.add_with_listener(&stored, &mut |state, step| witness.observe(state, step));
             heard.unwrap_or_else(|found| {
                 illegal = Some(found);
                 ControlFlow::Break(())
             })
         })?;
         if let Some(illegal) = illegal {
-            return Err(damaged(illegal.to_string()));
+            return Err(CommandError::damaged(illegal.to_string()));
         }
         let question = self.question();
         let verdict = witness.answer(&replay, &question);
@@ -101,10 +99,10 @@ impl AskArgs {
             "entitled": answer.is_yes, "verdict": answer.words, "at": replay.moment(),
             "asOfPosition": replay.state().position, "story": story,
         });
-        output.told(&document, &lines)?;
-        ending.tell(output);
+        output.narrative(&document, &lines)?;
+        ending.report(output);
         if let Some(path) = &self.bundle {
-            output.talk(&self.hand_over(path, replay.moment()));
+            output.info(&self.hand_over(path, replay.moment()));
         }
         Ok(if answer.is_yes { ExitStatus::Ok } else { ExitStatus::Refused } as u8)
     }

@@ -45,7 +45,7 @@ impl ReplayWitness {
         Self { subject: whom.parse().ok(), session, tellers: BTreeMap::new(), enders: BTreeMap::new() }
     }
 
-    pub(super) fn hear(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
+    pub(super) fn observe(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
         let event = &commit.events[step.index];
         if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
@@ -60,7 +60,7 @@ impl ReplayWitness {
         ) {
             self.enders.insert(step.position, commit.actor.clone());
         }
-        self.tellers.values_mut().for_each(|teller| teller.hear(before, step));
+        self.tellers.values_mut().for_each(|teller| teller.observe(before, step));
     }
 
     /// The answer, and the story of its session; `None` if the history does not have it.
@@ -106,7 +106,7 @@ impl ReplayWitness {
             return (words, false, Some(first.id));
         }
         if let Some(session) = live.iter().find(|session| lacks(session, question).is_none()) {
-            return (held(id, session), true, Some(session.id));
+            return (permitted(id, session), true, Some(session.id));
         }
         let why = lacks(first, question).unwrap_or_default();
         (format!("{id} held session {}, but {why}.", first.id), false, Some(first.id))
@@ -133,7 +133,7 @@ impl ReplayWitness {
 }
 
 fn ago(earlier: Timestamp, later: Timestamp) -> String {
-    crate::cli::output::words::duration(later.seconds_since(earlier))
+    crate::cli::output::humanize::duration(later.seconds_since(earlier))
 }
 
 const fn how(trigger: EndTrigger) -> &'static str {
@@ -170,7 +170,7 @@ fn who(state: &AuthorityState, actor: &Actor) -> String {
     }
 }
 
-fn held(id: &SubjectId, session: &Session) -> String {
+fn permitted(id: &SubjectId, session: &Session) -> String {
     let scopes = if session.scopes().is_empty() {
         "without scopes".to_owned()
     } else {

@@ -4,14 +4,13 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use serde_json::{Value, json};
 
-use super::damaged;
 use crate::cli::{
-    ambient,
     commands::audit::{
         data_directory::expect_data, source::SourceArgs, trust::TrustedHeads, verification::ReadEnding,
     },
     connection::{client::ApiRequest, pages},
     context::GlobalArgs,
+    environment,
     failure::CommandError,
     output::{Column, Output},
 };
@@ -36,8 +35,8 @@ pub(super) fn run(
         Some(data) => with_snapshot(data, source, global, trusted)?,
         None => with_server(source, global, trusted)?,
     };
-    compared.tell(global.output())?;
-    ending.tell(global.output());
+    compared.report(global.output())?;
+    ending.report(global.output());
     Ok(())
 }
 
@@ -51,7 +50,7 @@ struct StateComparison {
 }
 
 impl StateComparison {
-    fn tell(self, output: Output) -> Result<(), CommandError> {
+    fn report(self, output: Output) -> Result<(), CommandError> {
         let different = self.different.len();
         let document = json!({
             "asOfPosition": self.position, "compared": self.things, "stateDigest": self.digest,
@@ -59,10 +58,12 @@ impl StateComparison {
         });
         if different == 0 {
             let line = format!("{} compared up to position {}: the same.", self.things, self.position);
-            return output.told(&document, &[line]);
+            return output.narrative(&document, &[line]);
         }
-        output.list(&document, COLUMNS, ambient::now())?;
-        Err(damaged(format!("{different} members differ between the replay and the live state")))
+        output.list(&document, COLUMNS, environment::now())?;
+        Err(CommandError::damaged(format!(
+            "{different} members differ between the replay and the live state"
+        )))
     }
 }
 
@@ -87,7 +88,7 @@ fn with_snapshot(
         if illegal.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     if let Some(illegal) = illegal {
-        return Err(damaged(illegal.to_string()));
+        return Err(CommandError::damaged(illegal.to_string()));
     }
     let at = live.recorded_at;
     let mut different: Vec<_> = differences((&state, at), (&live, at))
@@ -131,13 +132,13 @@ fn with_server(
         if waiting.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     if let Some(illegal) = illegal {
-        return Err(damaged(illegal.to_string()));
+        return Err(CommandError::damaged(illegal.to_string()));
     }
     match waiting.into_keys().next() {
         None => Ok((compared, ending)),
-        Some(position) => {
-            Err(damaged(format!("the server answers as of position {position}, where no commit ends")))
-        }
+        Some(position) => Err(CommandError::damaged(format!(
+            "the server answers as of position {position}, where no commit ends"
+        ))),
     }
 }
 

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use self::steps::{ShownEvent, StepCommand, StepReader, StepTarget, StepWalk, WalkControl};
 use super::{
-    data_directory::damaged,
     server_time,
     source::SourceArgs,
     step,
@@ -104,7 +103,7 @@ impl ReplayArgs {
         let ending = self.source.read(global, &trusted, &mut |stored| folding.add(&stored))?;
         self.show(output, &folding.replay)?;
         folding.finish()?;
-        ending.tell(output);
+        ending.report(output);
         Ok(())
     }
 
@@ -135,7 +134,7 @@ impl ReplayArgs {
             match course {
                 WalkControl::Again(target) => walk.begin_again(target),
                 WalkControl::On | WalkControl::Enough => {
-                    ending.tell(output);
+                    ending.report(output);
                     return Ok(());
                 }
             }
@@ -222,7 +221,7 @@ impl CheckedReplay {
     }
 
     fn finish(self) -> Result<(), CommandError> {
-        self.illegal.map_or(Ok(()), |illegal| Err(damaged(illegal.to_string())))
+        self.illegal.map_or(Ok(()), |illegal| Err(CommandError::damaged(illegal.to_string())))
     }
 }
 
@@ -240,7 +239,7 @@ impl StepReplay<'_> {
     fn step(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
         let stream = &stored.commit.stream;
         let mut told: Vec<(replay::ReplayStep<'_>, AuthorityState)> = Vec::new();
-        let added = self.folding.replay.add_telling(stored, &mut |before, step| {
+        let added = self.folding.replay.add_with_listener(stored, &mut |before, step| {
             told.push((
                 replay::ReplayStep { stored, index: step.index, position: step.position },
                 step::part(before, stream),
@@ -249,7 +248,7 @@ impl StepReplay<'_> {
         let last = step::part(self.folding.replay.state(), stream);
         let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
         for ((step, before), behind) in told.iter().zip(behind) {
-            let document = step::told(*step, before, behind);
+            let document = step::document(*step, before, behind);
             if !self.replay.steps_through(&document) {
                 continue;
             }
@@ -273,11 +272,11 @@ impl StepReader for TerminalReader {
     type Failure = CommandError;
 
     fn show(&mut self, shown: &ShownEvent) -> Result<(), CommandError> {
-        self.output.told(&shown.document, &shown.lines)
+        self.output.narrative(&shown.document, &shown.lines)
     }
 
     fn say(&mut self, text: &str) {
-        self.output.talk(text);
+        self.output.info(text);
     }
 
     fn ask(&mut self) -> StepCommand {

@@ -7,7 +7,7 @@ use tokio::{runtime::Runtime, time::timeout};
 
 use super::{
     super::{failed, http::BenchConnection},
-    machines::{BROKERS, BrokerCluster, NodeProcess, PATIENCE, until},
+    machines::{BROKERS, BrokerCluster, NodeProcess, TIMEOUT, until},
 };
 use crate::cli::failure::CommandError;
 
@@ -48,7 +48,7 @@ impl BenchCluster {
             let mut connection = BenchConnection::open(host).await.ok()?;
             serde_json::from_slice(connection.ask("GET", "/readyz", &self.key, None).await.ok()?).ok()
         };
-        self.runtime.block_on(async { timeout(PATIENCE / 20, asked).await.ok()? })
+        self.runtime.block_on(async { timeout(TIMEOUT / 20, asked).await.ok()? })
     }
 
     fn led_by(&self) -> Option<usize> {

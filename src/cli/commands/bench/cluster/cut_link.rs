@@ -12,10 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use super::super::failed;
 use crate::cli::failure::CommandError;
 
-/// So much is passed on in one go.
+/// Bytes per read.
 const BUFFER: usize = 64 * 1024;
 
-/// While it is cut nothing passes, and neither end is told. It goes on for as long as the process does.
+/// While it is cut nothing passes, and neither end notices. It goes on for as long as the process does.
 pub(super) struct CutLink {
     port: u16,
     gate: Arc<LinkGate>,

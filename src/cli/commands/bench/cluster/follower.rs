@@ -26,15 +26,15 @@ use super::{
 use crate::cli::failure::CommandError;
 use tenure_protocol::clock::stopwatch;
 
-/// So many revocations a second.
+/// Revocations per second.
 const RATE: usize = 1_000;
-/// By so many callers, each with its share of them.
+/// Callers that share the revocations.
 const CALLERS: usize = 8;
-/// Each of these is looked for at the follower.
+/// One revocation in this number is looked for at the follower.
 const EACH: usize = 10;
-/// So many look at once.
+/// Lookups at once.
 const LOOKERS: usize = 4;
-/// A revocation that is not seen by then is lost.
+/// A revocation not seen by then counts as lost.
 const SEEN: Duration = Duration::from_secs(10);
 /// Connections that introspect, over all nodes.
 const CONNECTIONS: u16 = 64;
@@ -106,7 +106,7 @@ async fn revokes(
         turns.tick().await;
         connection.ask("DELETE", &format!("/v1/sessions/{id}"), &key, None).await?;
         if number % EACH == 0 {
-            // Whoever looks is as quick as this.
+            // Time between two looks.
             tell.send((token, stopwatch())).await.map_err(|_| "nobody looks any more")?;
         }
     }

@@ -16,10 +16,10 @@ use super::{super::failed, cut_link::CutLink};
 use crate::cli::failure::CommandError;
 
 /// What takes longer has failed.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has come about.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
-/// So many brokers keep the log.
+/// Brokers that keep the log.
 pub(super) const BROKERS: usize = 3;
 
 /// A process that ends with this.
@@ -89,7 +89,7 @@ impl BrokerCluster {
         let (port, route, store) =
             (self.ports[number], routes[number], self.dir.join(format!("broker-{number}")));
         let to = routes.iter().map(|route| format!("nats-route://127.0.0.1:{route}")).collect::<Vec<_>>();
-        // A client that were told of the others would go past the ways that can be cut.
+        // A client that knew the others would bypass the links that can be cut.
         format!(
             "listen: \"127.0.0.1:{port}\"\nserver_name: n{number}\n\
              jetstream {{ store_dir: \"{}\", sync_interval: always, max_file_store: 64GB }}\n\
@@ -233,7 +233,7 @@ pub(super) fn until(
 ) -> Result<(), CommandError> {
     let begun: Instant = stopwatch();
     while !is_so()? {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > TIMEOUT {
             return Err(failed(format!("it does not come about that {what}")));
         }
         pause(LOOK);
@@ -258,7 +258,7 @@ fn url(ports: &[u16]) -> String {
     format!("nats://{}", hosts.join(","))
 }
 
-/// Ports that nobody has now.
+/// Ports free at the moment.
 fn free_ports(count: usize) -> Result<Vec<u16>, CommandError> {
     let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>();
     let addresses =

@@ -17,19 +17,19 @@ use super::{
     bench_cluster::BenchCluster,
     machines::until,
 };
-use crate::cli::{ambient, failure::CommandError};
+use crate::cli::{environment, failure::CommandError};
 use tenure_protocol::clock::{pause, stopwatch};
 
 /// A request that takes longer is given up, and asked again.
 const GIVEN_UP: Duration = Duration::from_secs(1);
-/// A writer that was refused rests for so long.
+/// How long a refused writer rests.
 const REST: Duration = Duration::from_millis(10);
-/// So many writers ask each node.
+/// Writers per node.
 const WRITERS: usize = 2;
-/// An outage has ended once so many writes have been acknowledged again, and it has been calm for so long.
+/// An outage has ended after this number of acknowledged writes, and this long without a failure.
 const AGAIN: u64 = 20;
 const CALM: Duration = Duration::from_millis(1_500);
-/// All brokers are gone for so long before they return.
+/// How long all brokers stay away.
 const GONE: Duration = Duration::from_secs(2);
 
 /// What fails.
@@ -217,7 +217,7 @@ fn ended(acknowledged: &AckTimes, before: u64) -> Result<Duration, CommandError>
 
 /// Writes at this node, one after another, whatever becomes of it.
 async fn writes(host: &str, key: &str, acknowledged: &AckTimes, stop: &AtomicBool) {
-    let series = ambient::unique();
+    let series = environment::unique();
     let mut connection = None;
     for number in 0_u64.. {
         if stop.load(Ordering::Relaxed) {

@@ -2,7 +2,7 @@
 //! moment. So the command never has a token.
 //!
 //! It listens on loopback, where every user of the machine and every page in a browser can reach it. What admits a
-//! request is the path that it begins with: 32 characters that only the command was told. Pages that guess its port are
+//! request is the path that it begins with: 32 characters that only the command knows. Pages that guess its port are
 //! refused by their `Origin`, and names that lead here by their `Host`.
 
 mod admission;
@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 pub(super) use self::upstream::{Upstream, upstream};
 use self::{admission::RequestGate, relay::ProxyRelay};
-use crate::cli::{ambient, failure::CommandError};
+use crate::cli::{environment, failure::CommandError};
 use tenure_client::SessionHandle;
 use tenure_http_client::outbound::{self, PlaintextPolicy};
 
@@ -48,7 +48,8 @@ impl BoundProxy {
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        let gate = RequestGate::new(listener.local_addr()?.to_string(), ambient::unique(), upstream.clone());
+        let gate =
+            RequestGate::new(listener.local_addr()?.to_string(), environment::unique(), upstream.clone());
         Ok(Self { listener, gate, client })
     }
 

@@ -26,7 +26,7 @@ pub(super) struct ProxyRelay {
     holder: Arc<SessionHandle>,
 }
 
-/// A request that is not passed on, or comes back without an answer.
+/// A request not passed on, or passed on and not answered.
 type ErrorReply = (StatusCode, String);
 
 impl ProxyRelay {
@@ -89,8 +89,8 @@ impl ProxyRelay {
         Ok(outgoing)
     }
 
-    /// A renewal makes the last token void, also for a request that is on its way with it: such a one, refused, is sent
-    /// once more. `None` if the token is still the session's.
+    /// A renewal makes the last token void, also for a request in flight with it: such a one, refused, is sent once
+    /// more. `None` if the token is still the session's.
     async fn with_a_newer_token(
         &self,
         mut again: reqwest::Request,

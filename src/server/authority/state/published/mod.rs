@@ -2,10 +2,10 @@
 //!
 //! The sequencer is its only writer, so readers never wait for a decision, only for the swap of a pointer.
 //!
-//! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`settling`).
+//! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`bulk_application`).
 //! Until then every reader sees what it says: there is no way to a subject or session here but one that applies it.
 
-mod leaving;
+mod evicted_sessions;
 
 use std::{
     hash::BuildHasher,
@@ -22,8 +22,8 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use self::leaving::EvictedSessions;
-pub(crate) use self::leaving::NAMED;
+use self::evicted_sessions::EvictedSessions;
+pub(crate) use self::evicted_sessions::NAMED;
 use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::SuspendedSubjects};
 use crate::authority::pipeline::eviction::LeftBefore;
 use tenure_core::{

@@ -1,6 +1,6 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
-pub(super) mod costly;
+pub(super) mod gates;
 mod nodes;
 mod process;
 mod reading;
@@ -16,12 +16,12 @@ use axum::http::StatusCode;
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 pub(crate) use self::requests::CounterTarget;
 use self::{
-    costly::GateMetrics, nodes::NodeMetrics, process::ProcessFigures, requests::RequestMetrics,
+    gates::GateMetrics, nodes::NodeMetrics, process::ProcessFigures, requests::RequestMetrics,
     shares::AdmissionMetrics, storage::StorageMetrics, upkeep::UpkeepMetrics, values::MetricLabels,
 };
 use crate::authority;
@@ -80,86 +80,25 @@ impl ApiMetrics {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(ProcessFigures));
         let registry = whole.sub_registry_with_prefix("tenure");
-        registry.register(
-            "build",
-            "The version that runs",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", version);
         let requests = RequestMetrics::registered(registry);
-        let answers = Family::<MetricLabels, Counter>::default();
-        registry.register("answers", "Answered requests by code", answers.clone());
+        let answers: Family<MetricLabels, Counter> =
+            registered(registry, "answers", "Answered requests by code");
         let granted = answers.get_or_create(&[("code", "ok")]).clone();
-        let wrong_credentials = Counter::default();
-        registry.register(
-            "wrong_credentials",
-            "Requests with a malformed or unknown credential",
-            wrong_credentials.clone(),
-        );
-        let live_tokens = Counter::default();
-        registry.register("live_tokens", "Introspected tokens that were live", live_tokens.clone());
-        let lost_log_lines = Counter::default();
-        registry.register("lost_log_lines", "Log lines that could not be written", lost_log_lines.clone());
+        let wrong_credentials =
+            registered(registry, "wrong_credentials", "Requests with a malformed or unknown credential");
+        let live_tokens = registered(registry, "live_tokens", "Introspected tokens that were live");
+        let lost_log_lines = registered(registry, "lost_log_lines", "Log lines that could not be written");
         let observed = ScrapedMetrics::default();
-        registry.register("position", "The last position of the log", observed.position.clone());
-        registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
-        registry.register(
-            "let_go_sessions",
-            "Ended sessions that left memory since the start",
-            observed.let_go.clone(),
-        );
-        registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
+        register_state(registry, &observed);
         register_writing(registry, &observed, health);
-        registry.register_with_unit(
-            "disk_free",
-            "Free on the disk of the log",
-            Unit::Bytes,
-            observed.disk_free.clone(),
-        );
-        registry.register(
-            "expired_sessions",
-            "Sessions found to have ended by themselves",
-            observed.expired.clone(),
-        );
-        registry.register("sweep_failures", "Sweeps that failed", observed.sweep_failures.clone());
-        let subscribers = Gauge::default();
-        registry.register(
-            "subscribers",
-            "Open streams of events, notices, ends and sessions",
-            subscribers.clone(),
-        );
+        register_disk_and_ends(registry, &observed);
+        let subscribers =
+            registered(registry, "subscribers", "Open streams of events, notices, ends and sessions");
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
         register_webhooks(registry, &observed);
-        registry.register(
-            "signed_position",
-            "The last position under a signed head",
-            observed.signed.clone(),
-        );
-        registry.register(
-            "head_failures",
-            "Heads that could not be signed or kept",
-            observed.head_failures.clone(),
-        );
-        registry.register(
-            "check_rounds",
-            "How often all of the live state was compared with the log",
-            observed.check_rounds.clone(),
-        );
-        registry.register(
-            "state_differences",
-            "What the live state and the log say differently; anything but 0 is an alarm",
-            observed.differences.clone(),
-        );
-        registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
-        registry.register(
-            "storage_failures",
-            "Writes of files beside the log that failed, by file",
-            observed.storage_failures.clone(),
-        );
-        registry.register(
-            "lost_idempotency_keys",
-            "Idempotency keys forgotten inside of their window to make room",
-            observed.lost_keys.clone(),
-        );
+        register_alarms(registry, &observed);
         Self {
             costly: GateMetrics::registered(registry),
             shared: AdmissionMetrics::registered(registry),
@@ -227,6 +166,68 @@ impl Drop for SubscriberCount {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn registered<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn register_state(registry: &mut Registry, observed: &ScrapedMetrics) {
+    registry.register("position", "The last position of the log", observed.position.clone());
+    registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
+    registry.register(
+        "let_go_sessions",
+        "Ended sessions that left memory since the start",
+        observed.let_go.clone(),
+    );
+    registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
+}
+
+fn register_disk_and_ends(registry: &mut Registry, observed: &ScrapedMetrics) {
+    registry.register_with_unit(
+        "disk_free",
+        "Free on the disk of the log",
+        Unit::Bytes,
+        observed.disk_free.clone(),
+    );
+    registry.register(
+        "expired_sessions",
+        "Sessions found to have ended by themselves",
+        observed.expired.clone(),
+    );
+    registry.register("sweep_failures", "Sweeps that failed", observed.sweep_failures.clone());
+}
+
+fn register_alarms(registry: &mut Registry, observed: &ScrapedMetrics) {
+    registry.register("signed_position", "The last position under a signed head", observed.signed.clone());
+    registry.register(
+        "head_failures",
+        "Heads that could not be signed or kept",
+        observed.head_failures.clone(),
+    );
+    registry.register(
+        "check_rounds",
+        "How often all of the live state was compared with the log",
+        observed.check_rounds.clone(),
+    );
+    registry.register(
+        "state_differences",
+        "Differences found between the live state and the log; anything but 0 is an alarm",
+        observed.differences.clone(),
+    );
+    registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
+    registry.register(
+        "storage_failures",
+        "Writes of files beside the log that failed, by file",
+        observed.storage_failures.clone(),
+    );
+    registry.register(
+        "lost_idempotency_keys",
+        "Idempotency keys forgotten inside of their window to make room",
+        observed.lost_keys.clone(),
+    );
 }
 
 fn register_writing(registry: &mut Registry, observed: &ScrapedMetrics, health: &authority::SequencerHealth) {

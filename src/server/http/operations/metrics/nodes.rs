@@ -32,7 +32,7 @@ impl NodeMetrics {
         let own = Self::default();
         registry.register("leads", "1 on the node that decides", own.leads.clone());
         registry.register("term", "The number of the leadership; 0 on a single node", own.term.clone());
-        registry.register("lag", "Events that the leader has told of and this node lacks", own.lag.clone());
+        registry.register("lag", "Events of the leader that this node lacks", own.lag.clone());
         registry.register(
             "nodes",
             "Nodes that have said in the last 30 seconds that they are there",
@@ -45,7 +45,7 @@ impl NodeMetrics {
         );
         registry.register_with_unit(
             "staleness",
-            "How old the state of this node may be; -1 while it cannot tell",
+            "How old the state of this node may be; -1 while unknown",
             Unit::Seconds,
             own.staleness.clone(),
         );

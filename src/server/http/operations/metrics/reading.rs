@@ -27,7 +27,7 @@ impl ApiMetrics {
         set(&self.observed.waiting, authority.waiting() as u64);
         store(&self.observed.commits, health.commits());
         self.observe_events(health);
-        set(&self.observed.disk_free, authority.room().free().unwrap_or(u64::MAX));
+        set(&self.observed.disk_free, authority.disk_room().free().unwrap_or(u64::MAX));
         store(&self.observed.lost_keys, health.keys_lost());
         let (expired, failures) = authority.sweeps();
         store(&self.observed.expired, expired);

@@ -13,7 +13,7 @@ use crate::http::{
     keys,
     record::stream::{HEARTBEAT, StreamStay},
     reply::{HttpReply, problem::Problem},
-    request::{call::ApiCall, shares},
+    request::{admission, call::ApiCall},
 };
 use crate::notify::{EndWatcher, WatchTarget};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const STRIDE: usize = 200;
 
 /// Answers with a stream of what ended after this position.
 pub(super) fn answer(call: &ApiCall, after: Position) -> Result<HttpReply, Problem> {
-    let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
+    let place = admission::stream(&call.api, &call.caller, call.is_exempt)?;
     let follower = VerifierStream {
         // From now on nothing is missed: what happens while the past is sent wakes it.
         watcher: call.api.authority.watch(WatchTarget::Ends),
@@ -96,7 +96,7 @@ impl VerifierStream {
         let at = self.api.authority.now();
         let head = self.api.authority.live().position();
         let page = waiting_for_disk(|| page(&self.api, self.after, STRIDE, head, at))?;
-        page.items.iter().for_each(|item| text.push_str(&self.told(item)));
+        page.items.iter().for_each(|item| text.push_str(&self.message(item)));
         self.after = page.next_after.position;
         if self.after >= page.head {
             let head = FeedHead { head: page.head, now: page.now };
@@ -114,7 +114,7 @@ impl VerifierStream {
         format!(": {}\n\n", self.api.named_now(self.after))
     }
 
-    fn told(&self, item: &FeedItem) -> String {
+    fn message(&self, item: &FeedItem) -> String {
         event("revocation", Some(self.api.named_now(item.position())), &json(item))
     }
 

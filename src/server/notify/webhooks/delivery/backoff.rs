@@ -5,12 +5,12 @@ use tenure_core::Seconds;
 /// The waits between attempts, in seconds; the last one again and again.
 const WAITS: [u32; 9] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600];
 /// A notice is given up when an attempt fails this many seconds after its turn came: three days.
-pub(crate) const PATIENCE: Seconds = Seconds(259_200);
+pub(crate) const GIVE_UP_AFTER: Seconds = Seconds(259_200);
 /// A receiver counts as down after this many failures in a row.
 pub(crate) const DOWN: u32 = 8;
 /// The longest wait before a failing receiver is tried again, in seconds.
 const LONGEST_REST: u32 = 600;
-/// The longest `Retry-After` of a receiver that is respected, in seconds.
+/// The longest `Retry-After` of a receiver respected, in seconds.
 const LONGEST_WISH: u32 = 3_600;
 
 /// The wait after a number of failed attempts, in milliseconds: between 80 % and 100 % of its step, so that what failed

@@ -1,11 +1,11 @@
 //! The past, read for one webhook: after a redelivery was asked for, or when a receiver was down for long.
 //!
 //! It passes a gate, on threads that stand behind those that answer checks: two webhooks read at once, each a slice of
-//! the history, and then it is the next one's turn. What a webhook is not told leaves no trace in memory.
+//! the history, and then it is the next one's turn. Notices that a webhook does not want leave no trace in memory.
 
 use std::{pin::Pin, sync::Arc};
 
-use super::endpoint::tells;
+use super::endpoint::wants;
 use crate::gate::{CancelCheck, GateRefusal, WorkGate};
 use crate::notify::{Notice, notices_of, webhooks::WebhooksInner};
 use tenure_core::{Position, webhook::Webhook};
@@ -83,8 +83,8 @@ fn read(
         let page = shared.source.past(last, PAGE)?;
         let Some(end) = page.last() else { break };
         last = end.last();
-        let notices = page.iter().flat_map(|stored| notices_of(stored, &*shared.source));
-        own.extend(notices.filter(|notice| tells(webhook, notice)));
+        let notices = page.iter().flat_map(|stored| notices_of(stored, None, &*shared.source));
+        own.extend(notices.filter(|notice| wants(webhook, notice)));
     }
     if last == after {
         Err(CatchUpError::Nothing(after))

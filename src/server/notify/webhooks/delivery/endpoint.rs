@@ -31,8 +31,8 @@ use tenure_protocol::clock::wall_time;
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// After the log could not be read, or there was no thread for it, it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
-/// What is on its way at a stop has so long to arrive.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How long requests in flight have at a stop.
+const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A command to a task at work.
 pub(crate) enum EndpointCommand {
@@ -73,8 +73,8 @@ impl WebhookEndpoint {
         Self { webhook, account, orders }
     }
 
-    /// Tells it something; false when it has ended.
-    pub(crate) fn tell(&self, order: EndpointCommand) -> bool {
+    /// Sends it a command; false when it has ended.
+    pub(crate) fn send_command(&self, order: EndpointCommand) -> bool {
         self.orders.send(order).is_ok()
     }
 
@@ -82,13 +82,13 @@ impl WebhookEndpoint {
     pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
         let (done, settled) = oneshot::channel();
         // A task that has ended drops the order, which resolves it too.
-        self.tell(EndpointCommand::Settle(done));
+        self.send_command(EndpointCommand::Settle(done));
         settled
     }
 
     /// Resolves when it has ended.
     pub(crate) async fn ended(&self) {
-        self.tell(EndpointCommand::Stop);
+        self.send_command(EndpointCommand::Stop);
         self.orders.closed().await;
     }
 }
@@ -214,8 +214,8 @@ impl EndpointWorker {
         match read {
             Ok(Some(batch)) => {
                 let notices: Vec<_> = batch.notices(&*self.shared.source).collect();
-                let own = notices.iter().filter(|notice| self.is_told(notice));
-                let first = batch.news().first().map_or(Position::ZERO, |news| news.stored().first);
+                let own = notices.iter().filter(|notice| wants(&self.webhook, notice));
+                let first = batch.commits().first().map_or(Position::ZERO, |commit| commit.stored().first);
                 self.account.lock().take(own, (first, batch.last()), self.shared.source.now());
             }
             Ok(None) => self.is_over = true,
@@ -224,10 +224,6 @@ impl EndpointWorker {
                 sleep(LOG_REST).await;
             }
         }
-    }
-
-    fn is_told(&self, notice: &Notice) -> bool {
-        tells(&self.webhook, notice)
     }
 
     fn arrive(&mut self, id: NoticeId, tried: AttemptResult) {
@@ -252,7 +248,7 @@ impl EndpointWorker {
             }
         };
         // What does not arrive in time is sent again after the next start.
-        drop(timeout(LAST_PATIENCE, all).await);
+        drop(timeout(LAST_TIMEOUT, all).await);
     }
 }
 
@@ -265,9 +261,9 @@ async fn slice(past: &mut Option<PendingSlice>) -> Result<PastSlice, CatchUpErro
 }
 
 /// Whether it is for this webhook.
-pub(super) fn tells(webhook: &Webhook, notice: &Notice) -> bool {
+pub(super) fn wants(webhook: &Webhook, notice: &Notice) -> bool {
     let own = webhook.asked.owner_id.as_ref();
-    webhook.tells(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
+    webhook.wants(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
 }
 
 /// Sends one notice, as it is now.
@@ -280,8 +276,8 @@ async fn send(shared: Arc<WebhooksInner>, webhook: Arc<Webhook>, id: NoticeId) -
             return AttemptResult::Unread;
         }
     };
-    let told = notice.filter(|notice| tells(&webhook, notice));
-    let Some(notice) = told else { return AttemptResult::Withdrawn };
+    let wanted = notice.filter(|notice| wants(&webhook, notice));
+    let Some(notice) = wanted else { return AttemptResult::Withdrawn };
     let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
     let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
     let name = notice.notice_id.message();

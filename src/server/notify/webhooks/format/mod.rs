@@ -30,7 +30,7 @@ pub(super) struct WebhookMessage {
     pub(super) body: Vec<u8>,
 }
 
-/// What there is to tell.
+/// The content of a message.
 pub(super) enum MessageContent<'a> {
     /// Something happened.
     Notice(&'a Notice),

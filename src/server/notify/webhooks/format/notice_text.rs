@@ -27,8 +27,8 @@ pub(crate) enum NoticeUrgency {
     High,
 }
 
-/// The beginning and the end of a text that people chose, within words of ours: the characters of Unicode that isolate
-/// foreign text, so that its direction is its own. A format marks or drops them.
+/// Marks the beginning and the end of a text that a person chose: the characters of Unicode that isolate foreign text,
+/// so that its direction is its own. A format marks or drops them.
 pub(crate) const FOREIGN: [char; 2] = ['\u{2068}', '\u{2069}'];
 /// It is not seen, and what it stands in is no link.
 const BREAK: char = '\u{200b}';

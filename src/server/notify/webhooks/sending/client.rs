@@ -19,7 +19,7 @@ use tenure_http_client::outbound;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A receiver that has not answered by then is asked again.
 const WHOLE: Duration = Duration::from_secs(10);
-/// So much of an answer is read, so that a receiver may end its work in peace; it is thrown away.
+/// Bytes of an answer that are read, and discarded, so that the receiver can finish its reply.
 const HEARD: usize = 4_096;
 
 /// Maximum clients remembered; they are cheap to make again.

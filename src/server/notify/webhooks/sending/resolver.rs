@@ -70,7 +70,7 @@ impl OwnerResolvers {
     }
 }
 
-/// Asks for a host's addresses, at every connection, and gives none if one of them is not global: a name that leads
+/// Looks up a host's addresses at every connection, and gives none unless all of them are global: a name that leads
 /// inside is no place for news, wherever else it leads.
 #[derive(Clone)]
 pub(crate) struct GuardedResolver {
@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
     const SHORT: Duration = Duration::from_millis(100);
 
     /// Says when a look-up of the name `hangs` has begun; it ends when the other side of `RELEASE` is dropped.
@@ -167,17 +167,17 @@ mod tests {
             tokio::spawn(async move { drop(timeout(SHORT, resolver.found("hangs".into())).await) });
         }
         let begun = RELEASE.begun.acquire_many(u32::try_from(OF_ONE_OWNER).unwrap());
-        timeout(PATIENCE, begun).await.expect("its share is used").unwrap().forget();
+        timeout(TIMEOUT, begun).await.expect("its share is used").unwrap().forget();
         tokio::time::sleep(SHORT * 2).await;
         assert_eq!(RELEASE.begun.available_permits(), 0, "no more than its share");
         for owner in [Some(&other), None] {
-            let found = timeout(PATIENCE, resolvers.of(owner).found("answers".into()));
+            let found = timeout(TIMEOUT, resolvers.of(owner).found("answers".into()));
             assert_eq!(found.await.expect("nobody waits for the other owner").unwrap().len(), 1);
         }
         let own = timeout(SHORT, resolvers.of(Some(&one)).found("answers".into()));
         assert!(own.await.is_err(), "threads that hang stay counted, though their callers have gone");
         drop(RELEASE.open.lock().take());
-        let found = timeout(PATIENCE, resolvers.of(Some(&one)).found("answers".into()));
+        let found = timeout(TIMEOUT, resolvers.of(Some(&one)).found("answers".into()));
         assert_eq!(found.await.expect("its threads are free again").unwrap().len(), 1);
     }
 

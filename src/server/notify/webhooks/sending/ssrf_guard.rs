@@ -66,7 +66,7 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 #[error("the host has an address that is not globally routable")]
 pub(crate) struct NotGlobal;
 
-/// A host's addresses, and none if one of them is not global: a name that leads inside is no place for news, wherever
+/// A host's addresses, and none unless all of them are global: a name that leads inside is no place for news, wherever
 /// else it leads.
 pub(crate) fn checked(found: Vec<SocketAddr>) -> io::Result<Addrs> {
     if found.iter().all(|address| is_global(address.ip())) {

@@ -1,18 +1,18 @@
 //! What one webhook has delivered and has yet to deliver. Pure: the time and the outcome of an attempt are arguments.
 //!
 //! `read` is the position up to which the news is in the account. What of it is not delivered is open, and is kept
-//! durably together with `read`, in one transaction: so nothing below it is ever forgotten, and a crash at worst
-//! tells something twice. No further news is read while [`WINDOW`] notices are open; the log keeps them meanwhile, so
-//! a failing receiver costs bounded room.
+//! durably together with `read`, in one transaction: so nothing below it is ever forgotten, and after a crash at worst
+//! something is delivered twice. No further news is read while [`WINDOW`] notices are open; the log keeps them
+//! meanwhile, so a failing receiver costs bounded room.
 
-mod reception;
+mod receiver_history;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-pub use self::reception::ReceiverHistory;
+pub use self::receiver_history::ReceiverHistory;
 use super::{
     backoff,
     outcome::{AttemptAnswer, DeliveryOutcome},
@@ -108,7 +108,7 @@ impl QueuedDelivery {
     }
 
     fn is_overdue(&self, now: Timestamp) -> bool {
-        now >= self.since.plus(backoff::PATIENCE)
+        now >= self.since.plus(backoff::GIVE_UP_AFTER)
     }
 }
 
@@ -270,7 +270,7 @@ impl DeliveryQueue {
         let waiting = self.heads().filter(|(id, _)| !self.away.contains(*id));
         let next =
             waiting.filter_map(|(_, delivery)| Some((delivery.next()?, delivery))).map(|(next, delivery)| {
-                let last_chance = delivery.since.plus(backoff::PATIENCE);
+                let last_chance = delivery.since.plus(backoff::GIVE_UP_AFTER);
                 self.rests_until.map_or(next, |until| next.max(until.min(last_chance)))
             });
         next.min()

@@ -13,7 +13,7 @@ pub enum OpenError {
     /// Another process has it open.
     #[error("{}: another process has this data directory open", path.display())]
     InUse {
-        /// The file that is locked.
+        /// The locked file.
         path: PathBuf,
     },
     /// Another user owns the data directory.
@@ -33,7 +33,7 @@ pub enum OpenError {
         /// Its permissions.
         mode: u32,
     },
-    /// The directory is not one of ours, or one of a newer program.
+    /// The directory is not of this program, or of a newer version.
     #[error("{}: {why}", path.display())]
     ForeignFormat {
         /// The file that says so.
@@ -85,7 +85,7 @@ pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { path, source }
 }
 
-/// A file of ours that is not there is damage; anything else is the operating system's.
+/// A missing file of the log is damage; anything else is the operating system's.
 pub(super) fn missing_or_io(path: &Path, position: Option<Position>) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| {

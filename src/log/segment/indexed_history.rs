@@ -43,8 +43,8 @@ impl IndexedKind {
 /// The history up to the end of some segment, in files that never change and can be asked by key. It is a view: what is
 /// sealed and indexed later is not in it, and nothing ever leaves it.
 ///
-/// A position that is found by a key is to be believed only when the commit there says so: keys are the beginnings of
-/// hashes. Every question is about the positions after one, up to another.
+/// A position found by a key counts only if the commit there confirms it: keys are the beginnings of hashes. Every
+/// question is about the positions after one, up to another.
 ///
 /// # Errors
 /// All questions: [`LogError::Damaged`] with the file, where a page does not match its check or a part is in no index;

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::values::{MetricLabels, count, set};
 use crate::gate::{GateLoad, WorkGate};
-use crate::http::request::costly;
+use crate::http::request::costly_reads;
 
 /// The load of every gate, read on request.
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl GateMetrics {
         self.looked_at.inc_by(sessions as u64);
     }
 
-    pub(super) fn observe(&self, reads: &costly::CostlyReads, others: [&WorkGate; 3]) {
+    pub(super) fn observe(&self, reads: &costly_reads::CostlyReads, others: [&WorkGate; 3]) {
         reads.gates().into_iter().chain(others).for_each(|gate| self.observe_gate(gate));
         self.folded.inner().store(reads.folded(), Ordering::Relaxed);
         self.beyond_shares.inner().store(reads.beyond_shares(), Ordering::Relaxed);

@@ -26,13 +26,13 @@ use tenure_core::{
     trim::{TrimHorizon, trim_subject},
 };
 
-/// So many sessions that were read back are remembered.
+/// Maximum sessions remembered after they were read back.
 const RECALLED: usize = 16_384;
-/// For at least so long: whoever read one back finds it meanwhile.
+/// How long each of them is remembered at least, so that its reader finds it.
 const HELD: Duration = Duration::from_secs(5);
-/// So many sessions that bulk revocations ended are still named when they have left.
+/// Maximum sessions that a bulk revocation still names after they left.
 pub(crate) const NAMED: usize = 131_072;
-/// No id was drawn so long after its session began.
+/// No id was drawn later than this after its session began.
 const DRAWN_BEFORE: Seconds = Seconds(86_400);
 
 /// What is known of sessions that left.
@@ -157,7 +157,7 @@ impl PublishedState {
         self.left.subjects.read().contains(&self.left.hash(subject))
     }
 
-    /// Whether a session that is not found may be one that left: its id says when it was drawn.
+    /// Whether a session not found may be one that left: its id says when it was drawn.
     pub fn may_have_left(&self, id: SessionId) -> bool {
         let horizon = self.horizon();
         let drawn = i64::try_from(u128::from_be_bytes(*id.as_bytes()) >> 80).unwrap_or(i64::MAX);
@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever read a session back must find it, or be told to come again: never that there is none.
+    /// The reader of a session must find it, or be asked to retry: never that there is none.
     #[test]
     fn what_was_read_back_stays_for_a_while_and_what_finds_no_room_is_refused() {
         let id = |number: usize| SessionId::from_bytes((number as u128).to_be_bytes());

@@ -2,7 +2,7 @@
 
 use super::{
     RefusalReason,
-    lasting::{between, seconds},
+    durations::{between, seconds},
     refusals,
 };
 use crate::replay::ReplayStep;
@@ -24,7 +24,7 @@ use tenure_core::{
 type Narration = (String, Option<RefusalReason>);
 
 /// What the event says about the session; `None` if it is about something else.
-pub(super) fn told(
+pub(super) fn narrate(
     id: SessionId,
     holder: Option<&SubjectId>,
     before: &AuthorityState,
@@ -48,7 +48,7 @@ pub(super) fn told(
             Some((renewed(event, session?, at), None))
         }
         Event::Subject(SubjectEvent::RenewalRejected(event)) if event.session_id == id => {
-            let (words, because) = refusals::told(event, subject?, session?, before, at, &whom);
+            let (words, because) = refusals::explain(event, subject?, session?, before, at, &whom);
             Some((words, Some(because)))
         }
         Event::Subject(SubjectEvent::SessionRevoked(event)) if event.session_id == id => {

@@ -10,18 +10,18 @@ use parking_lot::Mutex;
 
 /// More threads than this would wait for the one that takes the results.
 const MOST_THREADS: usize = 4;
-/// So many results for each thread may be on their way.
+/// Maximum results per thread in flight.
 const AHEAD: usize = 2;
 
 /// What there is to do, and where is said who will give the next result.
 struct WorkSource<N, R> {
     next: N,
-    /// None once there is nothing more to do, or nobody wants it.
+    /// `None` once nothing is left to do, or no more is wanted.
     promise: Option<SyncSender<Receiver<R>>>,
 }
 
-/// Has all that `next` gives worked on, by as many threads as the machine has processors, and `take` take the results on
-/// this one. Only so much is begun as will be taken soon.
+/// Has all that `next` gives worked on, by as many threads as the machine has processors, and `take` take the results
+/// on this one. Work is begun only a little ahead of `take`.
 ///
 /// # Errors
 /// The first one of `take`. Nothing more is begun then.
@@ -49,8 +49,8 @@ fn by_threads<T: Send, R: Send, E>(
             // There is one processor, or the system gives no thread.
             return std::iter::from_fn(|| (source.lock().next)()).try_for_each(|it| take(work(it)));
         }
-        // Who panics gives no result, and the panic goes on at the end of the scope. When the taking ends, so does the
-        // channel, and nobody waits to promise more.
+        // Who panics gives no result, and the panic goes on at the end of the scope. The channel ends with `take`, so
+        // no thread waits to promise more.
         promised.into_iter().map_while(|result| result.recv().ok()).try_for_each(take)
     })
 }
@@ -58,13 +58,13 @@ fn by_threads<T: Send, R: Send, E>(
 /// Works until there is nothing more to do.
 fn source_out<T, R, N: FnMut() -> Option<T>>(source: &Mutex<WorkSource<N, R>>, work: &impl Fn(T) -> R) {
     while let Some((it, result)) = take_on(&mut source.lock()) {
-        // Nobody waits for it if the taking has ended.
+        // If `take` has ended, the result is dropped.
         drop(result.send(work(it)));
     }
 }
 
-/// The next piece of work, and whereto its result is promised. Whoever waits here for room holds nothing that is waited
-/// for: what was promised before is being worked on.
+/// The next piece of work, and whereto its result is promised. A thread that waits here for room holds nothing that
+/// another waits for: what was promised before is being worked on.
 fn take_on<T, R, N: FnMut() -> Option<T>>(source: &mut WorkSource<N, R>) -> Option<(T, SyncSender<R>)> {
     let promise = source.promise.as_ref()?;
     let (result, promised) = mpsc::sync_channel(1);

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::words;
+use super::humanize;
 use crate::cli::{
-    ambient,
     arguments::flags::TypedWords,
+    environment,
     failure::{CommandError, RefusedRequest},
     output::{harmless, moment},
 };
@@ -23,7 +23,7 @@ pub(in crate::cli) fn failure_document(failure: &CommandError) -> Value {
 pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWords) -> String {
     let hint = match failure {
         CommandError::Problem(problem) => {
-            return problem_in_words(problem, typed, problem.then.unwrap_or_else(ambient::now));
+            return problem_in_words(problem, typed, problem.then.unwrap_or_else(environment::now));
         }
         CommandError::Declined => return "Nothing was changed.".to_owned(),
         CommandError::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
@@ -72,10 +72,10 @@ fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp
         line("why", detail);
     }
     if let Some(at) = &problem.retry_at {
-        line("retry at", &moment(&Value::String(at.to_string()), |at| words::when(at, now)));
+        line("retry at", &moment(&Value::String(at.to_string()), |at| humanize::when(at, now)));
     }
     if let Some(wait) = problem.retry_after {
-        line("retry after", &words::duration(wait.as_secs()));
+        line("retry after", &humanize::duration(wait.as_secs()));
     }
     line("code", &problem.code);
     if let Some(id) = &problem.request_id {

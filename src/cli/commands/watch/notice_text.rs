@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::{
     arguments::moments,
-    output::{InkColor, PaintedLine, words},
+    output::{InkColor, PaintedLine, humanize},
 };
 use tenure_core::Timestamp;
 
@@ -72,7 +72,7 @@ fn veto(notice: &Value, now: Timestamp) -> String {
         Some(end) => format!(
             "veto until {} ({}): tenure veto {}",
             moments::short_time(end, now),
-            words::duration(end.seconds_since(now)),
+            humanize::duration(end.seconds_since(now)),
             notice["subjectId"].as_str().unwrap_or("-"),
         ),
         None => "its veto window is over".to_owned(),

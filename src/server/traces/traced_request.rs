@@ -5,7 +5,7 @@ use axum::{
     http::{Request, Response},
 };
 
-use super::{AnsweredRequest, CurrentSpan, OpenSpan, TraceExporter, method_name, parent::parent};
+use super::{AnsweredRequest, CurrentSpan, OpenSpan, TraceExporter, method_name, trace_parent::parent};
 
 /// Such a request, with its span where spans are sent.
 pub(crate) struct TracedRequest<'r> {

@@ -40,7 +40,7 @@ impl std::fmt::Display for StoreFailure {
     }
 }
 
-/// Runs `work`, which calls sled and nothing of ours that may panic.
+/// Runs `work`, in which only sled may panic.
 ///
 /// Whatever `work` touched of sled may be broken after a panic: the log never writes through it again.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, StoreFailure> {

@@ -50,7 +50,7 @@ pub(crate) struct CostlyReads {
     backup_turns: Arc<Semaphore>,
     states: SharedQuestions<Position, Result<Arc<AuthorityState>, Problem>>,
     kept: FoldCache,
-    /// Where a fold may begin that is behind one position and not behind another.
+    /// Where a fold may begin, behind one position and not behind another.
     begun: OnceLock<Box<BegunFolds>>,
     /// Events that were read from the log to fold everything.
     folded: AtomicU64,
@@ -60,7 +60,7 @@ pub(crate) struct CostlyReads {
     exports_shares: Arc<CallerShares<CallerId>>,
 }
 
-/// The state at a position behind the first one, and not behind the second; `None` if nobody has one.
+/// The state at a position behind the first one, and not behind the second; `None` if no caller has one.
 type BegunFolds = dyn Fn(Position, Position) -> Option<AuthorityState> + Send + Sync;
 
 /// A caller's: that of its credential or session.

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use super::{
     OpenError,
+    error::damaged,
     frame::{self, FrameCheck},
     head_file::HeadRecord,
-    in_order::in_order,
-    open_error::damaged,
+    ordered_work::in_order,
     store::SledStore,
     store_files::StoreFiles,
 };
@@ -44,7 +44,7 @@ pub(super) struct StoreScan<'s> {
     last_end: Position,
     /// Which log it is: the hash of its first record.
     log_id: Option<RecordHash>,
-    /// The file that is read, for errors.
+    /// The file being read, for errors.
     db: PathBuf,
 }
 

@@ -22,7 +22,7 @@ struct StageTimes {
 }
 
 impl CommandTimings {
-    /// Of a command that is queued now by this task.
+    /// Of a command queued now by this task.
     pub(crate) fn begin() -> Self {
         let moments = || StageTimes {
             queued: stopwatch(),
@@ -52,8 +52,8 @@ impl CommandTimings {
         }
     }
 
-    /// Tells the trace of the task that queued it, which has its answer now.
-    pub(crate) fn tell(&self) {
+    /// Reports the timings to the trace of the task that queued the command, once it has its answer.
+    pub(crate) fn report(&self) {
         let Some(moments) = &self.0 else { return };
         let mut from = moments.queued;
         let passed = [

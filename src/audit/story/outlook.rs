@@ -1,6 +1,6 @@
 //! What could happen to a session next, and when.
 
-use super::lasting::between;
+use super::durations::between;
 use tenure_core::{
     Policy, Timestamp,
     command::{Command, RenewSession},
