@@ -193,7 +193,7 @@ pub fn followers_markdown() -> String {
     };
     let others = ROUTES.iter().filter(|route| !is_own(route));
     let others: Vec<_> = others.map(|route| format!("{} `{}`", route.method, route.path)).collect();
-    write!(text, "\nThe leader answers: {}.\n", others.join(", ")).expect("a string takes all");
+    write!(text, "\n| the leader answers |\n|---|\n| {} |\n", others.join(", ")).expect("a string takes all");
     text
 }
 
