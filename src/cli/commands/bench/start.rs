@@ -46,6 +46,10 @@ pub(crate) struct StartArgs {
     /// Where to put the temporary data directory
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+
+    /// Leave the data directory there, on the same disk as --dir, to be served or measured further
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -87,6 +91,9 @@ impl StartArgs {
         let (node, figures) = open(&data)?;
         items.push(figures.item("the same without a checkpoint"));
         node.stop();
+        if let Some(keep) = &self.keep {
+            fs::rename(&data, keep).map_err(failed)?;
+        }
         let mut conditions = machine();
         conditions.insert("sessions".into(), self.sessions.into());
         conditions.insert("perSubject".into(), self.per_subject.into());
