@@ -7,7 +7,7 @@ use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{Method, header},
 };
-use futures_util::{FutureExt, StreamExt, stream::unfold};
+use futures_util::{StreamExt, stream::unfold};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tenure_core::event::Role;
@@ -186,13 +186,8 @@ fn while_signed_in(visit: &SignedInRequest, body: Body) -> Body {
     };
     let mut ticks = interval(RECHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let tail = LiveTail {
-        pieces: body.into_data_stream(),
-        ticks,
-        is_live,
-        next: stopwatch().into(),
-        is_over: false,
-    };
+    let (pieces, next) = (body.into_data_stream(), stopwatch().into());
+    let tail = LiveTail { pieces, ticks, is_live, heard: Vec::new(), next, is_over: false };
     Body::from_stream(unfold(tail, LiveTail::update))
 }
 
@@ -201,6 +196,9 @@ struct LiveTail<F> {
     pieces: BodyDataStream,
     ticks: Interval,
     is_live: F,
+    /// What has come since the last update. It is taken at once: a reader that falls behind the feed costs a read of the
+    /// log.
+    heard: Vec<u8>,
     /// When the next update may go out.
     next: Instant,
     is_over: bool,
@@ -208,29 +206,21 @@ struct LiveTail<F> {
 
 impl<F: Fn() -> bool> LiveTail<F> {
     async fn update(mut self) -> Option<(Result<Bytes, axum::Error>, Self)> {
-        if self.is_over {
-            return None;
-        }
-        let piece = loop {
+        while !self.is_over {
             tokio::select! {
-                piece = self.pieces.next() => break piece?,
+                biased;
+                () = sleep_until(self.next), if !self.heard.is_empty() => break,
+                piece = self.pieces.next(), if self.heard.len() < UPDATE => match piece {
+                    Some(Ok(piece)) => self.heard.extend_from_slice(&piece),
+                    Some(Err(_)) | None => self.is_over = true,
+                },
                 _ = self.ticks.tick() => if !(self.is_live)() { return None },
             }
-        };
-        let Ok(first) = piece else { return Some((piece, self)) };
-        sleep_until(self.next).await;
-        let mut update = first.to_vec();
-        while update.len() < UPDATE {
-            match self.pieces.next().now_or_never() {
-                Some(Some(Ok(more))) => update.extend_from_slice(&more),
-                Some(None | Some(Err(_))) => {
-                    self.is_over = true;
-                    break;
-                }
-                None => break,
-            }
+        }
+        if self.heard.is_empty() {
+            return None;
         }
         self.next = Instant::from(stopwatch()) + PAUSE;
-        Some((Ok(update.into()), self))
+        Some((Ok(std::mem::take(&mut self.heard).into()), self))
     }
 }
