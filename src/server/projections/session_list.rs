@@ -116,14 +116,19 @@ pub enum EndMark {
 }
 
 impl EndMark {
-    const fn admits(self, expired: bool, revoked: bool) -> bool {
+    /// Which of 64 sessions it admits, a bit for each.
+    const fn among(self, expired: u64, revoked: u64) -> u64 {
         match self {
-            Self::Anyhow => true,
-            Self::Open => !expired && !revoked,
+            Self::Anyhow => u64::MAX,
+            Self::Open => !expired & !revoked,
             Self::Revoked => revoked,
-            Self::Expired => expired && !revoked,
+            Self::Expired => expired & !revoked,
             Self::NotRevoked => !revoked,
         }
+    }
+
+    fn admits(self, expired: bool, revoked: bool) -> bool {
+        self.among(expired.into(), revoked.into()) & 1 == 1
     }
 }
 
@@ -203,7 +208,7 @@ impl SessionList {
         let place = self.stretches.partition_point(|stretch| stretch.number < number);
         let stretch = self.stretches.get(place)?;
         let ended = stretch
-            .present_places()
+            .places_marked(EndMark::Anyhow)
             .filter(|place| stretch.expired.has(*place) || stretch.revoked.has(*place));
         let ended = ended.filter_map(|place| Some((stretch.entry(place)?.0, stretch.revoked.has(place))));
         Some((stretch.number + 1, ended.collect()))
@@ -303,10 +308,12 @@ impl SessionList {
             }
             let Some(stretch) = stretch else { continue };
             let place = (number - stretch.number) as usize;
-            let Some(entry) = stretch.entry(place) else { continue };
-            if sought.marked.admits(stretch.expired.has(place), stretch.revoked.has(place)) {
-                stride.found.push(entry);
+            let is_sought = sought.marked.admits(stretch.expired.has(place), stretch.revoked.has(place));
+            if !is_sought && passed < PASSED_OVER {
+                continue;
             }
+            let Some(entry) = stretch.entry(place) else { continue };
+            stride.found.extend(is_sought.then_some(entry));
             if stride.found.len() == most || passed >= PASSED_OVER {
                 stride.next = Some(entry.0);
                 break;
@@ -327,7 +334,7 @@ impl SessionList {
                 let back = self.devices.back_from(move |known| *known < (device, end));
                 Box::new(back.take_while(move |(known, _)| *known == device).map(|(_, number)| *number))
             }
-            (_, None) => Box::new(self.all_before(end)),
+            (_, None) => Box::new(self.all_before(end, sought.marked)),
         }
     }
 
@@ -344,11 +351,12 @@ impl SessionList {
         self.owners.get_mut(owner).expect("it was put there")
     }
 
-    fn all_before(&self, end: u32) -> impl Iterator<Item = u32> {
+    /// Stretches without one that is marked so cost next to nothing.
+    fn all_before(&self, end: u32, marked: EndMark) -> impl Iterator<Item = u32> {
         let behind = self.stretches.partition_point(|stretch| stretch.number < end);
-        let numbers = |stretch: &'_ SessionRun| {
+        let numbers = move |stretch: &'_ SessionRun| {
             let first = stretch.number;
-            let places: Vec<_> = stretch.present_places().collect();
+            let places: Vec<_> = stretch.places_marked(marked).collect();
             places.into_iter().rev().map(move |place| first + as_number(place))
         };
         self.stretches[..behind].iter().rev().flat_map(numbers).skip_while(move |number| *number >= end)
@@ -434,8 +442,17 @@ impl SessionRun {
         (self.number..self.number + as_number(self.places)).contains(&number)
     }
 
-    fn present_places(&self) -> impl Iterator<Item = usize> {
-        (0..self.places).filter(|place| self.present.has(*place))
+    /// The places of those that are marked so.
+    fn places_marked(&self, marked: EndMark) -> impl Iterator<Item = usize> {
+        let words = self.present.0.iter().zip(self.expired.0.iter().zip(&self.revoked.0)).enumerate();
+        words.flat_map(move |(number, (present, (expired, revoked)))| {
+            let mut left = present & marked.among(*expired, *revoked);
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(number * 64 + bit)
+            })
+        })
     }
 
     fn entry(&self, place: usize) -> Option<(Position, SessionId)> {

@@ -121,6 +121,9 @@ impl MemoryArgs {
     }
 }
 
+/// Events at least behind the end of those that ended, for segments and a checkpoint behind it.
+const LIVED: u64 = 400_000;
+
 /// What a start finds behind sessions that ended, once they are in segments: in a process that has done nothing else.
 fn after_ended(
     scratch: &ScratchDir,
@@ -130,7 +133,7 @@ fn after_ended(
 ) -> Result<Value, CommandError> {
     let data = scratch.path().join("data");
     start::open(&data)?.0.stop();
-    let events = start::fill_after(ended, &data, sessions, per_subject, 0)?;
+    let events = start::fill_after(ended, &data, sessions, per_subject, 2 * ended + LIVED)?;
     let node = start::open(&data)?.0;
     start::settle(&node)?;
     node.stop();
