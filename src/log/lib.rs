@@ -20,6 +20,8 @@ pub mod record;
 #[cfg(test)]
 mod samples;
 mod segment;
+mod segmented;
+mod shelf;
 pub mod sled;
 mod tail;
 pub mod tree;
@@ -36,11 +38,14 @@ pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use segment::{CheckedSegment, IndexedHistory, IndexedKind, SealedFile, SegmentStream, check_segments};
+pub use segment::{
+    CheckedSegment, IndexedHistory, IndexedKind, SealedFile, SegmentStream, check_segment, check_segments,
+};
+pub use segmented::{SegmentedLog, VouchedRoot};
+pub use shelf::{DamagedSegment, ScrubPace, ScrubResult, SealError};
 pub use sled::{
-    DamagedPart, DamagedSegment, DirectoryCopy, HistoryCopy, OpenError, RepairError, RepairVisitor,
-    ScrubResult, SealError, SealedHistory, SegmentEnd, SledLog, StartupFold, StorageFigures, VerifyScope,
-    find_damage, repair,
+    DamagedPart, DirectoryCopy, HistoryCopy, OpenError, RepairError, RepairVisitor, SealedHistory,
+    SegmentEnd, SledLog, StartupFold, StorageFigures, VerifyScope, find_damage, repair,
 };
 pub use tree::TreeEdge;
 

@@ -83,10 +83,12 @@ fn a_follower_answers_checks_and_reads_and_says_how_fresh_they_are() {
     assert_eq!(said.header("x-tenure-staleness-ms"), Some("0"));
 }
 
-/// But for what is said of the moment of the answer.
-fn without_time(mut value: Value) -> Value {
+/// But for what is said of the moment of the answer, and of uses, which are on their way.
+pub(crate) fn without_time(mut value: Value) -> Value {
     if let Some(members) = value.as_object_mut() {
-        members.retain(|name, _| !name.starts_with("asOf") && !["now", "expiresIn"].contains(&&**name));
+        members.retain(|name, _| {
+            !name.starts_with("asOf") && !["now", "expiresIn", "lastSeenAt"].contains(&&**name)
+        });
         for value in members.values_mut() {
             *value = without_time(value.take());
         }

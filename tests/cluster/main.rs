@@ -4,12 +4,14 @@
 
 mod bench;
 mod certificates;
+mod checkpoints;
 mod clock;
 mod cut_off;
 mod failover;
 mod followers;
 mod handover;
 mod heads;
+mod joining;
 mod linear;
 mod node;
 mod own_answers;

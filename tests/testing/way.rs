@@ -27,6 +27,8 @@ struct State {
     are_answers_held: bool,
     /// So many more connections pass.
     admitted: Option<usize>,
+    /// So many more bytes of answers pass, about.
+    answers_left: Option<usize>,
     is_over: bool,
     open: Vec<TcpStream>,
 }
@@ -57,6 +59,11 @@ impl Way {
         self.shared.state.lock().unwrap().are_answers_held = true;
     }
 
+    /// After so many more bytes of answers, about, the rest does not come through.
+    pub fn hold_answers_after(&self, bytes: usize) {
+        self.shared.state.lock().unwrap().answers_left = Some(bytes);
+    }
+
     /// After so many more connections new ones stay without an answer.
     pub fn admit_only(&self, connections: usize) {
         self.shared.state.lock().unwrap().admitted = Some(connections);
@@ -65,7 +72,8 @@ impl Way {
     /// It is whole again.
     pub fn mend(&self) {
         let mut state = self.shared.state.lock().unwrap();
-        (state.is_cut, state.are_answers_held, state.admitted) = (false, false, None);
+        (state.is_cut, state.are_answers_held) = (false, false);
+        (state.admitted, state.answers_left) = (None, None);
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -135,6 +143,9 @@ impl Shared {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
+            if is_answers {
+                self.counts(count);
+            }
             if !self.waits_until_whole(is_answers) || to.write_all(&bytes[..count]).is_err() {
                 break;
             }
@@ -143,6 +154,15 @@ impl Shared {
         self.waits_until_whole(is_answers);
         for stream in [from, to] {
             drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// So many bytes of an answer are on their way.
+    fn counts(&self, bytes: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.answers_left = state.answers_left.map(|left| left.saturating_sub(bytes));
+        if state.answers_left == Some(0) {
+            state.are_answers_held = true;
         }
     }
 

@@ -194,6 +194,9 @@ fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
     let NodeRecord { address, version, position, .. } = node;
     let role = if node.leads { "leader" } else { "follower" };
     let (behind, heard) = (last.saturating_sub(*position), humanize::when(node.said_at(), now));
+    if let Some(joining) = &node.joining {
+        return format!("joining {address}, version {version}: {joining}, heard {heard}");
+    }
     let differs = node.difference.as_ref().map_or_else(String::new, |why| format!("; it differs: {why}"));
     let certificate = node.certificate.as_deref().unwrap_or("none");
     format!(

@@ -2,6 +2,7 @@
 //!
 //! It is synced about once a second, off the path of acknowledgement: what is lacking after a crash is fetched again.
 //! The key of a frame is its first position and its sequence in the stream, for a barrier holds no position of its own.
+//! What is in segments leaves it (`sealing`), but for the last frame: it says what the broker must still have.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::read_end::ReadEnd;
+use super::read_end::{FrameMark, ReadEnd};
 use crate::{
     LogError, OpenError, StoredCommit,
     sled::{
@@ -38,8 +39,8 @@ pub(super) struct LocalCopy {
 
 /// A commit's first position, the position behind it, and its bytes.
 type CommitBytes<'b> = (Position, Position, &'b [u8]);
-/// What becomes of each commit that a start reads.
-pub(super) type CommitFold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
+/// What becomes of each commit that a start reads, with the leaves that its records are in the tree.
+pub(super) type CommitFold<'f> = dyn FnMut(StoredCommit, &[[u8; 32]]) -> Result<(), String> + 'f;
 
 impl LocalCopy {
     /// Opens the copy below this data directory, or begins one. What does not open is set aside: the log has it all.
@@ -61,16 +62,54 @@ impl LocalCopy {
         &self.path
     }
 
-    /// Hands over all of it, in order, as far as it is whole. What is behind a hole or a damaged frame is removed.
+    /// The frame before the one in which what is in segments ends, up to this position; none where the copy does not
+    /// have that one whole.
+    pub(super) fn mark_of(&self, sealed: Position) -> Option<FrameMark> {
+        let (key, bytes) = self.frame_of(sealed.next()).ok()?;
+        let (first, sequence) = place_of(&key)?;
+        let frame = frame::open(first, &bytes).ok().filter(|frame| frame.next > sealed)?;
+        FrameMark::before(&frame, sequence)
+    }
+
+    /// Removes the frames that hold nothing but what is in segments, up to this position. The last one stays.
+    pub(super) fn let_go(&self, sealed: Position) -> Result<(), String> {
+        let removed = guarded(|| {
+            let Some((last, _)) = self.db.range(..=key(sealed.next(), u64::MAX)).next_back().transpose()?
+            else {
+                return Ok(());
+            };
+            // In order, so that no reader takes one for the next.
+            self.db.range(..last).keys().try_for_each(|key| self.db.remove(key?).map(drop))
+        });
+        removed.map_err(|failure| format!("{}: {failure}", self.path.display()))
+    }
+
+    /// Removes all of it.
+    pub(super) fn clear(&self) -> Result<(), OpenError> {
+        let cleared = guarded(|| self.db.clear());
+        cleared.map_err(|failure| damaged(&self.path, None, failure.to_string()))
+    }
+
+    /// The bytes of its files.
+    pub(super) fn len(&self) -> u64 {
+        guarded(|| self.db.size_on_disk()).unwrap_or_default()
+    }
+
+    /// Hands over all that is behind this end, in order, as far as it is whole. What is behind a hole or a damaged frame
+    /// is removed.
     pub(super) fn scan(&self, end: &mut ReadEnd, fold: &mut CommitFold<'_>) -> Result<(), OpenError> {
         let mut doubtful = None;
-        for entry in self.db.iter() {
+        let known = end.sequence;
+        let frames = self.db.iter().skip_while(|entry| {
+            let place = entry.as_ref().ok().and_then(|(key, _)| place_of(key));
+            place.is_some_and(|(_, sequence)| sequence <= known)
+        });
+        for entry in frames {
             let Ok((key, bytes)) = entry else {
                 doubtful = Some("the store cannot be read".to_owned());
                 break;
             };
-            let expected = end.next_key();
-            if key.as_ref() != expected {
+            if key.as_ref() != end.key_of(&bytes) {
                 doubtful = Some("the next frame is missing".to_owned());
                 break;
             }
@@ -144,6 +183,12 @@ impl std::fmt::Debug for LocalCopy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Copy({})", self.path.display())
     }
+}
+
+/// The first position and the sequence of the frame that is kept there.
+fn place_of(key: &[u8]) -> Option<(Position, u64)> {
+    let both = u128::from_be_bytes(key.try_into().ok()?);
+    Some((Position(u64::try_from(both >> 64).ok()?), u64::try_from(both & u128::from(u64::MAX)).ok()?))
 }
 
 /// Where a frame is kept.

@@ -12,14 +12,14 @@ use super::{
     BrokerConnection, JetStreamLog, JetStreamOptions, JetStreamWriter, Leadership, PATIENCE, bar,
     cluster_view::ClusterView,
     connection::ReplayedMessage,
-    copy::LocalCopy,
     lease::{HeldLease, LeaseStore},
+    opening::{self, OpenedCopy},
     publisher::{FramePublisher, PublishOutcome},
     read_end::ReadEnd,
     standby::{AWAY, FollowError, FrameFold, SilenceTimer, Standby, StandbyStatus, StatusListener},
     streams,
 };
-use crate::{OpenError, StoredCommit};
+use crate::{OpenError, StartupFold, StoredCommit, sled::sealed_history::WholeFold};
 
 /// How long a node that has given the lead away lets others go first.
 const REST: Duration = Duration::from_secs(2);
@@ -56,22 +56,37 @@ pub fn join(
     told: StatusListener,
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
 ) -> Result<ClusterMember, OpenError> {
-    let copy = Arc::new(LocalCopy::open(data_dir)?);
-    let mut end = ReadEnd::new();
-    copy.scan(&mut end, fold)?;
+    join_for(data_dir, options, told, &mut WholeFold(fold))
+}
+
+/// The same for a start that may have what some segments lead to: of those only the headers are read.
+///
+/// # Errors
+/// As of [`join`].
+pub fn join_for(
+    data_dir: &Path,
+    options: &JetStreamOptions,
+    told: StatusListener,
+    folding: &mut dyn StartupFold,
+) -> Result<ClusterMember, OpenError> {
+    let OpenedCopy { copy, shelf, end } = opening::open(data_dir, folding)?;
     let head = end.tail.head();
+    let (log_id, segments) = (shelf.ends().first().map(|first| first.log_id), shelf.directory().to_owned());
     let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, told);
     let connection = connect(&mut standby, "log")?;
     let place =
         LeaseStore { connection: Arc::new(connect(&mut standby, "lease")?), names: options.names.clone() };
     checked(&mut standby, |standby| {
         streams::check(&place.connection, &standby.options.names)?;
-        standby.compare(&connection)
+        if let Some(id) = log_id {
+            standby.compare_first(&connection, (id, segments.as_path()))?;
+        }
+        if standby.end.is_placed() { standby.compare(&connection) } else { standby.find_place(&connection) }
     })?;
     let subjects = [options.names.tail(), options.names.pulse()];
     let tail = checked(&mut standby, |_| Ok(connection.listen(&subjects)?))?;
     let publisher = FramePublisher::new(connection, options.names.clone());
-    let log = Arc::new(JetStreamLog::of(copy, head, Arc::clone(&publisher.resent)));
+    let log = Arc::new(JetStreamLog::of(copy, shelf, options.cut, head, Arc::clone(&publisher.resent)));
     let (quiet, publisher) = (SilenceTimer::new(standby.end.sequence), Some(publisher));
     Ok(ClusterMember { standby, quiet, place, tail, publisher, log })
 }

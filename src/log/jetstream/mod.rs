@@ -5,8 +5,9 @@
 //! frozen, cut off or merely slow is refused whatever it believes (`publisher`). The first frame of a leadership holds
 //! no commits: that it is stored is the only proof that its writer has read all there is.
 //!
-//! The lease only says who should try (`lease`). Each node has a copy of all frames (`copy`): reads are served from
-//! it, and a broker that has lost something is noticed by it.
+//! The lease only says who should try (`lease`). Each node has a copy of the frames (`copy`): reads are served from
+//! it, and a broker that has lost something is noticed by it. Full ranges leave it for segments (`sealing`), as on one
+//! machine.
 
 mod broker_reply;
 mod cluster_view;
@@ -18,9 +19,11 @@ mod lease;
 mod member;
 mod names;
 mod nodes;
+mod opening;
 mod publisher;
 mod read_end;
 mod refused;
+mod sealing;
 mod secrets;
 mod standby;
 mod streams;
@@ -43,10 +46,13 @@ use self::{
     lease::{HeldLease, LeaseStatus, LeaseStore},
     publisher::{FramePublisher, PublishOutcome},
     read_end::ReadEnd,
+    sealing::RangeSearch,
     standby::Standby,
 };
 use crate::{
-    AppendOutcome, EncodedCommit, EventLog, LogError, LogHead, StoredBytes, StoredCommit, codec,
+    AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
+    StoredBytes, StoredCommit, codec,
+    shelf::{CommitVisitor, ReadCursor, SegmentShelf, read_from},
     sled::frame::{self, Frame},
 };
 use tenure_core::Position;
@@ -57,9 +63,10 @@ pub use self::{
     heads::{HeadPut, HeadStream, PublishedHead},
     identity::IdentityFile,
     lease::{Leadership, LeaseClaim, LeasePulse},
-    member::{ClusterMember, MemberStep, join},
+    member::{ClusterMember, MemberStep, join, join_for},
     names::StreamNames,
     nodes::{NodeRecord, NodeRegistry},
+    opening::{is_of_segments, segments_aside, set_segments_aside, untrue_segments},
     refused::BrokerError,
     secrets::{AllSecrets, BrokerSecrets, StoredSecret},
     standby::{StandbyStatus, StatusListener},
@@ -79,14 +86,15 @@ pub struct JetStreamOptions {
     pub names: StreamNames,
     /// Who this node is.
     pub claim: LeaseClaim,
+    /// By how many events the history is cut into segments.
+    pub cut: SegmentEvents,
 }
-
-/// Takes the bytes of the commit at a position.
-type CommitVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 't;
 
 /// The log as this node has it. It takes commits while the node leads.
 pub struct JetStreamLog {
     copy: Arc<LocalCopy>,
+    shelf: SegmentShelf,
+    search: Mutex<RangeSearch>,
     head: RwLock<LogHead>,
     /// None while another node leads.
     writer: Mutex<Option<JetStreamWriter>>,
@@ -120,9 +128,18 @@ fn bar(standby: &mut Standby, publisher: &FramePublisher) -> Result<PublishOutco
 }
 
 impl JetStreamLog {
-    fn of(copy: Arc<LocalCopy>, head: LogHead, resent: Arc<AtomicU64>) -> Self {
+    fn of(
+        copy: Arc<LocalCopy>,
+        shelf: SegmentShelf,
+        cut: SegmentEvents,
+        head: LogHead,
+        resent: Arc<AtomicU64>,
+    ) -> Self {
+        let search = Mutex::new(RangeSearch::behind(shelf.end(), cut));
         Self {
             copy,
+            shelf,
+            search,
             head: RwLock::new(head),
             writer: Mutex::new(None),
             stopped: OnceLock::new(),
@@ -243,25 +260,61 @@ impl JetStreamLog {
         }
     }
 
+    /// Hands over the bytes of each commit that [`EventLog::read`] promises, which gives back how many events it has.
     fn try_read(
         &self,
         after: Position,
         max_events: usize,
         take: &mut CommitVisitor<'_>,
     ) -> Result<(), LogError> {
-        let mut wanted = u64::try_from(max_events).unwrap_or(u64::MAX);
         let last = self.head().position;
-        if wanted == 0 || after >= last {
+        if after >= last {
             return Ok(());
         }
-        self.copy.read(after, last, &mut |(first, end, bytes)| {
-            if first > last {
-                return Ok(false);
+        let mut reading = ReadCursor { next: after.next(), last, wanted: max_events };
+        loop {
+            let segments = self.shelf.all();
+            reading.read_segments(&segments, take)?;
+            if reading.is_done() {
+                return Ok(());
             }
-            take(first, bytes)?;
-            wanted = wanted.saturating_sub(end.0 - first.0);
-            Ok(wanted > 0)
-        })
+            let from = Position(reading.next.0 - 1);
+            let read = self.copy.read(from, last, &mut |(first, end, bytes)| {
+                if first > last {
+                    return Ok(false);
+                }
+                reading.offer(first, end, bytes, take)?;
+                Ok(!reading.is_done())
+            });
+            // What was in the copy a moment ago may be in a segment by now.
+            if read.is_ok() || self.shelf.all().len() == segments.len() {
+                return read;
+            }
+        }
+    }
+
+    /// Hands over the bytes of the commits that hold these positions; neighbours in a segment are read together.
+    fn try_read_commits(&self, positions: &[Position], take: &mut CommitVisitor<'_>) -> Result<(), LogError> {
+        let head = self.head().position;
+        let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
+        let segments = self.shelf.all();
+        let mut wanted = there.peekable();
+        while let Some(position) = wanted.peek().copied() {
+            let number = segments.partition_point(|segment| segment.header.last() < position);
+            if let Some(segment) = segments.get(number) {
+                read_from(segment, &mut wanted, take)?;
+                continue;
+            }
+            let mut end = position;
+            self.try_read(Position(position.0 - 1), 1, &mut |first, bytes| {
+                let events = take(first, bytes)?;
+                end = first.plus(events as u64);
+                Ok(events)
+            })?;
+            wanted.next();
+            while wanted.next_if(|position| *position < end).is_some() {}
+        }
+        Ok(())
     }
 }
 
@@ -300,8 +353,21 @@ impl EventLog for JetStreamLog {
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
         let mut found = Vec::new();
         self.try_read(after, max_events, &mut |first, bytes| {
-            found.push(decoded(first, bytes)?);
-            Ok(())
+            let commit = decoded(first, bytes)?;
+            let events = commit.commit.events.len();
+            found.push(commit);
+            Ok(events)
+        })?;
+        Ok(found)
+    }
+
+    fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
+        let mut found = Vec::with_capacity(positions.len());
+        self.try_read_commits(positions, &mut |first, bytes| {
+            let commit = decoded(first, bytes)?;
+            let events = commit.commit.events.len();
+            found.push(commit);
+            Ok(events)
         })?;
         Ok(found)
     }
@@ -309,12 +375,24 @@ impl EventLog for JetStreamLog {
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
         let mut found = Vec::new();
         self.try_read(after, max_events, &mut |first, bytes| {
-            codec::count(bytes)
+            let events = codec::count(bytes)
                 .map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
             found.push(StoredBytes { first, bytes: bytes.to_vec() });
-            Ok(())
+            Ok(events.into())
         })?;
         Ok(found)
+    }
+
+    fn indexed(&self) -> IndexedHistory {
+        self.shelf.indexed()
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.shelf.damage()
+    }
+
+    fn sealed_files(&self) -> Vec<SealedFile> {
+        self.shelf.files()
     }
 
     fn stopped(&self) -> Option<String> {

@@ -46,6 +46,9 @@ pub struct NodeRecord {
     /// What is to be said of the certificate that it shows to other nodes; `None` if it shows none.
     #[serde(default)]
     pub certificate: Option<String>,
+    /// How far a node is that fetches the files of the history from another one, and so neither serves nor follows yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<String>,
     /// When it said so, in milliseconds by its own clock.
     pub at: i64,
 }

@@ -1,6 +1,7 @@
 //! A node on its way to lead: it follows the log, waits for the lease, and takes the lead with a frame of its own.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use serde_json::json;
+use tenure_core::Position;
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
@@ -18,9 +20,9 @@ use super::{
     connection::ReplayedMessage,
     copy::{LocalCopy, damaged},
     lease::{HOLDS, LeaseStatus, LeaseStore},
-    read_end::ReadEnd,
+    read_end::{FrameMark, ReadEnd},
 };
-use crate::{OpenError, StoredCommit};
+use crate::{OpenError, RecordHash, StoredCommit, sled::frame};
 
 /// Frames fetched at once.
 const AT_ONCE: u64 = 32;
@@ -119,6 +121,79 @@ impl Standby {
         }
     }
 
+    /// Whether the segments are of this log: its first record must be theirs.
+    pub(super) fn compare_first(
+        &self,
+        connection: &BrokerConnection,
+        (id, segments): (RecordHash, &Path),
+    ) -> Result<(), FollowError> {
+        let stream = self.options.names.log_stream();
+        let last = last_of(connection, &stream)?;
+        for sequence in 1..=last {
+            let Some(found) = connection.message(&stream, &json!({ "seq": sequence }))? else { break };
+            let unreadable = |why| FollowError::Lasting(damaged(self.copy.path(), Some(Position(1)), why));
+            let frame = frame::open(Position(1), &found.data).map_err(unreadable)?;
+            let Some((first, bytes)) = frame.commits.first() else { continue };
+            let stored =
+                StoredCommit::decode(*first, bytes).map_err(|error| unreadable(error.to_string()))?;
+            if stored.record_hashes.first() == Some(&id) {
+                return Ok(());
+            }
+            break;
+        }
+        let why = format!("the segments are of another log than {stream}");
+        Err(FollowError::Lasting(damaged(segments, None, why)))
+    }
+
+    /// Finds the frame in which what is in segments ends, where the copy does not have it.
+    pub(super) fn find_place(&mut self, connection: &BrokerConnection) -> Result<(), FollowError> {
+        let (stream, sealed) = (self.options.names.log_stream(), self.end.position());
+        let last = last_of(connection, &stream)?;
+        let (mut low, mut high, mut mark) = (1, last + 1, None);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (is_behind, before, own) = self.marks_at(connection, middle, sealed)?;
+            if is_behind {
+                (high, mark) = (middle, before);
+            } else {
+                low = middle + 1;
+                // The log may end where the segments do.
+                mark = if middle == last { own } else { mark };
+            }
+        }
+        let Some(mark) = mark else {
+            let why = format!(
+                "the segments of this node end with position {sealed}, and {stream} ends before that: the broker has \
+                 lost a part of the log, or the segments are of another one"
+            );
+            return Err(FollowError::Lasting(damaged(self.copy.path(), Some(sealed), why)));
+        };
+        self.end.stands_behind(mark);
+        Ok(())
+    }
+
+    /// Whether the frame at this sequence reaches beyond a position; the frame before it, and itself if it ends there.
+    fn marks_at(
+        &self,
+        connection: &BrokerConnection,
+        sequence: u64,
+        sealed: Position,
+    ) -> Result<(bool, Option<FrameMark>, Option<FrameMark>), FollowError> {
+        let stream = self.options.names.log_stream();
+        let Some(found) = connection.message(&stream, &json!({ "seq": sequence }))? else {
+            let why = format!("it does not have the frame {sequence} yet");
+            return Err(FollowError::Passing(BrokerError::NoAnswer { what: stream, why }));
+        };
+        let opened = frame::first_of(&found.data).ok_or_else(|| "the frame is cut short".to_owned());
+        let frame = opened.and_then(|first| frame::open(first, &found.data)).map_err(|why| {
+            let why = format!("the frame {sequence} of {stream} cannot be read: {why}");
+            FollowError::Lasting(damaged(self.copy.path(), None, why))
+        })?;
+        let own = FrameMark { sequence, check: frame.check, term: frame.term };
+        let own = (frame.next == sealed.next()).then_some(own);
+        Ok((frame.next > sealed.next(), FrameMark::before(&frame, sequence), own))
+    }
+
     /// Fetches and folds what the stream's leader has and this node lacks.
     pub(super) fn fill(
         &mut self,
@@ -152,14 +227,14 @@ impl Standby {
     }
 
     fn follow(&mut self, bytes: &[u8], fold: &mut FrameFold<'_>) -> Result<(), FollowError> {
-        let (key, position) = (self.end.next_key(), self.end.position().next());
+        let (key, position) = (self.end.key_of(bytes), self.end.position().next());
         let lasting = |why: String| FollowError::Lasting(damaged(self.copy.path(), Some(position), why));
         let frame = self.end.sequence + 1;
         let unreadable = |why: String| {
             lasting(format!("the frame {frame} of {} cannot be read: {why}", self.options.names.log_stream()))
         };
         let mut commits = Vec::new();
-        let mut gather = |stored| {
+        let mut gather = |stored, _: &[[u8; 32]]| {
             commits.push(stored);
             Ok(())
         };

@@ -39,6 +39,11 @@ pub fn check_segments(data_dir: &Path) -> io::Result<Vec<CheckedSegment>> {
     Ok(names.into_iter().map(|name| checked(&dir, name)).collect())
 }
 
+/// The same of one segment, by its file in a directory of segments.
+pub fn check_segment(dir: &Path, name: &str) -> CheckedSegment {
+    checked(dir, name.to_owned())
+}
+
 fn checked(dir: &Path, name: String) -> CheckedSegment {
     match Segment::open(dir.join(&name)) {
         Ok(segment) => {

@@ -31,7 +31,7 @@ pub(crate) use self::{
     writer::SegmentWriter,
 };
 pub use self::{
-    check::{CheckedSegment, check_segments},
+    check::{CheckedSegment, check_segment, check_segments},
     indexed_history::{IndexedHistory, IndexedKind},
     sealed_file::{SealedFile, SegmentStream},
 };

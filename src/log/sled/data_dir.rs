@@ -46,19 +46,19 @@ impl DirectoryFormat {
 
 /// The files of a data directory that belong to the log.
 #[derive(Clone, Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     pub(super) dir: PathBuf,
     format: PathBuf,
     head: PathBuf,
     pub(super) log: PathBuf,
     /// The one store of format 1 on its way to its new place.
     moving: PathBuf,
-    pub(super) segments: PathBuf,
-    pub(super) indexes: PathBuf,
+    pub(crate) segments: PathBuf,
+    pub(crate) indexes: PathBuf,
 }
 
 impl DataDir {
-    pub(super) fn of(dir: &Path) -> Self {
+    pub(crate) fn of(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
             format: dir.join("FORMAT"),
@@ -233,7 +233,7 @@ impl DataDir {
     }
 
     /// The segments that there are, in order. What was not finished is removed.
-    pub(super) fn segments(&self) -> Result<Vec<Arc<Segment>>, OpenError> {
+    pub(crate) fn segments(&self) -> Result<Vec<Arc<Segment>>, OpenError> {
         if !self.segments.is_dir() {
             return Ok(Vec::new());
         }
@@ -266,12 +266,12 @@ impl DataDir {
     }
 
     /// The directory of segments, made when it is not there.
-    pub(super) fn make_segments(&self) -> Result<(), OpenError> {
+    pub(crate) fn make_segments(&self) -> Result<(), OpenError> {
         self.make_dir(&self.segments)
     }
 
     /// The same of their indexes.
-    pub(super) fn make_indexes(&self) -> Result<(), OpenError> {
+    pub(crate) fn make_indexes(&self) -> Result<(), OpenError> {
         self.make_dir(&self.indexes)
     }
 
@@ -371,6 +371,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
         .map_err(io_at(path))
 }
 
-pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     sync_directory(dir).map_err(io_at(dir))
 }

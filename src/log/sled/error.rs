@@ -80,7 +80,7 @@ fn at(position: Option<Position>) -> String {
 }
 
 /// What the operating system said of this file.
-pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
 }
@@ -97,6 +97,6 @@ pub(super) fn missing_or_io(path: &Path, position: Option<Position>) -> impl FnO
 }
 
 /// This file is not as it was written.
-pub(super) fn damaged(path: &Path, position: Option<Position>, why: &str) -> OpenError {
+pub(crate) fn damaged(path: &Path, position: Option<Position>, why: &str) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), position, why: why.to_owned() }
 }

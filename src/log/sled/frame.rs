@@ -204,6 +204,12 @@ pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<DecodedFrame<'_>, St
     })
 }
 
+/// Where these bytes say that their first event stands, if they may be a frame.
+#[cfg(feature = "jetstream")]
+pub(crate) fn first_of(bytes: &[u8]) -> Option<Position> {
+    bytes.get(1..9).map(number).map(Position)
+}
+
 /// The check of these bytes, if they are a frame.
 #[cfg(feature = "jetstream")]
 pub(crate) fn check_of(bytes: &[u8]) -> Result<FrameCheck, String> {

@@ -12,17 +12,15 @@
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
 pub(crate) mod catch_panic;
-mod data_dir;
-mod error;
+pub(crate) mod data_dir;
+pub(crate) mod error;
 pub(crate) mod frame;
 mod head_file;
-mod indexing;
 mod opening;
 mod ordered_work;
-mod recovery;
+pub(crate) mod recovery;
 mod repair;
-mod scrubbing;
-mod sealed_history;
+pub(crate) mod sealed_history;
 mod sealing;
 mod spare;
 mod store;
@@ -49,7 +47,7 @@ use crate::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
     StoredBytes, StoredCommit, codec,
     ranges::SegmentRanges,
-    segment::Segment,
+    shelf::{CommitVisitor, ReadCursor, SegmentShelf, hand_over, read_from},
     tail::{LogTail, StagedBatch},
 };
 use tenure_core::Position;
@@ -57,9 +55,8 @@ use tenure_core::Position;
 pub use self::{
     error::OpenError,
     repair::{DamagedPart, DirectoryCopy, HistoryCopy, RepairError, RepairVisitor, find_damage, repair},
-    scrubbing::{DamagedSegment, ScrubPace, ScrubResult},
     sealed_history::{SealedHistory, SegmentEnd, StartupFold, VerifyScope},
-    sealing::{SealError, StorageFigures},
+    sealing::StorageFigures,
 };
 
 /// Makes a data directory that only its owner can read, or checks that one is.
@@ -76,7 +73,7 @@ pub struct SledLog {
     /// In order; the last one is written to.
     stores: RwLock<Vec<Arc<StoreRange>>>,
     /// What is in files that never change, in order: all of the history up to some position.
-    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    shelf: SegmentShelf,
     sealing: Mutex<SealQueue>,
     writer: Mutex<SledWriter>,
     head: RwLock<LogHead>,
@@ -144,9 +141,6 @@ type WriterMark = (FrameCheck, u64, SegmentRanges, bool);
 /// A commit that was judged, at its first position.
 type AcceptedCommit = (Position, EncodedCommit);
 
-/// Takes the bytes of the commit at a position, and says how many events it has.
-type CommitVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
-
 impl SledLog {
     /// As [`SledLog::open`], for a start that may have what some segments lead to: of those only the headers are read.
     pub(crate) fn open_for(
@@ -168,12 +162,12 @@ impl SledLog {
         } = opening::open(data_dir, cut, folding)?;
         let range = Arc::clone(stores.last().expect("there is a store to write to"));
         let head = tail.head();
-        let sealing = SealQueue::new(ends);
+        let (sealing, shelf) = (SealQueue::new(ends), SegmentShelf::of(data.clone(), segments));
         let filled = Vec::new();
         let writer = SledWriter { data, range, tail, check, head_file, store, ranges, is_full, filled };
         Ok(Self {
             stores: RwLock::new(stores),
-            segments: RwLock::new(Arc::new(segments)),
+            shelf,
             sealing: Mutex::new(sealing),
             writer: Mutex::new(writer),
             head: RwLock::new(head),
@@ -286,10 +280,7 @@ impl SledLog {
         let mut reading = ReadCursor { next: after.next(), last, wanted: max_events };
         // In this order: a store goes only when its segment is there.
         let stores = self.stores.read().clone();
-        let segments = Arc::clone(&self.segments.read());
-        for segment in &segments[segments.partition_point(|segment| segment.header.last() <= after)..] {
-            reading.read_segment(segment, take)?;
-        }
+        reading.read_segments(&self.shelf.all(), take)?;
         for (index, range) in stores.iter().enumerate() {
             let end = stores.get(index + 1).map_or(reading.last.next(), |next| next.first);
             if reading.next < end {
@@ -304,7 +295,7 @@ impl SledLog {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
         let stores = self.stores.read().clone();
-        let segments = Arc::clone(&self.segments.read());
+        let segments = self.shelf.all();
         let mut wanted = there.peekable();
         while let Some(position) = wanted.peek().copied() {
             let number = segments.partition_point(|segment| segment.header.last() < position);
@@ -332,38 +323,6 @@ fn read_frame_of(
     hand_over(frame.ranges(), wanted, take)?;
     if wanted.peek() == Some(&position) {
         return Err(LogError::Corrupt { position, why: "the store has no frame for it".to_owned() });
-    }
-    Ok(())
-}
-
-/// Hands over what is wanted of a segment.
-fn read_from(
-    segment: &Segment,
-    wanted: &mut Peekable<impl Iterator<Item = Position>>,
-    take: &mut CommitVisitor<'_>,
-) -> Result<(), LogError> {
-    let blocks = segment.blocks()?;
-    while let Some(position) = wanted.peek().copied().filter(|position| *position <= segment.header.last()) {
-        let number = blocks.at(position);
-        let bytes = blocks.read(number)?;
-        hand_over(blocks.commits(number, &bytes)?.into_iter(), wanted, take)?;
-        if wanted.peek() == Some(&position) {
-            return Err(LogError::Corrupt { position, why: "the segment has no commit for it".to_owned() });
-        }
-    }
-    Ok(())
-}
-
-fn hand_over<'b>(
-    commits: impl Iterator<Item = (Position, Position, &'b [u8])>,
-    wanted: &mut Peekable<impl Iterator<Item = Position>>,
-    take: &mut CommitVisitor<'_>,
-) -> Result<(), LogError> {
-    for (first, end, bytes) in commits {
-        if wanted.next_if(|position| *position >= first && *position < end).is_some() {
-            while wanted.next_if(|position| *position < end).is_some() {}
-            take(first, bytes)?;
-        }
     }
     Ok(())
 }
@@ -438,14 +397,6 @@ fn take_back<K: AsRef<[u8]>>(store: &SledStore, keys: &[K], failure: &StoreFailu
     }
 }
 
-/// A reading, from one store to the next.
-struct ReadCursor {
-    next: Position,
-    last: Position,
-    /// Events still wanted.
-    wanted: usize,
-}
-
 impl ReadCursor {
     /// Goes on through the part of a store that ends before `end`.
     fn read(
@@ -454,7 +405,7 @@ impl ReadCursor {
         end: Position,
         take: &mut CommitVisitor<'_>,
     ) -> Result<(), LogError> {
-        if self.wanted == 0 || self.next > self.last {
+        if self.is_done() {
             return Ok(());
         }
         let mut frames = range.store.frames_from(self.next)?;
@@ -469,38 +420,6 @@ impl ReadCursor {
             for (first, end, bytes) in frame.ranges() {
                 self.offer(first, end, bytes, take)?;
             }
-        }
-        Ok(())
-    }
-
-    /// Goes on through a segment.
-    fn read_segment(&mut self, segment: &Segment, take: &mut CommitVisitor<'_>) -> Result<(), LogError> {
-        if self.wanted == 0 || self.next > self.last {
-            return Ok(());
-        }
-        let blocks = segment.blocks()?;
-        let mut number = blocks.at(self.next);
-        while self.wanted > 0 && number < blocks.len() {
-            let bytes = blocks.read(number)?;
-            for (first, end, bytes) in blocks.commits(number, &bytes)? {
-                self.offer(first, end, bytes, take)?;
-            }
-            number += 1;
-        }
-        Ok(())
-    }
-
-    /// Takes a commit that is wanted; passes by one that is not.
-    fn offer(
-        &mut self,
-        first: Position,
-        end: Position,
-        bytes: &[u8],
-        take: &mut CommitVisitor<'_>,
-    ) -> Result<(), LogError> {
-        if end > self.next && self.wanted > 0 {
-            self.wanted = self.wanted.saturating_sub(take(first, bytes)?);
-            self.next = end;
         }
         Ok(())
     }
@@ -572,15 +491,15 @@ impl EventLog for SledLog {
     }
 
     fn indexed(&self) -> IndexedHistory {
-        self.indexed_history()
+        self.shelf.indexed()
     }
 
     fn damage(&self) -> Vec<String> {
-        self.damaged_segments()
+        self.shelf.damage()
     }
 
     fn sealed_files(&self) -> Vec<SealedFile> {
-        self.segments.read().iter().cloned().map(SealedFile::of).collect()
+        self.shelf.files()
     }
 
     fn stopped(&self) -> Option<String> {

@@ -49,7 +49,7 @@ pub(super) struct StoreScan<'s> {
 }
 
 /// What a start says of a segment that does not read as it was written.
-pub(super) fn troubled(segment: &Segment, trouble: SegmentError) -> OpenError {
+pub(crate) fn troubled(segment: &Segment, trouble: SegmentError) -> OpenError {
     match trouble {
         SegmentError::Damaged { first, last, why, .. } => OpenError::Damaged {
             path: segment.path.clone(),

@@ -26,7 +26,7 @@ pub struct SegmentEnd {
 }
 
 impl SegmentEnd {
-    fn of(segment: &Segment) -> Self {
+    pub(crate) fn of(segment: &Segment) -> Self {
         let end = &segment.header.end;
         let (position, recorded_at, tree) = (end.position(), end.recorded_at(), end.tree().clone());
         Self { log_id: segment.header.log_id, position, recorded_at, tree }
@@ -63,7 +63,7 @@ pub trait StartupFold {
 }
 
 /// A start that takes everything from the first event on.
-struct WholeFold<'f>(&'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
+pub(crate) struct WholeFold<'f>(pub(crate) &'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
 
 impl StartupFold for WholeFold<'_> {
     fn begin(&mut self, _: &SealedHistory<'_>) -> Result<usize, OpenError> {
@@ -84,7 +84,7 @@ pub struct SealedHistory<'s> {
 
 impl<'s> SealedHistory<'s> {
     /// The first `vouched` of them are known to the head record.
-    pub(super) fn of(segments: &'s [Arc<Segment>], vouched: usize) -> Self {
+    pub(crate) fn of(segments: &'s [Arc<Segment>], vouched: usize) -> Self {
         let indexed = IndexedHistory::of_segments(Arc::new(segments[..vouched].to_vec()));
         Self { segments, indexed }
     }
@@ -153,11 +153,5 @@ impl SledLog {
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
         Self::open_for(data_dir, cut, &mut WholeFold(fold))
-    }
-
-    /// Where each of its segments ends, in order.
-    pub fn segment_ends(&self) -> Vec<SegmentEnd> {
-        let segments = Arc::clone(&self.segments.read());
-        segments.iter().map(|segment| SegmentEnd::of(segment)).collect()
     }
 }

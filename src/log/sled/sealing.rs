@@ -2,23 +2,22 @@
 //!
 //! Each step leaves something that the next start understands. The segment is written under another name, synced, read
 //! back and checked against the tree, and renamed: the rename is the moment of truth, and there is no list of segments
-//! beside their directory. What is read back is also what its index is made of, so that each record is hashed once. A store goes only when all that it holds is in segments and the head record, synced, names a
-//! later one; first its name, then its files.
+//! beside their directory. What is read back is also what its index is made of, so that each record is hashed once. A
+//! store goes only when all that it holds is in segments and the head record, synced, names a later one; first its name,
+//! then its files.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+#[cfg(test)]
+use std::path::Path;
+use std::{collections::VecDeque, sync::Arc};
 
-use super::{OpenError, SledLog, StoreRange, data_dir::DataDir, error::io_at, head_file::HeadRecord};
+use super::{SegmentEnd, SledLog, StoreRange, data_dir::DataDir, head_file::HeadRecord};
 use crate::{
-    LogError, RecordHash, codec,
-    segment::{self, Segment, SegmentWriter, index::IndexBuilder},
+    DamagedSegment, LogError, ScrubPace, ScrubResult, SealError,
+    segment::{Segment, index::IndexBuilder},
+    shelf::{RangeEnd, SegmentMaking},
     tail::LogTail,
-    tree,
 };
 use tenure_core::{Position, Timestamp};
-use tenure_files::replacement::put_in_place;
-
-/// Events read from the store at a time.
-const AT_A_TIME: usize = 2_000;
 
 /// What waits to be sealed, and to go.
 #[derive(Debug)]
@@ -29,28 +28,6 @@ pub(super) struct SealQueue {
     leaving: Vec<Arc<StoreRange>>,
     #[cfg(test)]
     pub(super) on_step: Option<fn(&Path, &str)>,
-}
-
-/// Why a range was not sealed. Nothing is lost: it is in its store as before.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// It was asked to stop.
-    #[error("the sealing was asked to stop")]
-    Stopped,
-    /// The log does not give back what is to be sealed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// A file cannot be written, or does not read as it was written.
-    #[error(transparent)]
-    File(#[from] OpenError),
-    /// What is stored is not what was appended.
-    #[error("positions {first} to {last} are not those that the tree was made of")]
-    Untrue {
-        /// The first position.
-        first: Position,
-        /// The last one.
-        last: Position,
-    },
 }
 
 /// How large a log is on disk.
@@ -95,7 +72,7 @@ impl SledLog {
         if let Some(end) = end.filter(|end| end.position() <= signed) {
             let (segment, index) = self.seal_up_to(&end, go_on)?;
             self.sealing.lock().ends.pop_front();
-            self.put_index(&segment, index)?;
+            self.shelf.put_index(&segment, index, &|name| self.step(name))?;
             sealed = Some(end.position());
         }
         self.retire_stores();
@@ -113,25 +90,50 @@ impl SledLog {
         self.writer.lock().ranges.events()
     }
 
+    /// Makes the first index that is missing or damaged; whether there was one to make.
+    ///
+    /// # Errors
+    /// See [`SealError`]; the next call tries again.
+    pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
+        self.shelf.index(go_on, &|name| self.step(name))
+    }
+
+    /// Where each of its segments ends, in order.
+    pub fn segment_ends(&self) -> Vec<SegmentEnd> {
+        self.shelf.ends()
+    }
+
+    /// Reads a segment again, by its number from 0 on.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
+    pub fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
+        self.shelf.scrub(number, pace)
+    }
+
+    /// The segments that did not read as they were written, and have not since.
+    pub fn doubted(&self) -> Vec<DamagedSegment> {
+        self.shelf.doubted()
+    }
+
     /// How large it is on disk.
     ///
     /// # Errors
     /// The system does not say how long a file is.
     pub fn figures(&self) -> std::io::Result<StorageFigures> {
-        let segments = Arc::clone(&self.segments.read());
         let stores = self.stores.read().clone();
-        let mut bytes = segments.iter().map(|segment| segment.bytes()).sum();
+        let mut bytes = self.shelf.bytes();
         for range in &stores {
             bytes += range.store.len()?;
         }
-        let sealed = segments.last().map_or(Position::ZERO, |segment| segment.header.last());
+        let (segments, sealed) = (self.shelf.all().len() as u64, self.shelf.end());
         let (unsealed, oldest, full) = {
             let ends = &self.sealing.lock().ends;
             let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
             (ends.len() as u64, oldest, ends.iter().map(LogTail::position).collect::<Vec<_>>())
         };
         let needs = self.needs(&stores, sealed, &full)?;
-        Ok(StorageFigures { segments: segments.len() as u64, sealed, unsealed, oldest, bytes, needs })
+        Ok(StorageFigures { segments, sealed, unsealed, oldest, bytes, needs })
     }
 
     /// About how many bytes the ranges take as segments that the oldest store holds and that are full. They are copied
@@ -152,24 +154,13 @@ impl SledLog {
         end: &LogTail,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(Arc<Segment>, IndexBuilder), SealError> {
-        let data = self.data_dir();
         self.record_size()?;
-        data.make_segments()?;
-        let last = self.segments.read().last().cloned();
-        let base = last.as_ref().map_or_else(LogTail::new, |last| last.header.end.clone());
-        let path = segment::path(&data.segments, base.position().next());
-        let unfinished = path.with_extension("new");
-        let log_id = last.map(|last| last.header.log_id);
-        self.write(&unfinished, &base, end, log_id, go_on)?;
-        self.step("written");
-        let index = check(&unfinished, end, go_on)?;
-        self.step("checked");
-        put_in_place(&unfinished, &path).map_err(io_at(&path))?;
-        self.step("renamed");
-        let segment = Arc::new(Segment::open(path.clone()).map_err(io_at(&path))?);
-        let mut segments = self.segments.write();
-        *segments = Arc::new(segments.iter().cloned().chain([Arc::clone(&segment)]).collect());
-        Ok((segment, index))
+        self.shelf.seal_up_to(&SegmentMaking {
+            end: RangeEnd::Known(end),
+            read: &|after, most, take| self.try_read(after, most, take),
+            go_on,
+            step: &|name| self.step(name),
+        })
     }
 
     /// Writes down, before the first segment is there, by how many events the log is cut: a start with another number
@@ -181,40 +172,6 @@ impl SledLog {
         let Some(record) = record.cloned() else { return Ok(()) };
         let data = writer.data.clone();
         Ok(data.write_head(&mut writer.head_file, HeadRecord { segment_events, ..record })?)
-    }
-
-    fn write(
-        &self,
-        path: &Path,
-        base: &LogTail,
-        end: &LogTail,
-        mut log_id: Option<RecordHash>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<(), SealError> {
-        let mut writer = SegmentWriter::begin(path, base.clone()).map_err(io_at(path))?;
-        let mut position = base.position();
-        while position < end.position() {
-            if !go_on() {
-                return Err(SealError::Stopped);
-            }
-            let left = usize::try_from(end.position().0 - position.0).unwrap_or(usize::MAX);
-            let mut failed = None;
-            // What is copied is judged when it is read back.
-            self.try_read(position, left.min(AT_A_TIME), &mut |first, bytes| {
-                if log_id.is_none() {
-                    log_id = super::decoded(first, bytes)?.record_hashes.first().copied();
-                }
-                let outline = codec::outline(bytes);
-                let (recorded_at, events) =
-                    outline.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
-                failed = failed.take().or(writer.add(first, recorded_at, bytes).err());
-                position = Position(first.0 + u64::from(events) - 1);
-                Ok(events.into())
-            })?;
-            failed.map_or(Ok(()), |error| Err(io_at(path)(error)))?;
-        }
-        let log_id = log_id.expect("a range holds a commit");
-        writer.end(log_id, end.clone()).map(drop).map_err(io_at(path)).map_err(SealError::from)
     }
 
     /// What follows a full range begins a store, so that the one before can go. What cannot be made now is made with
@@ -236,7 +193,7 @@ impl SledLog {
 
     /// Takes the stores from the list that hold nothing but what is in segments. The head record names a later one.
     fn retire_stores(&self) {
-        let sealed = self.segments.read().last().map_or(Position::ZERO, |last| last.header.last());
+        let sealed = self.shelf.end();
         let mut stores = self.stores.write();
         let retired = stores.windows(2).take_while(|pair| pair[1].first <= sealed.next()).count();
         let retired: Vec<_> = stores.drain(..retired).collect();
@@ -283,28 +240,4 @@ impl SledLog {
         }
         tracing::trace!(name, "sealing");
     }
-}
-
-/// That what is on disk reads as it was written, and is what the tree was made of; gives what its index is made of.
-fn check(path: &Path, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<IndexBuilder, SealError> {
-    let segment = Segment::open(path.to_owned()).map_err(io_at(path))?;
-    let mut index = IndexBuilder::new(&segment.header);
-    let mut tail = segment.header.base.clone();
-    let blocks = segment.blocks().map_err(LogError::from)?;
-    for number in 0..blocks.len() {
-        if !go_on() {
-            return Err(SealError::Stopped);
-        }
-        let bytes = blocks.read(number).map_err(LogError::from)?;
-        for (first, _, bytes) in blocks.commits(number, &bytes).map_err(LogError::from)? {
-            let stored = super::decoded(first, bytes)?;
-            let leaves = tree::leaves(&stored.record_hashes);
-            tail.follow_leaves(stored.commit.recorded_at, &leaves)?;
-            index.add(&stored, &leaves);
-        }
-    }
-    if tail == *end && segment.header.end == *end {
-        return Ok(index);
-    }
-    Err(SealError::Untrue { first: segment.header.first(), last: segment.header.last() })
 }

@@ -7,7 +7,7 @@ use super::{
     reader::name_of,
 };
 use tenure_core::Position;
-use tenure_log::SledLog;
+use tenure_log::{SegmentedLog, SledLog};
 
 /// What one checkpoint is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn fault_of(path: &Path, log: &SledLog, work: &Path) -> Result<Option<String>, C
 /// See [`CheckpointError`].
 pub fn difference_to_a_fold(
     checkpoint: &Checkpoint,
-    log: &SledLog,
+    log: &dyn SegmentedLog,
     work: &Path,
     pace: &mut super::FoldPace<'_>,
 ) -> Result<Option<String>, CheckpointError> {

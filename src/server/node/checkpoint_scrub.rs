@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::checkpoint::{CheckpointError, CheckpointFolder, KnownCheckpoints, difference_to_a_fold};
-use tenure_log::SledLog;
+use tenure_log::SegmentedLog;
 use tenure_protocol::clock::stopwatch;
 
 /// After so long the newest one is folded again, and with each start: the fold is written to disk on the way.
@@ -19,14 +19,14 @@ const BYTES_OF_AN_EVENT: u64 = 512;
 
 /// Looks after the checkpoints.
 pub(super) struct CheckpointScrub {
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     known: Arc<KnownCheckpoints>,
     folder: CheckpointFolder,
     folded: Option<Instant>,
 }
 
 impl CheckpointScrub {
-    pub(super) fn new(log: Arc<SledLog>, known: Arc<KnownCheckpoints>, data: &Path) -> Self {
+    pub(super) fn new(log: Arc<dyn SegmentedLog>, known: Arc<KnownCheckpoints>, data: &Path) -> Self {
         Self { log, known, folder: CheckpointFolder::of(data), folded: None }
     }
 
@@ -59,7 +59,7 @@ impl CheckpointScrub {
         let Some(newest) = self.known.newest().filter(|_| is_due) else { return Ok(()) };
         let work = self.folder.place_for_a_fold()?;
         let mut pace = |events: u64| pace(events * BYTES_OF_AN_EVENT);
-        let difference = difference_to_a_fold(&newest, &self.log, &work, &mut pace);
+        let difference = difference_to_a_fold(&newest, &*self.log, &work, &mut pace);
         remove(&work);
         if let Some(difference) = difference? {
             self.known.found_untrue(&difference);

@@ -11,7 +11,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, KnownCheckpoints},
     projections::ended::ListingError,
 };
-use tenure_log::{LogError, SegmentEnd, SledLog};
+use tenure_log::{LogError, SegmentEnd, SegmentedLog};
 use tenure_protocol::clock::stopwatch;
 
 /// The making takes no more than this part of the time.
@@ -22,7 +22,7 @@ pub(super) type ListEnded = Box<dyn Fn(&Arc<Checkpoint>) -> Result<(), ListingEr
 
 /// Makes checkpoints, one after the other.
 pub(super) struct Checkpointer {
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
     known: Arc<KnownCheckpoints>,
     folder: CheckpointFolder,
@@ -35,7 +35,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     pub(super) fn new(
-        log: Arc<SledLog>,
+        log: Arc<dyn SegmentedLog>,
         authority: Arc<Authority>,
         known: Arc<KnownCheckpoints>,
         data: &Path,

@@ -7,7 +7,7 @@ use std::{
     fmt::Write,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,8 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tenure_files::key_files::{read_private, write_private};
 use tenure_log::{
-    AppendOutcome, EncodedCommit, EventLog, JetStreamLog, LogError, LogHead, StoredBytes, StoredCommit,
+    AppendOutcome, EncodedCommit, EventLog, IndexedHistory, JetStreamLog, LogError, LogHead, SealedFile,
+    SegmentedLog, StoredBytes, StoredCommit,
     jetstream::{
         self, BrokerAccess, BrokerConnection, BrokerError, BrokerSecrets, ClusterMember, ClusterView,
         HeadStream, Leadership, LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StandbyStatus,
@@ -33,13 +34,17 @@ use super::{
     NodeOptions, StartError,
     binding::KeyBinding,
     certificates::NodeCertificates,
+    head_check::HeadCheck,
     head_exchange::HeadExchange,
+    history_fetch::HistoryFetch,
+    history_files::HistoryFiles,
     key_mirror::KeyMirror,
     no_keys::NoKeys,
     node_mac::NodeMac,
     startup_replay::{StartupState, join_log},
 };
 use crate::authority::IdempotencyTable;
+use crate::checkpoint::KnownCheckpoints;
 use crate::personal_data::SubjectKeys;
 use crate::tokens::TokenKeyring;
 use tenure_core::Position;
@@ -111,28 +116,39 @@ pub(super) fn join(
     let names = StreamNames::default();
     let secret = secret(&cluster.secret_file)?;
     let node = node_name(&options.data, &*options.entropy)?;
+    let fetch = HistoryFetch { options, cluster, names: &names, node: &node, mac: NodeMac::of(&secret) };
+    fetch.run()?;
     let claim = LeaseClaim {
         node: node.clone(),
         start: hex(&entropy::bytes::<8>(&*options.entropy)),
         address: cluster.address.clone(),
     };
-    let following =
-        jetstream::JetStreamOptions { access: cluster.access.clone(), names: names.clone(), claim };
+    let following = jetstream::JetStreamOptions {
+        access: cluster.access.clone(),
+        names: names.clone(),
+        claim,
+        cut: options.segment_events,
+    };
     let take_over = || {
         let secrets = BrokerSecrets::open(&cluster.access, &names, &node).map_err(NoKeys::from);
         let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
         unless_away(secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy)))
     };
-    let mut is_ready = |member: &ClusterMember, step: MemberStep, folded: &StartupState| match step {
-        MemberStep::Leads => take_over(),
-        // The first leader may be at its first start.
-        MemberStep::Follows if has_begun(member, folded) => {
-            Ok(take_over()?.filter(|mirror| mirror.has(KeyBinding::FILE)))
-        }
-        MemberStep::Follows => Ok(None),
+    let vouching = HeadCheck { options, access: &cluster.access, names: &names, node: &node };
+    let mut is_ready = |member: &ClusterMember, step: MemberStep, folded: &StartupState| {
+        let mirror = match step {
+            MemberStep::Leads => take_over()?,
+            // The first leader may be at its first start.
+            MemberStep::Follows if has_begun(member, folded) => {
+                take_over()?.filter(|mirror| mirror.has(KeyBinding::FILE))
+            }
+            MemberStep::Follows => None,
+        };
+        let Some(mirror) = mirror else { return Ok(None) };
+        Ok(vouching.is_vouched(member, folded)?.then_some(mirror))
     };
     let told: StatusListener = Arc::new(tell);
-    let (member, folded, mut mirror) = join_log(&options.data, &following, &told, table, &mut is_ready)?;
+    let (member, folded, mut mirror) = join_log(options, &following, &told, table, &mut is_ready)?;
     let term = member.log().term();
     if let Some(term) = term {
         mirror.lead(term);
@@ -156,6 +172,7 @@ pub(super) fn join(
         deciding: AtomicUsize::new(0),
         difference: RwLock::new(None),
         peers: RwLock::new(None),
+        history: OnceLock::new(),
     };
     let shared = Arc::new(shared);
     let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
@@ -167,7 +184,7 @@ pub(super) fn join(
 }
 
 /// A broker that is away for the moment, or for an hour, is no reason to end: it is asked again, after a while.
-fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
+pub(super) fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
     match asked {
         Ok(answered) => Ok(Some(answered)),
         Err(NoKeys::Away(why)) => {
@@ -179,7 +196,7 @@ fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
     }
 }
 
-fn connected(access: &BrokerAccess, name: &str) -> Result<BrokerConnection, StartError> {
+pub(super) fn connected(access: &BrokerAccess, name: &str) -> Result<BrokerConnection, StartError> {
     loop {
         if let Some(connection) = unless_away(BrokerConnection::open(access, name).map_err(NoKeys::from))? {
             return Ok(connection);
@@ -238,7 +255,7 @@ fn secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StartError> {
     Err(tenure_files::key_files::KeyFileError::damaged(path, EXPECTED_SECRET).into())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string succeeds");
         text
@@ -264,6 +281,8 @@ pub struct SharedLog {
     difference: RwLock<Option<String>>,
     /// Which nodes there are, as of the last look; none before it.
     peers: RwLock<Option<Vec<NodeRecord>>>,
+    /// What a node that joins may have.
+    history: OnceLock<HistoryFiles>,
 }
 
 /// What this node is, and what it knows of the others.
@@ -318,6 +337,21 @@ impl MembershipView {
 }
 
 impl SharedLog {
+    /// The files of the log on this machine.
+    pub(super) fn files(&self) -> Arc<dyn SegmentedLog> {
+        Arc::clone(&self.log) as _
+    }
+
+    /// From now on other nodes may have the files of the history below this directory.
+    pub(super) fn gives_history(&self, data: PathBuf, known: Arc<KnownCheckpoints>) {
+        drop(self.history.set(HistoryFiles::of(data, Arc::clone(&self.log), known)));
+    }
+
+    /// What a node that joins may have.
+    pub(crate) fn history(&self) -> Option<&HistoryFiles> {
+        self.history.get()
+    }
+
     /// What this node is now, and what it knows; reports each change.
     pub fn view(&self) -> watch::Receiver<MembershipView> {
         self.view.subscribe()
@@ -476,6 +510,22 @@ impl EventLog for SharedLog {
 
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
         self.log.read_bytes(after, max_events)
+    }
+
+    fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
+        self.log.read_commits(positions)
+    }
+
+    fn indexed(&self) -> IndexedHistory {
+        self.log.indexed()
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.log.damage()
+    }
+
+    fn sealed_files(&self) -> Vec<SealedFile> {
+        self.log.sealed_files()
     }
 
     fn stopped(&self) -> Option<String> {

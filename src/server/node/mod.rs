@@ -12,7 +12,10 @@ pub mod cluster;
 mod credential;
 mod disk;
 mod epoch;
+mod head_check;
 mod head_exchange;
+mod history_fetch;
+pub(crate) mod history_files;
 mod jobs;
 mod key_mirror;
 mod membership;
@@ -48,7 +51,7 @@ use tenure_audit::{
 };
 use tenure_core::{Policy, Position, Seconds, Timestamp, state::AuthorityState, trim::TrimHorizon};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, VerifyScope};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SegmentedLog, StoredCommit, VerifyScope};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::WorkerThread;
@@ -169,8 +172,8 @@ pub struct Node {
     data: PathBuf,
     /// `None` under a test clock: what is due is done when the clock is moved.
     jobs: Option<WorkerThread>,
-    /// What goes over the files of a log on this machine; `None` where the log is elsewhere.
-    background: Option<(WorkerThread, WorkerThread)>,
+    /// What goes over the files of the log on this machine.
+    background: (WorkerThread, WorkerThread),
 }
 
 /// Why a node does not open.
@@ -256,7 +259,7 @@ impl Node {
         if !options.restoring && options.data.join(UNFINISHED).exists() {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
-        let OpenedLog { log, mut folded, stores, shared } = open_any_log(&options, &table)?;
+        let OpenedLog { log, mut folded, files, shared } = open_any_log(&options, &table)?;
         let leads = shared.as_ref().is_none_or(|joined| joined.leads);
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
@@ -274,7 +277,8 @@ impl Node {
         let room = DiskRoom::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let projections = Arc::new(std::mem::take(&mut folded.projections));
-        let retention = retention::retention(&options, stores.as_ref(), &projections, &mut folded);
+        let retention =
+            retention::retention(&options, shared.is_none().then_some(&*files), &projections, &mut folded);
         let NodeOptions { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
@@ -286,7 +290,7 @@ impl Node {
             look_at_first_key(&data, &folded.state.system);
         }
         folded.state.horizon = folded.state.horizon.and(retention.horizon(now));
-        let indexed = Arc::clone(&retention.indexed);
+        let leaving = shared.is_none().then(|| Arc::clone(&retention.indexed));
         let known = folded.known;
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
         let parts = Dependencies {
@@ -324,13 +328,11 @@ impl Node {
             Some(_) => None,
             None => Some(jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        let background = stores
-            .map(|stores| {
-                let let_go = letting_go(&projections, &evidence, (Arc::clone(&stores), indexed));
-                let known = (&known, (listing_ended(&projections, &known), let_go));
-                tend_segments(&stores, &authority, &evidence, known, &data, scrub_rate)
-            })
-            .transpose()
+        let let_go = letting_go(&projections, &evidence, Arc::clone(&files), leaving);
+        let list_ended: ListEnded =
+            if shared.is_none() { listing_ended(&projections, &known) } else { Box::new(|_| Ok(())) };
+        let memory = (&known, (list_ended, let_go));
+        let background = tend_segments(&files, &authority, &evidence, memory, &data, scrub_rate)
             .map_err(StartError::Thread)?;
         let (shared, membership) = shared
             .map(|joined| take_part(joined, &authority, at_work, test_clock.clone()))
@@ -400,8 +402,8 @@ impl Node {
 struct OpenedLog {
     log: Arc<dyn EventLog>,
     folded: StartupState,
-    /// The same log, when its files are on this machine.
-    stores: Option<Arc<SledLog>>,
+    /// The same log, by its files on this machine.
+    files: Arc<dyn SegmentedLog>,
     /// This node's part in it, when several machines share it.
     shared: Option<ClusterParticipation>,
 }
@@ -414,12 +416,13 @@ fn open_any_log(
     let Some(cluster) = &options.cluster else {
         let reads = StartupReads { verify: options.verify, memory: options.retention };
         let (log, folded) = open_log(&options.data, options.segment_events, reads, table)?;
-        let stores = Arc::new(log);
-        return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
+        let files = Arc::new(log);
+        return Ok(OpenedLog { log: Arc::clone(&files) as _, folded, files, shared: None });
     };
     let cluster::JoinedNode { part, folded } = cluster::join(options, cluster, table)?;
-    let log = Arc::clone(&part.shared) as _;
-    Ok(OpenedLog { log, folded, stores: None, shared: Some(part) })
+    part.shared.gives_history(options.data.clone(), Arc::clone(&folded.known));
+    let (log, files) = (Arc::clone(&part.shared) as _, part.shared.files());
+    Ok(OpenedLog { log, folded, files, shared: Some(part) })
 }
 
 /// Takes part in a log of several machines for as long as the node runs.
@@ -439,17 +442,17 @@ fn take_part(
 
 /// Begins what goes over the files of a log for as long as the node runs.
 fn tend_segments(
-    stores: &Arc<SledLog>,
+    files: &Arc<dyn SegmentedLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
     (known, memory): (&Arc<KnownCheckpoints>, (ListEnded, ReleaseMemory)),
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(WorkerThread, WorkerThread)> {
-    let checkpoints = CheckpointScrub::new(Arc::clone(stores), Arc::clone(known), data);
-    let (log, known) = (Arc::clone(stores), Arc::clone(known));
+    let checkpoints = CheckpointScrub::new(Arc::clone(files), Arc::clone(known), data);
+    let (log, known) = (Arc::clone(files), Arc::clone(known));
     let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, memory)?;
-    let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), checkpoints, scrub_rate)?;
+    let scrubber = scrubber::start(Arc::clone(files), Arc::clone(authority), checkpoints, scrub_rate)?;
     Ok((sealer, scrubber))
 }
 
@@ -463,17 +466,20 @@ fn observer(projections: Arc<Projections>, nodes: Arc<MerkleIndex>) -> BatchObse
     })
 }
 
-/// What to do when the files of the log cover more of the history.
+/// What is done when the files of the log tell of more of the history. Where sessions leave memory, they may then.
 fn letting_go(
     projections: &Arc<Projections>,
     evidence: &Arc<Evidence>,
-    (log, indexed): (Arc<SledLog>, Arc<Mutex<TrimHorizon>>),
+    log: Arc<dyn SegmentedLog>,
+    leaving: Option<Arc<Mutex<TrimHorizon>>>,
 ) -> ReleaseMemory {
     let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
     Box::new(move |until| {
         projections.let_go(until);
         evidence.keeper.heads().nodes().let_go(until);
-        retention::tell(&indexed, &*log, until);
+        if let Some(indexed) = &leaving {
+            retention::tell(indexed, &*log, until);
+        }
     })
 }
 

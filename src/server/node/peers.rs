@@ -63,7 +63,9 @@ impl PeerExchange {
             self.registry.say(&self.record(leads, difference.clone()))?;
             *said = Some(PublishedStatus { leads, difference, at: stopwatch() });
         }
-        self.shared.know_peers(self.registry.all()?);
+        // One that joins has no part in anything yet.
+        let serving = self.registry.all()?.into_iter().filter(|peer| peer.joining.is_none());
+        self.shared.know_peers(serving.collect());
         Ok(())
     }
 
@@ -85,6 +87,7 @@ impl PeerExchange {
             compared: self.exchange.compared(),
             difference,
             certificate: self.shared.certificates().own_validity().map(|own| own.name().to_owned()),
+            joining: None,
             at: wall_time().as_millis(),
         }
     }

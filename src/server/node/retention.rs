@@ -8,18 +8,19 @@ use super::{NodeOptions, startup_replay::StartupState};
 use crate::authority::MemoryRetention;
 use crate::projections::{Projections, history};
 use tenure_core::{Position, trim::TrimHorizon};
-use tenure_log::{EventLog, SledLog};
+use tenure_log::{EventLog, SegmentedLog};
 
-/// How sessions leave the memory of a node, whose log may be on other machines: then none does.
+/// How sessions leave the memory of a node with a log of its own, in these files. Where several machines share the log,
+/// none does.
 pub(super) fn retention(
     options: &NodeOptions,
-    stores: Option<&Arc<SledLog>>,
+    files: Option<&dyn SegmentedLog>,
     projections: &Arc<Projections>,
     folded: &mut StartupState,
 ) -> MemoryRetention {
     let indexed = Arc::new(Mutex::new(TrimHorizon::default()));
-    if let Some(log) = stores {
-        tell(&indexed, &**log, log.indexed().end());
+    if let Some(log) = files {
+        tell(&indexed, log, log.indexed().end());
     }
     let projections = Arc::clone(projections);
     let leaving = Arc::new(move |sessions: &[_]| projections.mark_ended(sessions));

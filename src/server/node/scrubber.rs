@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::checkpoint_scrub::CheckpointScrub;
 use crate::{authority::Authority, checkpoint::KnownCheckpoints};
-use tenure_log::{DamagedSegment, EventLog, LogError, ScrubResult, SledLog};
+use tenure_log::{DamagedSegment, LogError, ScrubResult, SegmentedLog};
 use tenure_protocol::clock::stopwatch;
 use tenure_threads::worker::{StopSignal, WorkerThread};
 
@@ -33,7 +33,7 @@ const IN_HASTE: u64 = 64 << 20;
 /// # Errors
 /// The system gives no thread.
 pub(super) fn start(
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
     checkpoints: CheckpointScrub,
     rate: u64,
@@ -48,7 +48,7 @@ pub(super) fn start(
 }
 
 struct Scrubber<'a> {
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     known: Arc<KnownCheckpoints>,
     authority: Arc<Authority>,
     rate: u64,

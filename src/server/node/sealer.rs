@@ -12,7 +12,7 @@ use super::checkpointer::{Checkpointer, ListEnded};
 use crate::{authority::Authority, checkpoint::KnownCheckpoints};
 use tenure_audit::Evidence;
 use tenure_core::Position;
-use tenure_log::{EventLog, LogError, SealError, SledLog};
+use tenure_log::{LogError, SealError, SegmentedLog};
 use tenure_threads::worker::{StopSignal, WorkerThread};
 
 /// Lets go of what is in memory of the history up to a position.
@@ -27,7 +27,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// The system gives no thread.
 pub(super) fn start(
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
     known: Arc<KnownCheckpoints>,
@@ -44,7 +44,7 @@ pub(super) fn start(
 }
 
 struct Sealer<'a> {
-    log: Arc<SledLog>,
+    log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
     /// How paths begin that callers are not to read.
@@ -86,12 +86,15 @@ impl Sealer<'_> {
 
     /// Why a range that could be sealed is not.
     fn seal_all(&self) -> Result<(), String> {
-        if self.log.unsealed() > 0 && !self.may_seal()? {
+        let events = self.log.cut(self.recorded());
+        if self.log.unsealed() > 0 && !self.may_seal(events)? {
             return Ok(());
         }
+        let nodes = self.evidence.keeper.heads().nodes();
+        let root = |position: Position| nodes.root(&*self.log, position.0).ok();
         while !self.stop.is_over() {
             self.check_room()?;
-            match self.log.seal(self.signed(), &|| !self.stop.is_over()) {
+            match self.log.seal(self.signed(), &root, &|| !self.stop.is_over()) {
                 Ok(Some(last)) => {
                     self.tell_of_progress(last);
                     self.index_all()?;
@@ -148,16 +151,25 @@ impl Sealer<'_> {
     }
 
     /// Only under a signed head, only where there is room, and with segments of one size for all time.
-    fn may_seal(&self) -> Result<bool, String> {
+    fn may_seal(&self, events: u64) -> Result<bool, String> {
         if self.signed() == Position::ZERO || self.authority.disk_room().fault().is_some() {
             return Ok(false);
         }
-        let events = self.log.segment_events();
+        if self.recorded().is_none() && !self.log.may_append() {
+            // The node that leads will fix it.
+            return Ok(false);
+        }
         let fixed = self.authority.fix_segment_events(events).map_err(|failure| failure.to_string())?;
         if fixed == events {
+            self.log.cut(Some(fixed));
             return Ok(true);
         }
         Err(format!("log.segment_events is {events}, but the log records {fixed}: set it to {fixed}"))
+    }
+
+    /// By how many events the log is cut, once it says so.
+    fn recorded(&self) -> Option<u64> {
+        self.authority.live().system().system.segment_events
     }
 
     fn signed(&self) -> Position {

@@ -189,6 +189,16 @@ impl SessionStock {
         &self.disk.node
     }
 
+    /// So much time passes.
+    pub(super) fn pass(&self, seconds: u64) -> Result<(), CommandError> {
+        self.disk.clock.advance(seconds).map(drop).map_err(failed)
+    }
+
+    /// Closes the authority in order.
+    pub(super) fn stop(self) {
+        self.disk.node.stop();
+    }
+
     pub(super) fn round(
         &mut self,
         runtime: &Runtime,

@@ -99,6 +99,7 @@ fn heads_are_published_behind_those_that_were_read_and_nodes_are_forgotten_in_ti
         compared: 2,
         difference: None,
         certificate: None,
+        joining: None,
         at: 0,
     };
     for said in [record("b", 1), record("a", 2), record("b", 3)] {

@@ -6,6 +6,7 @@ mod credentials;
 mod faults;
 mod leads;
 mod races;
+mod segments;
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,9 +22,9 @@ use tenure_testing::{
 pub(super) use self::faults::Faults;
 use super::{
     BrokerAccess, BrokerConnection, JetStreamLog, JetStreamOptions, LeaseClaim, MemberStep, StatusListener,
-    StreamNames, StreamSettings, init, join,
+    StreamNames, StreamSettings, init, is_of_segments, join, join_for, set_segments_aside,
 };
-use crate::{EventLog, OpenError, StoredCommit, conformance};
+use crate::{EventLog, OpenError, SegmentEvents, StoredCommit, conformance};
 
 const MAKING: StreamSettings = StreamSettings { replicas: 1, max_bytes: 64 << 20 };
 
@@ -37,6 +38,7 @@ fn node(broker: &Broker, log: u32, name: &str) -> JetStreamOptions {
             start: format!("{name} {log}"),
             address: format!("http://{name}"),
         },
+        cut: SegmentEvents::By(10),
     }
 }
 

@@ -25,9 +25,12 @@ use crate::{
         init,
         publisher::{FramePublisher, PublishOutcome},
         read_end::ReadEnd,
+        sealing::RangeSearch,
         standby::Standby,
     },
     samples::{at, commit, small, subject},
+    shelf::SegmentShelf,
+    sled::data_dir::DataDir,
 };
 use tenure_core::CommitId;
 
@@ -35,7 +38,7 @@ use tenure_core::CommitId;
 pub(super) fn believer(data: &Path, options: &JetStreamOptions) -> JetStreamLog {
     let copy = Arc::new(LocalCopy::open(data).unwrap());
     let mut end = ReadEnd::new();
-    copy.scan(&mut end, &mut |_| Ok(())).unwrap();
+    copy.scan(&mut end, &mut |_, _| Ok(())).unwrap();
     let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, Arc::new(|_| ()));
     let open = || BrokerConnection::open(&options.access, &options.claim.node);
     let begun = stopwatch();
@@ -55,9 +58,12 @@ pub(super) fn believer(data: &Path, options: &JetStreamOptions) -> JetStreamLog 
         pause(Duration::from_millis(5));
     }
     let end = standby.end;
+    let shelf = SegmentShelf::of(DataDir::of(data), Vec::new());
     JetStreamLog {
         head: RwLock::new(end.tail.head()),
         copy,
+        search: Mutex::new(RangeSearch::behind(shelf.end(), options.cut)),
+        shelf,
         writer: Mutex::new(Some(super::super::JetStreamWriter {
             publisher,
             end,

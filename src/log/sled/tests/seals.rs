@@ -13,6 +13,7 @@ use super::{
     *,
 };
 use crate::{
+    ScrubResult, SealError,
     conformance::{append_all, read_all},
     samples::small,
 };

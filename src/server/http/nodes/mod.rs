@@ -6,6 +6,7 @@
 
 mod forward;
 pub(super) mod handover;
+mod history;
 pub(super) mod node_router;
 pub(super) mod own_answers;
 mod recall;

@@ -22,7 +22,7 @@ use tenure_protocol::clock::stopwatch;
 use super::{
     ClusterNodes, PATIENCE,
     forward::{FORWARDED, ForwardOutcome, TURNED_AWAY},
-    handover, in_millis,
+    handover, history, in_millis,
     own_answers::{INTROSPECT, own_answer},
     reported_uses,
 };
@@ -35,6 +35,7 @@ use crate::http::{
         serve::{collect, refuse_unjudged},
     },
 };
+use crate::node::history_files::PATH as HISTORY;
 use crate::traces::TracedRequest;
 
 /// What says nothing of the state, and is asked to learn whether the process lives.
@@ -91,6 +92,9 @@ impl NodeRouter {
         }
         if path == reported_uses::PATH {
             return reported_uses::take(&self.api, &self.nodes, request).await;
+        }
+        if path == HISTORY {
+            return history::give(&self.api, &self.nodes, request).await;
         }
         let is_forwarded = self.is_forwarded(&mut request);
         if is_forwarded && let Err(refused) = self.nodes.let_in(&self.api, &request) {

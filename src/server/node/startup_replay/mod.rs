@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    StartError,
+    NodeOptions, StartError,
     snapshot::{self, StateSnapshot},
 };
 use crate::authority::{IdempotencyTable, LeftBefore, NAMED};
@@ -54,10 +54,6 @@ pub(super) struct StartupReads {
     pub(super) verify: VerifyScope,
     /// For how long ended sessions stay in memory.
     pub(super) memory: Seconds,
-}
-
-impl StartupReads {
-    const ALL: Self = Self { verify: VerifyScope::All, memory: Seconds(u32::MAX) };
 }
 
 /// What a start does without, because it contradicts the log.
@@ -393,23 +389,44 @@ pub(super) type ReadyCheck<'r, R> =
     dyn FnMut(&ClusterMember, MemberStep, &StartupState) -> Result<Option<R>, StartError> + 'r;
 
 /// The same of a log on several machines: it comes back when `is_ready` has seen enough.
+///
+/// What is in segments, the broker has too: where it is damaged, or of another history, it is set aside, and all of the
+/// history comes from the broker.
 pub(super) fn join_log<R>(
-    data: &Path,
-    options: &jetstream::JetStreamOptions,
+    options: &NodeOptions,
+    following: &jetstream::JetStreamOptions,
     told: &jetstream::StatusListener,
     table: &dyn Fn() -> IdempotencyTable,
     is_ready: &mut ReadyCheck<'_, R>,
 ) -> Result<ReplayResult<R>, StartError> {
+    let data = &options.data;
+    // Nothing leaves the memory of a node of several.
+    let scope = StartupReads { verify: options.verify, memory: Seconds(u32::MAX) };
     let mut doubts = StartupDoubts::default();
     loop {
-        let mut folding = StartupReplay::new(data, StartupReads::ALL, &doubts, table());
-        folding.begin_at_the_first_event();
-        match follow_until(data, options, told, &mut folding, is_ready) {
+        let mut folding = StartupReplay::new(data, scope, &doubts, table());
+        let error = match follow_until(data, following, told, &mut folding, is_ready) {
             Ok((member, ready)) => {
                 let folded = folding.end(member.log().head().position)?;
                 return Ok((member, folded, ready));
             }
-            Err(error) => doubts = folding.doubted().ok_or(error)?,
+            Err(error) => error,
+        };
+        match (folding.doubted(), error) {
+            (Some(more), _) => doubts = more,
+            (None, StartError::Log(error)) if jetstream::is_of_segments(data, &error) => {
+                if !jetstream::set_segments_aside(data)? {
+                    return Err(error.into());
+                }
+                let aside = jetstream::segments_aside(data);
+                tracing::error!(
+                    %error,
+                    aside = %aside.display(),
+                    "what this node has of the history is not used: it is set aside, and all of it is read from the broker"
+                );
+                doubts = StartupDoubts::default();
+            }
+            (None, error) => return Err(error),
         }
     }
 }
@@ -421,8 +438,7 @@ fn follow_until<R>(
     folding: &mut StartupReplay<'_>,
     is_ready: &mut ReadyCheck<'_, R>,
 ) -> Result<(ClusterMember, R), StartError> {
-    let mut member =
-        jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.take(&stored, None))?;
+    let mut member = jetstream::join_for(data, options, Arc::clone(told), folding)?;
     loop {
         let step = match member.log().leadership() {
             None => member

@@ -226,6 +226,30 @@ impl NodeProcess {
     }
 }
 
+/// A node on its own ways to the brokers, which are never cut.
+pub(super) struct DirectNode {
+    _process: ChildProcess,
+    /// Host and port.
+    pub(super) host: String,
+}
+
+impl DirectNode {
+    /// Starts a node of its own directory.
+    pub(super) fn start(brokers: &BrokerCluster, data: &Path) -> Result<Self, CommandError> {
+        let host = format!("127.0.0.1:{}", free_ports(1)?[0]);
+        let words = ["serve", "--test-clock", "--listen", &host, "--data"].map(str::to_owned).into_iter();
+        let settings = [
+            format!("log.url={}", brokers.url()),
+            format!("cluster.secret_file={}", brokers.secret().display()),
+        ];
+        let settings = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]);
+        let words = words.chain([data.display().to_string()]).chain(settings);
+        let mut process = ChildProcess::new(&this_program()?, words.collect());
+        process.begin()?;
+        Ok(Self { _process: process, host })
+    }
+}
+
 /// Waits until it is so.
 pub(super) fn until(
     what: &str,

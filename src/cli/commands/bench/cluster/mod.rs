@@ -3,6 +3,7 @@
 mod bench_cluster;
 mod cut_link;
 mod follower;
+mod joins;
 mod machines;
 mod outages;
 
@@ -86,6 +87,8 @@ enum BenchSubject {
     Outages,
     /// What followers know, and how many checks nodes answer together
     Followers,
+    /// The start of a node that has everything, and of new ones
+    Joins,
 }
 
 impl std::fmt::Display for BenchSubject {
@@ -94,6 +97,7 @@ impl std::fmt::Display for BenchSubject {
             Self::Renewals => "renewals",
             Self::Outages => "outages",
             Self::Followers => "followers",
+            Self::Joins => "joins",
         })
     }
 }
@@ -106,8 +110,14 @@ impl ClusterBench {
         if self.only.contains(&BenchSubject::Renewals) {
             items.extend(self.renewals(&scratch, global.output())?);
         }
-        if self.only.iter().any(|what| *what != BenchSubject::Renewals) {
+        if self.only.iter().any(|what| [BenchSubject::Outages, BenchSubject::Followers].contains(what)) {
             items.extend(self.by_http(&scratch, global.output())?);
+        }
+        if self.only.contains(&BenchSubject::Joins) {
+            let dir = below(&scratch, "joins")?;
+            let program = std::path::absolute(&self.nats_server).map_err(failed)?;
+            let what = (self.sessions as usize, self.effort.rounds);
+            items.extend(joins::measure(&program, &dir, what, |words| global.output().progress(words))?);
         }
         print_with(global.output(), &conditions, &items, COLUMNS)
     }

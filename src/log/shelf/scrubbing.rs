@@ -1,8 +1,6 @@
 //! Segments are read again, whole, long after they were written: disks forget.
 
-use std::sync::Arc;
-
-use super::SledLog;
+use super::SegmentShelf;
 use crate::{LogError, segment::FileStamp};
 
 /// Says, after a number of bytes, whether to go on.
@@ -27,14 +25,14 @@ pub struct DamagedSegment {
     file: Option<FileStamp>,
 }
 
-impl SledLog {
+impl SegmentShelf {
     /// Reads a segment again, by its number from 0 on, with every check that a start makes of it, and leaves nothing of
     /// it in the memory of the system.
     ///
     /// # Errors
     /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
-    pub fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
-        let segments = Arc::clone(&self.segments.read());
+    pub(crate) fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
+        let segments = self.all();
         let Some(segment) = segments.get(number) else { return Ok(ScrubResult::AtTheEnd) };
         // Its header is in memory, so that a flipped byte of it would go unnoticed until the next start.
         segment.again()?;
@@ -47,15 +45,15 @@ impl SledLog {
     }
 
     /// The segments that did not read as they were written, and have not since.
-    pub fn doubted(&self) -> Vec<DamagedSegment> {
-        let segments = Arc::clone(&self.segments.read());
+    pub(crate) fn doubted(&self) -> Vec<DamagedSegment> {
+        let segments = self.all();
         let numbered = segments.iter().enumerate().filter(|(_, segment)| segment.damage().is_some());
         numbered.map(|(number, segment)| DamagedSegment { number, file: segment.seen() }).collect()
     }
 
     /// What is wrong with each of them.
-    pub(super) fn damaged_segments(&self) -> Vec<String> {
-        let segments = Arc::clone(&self.segments.read());
+    pub(crate) fn damage(&self) -> Vec<String> {
+        let segments = self.all();
         segments.iter().filter_map(|segment| segment.damage()).collect()
     }
 }

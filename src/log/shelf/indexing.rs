@@ -5,59 +5,64 @@
 
 use std::sync::Arc;
 
-use super::{SealError, SledLog, error::io_at};
+use super::{SealError, SegmentShelf};
 use crate::{
-    IndexedHistory, LogError,
+    LogError,
     segment::{
         Segment,
         index::{self, IndexBuilder, SegmentIndex},
     },
+    sled::error::io_at,
 };
 use tenure_files::replacement::put_in_place;
 
-impl SledLog {
-    /// Makes the first missing or damaged index; whether there was one to make. A damaged segment gets none until it is
-    /// repaired.
+impl SegmentShelf {
+    /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
+    /// none until it was put right.
     ///
     /// # Errors
     /// See [`SealError`]; the next call tries again.
-    pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
-        let segments = Arc::clone(&self.segments.read());
+    pub(crate) fn index(&self, go_on: &dyn Fn() -> bool, step: &dyn Fn(&str)) -> Result<bool, SealError> {
+        let segments = self.all();
         let lacks = |segment: &&Arc<Segment>| {
             segment.damage().is_none() && segment.index().is_none_or(|index| index.damage().is_some())
         };
         let Some(segment) = segments.iter().find(lacks) else { return Ok(false) };
-        self.make_index(segment, go_on)?;
+        self.make_index(segment, go_on, step)?;
         Ok(true)
     }
 
-    /// The part of the history that can be asked by key.
-    pub(super) fn indexed_history(&self) -> IndexedHistory {
-        IndexedHistory::of_segments(Arc::clone(&self.segments.read()))
-    }
-
-    fn make_index(&self, segment: &Segment, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+    fn make_index(
+        &self,
+        segment: &Segment,
+        go_on: &dyn Fn() -> bool,
+        step: &dyn Fn(&str),
+    ) -> Result<(), SealError> {
         let mut builder = IndexBuilder::new(&segment.header);
         let is_read = segment.read_each(&mut |stored, leaves| builder.add(stored, leaves), &mut |_| go_on());
         if !is_read.map_err(LogError::from)? {
             return Err(SealError::Stopped);
         }
-        self.put_index(segment, builder)
+        self.put_index(segment, builder, step)
     }
 
     /// Brings the index of a segment to its place.
-    pub(super) fn put_index(&self, segment: &Segment, builder: IndexBuilder) -> Result<(), SealError> {
+    pub(crate) fn put_index(
+        &self,
+        segment: &Segment,
+        builder: IndexBuilder,
+        step: &dyn Fn(&str),
+    ) -> Result<(), SealError> {
         let path = index::path_of(&segment.path);
         let unfinished = path.with_extension("index.new");
-        let data = self.data_dir();
-        data.make_indexes()?;
+        self.data.make_indexes()?;
         builder.write(&unfinished).map_err(io_at(&unfinished))?;
-        self.step("index written");
+        step("index written");
         let made = SegmentIndex::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
         made.read_whole(&mut |_| true).map_err(LogError::from)?;
-        self.step("index checked");
+        step("index checked");
         put_in_place(&unfinished, &path).map_err(io_at(&path))?;
-        self.step("index renamed");
+        step("index renamed");
         segment.has_index(SegmentIndex::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }
