@@ -4,7 +4,7 @@
 use triomphe::Arc;
 
 use super::{
-    CredentialId, Digest16, SessionId, SessionMode, Timestamp,
+    CredentialId, Digest16, SessionId, SessionMode, SubjectId, Timestamp,
     activity::{SessionActivity, SessionRefreshed},
     budget::Budget,
     commit::EventMeta,
@@ -157,7 +157,7 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -
         return Err("the session exists already");
     };
     let renew_after = renew_after(recorded.at, event.renew_at)?;
-    let session = begun(subject, event, renew_after, recorded);
+    let session = begun(&subject.id, event, renew_after, recorded);
     // Most subjects have few sessions, and there are many subjects: unused room would add up.
     if subject.sessions.len() < 64 {
         subject.sessions.reserve_exact(1);
@@ -171,8 +171,19 @@ fn renew_after(start: Timestamp, renew_at: Option<Timestamp>) -> Result<Option<R
     renew_at.map(measured).transpose()
 }
 
+/// A session of this subject as the event that created it leaves it, whatever else became of the subject; `None` if no
+/// session can begin so.
+pub fn session_begun(
+    subject: &SubjectId,
+    event: &SessionCreated,
+    recorded: EventMeta,
+) -> Option<SharedSession> {
+    let renew_after = renew_after(recorded.at, event.renew_at).ok()?;
+    Some(begun(subject, event, renew_after, recorded))
+}
+
 fn begun(
-    subject: &Subject,
+    subject: &SubjectId,
     event: &SessionCreated,
     renew_after: Option<RenewAfter>,
     recorded: EventMeta,
@@ -189,7 +200,7 @@ fn begun(
     let details = (details != SessionDetails::default()).then(|| Box::new(details));
     Arc::new(Session {
         id: event.session_id,
-        subject: subject.id.clone(),
+        subject: subject.clone(),
         terms: event.terms.into(),
         created_at: recorded.at,
         created: recorded.position,

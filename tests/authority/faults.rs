@@ -24,6 +24,7 @@ pub(crate) struct FaultyLog {
     inner: MemoryLog,
     loses_disk: AtomicBool,
     appends: AtomicUsize,
+    reads: AtomicUsize,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
@@ -38,6 +39,11 @@ impl FaultyLog {
     /// How many writes there were.
     pub(crate) fn appends(&self) -> usize {
         self.appends.load(Ordering::SeqCst)
+    }
+
+    /// How many commits were read, since this was asked last.
+    pub(crate) fn take_reads(&self) -> usize {
+        self.reads.swap(0, Ordering::SeqCst)
     }
 
     /// Whether a write is waiting.
@@ -62,7 +68,9 @@ impl EventLog for FaultyLog {
         self.inner.head()
     }
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
-        self.inner.read(after, max_events)
+        let read = self.inner.read(after, max_events)?;
+        self.reads.fetch_add(read.len(), Ordering::SeqCst);
+        Ok(read)
     }
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
         self.inner.read_bytes(after, max_events)

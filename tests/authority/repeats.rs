@@ -1,20 +1,38 @@
-//! What has its own rule for repeats takes no notice of the mark of an idempotent request.
+//! What has its own rule for repeats takes no notice of the mark of an idempotent request; and all other repeats cost as
+//! little as their answers say.
 
 use std::sync::Arc;
 
 use tenure::{
-    authority::{GrantedSession, NewCredential, NewSession, RequestContext},
-    core::{Digest16, Seconds, SessionMode, command::RequestedTerms, commit::IdempotencyMark, event::Role},
+    authority::{
+        GrantedSession, NewCredential, NewSession, NewUse, RequestContext, RevocationRequest,
+        SubjectRevocationRequest,
+    },
+    core::{
+        Digest16, Seconds, SessionMode,
+        budget::SessionUse,
+        command::{RequestedTerms, Revoker},
+        commit::IdempotencyMark,
+        event::Role,
+    },
     entropy::SeededEntropy,
     log::MemoryLog,
     tokens::ApiKey,
 };
 
-use crate::world::{World, context, world};
+use crate::{
+    faults::faulty,
+    world::{World, context, world},
+};
 
 fn marked() -> RequestContext {
-    let digest = |byte| Digest16::from_bytes([byte; 16]);
-    RequestContext { idempotency: Some(IdempotencyMark { key: digest(1), request: digest(2) }), ..context() }
+    marked_by(1)
+}
+
+fn marked_by(number: u128) -> RequestContext {
+    let key = Digest16::from_bytes(number.to_be_bytes());
+    let request = Digest16::from_bytes([2; 16]);
+    RequestContext { idempotency: Some(IdempotencyMark { key, request }), ..context() }
 }
 
 /// An authority, and a session that may be renewed or refreshed now.
@@ -58,4 +76,64 @@ fn a_key_that_is_issued_while_its_caller_waits_is_admitted_whatever_its_mark() {
         let (id, _) = world.authority.issue_credential_blocking(marked(), &key, new).unwrap();
         assert_eq!(world.authority.credential(key.expose()).unwrap().id, id);
     }
+}
+
+/// A repeat folded all that had ever happened to its subject: of an agent that had recorded a thousand uses, a thousand
+/// commits were read to repeat the answer to one of them.
+#[tokio::test]
+async fn a_repeat_reads_its_own_commit_whatever_has_happened_to_its_subject() {
+    const USES: u128 = 200;
+    let (log, world) = faulty();
+    let authority = &world.authority;
+    let create =
+        |number| authority.create_session(marked_by(number), NewSession::of("agent".parse().unwrap()));
+    let created = create(1_000).await.unwrap();
+    let session_id = created.session.id;
+    let wanted = || SessionUse { operation: "read".into(), amount: None, destination: None };
+    let used = |number| {
+        authority.record_usage(marked_by(number), NewUse { session_id, generation: None, wanted: wanted() })
+    };
+    let mut uses = Vec::new();
+    for number in 0..USES {
+        uses.push(used(number).await.unwrap());
+    }
+    let end = |number| {
+        let asked = RevocationRequest {
+            session_id,
+            by: Revoker::Admin,
+            reject_renewal: None,
+            reason: Some("stolen".into()),
+        };
+        authority.revoke(marked_by(number), asked)
+    };
+    let ended = end(2_000).await.unwrap();
+    for number in [1_001, 1_002] {
+        create(number).await.unwrap();
+    }
+    let end_all = |number| {
+        let asked = SubjectRevocationRequest {
+            subject_id: "agent".parse().unwrap(),
+            device: None,
+            except: None,
+            owner: None,
+            reason: None,
+        };
+        authority.revoke_many(marked_by(number), asked)
+    };
+    let all_ended = end_all(3_000).await.unwrap();
+    assert_eq!(all_ended.session_ids.len(), 2);
+
+    log.take_reads();
+    let again = create(1_000).await.unwrap();
+    assert_eq!((again.session, again.position), (created.session, created.position));
+    assert_eq!(log.take_reads(), 1, "of a create");
+    for number in [0, USES / 2, USES - 1] {
+        let (first, again) = (&uses[usize::try_from(number).unwrap()], used(number).await.unwrap());
+        assert_eq!((&again.usage, again.position), (&first.usage, first.position));
+        assert_eq!(log.take_reads(), 1, "of a use");
+    }
+    assert_eq!(format!("{:?}", end(2_000).await.unwrap()), format!("{ended:?}"));
+    assert_eq!(log.take_reads(), 1, "of an end");
+    assert_eq!(format!("{:?}", end_all(3_000).await.unwrap()), format!("{all_ended:?}"));
+    assert_eq!(log.take_reads(), 1, "of the end of all");
 }

@@ -468,9 +468,8 @@ impl Authority {
         match outcome {
             CommandOutcome::Done(done) => Ok(done),
             CommandOutcome::Repeat(first) => {
-                let history = (Arc::clone(&self.log), Arc::clone(&self.past));
                 let _reading = stage("read the first answer");
-                self.repeats.answer(history, repeater, first).await
+                self.repeats.effect(Arc::clone(&self.log), repeater, first).await
             }
             // Its subject is never at rest.
             CommandOutcome::Unread(_) => Err(CommandError::Overloaded),

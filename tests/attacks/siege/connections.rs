@@ -49,6 +49,8 @@ fn queries_have_thousands_of_names() {
     siege.hold(&|server, stop| flood(server, stop, &long));
     let answer = once(&siege.server, &long).unwrap().expect(400);
     assert!(answer.body.len() < 4_096, "{} bytes to {}", answer.body.len(), long.len());
+    let fault = answer.json()["errors"][0].clone();
+    assert_eq!(fault["field"], "query", "it was read: {answer:?}");
 }
 
 #[test]

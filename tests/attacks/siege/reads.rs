@@ -16,13 +16,19 @@ use tenure::clock::{pause, stopwatch};
 use super::{Siege, by_many, crowd, flood, once, with};
 use crate::client::{ATTACKER, FRIEND, Server, request};
 
-/// A page of an owner who has nothing was a walk over everything, on a thread that answers checks.
+/// A page of an owner who has nothing, or of a device that nobody has, was a walk over everything, on a thread that
+/// answers checks; and for a page of subjects all of them were sorted.
 #[test]
 fn an_owner_without_a_subject_asks_for_pages() {
     let siege = Siege::of_long("pages of an owner of nothing", &[]);
-    let key = siege.server.owner("mallory");
-    let asked = ["/v1/sessions", "/v1/sessions?device=none", "/v1/subjects"];
-    let asked = asked.map(|target| request("GET", target, &with(&key), "", 0));
+    let (owner, auditor) = (siege.server.owner("mallory"), siege.server.key("auditor"));
+    let asked = [
+        ("/v1/sessions", &owner),
+        ("/v1/subjects", &owner),
+        ("/v1/sessions?device=none", &auditor),
+        ("/v1/subjects?limit=1", &auditor),
+    ];
+    let asked = asked.map(|(target, key)| request("GET", target, &with(key), "", 0));
     let next = AtomicUsize::new(0);
     siege.hold(&|server, stop| {
         let own = &asked[next.fetch_add(1, Ordering::Relaxed) % asked.len()];

@@ -1,13 +1,19 @@
 //! Repeated requests: each is answered as the first was, whose commit is read back from the log.
+//!
+//! Mostly the commit says all that the answer does. Only where it does not is the subject folded up to it, which takes
+//! the longer the more has happened to the subject.
 
 use std::sync::Arc;
 
-use crate::gate::{CallerShares, CancelCheck, SharedQuestions, WorkGate};
-use tenure_core::{Position, StreamId};
-use tenure_log::EventLog;
+use crate::gate::{CallerShares, GateRefusal, SharedQuestions, WorkGate};
+use tenure_core::{
+    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, commit::EventMeta, evolve::session_begun,
+    session::SharedSession, subject::Subject,
+};
+use tenure_log::{EventLog, StoredCommit};
 
 use crate::authority::{
-    SubjectHistory,
+    Authority, SessionEnd, SessionsEnd, SubjectHistory,
     pipeline::request::{CommandEffect, CommandError},
 };
 
@@ -20,58 +26,135 @@ const SHARE: usize = 8;
 /// Who repeats: the id of a credential or session.
 pub(crate) type RepeatCaller = Option<String>;
 
+/// A commit, or a subject, read back for those who ask for it at once.
+type Questions<T> = SharedQuestions<Position, Result<Arc<T>, CommandError>>;
+
 /// Reads the first answers, off the threads that answer checks.
 pub(crate) struct RepeatedRequests {
     gate: WorkGate,
-    answers: SharedQuestions<Position, Result<CommandEffect, CommandError>>,
+    commits: Questions<StoredCommit>,
+    subjects: Questions<Subject>,
     shares: Arc<CallerShares<RepeatCaller>>,
 }
 
 impl RepeatedRequests {
     pub(crate) fn new() -> Self {
         let gate = WorkGate::new("repeats", AT_ONCE, WAITING);
-        Self { answers: SharedQuestions::at(gate.clone()), shares: CallerShares::of(&gate, SHARE), gate }
+        Self {
+            commits: SharedQuestions::at(gate.clone()),
+            subjects: SharedQuestions::at(gate.clone()),
+            shares: CallerShares::of(&gate, SHARE),
+            gate,
+        }
     }
 
     pub(crate) const fn gate(&self) -> &WorkGate {
         &self.gate
     }
 
-    /// The answer of the request whose commit begins here. Equal repeats share one reading of it.
-    pub(crate) async fn answer(
+    /// What the request did whose commit begins here. Equal repeats share one reading of it.
+    pub(crate) async fn effect(
         &self,
-        (log, past): (Arc<dyn EventLog>, SubjectHistory),
+        log: Arc<dyn EventLog>,
         repeater: RepeatCaller,
         first: Position,
     ) -> Result<CommandEffect, CommandError> {
         let _share = self.shares.take(repeater).ok_or_else(not_now)?;
-        let find = move |_: &CancelCheck<'_>| done_before(&*log, &past, first);
-        let found = self.answers.ask(first, find, Result::clone).await;
-        found.unwrap_or_else(|_| Err(not_now()))
+        let read = move || commit_at(&*log, first).map(Arc::new);
+        let commit = answered(self.commits.ask(first, move |_| read(), Result::clone).await)?;
+        let at = commit.commit.recorded_at;
+        Ok(CommandEffect { at, commit: Some(commit), subject: None, sample: vec![], is_repeat: true })
     }
+
+    /// A subject as it was at this position. Who asks at the same time shares one fold of it.
+    async fn subject(
+        &self,
+        past: SubjectHistory,
+        repeater: RepeatCaller,
+        (id, at): (SubjectId, Position),
+    ) -> Result<Arc<Subject>, CommandError> {
+        let _share = self.shares.take(repeater).ok_or_else(not_now)?;
+        let fold = move || past(&id, at).map(Arc::new).map_err(unread);
+        answered(self.subjects.ask(at, move |_| fold(), Result::clone).await)
+    }
+}
+
+impl Authority {
+    /// The subject as a command about it left it. For a repeat it is folded from the log.
+    pub(crate) async fn subject_after(&self, done: &CommandEffect) -> Result<Arc<Subject>, CommandError> {
+        if let Some(subject) = &done.subject {
+            return Ok(Arc::clone(subject));
+        }
+        let stored = done.commit.as_ref().expect("what had no effect is no repeat, and has the subject");
+        let StreamId::Subject(id) = &stored.commit.stream else {
+            unreachable!("it was a command about a subject")
+        };
+        // Keys are each caller's own, so the first request was of the same one.
+        let repeater = stored.commit.actor.id.clone();
+        self.repeats.subject(Arc::clone(&self.past), repeater, (id.clone(), stored.last())).await
+    }
+
+    /// The sessions that a commit ended in one step, if all of them are in memory: how they ended does not change.
+    pub(super) fn all_still_known(&self, stored: &StoredCommit) -> Option<SessionsEnd> {
+        let StreamId::Subject(id) = &stored.commit.stream else { return None };
+        let Some(Event::Subject(SubjectEvent::SessionsRevoked(event))) = stored.commit.events.last() else {
+            return None;
+        };
+        let position = stored.last();
+        let session_ids = self.live.subject(id)?.ended_by(position);
+        (session_ids.len() == event.matched as usize).then(|| SessionsEnd {
+            session_ids,
+            has_reason: event.reason.is_some(),
+            position: Some(position),
+        })
+    }
+}
+
+/// The session that a commit began.
+pub(super) fn created_by(stored: &StoredCommit) -> Option<SharedSession> {
+    let StreamId::Subject(id) = &stored.commit.stream else { return None };
+    stored.positions().zip(&stored.commit.events).find_map(|(position, event)| match event {
+        Event::Subject(SubjectEvent::SessionCreated(created)) => {
+            session_begun(id, created, EventMeta { position, at: stored.commit.recorded_at })
+        }
+        Event::Subject(_) | Event::System(_) => None,
+    })
+}
+
+/// The end of a session that a commit records.
+pub(super) fn ended_by(stored: &StoredCommit, id: SessionId) -> Option<SessionEnd> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::Subject(SubjectEvent::SessionRevoked(revoked)) if revoked.session_id == id => {
+            Some(SessionEnd {
+                session_id: id,
+                at: stored.commit.recorded_at,
+                trigger: revoked.trigger,
+                has_reason: revoked.reason.is_some(),
+                position: Some(stored.last()),
+            })
+        }
+        Event::Subject(_) | Event::System(_) => None,
+    })
+}
+
+fn answered<T>(found: Result<Result<T, CommandError>, GateRefusal>) -> Result<T, CommandError> {
+    found.unwrap_or_else(|_| Err(not_now()))
 }
 
 /// It had its effect, so the answer must not say that nothing was done.
 fn not_now() -> CommandError {
-    CommandError::AnswerUnread { why: "too many repeated requests are in work".into() }
+    unread("too many repeated requests are in work".into())
 }
 
-/// What was done by the request whose commit begins here, read back from the log.
-fn done_before(
-    log: &dyn EventLog,
-    past: &SubjectHistory,
-    first: Position,
-) -> Result<CommandEffect, CommandError> {
-    let unreadable = |why: String| CommandError::AnswerUnread { why };
+fn unread(why: String) -> CommandError {
+    CommandError::AnswerUnread { why }
+}
+
+/// The commit that begins here, read back from the log.
+fn commit_at(log: &dyn EventLog, first: Position) -> Result<StoredCommit, CommandError> {
     let before = Position(first.0.saturating_sub(1));
-    let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
-    let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
-    let subject = match &stored.commit.stream {
-        StreamId::System => None,
-        StreamId::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
-    };
-    let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
-    Ok(CommandEffect { at, commit, subject, sample: vec![], is_repeat: true })
+    let read = log.read(before, 1).map_err(|error| unread(error.to_string()))?;
+    read.into_iter().next().ok_or_else(|| unread(format!("{first} is missing")))
 }
 
 #[cfg(test)]
@@ -82,57 +165,32 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use tenure_core::{
-        Actor, Commit, CommitId, Event, SubjectEvent, Timestamp,
-        event::{SubjectProfile, SubjectRegistered},
-        subject::Subject,
-    };
-    use tenure_log::{MemoryLog, encode};
 
-    /// Subjects that were registered, each in a commit of its own.
+    /// Requests, each about another subject.
     const SUBJECTS: u64 = 60;
 
-    /// Repeats of requests in a log; none is answered before this channel is dropped.
-    struct SlowLog {
+    /// A history that takes long: nothing of it is told before this channel is dropped.
+    struct SlowHistory {
         repeats: Arc<RepeatedRequests>,
-        log: Arc<MemoryLog>,
         past: SubjectHistory,
         go_on: mpsc::Sender<()>,
     }
 
-    fn registered(number: u64) -> tenure_log::EncodedCommit {
-        let profile = SubjectProfile::default();
-        let commit = Commit {
-            id: CommitId::from_bytes((u128::from(number) << 64).to_be_bytes()),
-            stream: StreamId::Subject(format!("agent-{number}").parse().unwrap()),
-            expected: Position::ZERO,
-            recorded_at: Timestamp::ZERO,
-            actor: Actor::AUTHORITY,
-            correlation_id: None,
-            idempotency: None,
-            events: vec![Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile }))],
-        };
-        encode(&commit).unwrap()
-    }
-
-    impl SlowLog {
+    impl SlowHistory {
         fn new() -> Self {
-            let log = Arc::new(MemoryLog::new());
-            log.append(Position::ZERO, (0..SUBJECTS).map(registered).collect()).unwrap();
             let (go_on, wait) = mpsc::channel::<()>();
             let wait = Mutex::new(wait);
-            let past: SubjectHistory = Arc::new(move |id, _| {
+            let past: SubjectHistory = Arc::new(move |id, at| {
                 assert!(wait.lock().recv().is_err(), "nothing is sent; the other end is dropped");
-                Ok(Subject::new(id.clone()))
+                Ok(Subject { version: at, ..Subject::new(id.clone()) })
             });
-            Self { repeats: Arc::new(RepeatedRequests::new()), log, past, go_on }
+            Self { repeats: Arc::new(RepeatedRequests::new()), past, go_on }
         }
 
-        fn ask(&self, repeater: &str, first: u64) -> JoinHandle<Result<CommandEffect, CommandError>> {
-            let (repeats, log, past) =
-                (Arc::clone(&self.repeats), Arc::clone(&self.log), Arc::clone(&self.past));
-            let repeater = Some(repeater.to_owned());
-            tokio::spawn(async move { repeats.answer((log, past), repeater, Position(first)).await })
+        fn ask(&self, repeater: &str, first: u64) -> JoinHandle<Result<Arc<Subject>, CommandError>> {
+            let (repeats, past) = (Arc::clone(&self.repeats), Arc::clone(&self.past));
+            let (repeater, id) = (Some(repeater.to_owned()), format!("agent-{first}").parse().unwrap());
+            tokio::spawn(async move { repeats.subject(past, repeater, (id, Position(first))).await })
         }
 
         async fn until(&self, what: impl Fn(&WorkGate) -> bool) {
@@ -149,13 +207,13 @@ mod tests {
     /// refusals said that nothing was done.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_that_repeats_much_leaves_places_for_others_and_hears_that_it_was_done() {
-        let slow = SlowLog::new();
+        let slow = SlowHistory::new();
         let greedy: Vec<_> = (1..=SUBJECTS).map(|first| slow.ask("greedy", first)).collect();
         slow.until(|gate| gate.load().running == 4 && gate.load().waiting == 30).await;
         let other = slow.ask("other", SUBJECTS);
         slow.until(|gate| gate.load().waiting == 31 || gate.load().shared == 1).await;
         drop(slow.go_on);
-        assert!(other.await.unwrap().unwrap().is_repeat);
+        assert_eq!(other.await.unwrap().unwrap().version, Position(SUBJECTS));
         let mut refused = 0;
         for answer in greedy {
             if let Err(failure) = answer.await.unwrap() {
@@ -170,12 +228,12 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn equal_repeats_share_one_reading() {
-        let slow = SlowLog::new();
+        let slow = SlowHistory::new();
         let equal: Vec<_> = (0..30).map(|number| slow.ask(&format!("{number}"), 7)).collect();
         slow.until(|gate| gate.load().running == 1 && gate.load().shared == 29).await;
         drop(slow.go_on);
         for answer in equal {
-            assert_eq!(answer.await.unwrap().unwrap().position(), Some(Position(7)));
+            assert_eq!(answer.await.unwrap().unwrap().version, Position(7));
         }
     }
 }

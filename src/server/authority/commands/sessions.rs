@@ -2,7 +2,7 @@
 
 use crate::tokens::{SessionToken, TokenClaims};
 use tenure_core::{
-    Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
+    Actor, Event, Generation, OwnerId, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
     budget::{Constraints, SessionUse, Usage},
     command::{
         Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession, RequestedTerms,
@@ -12,12 +12,16 @@ use tenure_core::{
     event::{EndTrigger, SessionDevice},
     refusal::Refusal,
     session::{SharedSession, TokenFault},
+    subject::Subject,
     suspension::SubjectSuspension,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::entropy::{jitter, session_id};
 
-use super::sealing::TextSealer;
+use super::{
+    repeats::{created_by, ended_by},
+    sealing::TextSealer,
+};
 use crate::authority::{
     Authority,
     pipeline::{
@@ -310,7 +314,7 @@ impl Authority {
         let done = self
             .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
             .await?;
-        Ok(done.commit.is_some().then(|| self.granted(&done, id)))
+        Ok(done.commit.is_some().then(|| self.granted(session_after(&done, id), &done)))
     }
 
     /// Ends the session of a token about to be used without a record, if two holders contest it: this one is the
@@ -380,14 +384,21 @@ impl Authority {
         });
         let done = self.submit(sealer.ask(command), context).await?;
         self.check_repeat(&done)?;
-        let id = done.commit.as_deref().and_then(created_session).unwrap_or(id);
-        Ok(self.granted(&done, id))
+        let session = if let Some(session) = done.first_commit().and_then(created_by) {
+            session
+        } else {
+            let subject = self.subject_after(&done).await?;
+            session_in(&subject, id)
+        };
+        Ok(self.granted(session, &done))
     }
 
     /// As with a renewal under its key, a repeat hands out no token of a subject suspended now.
     fn check_repeat(&self, done: &CommandEffect) -> Result<(), Refusal> {
-        let known = done.subject.as_ref().filter(|_| done.is_repeat);
-        let suspension = known.and_then(|subject| self.live.suspension(&subject.id));
+        let suspension = done.first_commit().and_then(|stored| match &stored.commit.stream {
+            StreamId::Subject(id) => self.live.suspension(id),
+            StreamId::System => None,
+        });
         match suspension.filter(|suspension| suspension.is_in_force(self.now())) {
             Some(suspension) => Err(suspension.refuses_create()),
             None => Ok(()),
@@ -436,7 +447,7 @@ impl Authority {
         let done = self
             .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
             .await?;
-        Ok(self.granted(&done, id))
+        Ok(self.granted(session_after(&done, id), &done))
     }
 
     /// Records a use of a session, if the session is live and its constraints allow it: one step, so that of
@@ -479,7 +490,8 @@ impl Authority {
             reject_renewal: asked.reject_renewal,
             reason: sealer.seal_reason(asked.reason.as_deref()),
         });
-        Ok(revoked(&self.submit(sealer.ask(command), context).await?, asked.session_id))
+        let done = self.submit(sealer.ask(command), context).await?;
+        self.revoked(&done, asked.session_id).await
     }
 
     /// Ends all active sessions of a subject that match, in one step and one event.
@@ -499,7 +511,8 @@ impl Authority {
             owner: asked.owner,
             reason: sealer.seal_reason(asked.reason.as_deref()),
         });
-        Ok(revoked_many(&self.submit(sealer.ask(command), context).await?))
+        let done = self.submit(sealer.ask(command), context).await?;
+        self.revoked_many(&done).await
     }
 
     fn sealed_device(
@@ -512,41 +525,50 @@ impl Authority {
         Ok(digest.zip(text).map(|(digest, name)| SessionDevice { digest, name }))
     }
 
-    fn granted(&self, done: &CommandEffect, id: SessionId) -> GrantedSession {
-        let session = session_after(done, id);
+    fn granted(&self, session: SharedSession, done: &CommandEffect) -> GrantedSession {
         let token = self.seal(&session);
         GrantedSession { session, token, position: done.position() }
     }
-}
 
-fn created_session(stored: &StoredCommit) -> Option<SessionId> {
-    stored.commit.events.iter().find_map(|event| match event {
-        Event::Subject(SubjectEvent::SessionCreated(created)) => Some(created.session_id),
-        Event::Subject(_) | Event::System(_) => None,
-    })
-}
+    /// How a session ended by a command, or had ended before.
+    pub(crate) async fn revoked(
+        &self,
+        done: &CommandEffect,
+        id: SessionId,
+    ) -> Result<SessionEnd, CommandError> {
+        if let Some(end) = done.first_commit().and_then(|stored| ended_by(stored, id)) {
+            return Ok(end);
+        }
+        let subject = self.subject_after(done).await?;
+        let session = session_in(&subject, id);
+        let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
+        Ok(SessionEnd {
+            session_id: id,
+            at: revocation.at,
+            trigger: revocation.trigger,
+            has_reason: revocation.reason.is_some(),
+            position: done.position(),
+        })
+    }
 
-fn session_after(done: &CommandEffect, id: SessionId) -> SharedSession {
-    let subject = done.subject.as_ref().expect("it was a command about a subject");
-    subject.session(id).expect("a granted command leaves its session in the state").clone()
-}
-
-pub(crate) fn revoked(done: &CommandEffect, id: SessionId) -> SessionEnd {
-    let session = session_after(done, id);
-    let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
-    SessionEnd {
-        session_id: id,
-        at: revocation.at,
-        trigger: revocation.trigger,
-        has_reason: revocation.reason.is_some(),
-        position: done.position(),
+    async fn revoked_many(&self, done: &CommandEffect) -> Result<SessionsEnd, CommandError> {
+        let position = done.position();
+        if let Some(end) = done.first_commit().and_then(|stored| self.all_still_known(stored)) {
+            return Ok(end);
+        }
+        let subject = self.subject_after(done).await?;
+        let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
+        let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
+        let has_reason = ended.is_some_and(|end| end.reason.is_some());
+        Ok(SessionsEnd { session_ids, has_reason, position })
     }
 }
 
-fn revoked_many(done: &CommandEffect) -> SessionsEnd {
-    let subject = done.subject.as_ref().expect("it was a command about a subject");
-    let position = done.position();
-    let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
-    let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
-    SessionsEnd { has_reason: ended.is_some_and(|end| end.reason.is_some()), session_ids, position }
+/// The session after a command that was decided now.
+fn session_after(done: &CommandEffect, id: SessionId) -> SharedSession {
+    session_in(done.subject.as_ref().expect("it was a command about a subject"), id)
+}
+
+fn session_in(subject: &Subject, id: SessionId) -> SharedSession {
+    subject.session(id).expect("a granted command leaves its session in the state").clone()
 }

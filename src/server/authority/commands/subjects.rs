@@ -113,7 +113,7 @@ impl Authority {
     ) -> Result<RegisteredSubject, CommandError> {
         let done = self.submit(ask, context).await?;
         let position = done.position();
-        let subject = done.subject.expect("it was a command about a subject");
+        let subject = self.subject_after(&done).await?;
         let is_new = position.is_some_and(|position| subject.was_registered_by(position));
         Ok(RegisteredSubject { is_new, subject, at: done.at, position })
     }

@@ -7,7 +7,7 @@ use tenure_core::{
     suspension::SubjectSuspension,
 };
 
-use super::{sealing::TextSealer, sessions::revoked};
+use super::sealing::TextSealer;
 use crate::authority::{
     Authority, RegisteredSubject, RevocationRequest, SessionEnd,
     pipeline::request::{CommandEffect, CommandError, RequestContext},
@@ -92,7 +92,7 @@ impl Authority {
         let suspension = SuspendSubject { by, until: None, reason };
         let command = Command::EndAndSuspend(EndAndSuspend { end, suspension });
         let done = self.submit(sealer.ask(command), context).await?;
-        let revoked = revoked(&done, asked.session_id);
+        let revoked = self.revoked(&done, asked.session_id).await?;
         Ok(SessionEnd { has_reason: revoked.has_reason || suspends_with_reason(&done), ..revoked })
     }
 

@@ -154,7 +154,7 @@ pub struct CommandEffect {
     pub at: Timestamp,
     /// What was recorded; `None` if nothing had to change.
     pub commit: Option<Arc<StoredCommit>>,
-    /// The subject after it; `None` for a command about the authority itself.
+    /// The subject after it; `None` for a command about the authority itself, and for a repeat.
     pub subject: Option<Arc<Subject>>,
     /// Some of the sessions that a bulk revocation ended.
     pub sample: Vec<SessionId>,
@@ -166,6 +166,11 @@ impl CommandEffect {
     /// The position of its last event.
     pub fn position(&self) -> Option<Position> {
         self.commit.as_ref().map(|commit| commit.last())
+    }
+
+    /// Of a repeat, what was recorded for the first request.
+    pub(crate) fn first_commit(&self) -> Option<&StoredCommit> {
+        self.commit.as_deref().filter(|_| self.is_repeat)
     }
 }
 
