@@ -209,3 +209,40 @@ async fn among_what_is_urgent_the_first_comes_first() {
     let answered = answered.lock();
     assert!(answered.is_sorted(), "the first was {}", answered[0]);
 }
+
+/// Under overload each batch was as large as it may be, and who ended a session waited for two of them.
+#[tokio::test]
+async fn while_ends_come_batches_are_small() {
+    const WAITING: usize = 300;
+    let log = Arc::new(FaultyLog::default());
+    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, DiskRoom::unlimited(), |clock| clock);
+    let victim = create(&world.authority, "victim").await;
+    let revoke = || {
+        let (authority, session_id) = (Arc::clone(&world.authority), victim.session.id);
+        let asked = RevocationRequest { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+        tokio::spawn(async move { authority.revoke(context(), asked).await.unwrap() })
+    };
+    let open = log.hold();
+    let spawn = |number: usize| {
+        let authority = Arc::clone(&world.authority);
+        tokio::spawn(async move { create(&authority, &format!("agent-{number}")).await })
+    };
+    let mut creates = vec![spawn(0)];
+    while !log.is_held() {
+        tokio::task::yield_now().await;
+    }
+    creates.extend((1..=WAITING).map(spawn));
+    let revoked = revoke();
+    while world.authority.waiting() <= WAITING {
+        tokio::task::yield_now().await;
+    }
+    log.take_sizes();
+    drop(open);
+    for create in creates {
+        create.await.unwrap();
+    }
+    revoked.await.unwrap();
+    let sizes = log.take_sizes();
+    assert_eq!(sizes.iter().sum::<usize>(), 2 + WAITING);
+    assert!(sizes.iter().all(|size| *size <= 64), "{sizes:?}");
+}

@@ -24,6 +24,7 @@ pub(crate) struct FaultyLog {
     inner: MemoryLog,
     loses_disk: AtomicBool,
     appends: AtomicUsize,
+    sizes: Mutex<Vec<usize>>,
     reads: AtomicUsize,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -39,6 +40,11 @@ impl FaultyLog {
     /// How many writes there were.
     pub(crate) fn appends(&self) -> usize {
         self.appends.load(Ordering::SeqCst)
+    }
+
+    /// How many commits each write held, since this was asked last.
+    pub(crate) fn take_sizes(&self) -> Vec<usize> {
+        std::mem::take(&mut self.sizes.lock())
     }
 
     /// How many commits were read, since this was asked last.
@@ -62,6 +68,7 @@ impl EventLog for FaultyLog {
             return Ok(AppendOutcome::Unknown);
         }
         self.appends.fetch_add(1, Ordering::SeqCst);
+        self.sizes.lock().push(batch.len());
         self.inner.append(after, batch)
     }
     fn head(&self) -> LogHead {

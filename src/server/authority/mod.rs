@@ -66,6 +66,7 @@ pub(crate) use self::state::published::NAMED;
 use self::{
     commands::{recall::SessionRecalls, repeats::RepeatedRequests},
     pipeline::{
+        batch_size::BatchSize,
         command_queue::{CommandQueue, QueueRejection},
         control::{ControlAction, ControlMessage},
         eviction::EvictionWalk,
@@ -269,6 +270,7 @@ impl Authority {
             observers: parts.observers,
             bulk_application: pipeline::bulk_application::BulkApplication::default(),
             eviction: EvictionWalk::new(retention, horizon),
+            size: BatchSize::default(),
             relay: Arc::clone(&relay),
             leads: Arc::clone(&leads),
         };

@@ -100,11 +100,12 @@ impl SequencerHealth {
     }
 
     /// Appends, and notes how long that took.
-    pub(in crate::authority) fn appending<T>(&self, append: impl FnOnce() -> T) -> T {
+    pub(in crate::authority) fn appending<T>(&self, append: impl FnOnce() -> T) -> (T, Duration) {
         let begun = stopwatch();
         let appended = append();
-        self.append_durations.observe(begun.elapsed());
-        appended
+        let took = begun.elapsed();
+        self.append_durations.observe(took);
+        (appended, took)
     }
 
     /// Whether the authority stopped with all uses of sessions recorded.

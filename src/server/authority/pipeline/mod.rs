@@ -1,6 +1,7 @@
 //! The way of a command: queued, decided in order, made durable in a batch, published, answered.
 
 pub(super) mod batch;
+pub(super) mod batch_size;
 pub(super) mod bulk_application;
 pub(super) mod command_queue;
 pub(super) mod control;

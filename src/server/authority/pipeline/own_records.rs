@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{
     batch::{Batch, MARKS_PER_COMMIT},
+    batch_size::BATCH,
     disk_room::RoomFor,
     request::{CommandError, RequestContext},
-    sequencer::{BATCH, Sequencer},
+    sequencer::Sequencer,
 };
 use crate::authority::state::activity::ActivityTracker;
 use tenure_core::{

@@ -28,6 +28,7 @@ use tenure_protocol::entropy::{Entropy, commit_id};
 
 use super::{
     batch::{Batch, BatchChanges, CommitError, CommitStamp, Decision, MARKS_PER_COMMIT},
+    batch_size::{BESIDE_URGENT, BatchSize, DECIDING},
     bulk_application::BulkApplication,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
     disk_room::DiskRoom,
@@ -46,13 +47,6 @@ use crate::authority::state::{
     published::PublishedState,
 };
 
-/// Maximum commands per batch; a frame of the log holds about as many renewals.
-pub(super) const BATCH: usize = 512;
-/// The longest time spent on decisions before the disk is asked. Some decisions cost a hundred times what a renewal
-/// does, and every caller of the batch waits for all of them.
-const DECIDING: Duration = Duration::from_millis(5);
-/// The longest wait of something urgent for the others of its batch.
-const BESIDE_URGENT: Duration = Duration::from_millis(1);
 /// How long to wait for a request before looking at what is due.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
@@ -86,6 +80,7 @@ pub(crate) struct Sequencer {
     pub(crate) observers: Vec<BatchObserver>,
     pub(crate) bulk_application: BulkApplication,
     pub(crate) eviction: EvictionWalk,
+    pub(crate) size: BatchSize,
     pub(crate) relay: Arc<ReplyRelay>,
     /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
     pub(crate) leads: Arc<AtomicBool>,
@@ -112,7 +107,7 @@ impl Sequencer {
         let mut marked = stopwatch();
         let mut gathering = GatherWindow { answered: 0, until: marked };
         loop {
-            let item = self.queue.take(BATCH, self.longest_wait(), gathering);
+            let item = self.queue.take(self.size.most(stopwatch()), self.longest_wait(), gathering);
             let begun = stopwatch();
             let answered = match item {
                 QueueItem::Requests(requests) => self.serve(requests),
@@ -156,6 +151,7 @@ impl Sequencer {
         let live = Arc::clone(&self.live);
         let mut batch = Batch::new(&live, requests.len());
         let waiting = self.decide_batch(&mut batch, requests);
+        self.size.note_decided(&waiting, begun);
         let result = self.commit(batch, begun);
         for (caller, _) in &waiting {
             caller.passage.durable();
@@ -171,20 +167,23 @@ impl Sequencer {
         let mut requests = requests.into_iter().peekable();
         let room = self.disk_room.check();
         let mut now = stopwatch();
-        let until = now + DECIDING;
-        let mut until_for_ordinary = until;
+        let (until, most) = (now + DECIDING, self.size.most(now));
+        let (mut until_for_ordinary, mut most_ordinary, mut ordinary) = (until, most, 0);
         let mut put_off = None;
         // At least one is decided, however long the disk took to say what is free.
-        while waiting.is_empty() || (waiting.len() < BATCH && now < until) {
+        while waiting.is_empty() || (waiting.len() < most && now < until) {
             // What is urgent and was taken first is decided first.
             let is_next_urgent = requests.peek().is_some_and(|request| request.ask.is_urgent());
             let urgent = if is_next_urgent { None } else { self.queue.take_urgent() };
             let Some(request) = urgent.or_else(|| requests.next()) else { break };
             if request.ask.is_urgent() {
                 until_for_ordinary = until_for_ordinary.min(now + BESIDE_URGENT);
-            } else if now >= until_for_ordinary && !waiting.is_empty() {
+                most_ordinary = self.size.beside_urgent();
+            } else if !waiting.is_empty() && (now >= until_for_ordinary || ordinary >= most_ordinary) {
                 put_off = Some(request);
                 break;
+            } else {
+                ordinary += 1;
             }
             // A bulk revocation takes long to count, so it is alone in its batch: no other caller waits for it.
             let is_bulk = request.ask.is_bulk();
@@ -464,7 +463,9 @@ impl Sequencer {
             self.clear_due(&published);
             return Ok(());
         }
-        match self.health.appending(|| self.log.append(after, encoded)) {
+        let (appended, took) = self.health.appending(|| self.log.append(after, encoded));
+        self.size.note_append(took);
+        match appended {
             Ok(AppendOutcome::Appended) => {
                 self.health.committed(&published.commits, begun.elapsed());
                 let destroyed = destroy_keys(&self.texts, &published.commits);
