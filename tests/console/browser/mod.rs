@@ -97,7 +97,9 @@ fn a_renewal_appears_in_the_log_without_a_reload() {
 /// What the modules put on a page themselves: the live log, the live overview, the page that the slider shows.
 #[test]
 fn hostile_words_stay_text_where_a_script_puts_them() {
-    let Some(browser) = Chromium::open("hostile words in live pages", Window::DESK) else { return };
+    // High enough for all rows: whoever has scrolled up is shown a count of new events instead.
+    let window = Window { height: 3_000, ..Window::DESK };
+    let Some(browser) = Chromium::open("hostile words in live pages", window) else { return };
     let server = Server::start();
     let own = origin(&server);
     let hostile =
