@@ -33,7 +33,7 @@ impl TrimHorizon {
         self.position.0 > 0
     }
 
-    /// The nearest horizon with everything behind it that is behind either of the two.
+    /// The nearest horizon with everything behind it that either of the two has behind it.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { position: self.position.max(other.position), moment: self.moment.max(other.moment) }

@@ -61,7 +61,7 @@ pub fn tls(roots: RootCertStore) -> ClientConfig {
     trust_in(roots).with_no_client_auth()
 }
 
-/// The same, of somebody who shows a certificate to whoever asks for one.
+/// The same, of a client that shows a certificate when asked for one.
 ///
 /// # Errors
 /// The key is another certificate's, or of an unsupported kind.

@@ -65,7 +65,7 @@ pub fn open(
 ///
 /// # Errors
 ///
-/// See `SledLog::open`; and [`OpenError::CutOtherwise`] of a log that is already cut by another number.
+/// See `SledLog::open`; and [`OpenError::CutOtherwise`] of a log already cut by another number.
 pub fn open_cut(
     data_dir: &Path,
     cut: SegmentEvents,
@@ -109,9 +109,9 @@ pub fn open_for(
 ///
 /// # What is durable when
 ///
-/// When `append` has returned [`AppendOutcome::Appended`], that commit survives the death of the process and a
-/// power cut, and reads back byte for byte. Only then do `head` and `read` show it; they never show
-/// anything that is not durable. `E` above is being written: no reader sees any of it.
+/// When `append` has returned [`AppendOutcome::Appended`], that commit survives the death of the process and a power
+/// cut, and reads back byte for byte. Only then do `head` and `read` show it; they never show anything before it is
+/// durable. `E` above is being written: no reader sees any of it.
 ///
 /// A commit is whole or absent, never a part of it. A batch is *not* atomic: of a batch whose writing failed,
 /// any number of its first commits may be there after the next start, but no later commit without
@@ -126,7 +126,7 @@ pub fn open_for(
 /// # Repeats
 ///
 /// The log does not look for repeats. A batch appended twice meets its own first copy: the log does not end where it
-/// expects. Whoever got [`AppendOutcome::Unknown`] reads the end and compares commit ids before deciding again.
+/// expects. After [`AppendOutcome::Unknown`] the caller reads the end and compares commit ids before it decides again.
 ///
 /// # Time
 ///
@@ -152,11 +152,11 @@ pub fn open_for(
 ///
 /// # Concurrency
 ///
-/// Appends are taken one after another. Readers wait for no writer, and a slow reader costs nobody
-/// anything. A reader sees a prefix: who has seen a position has all below it to read.
+/// Appends are taken one after another. Readers wait for no writer, and a slow reader costs others nothing. A reader
+/// sees a prefix: who has seen a position has all below it to read.
 ///
 /// On several machines `append` may meet commits of other writers, so a refusal is no fault of the caller's, and `head`
-/// is the end of what this node has read, which includes everything it was itself told was appended.
+/// is the end of what this node has read, which includes everything that its own appends reported.
 pub trait EventLog: Send + Sync {
     /// Makes each commit durable, whole or not at all, in order, at the positions that follow `after`. Blocks.
     ///
@@ -166,7 +166,7 @@ pub trait EventLog: Send + Sync {
     /// for the moment only, [`LogError::Exhausted`].
     fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError>;
 
-    /// The last event that is durable and visible, and the root over all up to it.
+    /// The last durable and visible event, and the root over all up to it.
     fn head(&self) -> LogHead;
 
     /// Whole commits whose last event is after `after`, in order, until they hold at least `max_events`
@@ -233,8 +233,8 @@ pub trait EventLog: Send + Sync {
 pub enum AppendOutcome {
     /// It is durable.
     Appended,
-    /// Each of its commits may be durable or not, whole, and none without those in front of it; nobody can say before
-    /// the next start. The caller must be told *unknown*, never *failed*.
+    /// Each of its commits may be durable or not, whole, and none without those in front of it; only the next start can
+    /// say. The caller must get *unknown*, never *failed*.
     Unknown,
 }
 
@@ -333,7 +333,7 @@ pub enum LogError {
     TooLarge {
         /// Its encoded size.
         bytes: usize,
-        /// The largest that is taken.
+        /// The largest accepted size.
         limit: usize,
     },
     /// A commit records no event.

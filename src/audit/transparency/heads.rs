@@ -223,7 +223,7 @@ impl SignedHeads {
         others: Arc<dyn HeadPublication>,
     ) -> Result<Self, HeadError> {
         let kept = HeadStore::new(data, head_file)?;
-        // Of no events: that is a beginning of every log.
+        // Of no events: every log begins with it.
         let mut last = SignedHead::sign(0, no_leaves(), &key);
         for (path, head) in kept.read(key.verifier(), &lineage.former)? {
             expect_continued(path, (head.size, head.root), &*log, &nodes)?;

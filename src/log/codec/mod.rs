@@ -30,7 +30,7 @@ const FORMAT_1: u8 = 1;
 /// Room for the commit of one renewal, so that its bytes are written without moving them.
 const USUAL_COMMIT_BYTES: usize = 256;
 
-/// What goes into every record hash besides the record, so that it is no hash of anything else.
+/// Prefix of every record hash, so that it is the hash of nothing else.
 const RECORD_CONTEXT: &str = "tenure v1 record";
 static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(RECORD_CONTEXT));
 
@@ -140,7 +140,7 @@ pub fn encode(commit: &Commit) -> Result<EncodedCommit, LogError> {
     if commit.events.is_empty() {
         return Err(LogError::Empty);
     }
-    // A part that is too large for its prefix makes the commit too large whatever the prefix says.
+    // A part too large for its prefix makes the commit too large, whatever the prefix says.
     let mut bytes = Vec::with_capacity(USUAL_COMMIT_BYTES);
     put_prefixed(&mut bytes, |out| put(out, &header_of(commit)));
     let header_end = bytes.len();

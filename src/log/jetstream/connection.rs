@@ -1,7 +1,7 @@
 //! A connection to the broker, and the requests that go over it.
 //!
-//! The client is asynchronous and the log is not, so each connection has a runtime on a thread of its own. Whoever asks
-//! waits for the answer, wherever he is.
+//! The client is asynchronous and the log is not, so each connection has a runtime on a thread of its own. Callers wait
+//! for the answer, on any thread.
 
 use std::{
     fs,
@@ -213,7 +213,7 @@ impl BrokerConnection {
         subscribed.map_err(|why| BrokerError::NoAnswer { what: subject.to_owned(), why })
     }
 
-    /// Notes that nothing came. A server that is frozen keeps its connections, and only we can tell.
+    /// Notes that nothing came. A frozen server keeps its connections, so only the client can notice.
     fn unanswered(&self, what: &str, error: &async_nats::RequestError) -> BrokerError {
         if let Some(why) = self.denied() {
             return BrokerError::Denied { why };

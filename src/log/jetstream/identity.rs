@@ -1,7 +1,7 @@
 //! What a node shows to the broker: the seed of its nkey, or credentials as NATS writes them (`.creds`): a token in which
 //! an account says who it is and what it may do, and the seed of the key that the token names.
 //!
-//! The file is read for each connection, so a token that is about to end is renewed by replacing the file.
+//! The file is read for each connection, so a token about to expire is renewed by replacing the file.
 
 use std::{
     fs,

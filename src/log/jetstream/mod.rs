@@ -73,8 +73,7 @@ pub use self::{
     streams::{StreamCreation, StreamSettings, StreamStatus, init, status},
 };
 
-/// A frame whose fate the broker does not tell for so long is given up: longer than the broker needs to choose another
-/// leader of its own.
+/// A frame of unknown fate is given up after this time: longer than the brokers need to elect a leader.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a node takes part in a log of several machines.
@@ -233,7 +232,7 @@ impl JetStreamLog {
         (0, PublishOutcome::Stored)
     }
 
-    /// What a batch comes to that is not stored whole.
+    /// What becomes of a batch not stored whole.
     fn unfinished(&self, stored: usize, put: PublishOutcome) -> Result<AppendOutcome, LogError> {
         let is_untouched = stored == 0;
         match put {

@@ -239,12 +239,12 @@ impl Standby {
             Ok(())
         };
         self.end.follow(bytes, &mut gather).map_err(unreadable)?;
-        // A commit that is announced can be read.
+        // An announced commit can be read.
         self.copy.keep(key, bytes).map_err(lasting)?;
         fold(&self.end, commits).map_err(unreadable)
     }
 
-    /// Looks once at the log and at the lease; gives back the sequence of a lease that is this node's now.
+    /// Looks once at the log and at the lease; gives back the sequence of a lease this node holds now.
     pub(super) fn once(
         &mut self,
         place: &LeaseStore,

@@ -59,7 +59,7 @@ impl FrameLayout {
     }
 }
 
-/// A frame that is being filled, or is ready to be stored under its first position.
+/// A frame being filled, or ready to be stored under its first position.
 pub(crate) struct Frame {
     first: Position,
     events: u32,

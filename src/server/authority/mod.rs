@@ -49,7 +49,7 @@ pub use self::{
     },
     pipeline::{
         disk_room::{DiskRoom, FreeSpace},
-        eviction::{LeftBefore, MemoryRetention, OnLeaving},
+        eviction::{MemoryRetention, OnLeaving},
         health::SequencerHealth,
         log_damage::LogDamage,
         request::{CommandEffect, CommandError, RequestContext},
@@ -57,7 +57,7 @@ pub use self::{
     },
     state::{
         idempotency::IdempotencyTable,
-        published::{PublishedState, SystemView},
+        published::{LeftBefore, PublishedState, SystemView},
     },
     storage::{CheckpointStatus, StorageStatus},
 };

@@ -13,8 +13,8 @@ use tenure_core::{
 };
 use tenure_log::SegmentEnd;
 
-/// So long before a checkpoint a session must have ended to stand apart in it. It is what `retention.memory` is where
-/// nobody sets it: such a start finds in the rest of the checkpoint whatever it keeps in memory.
+/// How long before a checkpoint a session must have ended to stand apart in it. The default of `retention.memory`: such
+/// a start finds in the rest of the checkpoint whatever it keeps in memory.
 pub(super) const KEPT: Seconds = Seconds(86_400);
 
 /// Behind which sessions stand apart in a checkpoint at this end of a segment.

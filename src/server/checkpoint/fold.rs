@@ -84,7 +84,7 @@ fn steps(ends: &[SegmentEnd]) -> impl Iterator<Item = &SegmentEnd> {
     ends.chunks(SEGMENTS_AT_ONCE).filter_map(<[SegmentEnd]>::last)
 }
 
-/// The furthest of these ends, all of them behind a checkpoint, that is reached in one go.
+/// The furthest of these ends, all of them behind a checkpoint, that can be reached in one go.
 pub(super) fn next_of(ends: &[SegmentEnd]) -> Option<&SegmentEnd> {
     steps(ends).next()
 }
@@ -216,7 +216,7 @@ impl TouchedSubject {
     }
 }
 
-/// What is in memory of a checkpoint that is made.
+/// What is in memory of a checkpoint in the making.
 struct GatheredState {
     /// The authority, and the subjects that are touched: without the sessions that stand apart, but for the subjects of
     /// which these may change.

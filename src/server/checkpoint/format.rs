@@ -21,6 +21,9 @@ pub(super) struct CheckpointHeader {
     pub(super) table_digest: [u8; 32],
 }
 
+/// Subjects that were erased, each with the position that says so last.
+pub(super) type ErasedSubjects = Vec<(SubjectId, Position)>;
+
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]

@@ -12,12 +12,12 @@ use crate::projections::{
 };
 use tenure_core::{Position, SessionId, SubjectId};
 
-/// A checkpoint that is asked for lists. If it does not read as it was written, it is not to be believed.
+/// A checkpoint open for lists. If it does not read as it was written, it is not to be believed.
 #[derive(Clone, Debug)]
 pub struct ListingCheckpoint {
     /// Which one.
     pub checkpoint: Arc<Checkpoint>,
-    /// Is told what is wrong with it.
+    /// Receives what is wrong with it.
     pub known: Arc<KnownCheckpoints>,
 }
 

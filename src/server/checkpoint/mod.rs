@@ -13,7 +13,7 @@
 //! in `docs/log-format.md`.
 //!
 //! Sessions that ended a day before stand apart, with the rows of the lists that they are in. A start does not read
-//! them: lists and reads of the past do, when somebody asks.
+//! them: lists and reads of the past do, on demand.
 
 mod checking;
 mod ended;

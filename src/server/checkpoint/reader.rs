@@ -1,4 +1,4 @@
-//! A checkpoint that is read. Nothing of it is believed that its digests do not say.
+//! A checkpoint open for reading. Nothing of it is believed that its digests do not say.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,8 +15,7 @@ use minicbor::{Decode, Encode};
 use super::{
     CheckpointError,
     ended::{self, KeptSubject},
-    format::{CheckpointHeader, EndedSummary, HEADER_BYTES, SectionEntry, SectionKind},
-    writer::ErasedSubjects,
+    format::{CheckpointHeader, EndedSummary, ErasedSubjects, HEADER_BYTES, SectionEntry, SectionKind},
 };
 use crate::projections::pulse::DayPulse;
 use tenure_core::{
@@ -111,7 +110,7 @@ impl Checkpoint {
         ended::horizon_at(self.end())
     }
 
-    /// Reads what a start needs that keeps ended sessions in memory for so long.
+    /// Reads what a start needs that keeps ended sessions in memory for this time.
     ///
     /// # Errors
     /// A section is not as it was written.

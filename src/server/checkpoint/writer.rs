@@ -18,7 +18,7 @@ use tenure_log::SegmentEnd;
 /// A section of subjects ends with the one that fills it to this many bytes: few enough that one subject is found in no
 /// time, and enough that the table stays small.
 const SECTION_BYTES: usize = 256 * 1024;
-/// So much is written between two syncs: the log's own sync waits for no more than that.
+/// Bytes between two syncs: the log's own sync waits for no more than that.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Takes the sections in their order.
@@ -28,7 +28,7 @@ pub(super) struct CheckpointWriter {
     /// Not synced yet.
     unsynced: usize,
     table: Vec<SectionEntry>,
-    /// The section of many that is being filled, and the first subject in it.
+    /// The section being filled, and the first subject in it.
     filling: Vec<u8>,
     first: Option<SubjectId>,
 }
@@ -115,6 +115,3 @@ impl CheckpointWriter {
         self.file.sync_all()
     }
 }
-
-/// Subjects that were erased, each with the position that says so last.
-pub(super) type ErasedSubjects = Vec<(SubjectId, Position)>;

@@ -2,7 +2,7 @@
 //! seconds cost what one does, and each page is made once a second at most.
 //!
 //! A shared page has no frame of a sign-in, and [`MARK`] where each reader has its own mark. The first page of a reader
-//! is never a shared one, so whoever has just changed something sees it at once.
+//! is never a shared one, so readers see their own changes at once.
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
@@ -22,14 +22,14 @@ use super::{
     response::{PageFailure, PageResult},
 };
 
-/// Stands for the mark of whoever reads. Control characters are in no text on a page: they are shown as words.
+/// Stands for the mark of the reader. Control characters are in no text on a page: they are shown as words.
 pub(super) const MARK: &str = "\u{1}mark\u{1}";
 /// How long a page is good for.
 const FRESH: Duration = Duration::from_secs(1);
 /// Pages kept at once.
 const KEPT: usize = 64;
 
-/// Whoever has these sees the same.
+/// Readers with equal rights see the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct PageKey {
     address: String,

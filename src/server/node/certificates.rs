@@ -1,7 +1,7 @@
 //! The certificates by which the nodes of a cluster know each other, beside the secret that they share.
 //!
 //! Each node shows its own to the one that leads. What a peer has shown is judged when it asks for what only nodes may,
-//! not in the handshake: callers of the API need none, and a node whose certificate is over is told so in words.
+//! not in the handshake: callers of the API need none, and a node with an expired certificate gets the reason in words.
 
 use std::{
     fmt,
@@ -26,11 +26,11 @@ use rustls::{
 use tenure_http_client::outbound;
 use tenure_protocol::clock::{stopwatch, wall_time};
 
-/// A connection to another node is waited for so long.
+/// Limit for connecting to another node.
 const CONNECT: Duration = Duration::from_secs(1);
-/// What was judged holds for so long: a certificate may end while its connection stays.
+/// How long a verdict holds: a certificate may end while its connection stays.
 const JUDGED_FOR: Duration = Duration::from_secs(10);
-/// Who looks after a cluster is told so long before the end of a certificate.
+/// How long before the end of a certificate operators are warned.
 const SOON: Duration = Duration::from_hours(7 * 24);
 
 /// The files of a node's certificates.
@@ -82,7 +82,7 @@ pub enum OwnValidity {
 }
 
 impl OwnValidity {
-    /// The words that other nodes and operators are told.
+    /// The words for other nodes and operators.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -182,7 +182,7 @@ impl LoadedCertificates {
 }
 
 impl OwnCertificate {
-    /// Whether the cluster's authority vouches for a certificate, so long from now.
+    /// Whether the cluster's authority vouches for a certificate at that time from now.
     fn judge(&self, chain: &[CertificateDer<'static>], ahead: Duration) -> Result<(), String> {
         let (first, others) = chain.split_first().ok_or("it showed no certificate")?;
         let millis = u64::try_from(wall_time().as_millis()).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::checkpoint::{CheckpointError, CheckpointFolder, KnownCheckpoints, dif
 use tenure_log::SegmentedLog;
 use tenure_protocol::clock::stopwatch;
 
-/// After so long the newest one is folded again, and with each start: the fold is written to disk on the way.
+/// How often the newest one is folded again, apart from each start: the fold is written to disk on the way.
 const AGAIN: Duration = Duration::from_hours(24);
 /// About how many bytes are read for a folded event: its own, twice.
 const BYTES_OF_AN_EVENT: u64 = 512;
@@ -53,7 +53,7 @@ impl CheckpointScrub {
         Ok(())
     }
 
-    /// When it differs, those before it cannot be told right from wrong, so the next is made from the first event on.
+    /// When it differs, those before it cannot be verified either, so the next is made from the first event on.
     fn fold(&mut self, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), CheckpointError> {
         let is_due = self.folded.is_none_or(|folded| folded.elapsed() >= AGAIN);
         let Some(newest) = self.known.newest().filter(|_| is_due) else { return Ok(()) };

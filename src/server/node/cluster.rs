@@ -52,9 +52,9 @@ use tenure_core::Position;
 const NODE_FILE: &str = "cluster.node";
 const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
 const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
-/// A broker that does not answer is left alone for so long.
+/// Pause before a silent broker is asked again.
 const AWAY: Duration = Duration::from_millis(500);
-/// A follower that is no further behind begins to answer.
+/// A follower begins to answer once it is no further behind than this.
 const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
 /// How a node takes part in a log of several machines.
@@ -183,7 +183,7 @@ pub(super) fn join(
     Ok(JoinedNode { part, folded })
 }
 
-/// A broker that is away for the moment, or for an hour, is no reason to end: it is asked again, after a while.
+/// An unreachable broker, for a moment or an hour, is no reason to end: it is asked again, after a while.
 pub(super) fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
     match asked {
         Ok(answered) => Ok(Some(answered)),
@@ -204,7 +204,7 @@ pub(super) fn connected(access: &BrokerAccess, name: &str) -> Result<BrokerConne
     }
 }
 
-/// Whether a follower has what the leader had a moment ago, and that is an authority at work.
+/// Whether a follower has what the leader had a moment ago, and the leader is at work.
 fn has_begun(member: &ClusterMember, folded: &StartupState) -> bool {
     let is_fresh = member.sight().staleness().is_some_and(|stale| stale < FRESH_ENOUGH);
     is_fresh && !folded.state.system.credentials.is_empty()
@@ -297,7 +297,7 @@ pub struct MembershipView {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum NodeRole {
-    /// It leads, as long as that is not lost.
+    /// It leads, until it loses the lead.
     Leads(Arc<Leadership>),
     /// Another node leads, or none.
     Follows,
@@ -431,7 +431,7 @@ impl SharedLog {
         self.difference.write().get_or_insert_with(|| why.to_owned());
     }
 
-    /// Which nodes there are, this one among them; none before that is known.
+    /// Which nodes there are, this one among them; none before it is known.
     pub fn peers(&self) -> Option<Vec<NodeRecord>> {
         self.peers.read().clone()
     }

@@ -70,7 +70,7 @@ impl Projections {
         if self.begin_listing(listing)? { self.take_out_listed(&**listing) } else { Ok(()) }
     }
 
-    /// The same where memory has none of them. False if another one that is further on lists them.
+    /// The same where memory has none of them. False if a later one lists them.
     ///
     /// # Errors
     /// It cannot be read.
@@ -87,7 +87,7 @@ impl Projections {
         Ok(true)
     }
 
-    /// Memory lets go of what is listed just so there: a stretch at a time, so that nobody waits.
+    /// Memory lets go of what is listed just so there: a stretch at a time, so that no caller waits.
     fn take_out_listed(&self, listing: &dyn EndedListing) -> Result<(), ListingError> {
         let mut number = 0;
         while let Some((next, ended)) = self.sessions(|list| list.ended_from(number)) {
@@ -127,7 +127,7 @@ impl Projections {
         before: Option<Position>,
         most: usize,
     ) -> Result<SessionMatches, ListingError> {
-        // What memory lets go of meanwhile is in the listing that is asked behind it.
+        // What memory lets go of meanwhile is in the listing asked behind it.
         let mut parts = vec![self.sessions(|list| list.stride(sought, before, most))];
         let (listing, changed) = {
             let ended = self.ended.read();

@@ -26,8 +26,8 @@ pub struct SessionList {
     next: u32,
     /// The numbers of each owner's sessions.
     owners: HashMap<OwnerId, SortedChunks<u32>>,
-    /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: whoever
-    /// looks compares the whole.
+    /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: a lookup
+    /// compares the whole.
     devices: SortedChunks<(u32, u32)>,
     /// The last bulk revocation whose sessions may not all be marked.
     unmarked_bulk: Option<Position>,
@@ -74,7 +74,7 @@ impl MarkBits {
         whole + rest.count_ones() as usize
     }
 
-    /// The one that has it and before which so many have it.
+    /// The one that has it, with this number of others before it.
     fn nth(&self, mut number: usize) -> Option<usize> {
         for (place, word) in self.0.iter().enumerate() {
             let count = word.count_ones() as usize;

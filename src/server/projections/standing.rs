@@ -20,9 +20,9 @@ impl Projections {
     /// to this state and this last day. The commits after that are folded as ever; [`MerkleIndex::standing_on`] does the same
     /// for the tree.
     ///
-    /// The history must end where the state does: [`IndexedHistory::up_to`] cuts one that goes on. The log that is asked
-    /// later must have at least this history in its [`indexed`](tenure_log::EventLog::indexed), as it has once it is
-    /// open. Lists of sessions and subjects are put together from the state; of the rest memory begins empty but for the
+    /// The history must end where the state does: [`IndexedHistory::up_to`] cuts one that goes on. The log asked later
+    /// must have at least this history in its [`indexed`](tenure_log::EventLog::indexed), as it has once it is open.
+    /// Lists of sessions and subjects are put together from the state; of the rest memory begins empty but for the
     /// latest revocations, and the files are asked.
     ///
     /// [`MerkleIndex::standing_on`]: tenure_audit::MerkleIndex::standing_on

@@ -1,7 +1,7 @@
 //! TLS for the listener: a certificate and its key from two files, which a SIGHUP loads again.
 //!
-//! Connections keep what they began with; those that begin later get the new certificate. A pair that is no good stops
-//! a start, and changes nothing of a running server.
+//! Connections keep what they began with; those that begin later get the new certificate. A bad pair stops a start, and
+//! changes nothing of a running server.
 
 use std::{
     path::{Path, PathBuf},

@@ -92,8 +92,8 @@ impl CandidateStories {
         }
     }
 
-    /// The story of the one session meant: of a subject's sessions the one that is live at the end of the replay, or
-    /// else the newest.
+    /// The story of the one session meant: of a subject's sessions the one live at the end of the replay, or else the
+    /// newest.
     pub(super) fn only(self, replay: &HistoryReplay) -> Result<Narrator, CommandError> {
         let typed = self.typed;
         let missing = || {

@@ -148,7 +148,7 @@ fn filter_of(filter: &str, status: &str, page: usize) -> String {
     }
 }
 
-/// Makes so many sessions, of owners and on devices in turn.
+/// Makes this number of sessions, of owners and on devices in turn.
 fn make(runtime: &Runtime, node: &Node, name: &'static str, count: usize) -> Result<(), CommandError> {
     let subjects = count.div_ceil(EACH);
     let makers: Vec<_> = (0..MAKERS.min(subjects))
@@ -197,7 +197,7 @@ impl BenchServer {
         let mut said = BufReader::new(said).lines();
         let listening = |line: String| Some(line.split_once("listening on http://")?.1.trim().to_owned());
         let host = said.by_ref().map_while(Result::ok).find_map(listening);
-        // It must not wait for somebody who reads what it says.
+        // It must not wait for a reader of its output.
         std::thread::spawn(move || said.for_each(drop));
         match host {
             Some(host) => Ok(Self { child, host }),

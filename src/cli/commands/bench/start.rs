@@ -278,7 +278,7 @@ impl HistoryGenerator {
     }
 }
 
-/// So much later those begin that live.
+/// How much later the live ones begin.
 const LATER: Seconds = Seconds(2 * 86_400);
 
 /// The first number of those that end before others begin.

@@ -67,7 +67,7 @@ impl UpkeepArgs {
         print(output, &conditions, &[without.item(None), with.item(Some(&without))])
     }
 
-    /// Sessions on a data directory of their own, that is cut by so many events and read again at this rate.
+    /// Sessions on a data directory of their own, cut by this number of events and scrubbed at this rate.
     fn stock(
         &self,
         runtime: &Runtime,

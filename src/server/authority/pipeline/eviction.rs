@@ -1,17 +1,15 @@
 //! Lets go of sessions that ended long ago, a few subjects between two batches.
 //!
-//! It changes nothing that callers see: what left is read back from the log when somebody asks. So it lets go only of
+//! It changes nothing that callers see: what left is read back from the log when it is needed. So it lets go only of
 //! what stands in segments that have an index.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{
-    Position, Seconds, SessionId, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon,
-};
+use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon};
 
-use crate::authority::state::published::PublishedState;
+use crate::authority::state::published::{LeftBefore, PublishedState};
 
 /// Subjects looked at between two batches: less than a batch takes.
 const STRIDE: usize = 512;
@@ -20,23 +18,6 @@ const PART: u32 = 16;
 
 /// Is handed sessions that are about to leave memory, so that what is derived of them stays right.
 pub type OnLeaving = Arc<dyn Fn(&[SharedSession]) + Send + Sync>;
-
-/// What is known of sessions that a start did not read, because they had ended long before.
-#[derive(Clone, Debug, Default)]
-pub struct LeftBefore {
-    /// What is said here was so at this position.
-    pub position: Position,
-    /// The subjects that have some.
-    pub subjects: Vec<SubjectId>,
-    /// Those of them that have some with text about people.
-    pub with_text: Vec<SubjectId>,
-    /// Those that the latest bulk revocations ended, each with the position of the revocation.
-    pub by_bulk: Vec<(Position, SessionId)>,
-    /// The longest period of all of them.
-    pub longest_ttl: Seconds,
-    /// How many they are.
-    pub count: u64,
-}
 
 /// How sessions leave memory.
 #[derive(Clone)]
@@ -109,7 +90,7 @@ impl EvictionWalk {
         }
     }
 
-    /// Begins another walk, if that is worth it.
+    /// Begins another walk, if it is worth the work.
     fn begin(&mut self, live: &PublishedState, now: Timestamp) -> bool {
         let horizon = self.walked.and(self.retention.horizon(now));
         let step = self.retention.memory.0 / PART;

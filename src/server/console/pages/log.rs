@@ -30,7 +30,7 @@ const SHOWN: usize = 50;
 /// How far back the newest events of some kinds, or of one owner, are sought: the next reach where the one before has
 /// found few. What lies further back has a page of its own, so that none costs more the longer the log is.
 const REACHES: [u64; 2] = [200, 2_000];
-/// So many are no longer few.
+/// From this number on they are many.
 const ENOUGH: usize = 20;
 /// How often to check that a sign-in still entitles its streams to stay open.
 const RECHECK: Duration = Duration::from_secs(2);

@@ -1,8 +1,8 @@
 //! Several nodes behind one API: which of them answers a request, and how fresh its answer is.
 //!
-//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), as
-//! long as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet
-//! it never calls false: it waits for it, or says that it cannot tell.
+//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), unless
+//! it is too old, and hands everything else on to the leader (`forward`). What it only lacks yet it never calls false:
+//! it waits for it, or says that it does not know.
 
 mod forward;
 pub(super) mod handover;
@@ -33,9 +33,9 @@ use super::reply::problem::{Problem, ProblemCode};
 use crate::authority::Authority;
 use crate::node::{MembershipView, NodeRole, OwnValidity, SharedLog};
 
-/// What is not here yet is waited for so long.
+/// How long a request waits for a position to arrive here.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A node waits so long until it has folded what it has passed on.
+/// How long a node waits to fold what it has forwarded.
 const OWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Clocks of nodes are apart by no more than this.
@@ -94,7 +94,7 @@ pub(crate) struct PeerView {
     role: &'static str,
     /// The position that it had reached.
     position: u64,
-    /// How old its state may have been, in milliseconds; null if it could not tell.
+    /// How old its state may have been, in milliseconds; null if it did not know.
     staleness_ms: Option<u64>,
     /// Its version.
     version: String,
@@ -173,7 +173,7 @@ impl ClusterNodes {
         }
     }
 
-    /// How many nodes there are, and how many of them say that histories differ; none before that is known.
+    /// How many nodes there are, and how many of them say that histories differ; none before it is known.
     pub(crate) fn peers(&self) -> Option<(usize, usize)> {
         let peers = self.shared.peers()?;
         Some((peers.len(), peers.iter().filter(|peer| peer.difference.is_some()).count()))

@@ -324,7 +324,7 @@ impl ClusterNodes {
         Err(refused)
     }
 
-    /// Says it once a minute: a node that is refused asks for each request of its callers.
+    /// Says it once a minute: a refused node asks for each request of its callers.
     fn tell_refused(&self, why: &str) {
         let (mut told, now) = (self.refused_at.lock(), stopwatch());
         if told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {

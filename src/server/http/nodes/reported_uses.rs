@@ -102,7 +102,7 @@ pub(crate) async fn hand_over(api: Arc<ApiContext>, nodes: Arc<ClusterNodes>) {
 }
 
 impl ClusterNodes {
-    /// Tells the leader; whether it has recorded it.
+    /// Reports to the leader; whether it has recorded it.
     async fn tell(&self, noted: &ReportedUses) -> bool {
         let Some(leader) = self.view.borrow().sight.leader.clone() else { return false };
         let body = serde_json::to_string(noted).expect("our own documents are always JSON");

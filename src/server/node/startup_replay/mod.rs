@@ -66,8 +66,8 @@ struct StartupDoubts {
     indexes: bool,
 }
 
-/// The part of the history for which the log's indexes are asked: projections and tree begin at its end. Until then the
-/// last day is all that is gathered for them.
+/// The part of the history for which the log's indexes are asked: projections and tree begin at its end. Until then
+/// only the last day is gathered for them.
 struct IndexedBase {
     indexed: IndexedHistory,
     pulse: DayPulse,
@@ -142,7 +142,7 @@ impl<'d> StartupReplay<'d> {
         self.snapshot = if self.doubts.snapshot { None } else { snapshot::load(self.data) };
     }
 
-    /// Which checkpoints there are. Each that is not to be believed is named.
+    /// Which checkpoints there are. Each distrusted one is named.
     fn look(&self, ends: &[SegmentEnd]) {
         let known = &self.folded.known;
         let found = CheckpointFolder::of(self.data).find(ends, &mut |name, why| known.distrust(name, &why));
@@ -159,7 +159,7 @@ impl<'d> StartupReplay<'d> {
         if self.reads.verify == VerifyScope::All {
             return None;
         }
-        // One that is distrusted is known no more.
+        // A distrusted one is forgotten.
         while let Some(found) = self.folded.known.at_or_before(sealed.indexed().end()) {
             let read = found.read_for(self.reads.memory);
             match read.and_then(|read| Ok((left_before(&found, &read)?, read))) {
@@ -196,7 +196,7 @@ impl<'d> StartupReplay<'d> {
         Ok(count)
     }
 
-    /// At the end of what the indexes tell of, projections and tree begin on the state that it led to.
+    /// At the end of what the indexes cover, projections and tree begin on the state that it led to.
     fn stand_if_due(&mut self) -> Result<(), String> {
         let is_due = |foundation: &mut IndexedBase| foundation.indexed.end() == self.folded.state.position;
         let Some(IndexedBase { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
@@ -384,7 +384,7 @@ fn open_cut_by(
 
 /// What a start on a log of several machines came to.
 pub(super) type ReplayResult<R> = (ClusterMember, StartupState, R);
-/// Says after each look whether that is enough.
+/// Says after each look whether it is enough.
 pub(super) type ReadyCheck<'r, R> =
     dyn FnMut(&ClusterMember, MemberStep, &StartupState) -> Result<Option<R>, StartError> + 'r;
 

@@ -17,7 +17,6 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, RwLock};
 
 use super::{EvictionObserver, PublishedState};
-use crate::authority::pipeline::eviction::LeftBefore;
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId,
     event::EndTrigger,
@@ -34,6 +33,23 @@ const HELD: Duration = Duration::from_secs(5);
 pub(crate) const NAMED: usize = 131_072;
 /// No id was drawn later than this after its session began.
 const DRAWN_BEFORE: Seconds = Seconds(86_400);
+
+/// What is known of sessions that a start did not read, because they had ended long before.
+#[derive(Clone, Debug, Default)]
+pub struct LeftBefore {
+    /// What is said here was so at this position.
+    pub position: Position,
+    /// The subjects that have some.
+    pub subjects: Vec<SubjectId>,
+    /// Those of them that have some with text about people.
+    pub with_text: Vec<SubjectId>,
+    /// Those that the latest bulk revocations ended, each with the position of the revocation.
+    pub by_bulk: Vec<(Position, SessionId)>,
+    /// The longest period of all of them.
+    pub longest_ttl: Seconds,
+    /// How many they are.
+    pub count: u64,
+}
 
 /// What is known of sessions that left.
 #[derive(Default)]

@@ -23,9 +23,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use self::evicted_sessions::EvictedSessions;
+pub use self::evicted_sessions::LeftBefore;
 pub(crate) use self::evicted_sessions::NAMED;
 use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::SuspendedSubjects};
-use crate::authority::pipeline::eviction::LeftBefore;
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, BulkRevocation, MatchCount, MatchCounter, SessionSelector},
