@@ -12,7 +12,7 @@ use super::{
     format::{CheckpointHeader, HEADER_BYTES, SectionEntry, SectionKind},
     rows::{EndedRow, ROWS},
 };
-use tenure_core::{Position, SubjectId};
+use tenure_core::SubjectId;
 use tenure_log::SegmentEnd;
 
 /// A section of subjects ends with the one that fills it to this many bytes: few enough that one subject is found in no
