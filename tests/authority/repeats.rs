@@ -90,12 +90,12 @@ async fn a_repeat_reads_its_own_commit_whatever_has_happened_to_its_subject() {
     let created = create(1_000).await.unwrap();
     let session_id = created.session.id;
     let wanted = || SessionUse { operation: "read".into(), amount: None, destination: None };
-    let used = |number| {
+    let record_use = |number| {
         authority.record_usage(marked_by(number), NewUse { session_id, generation: None, wanted: wanted() })
     };
     let mut uses = Vec::new();
     for number in 0..USES {
-        uses.push(used(number).await.unwrap());
+        uses.push(record_use(number).await.unwrap());
     }
     let end = |number| {
         let asked = RevocationRequest {
@@ -128,7 +128,7 @@ async fn a_repeat_reads_its_own_commit_whatever_has_happened_to_its_subject() {
     assert_eq!((again.session, again.position), (created.session, created.position));
     assert_eq!(log.take_reads(), 1, "of a create");
     for number in [0, USES / 2, USES - 1] {
-        let (first, again) = (&uses[usize::try_from(number).unwrap()], used(number).await.unwrap());
+        let (first, again) = (&uses[usize::try_from(number).unwrap()], record_use(number).await.unwrap());
         assert_eq!((&again.usage, again.position), (&first.usage, first.position));
         assert_eq!(log.take_reads(), 1, "of a use");
     }
