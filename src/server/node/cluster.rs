@@ -4,7 +4,6 @@
 //! and reads, and taking the lead builds nothing (`membership`).
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -19,21 +18,19 @@ use tenure_log::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, JetStreamLog, LogError, LogHead, SealedFile,
     SegmentedLog, StoredBytes, StoredCommit,
     jetstream::{
-        self, BrokerAccess, BrokerConnection, BrokerError, BrokerSecrets, ClusterMember, ClusterView,
-        HeadStream, Leadership, LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StandbyStatus,
-        StatusListener, StreamNames,
+        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, HeadStream, Leadership, LeaseClaim,
+        MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
     },
 };
-use tenure_protocol::{
-    clock::pause,
-    entropy::{self, Entropy},
-};
+use tenure_protocol::entropy::{self, Entropy};
 use tokio::sync::watch;
 
 use super::{
     NodeOptions, StartError,
     binding::KeyBinding,
+    broker_wait::{connected, hex, tell, unless_away},
     certificates::NodeCertificates,
+    cluster_options::ClusterOptions,
     head_check::HeadCheck,
     head_exchange::HeadExchange,
     history_fetch::HistoryFetch,
@@ -52,28 +49,8 @@ use tenure_core::Position;
 const NODE_FILE: &str = "cluster.node";
 const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
 const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
-/// Pause before a silent broker is asked again.
-const AWAY: Duration = Duration::from_millis(500);
 /// A follower begins to answer once it is no further behind than this.
 const FRESH_ENOUGH: Duration = Duration::from_secs(5);
-
-/// How a node takes part in a log of several machines.
-#[derive(Clone, Debug)]
-pub struct ClusterOptions {
-    /// How the broker is reached.
-    pub access: BrokerAccess,
-    /// Where this node is reached.
-    pub address: String,
-    /// The file of the secret that all nodes share.
-    pub secret_file: PathBuf,
-    /// What it shows to other nodes, and judges them by.
-    pub certificates: Arc<NodeCertificates>,
-}
-
-impl ClusterOptions {
-    /// The name of the shared secret's file in a data directory.
-    pub const SECRET_FILE: &str = "cluster.secret";
-}
 
 /// Writes a new secret for all nodes of a cluster.
 ///
@@ -183,44 +160,10 @@ pub(super) fn join(
     Ok(JoinedNode { part, folded })
 }
 
-/// An unreachable broker, for a moment or an hour, is no reason to end: it is asked again, after a while.
-pub(super) fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
-    match asked {
-        Ok(answered) => Ok(Some(answered)),
-        Err(NoKeys::Away(why)) => {
-            tell(&StandbyStatus::Away { why });
-            pause(AWAY);
-            Ok(None)
-        }
-        Err(NoKeys::Wrong(why)) => Err(StartError::Cluster(why)),
-    }
-}
-
-pub(super) fn connected(access: &BrokerAccess, name: &str) -> Result<BrokerConnection, StartError> {
-    loop {
-        if let Some(connection) = unless_away(BrokerConnection::open(access, name).map_err(NoKeys::from))? {
-            return Ok(connection);
-        }
-    }
-}
-
 /// Whether a follower has what the leader had a moment ago, and the leader is at work.
 fn has_begun(member: &ClusterMember, folded: &StartupState) -> bool {
     let is_fresh = member.sight().staleness().is_some_and(|stale| stale < FRESH_ENOUGH);
     is_fresh && !folded.state.system.credentials.is_empty()
-}
-
-/// Says what a node waits for.
-fn tell(standing: &StandbyStatus) {
-    match standing {
-        StandbyStatus::Away { why } => {
-            tracing::warn!(why, "the broker does not serve this node now; it is tried again");
-        }
-        StandbyStatus::By(claim) => {
-            tracing::info!(leader = claim.address, node = claim.node, "another node leads");
-        }
-        StandbyStatus::Taking => tracing::info!("the lease is this node's; it takes the lead"),
-    }
 }
 
 /// The name of this node over all its starts; it is drawn at the first one.
@@ -253,13 +196,6 @@ fn secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StartError> {
         return Ok(found);
     }
     Err(tenure_files::key_files::KeyFileError::damaged(path, EXPECTED_SECRET).into())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string succeeds");
-        text
-    })
 }
 
 /// The log that several nodes share, written to only when the keys that its events need are with the broker too.

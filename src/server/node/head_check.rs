@@ -7,7 +7,9 @@ use tenure_log::{
     jetstream::{self, BrokerAccess, BrokerConnection, ClusterMember, HeadStream, StreamNames},
 };
 
-use super::{NodeOptions, StartError, cluster::unless_away, no_keys::NoKeys, startup_replay::StartupState};
+use super::{
+    NodeOptions, StartError, broker_wait::unless_away, no_keys::NoKeys, startup_replay::StartupState,
+};
 
 /// Compares a start with the newest head that is published.
 pub(super) struct HeadCheck<'c> {

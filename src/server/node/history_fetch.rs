@@ -26,7 +26,8 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     NodeOptions, StartError,
-    cluster::{ClusterOptions, connected, hex},
+    broker_wait::{connected, hex},
+    cluster_options::ClusterOptions,
     history_files::{self, CODE, HistoryFile, HistoryList, HistoryRequest, PART, PATH},
     node_mac::NodeMac,
 };

@@ -4,11 +4,13 @@
 //! way and folds it into the state, the projections and the table of idempotency keys.
 
 mod binding;
+mod broker_wait;
 mod certificates;
 mod checkpoint_scrub;
 mod checkpointer;
 mod clean_shutdown;
 pub mod cluster;
+mod cluster_options;
 mod credential;
 mod disk;
 mod epoch;
@@ -58,7 +60,8 @@ use tenure_threads::worker::WorkerThread;
 
 pub(crate) use self::certificates::PeerCertificate;
 pub use self::certificates::{CertificateFiles, NodeCertificates, OwnCertificateFiles, OwnValidity};
-pub use self::cluster::{ClusterOptions, MembershipView, NodeRole, SharedLog};
+pub use self::cluster::{MembershipView, NodeRole, SharedLog};
+pub use self::cluster_options::ClusterOptions;
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::KeyBinding,
