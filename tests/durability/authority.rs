@@ -113,6 +113,15 @@ impl Authority {
         std::net::TcpStream::connect(self.address.trim_start_matches("http://")).unwrap()
     }
 
+    /// Waits until its log has these words: they come by a pipe, so behind the answer that they are about.
+    pub(crate) fn until_said(&self, words: &str) {
+        let begun = stopwatch();
+        while !self.said().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "{words} is not in: {}", self.said());
+            pause(Duration::from_millis(10));
+        }
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()

@@ -95,8 +95,7 @@ fn a_takeover_begins_when_there_is_room_for_all_of_it() {
     let alarms = until_alarm(&authority, &admin, Some("until the oldest store goes"));
     assert!(alarms.contains("96 MiB of them are kept"), "{alarms}");
     assert!(segments(&data).is_empty(), "{:?}", segments(&data));
-    let said = authority.said();
-    assert!(said.contains("the disk needs room for both: about "), "{said}");
+    authority.until_said("the disk needs room for both: about ");
     assert_eq!(admin.get("/readyz").unwrap().status, 200);
     fs::remove_file(filler).unwrap();
     until_alarm(&authority, &admin, None);

@@ -63,7 +63,7 @@ fn a_checkpoint_is_made_behind_the_last_segment_and_holds_what_the_log_says() {
     let dir = in_one_store();
     let data = dir.path().join("data");
     let authority = with_checkpoint(&data);
-    assert!(authority.said().contains("a checkpoint was made"), "{}", authority.said());
+    authority.until_said("a checkpoint was made");
     authority.stop_well();
     let made = checkpoints(&data);
     assert_eq!(made.last().unwrap(), "00000000000000003000.checkpoint");
@@ -94,8 +94,8 @@ fn a_damaged_checkpoint_is_named_set_aside_and_made_again() {
         pause(Duration::from_millis(20));
     }
     until_checkpoint(&authority, 3_000);
-    assert!(authority.said().contains(said), "{}", authority.said());
-    assert!(authority.said().contains("the header's check does not match its bytes"), "{}", authority.said());
+    authority.until_said(said);
+    authority.until_said("the header's check does not match its bytes");
     assert!(data.join("checkpoints/00000000000000003000.damaged").exists());
     let alarms = authority.admin().get("/readyz").unwrap().body["alarms"].to_string();
     assert!(!alarms.contains("checkpoint"), "it was made again: {alarms}");

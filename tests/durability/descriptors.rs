@@ -52,8 +52,8 @@ fn silent_connections_by_the_thousand_stop_no_writes() {
     register(&admin.apart(), "after");
     let ready = admin.apart().get("/readyz").unwrap();
     assert_eq!((ready.status, &ready.body["alarms"]), (200, &json!([])));
-    let said = authority.said();
-    assert!(said.contains("limit=1024") && said.contains("connections=768"), "{said}");
+    authority.until_said("limit=1024");
+    authority.until_said("connections=768");
     authority.stop_well();
 }
 

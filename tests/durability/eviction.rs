@@ -356,9 +356,8 @@ fn a_flipped_byte_in_what_a_checkpoint_lists_is_no_answer_and_is_named() {
         let begun = stopwatch();
         let refused = admin.get(asked).unwrap();
         assert_eq!((refused.status, refused.code()), (503, "STORAGE_UNAVAILABLE"), "{refused:?}");
-        let said = authority.said();
-        assert!(said.contains("the digest of rows does not match its bytes"), "{said}");
-        assert!(said.contains("checkpoints/00000000000000003000.checkpoint"), "{said}");
+        authority.until_said("the digest of rows does not match its bytes");
+        authority.until_said("checkpoints/00000000000000003000.checkpoint");
         // It is made again, and then all is well.
         while fs::read(&path).ok().as_ref() != Some(&good) || admin.get(asked).unwrap().status != 200 {
             assert!(begun.elapsed() < PATIENCE, "{}", authority.said());
@@ -369,7 +368,7 @@ fn a_flipped_byte_in_what_a_checkpoint_lists_is_no_answer_and_is_named() {
     authority.stop_well();
     flip(&path, places[1] as u64);
     let authority = Authority::start_with(&data, &unscrubbed);
-    assert!(authority.said().contains("00000000000000003000.checkpoint"), "{}", authority.said());
+    authority.until_said("00000000000000003000.checkpoint");
     let page = granted(authority.admin().get(asked).unwrap()).body;
     assert_eq!(timeless_page(page), timeless_page(expected));
     authority.stop_well();

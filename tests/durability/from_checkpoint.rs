@@ -156,9 +156,9 @@ fn a_start_uses_no_checkpoint_that_is_damaged() {
     for at in places {
         flip(&path, at);
         let authority = start(&data);
+        authority.until_said("00000000000000003000.checkpoint");
+        authority.until_said("is not to be believed");
         let said = authority.said();
-        assert!(said.contains("00000000000000003000.checkpoint"), "byte {at}: {said}");
-        assert!(said.contains("is not to be believed"), "byte {at}: {said}");
         assert!(!said.contains("why=checkpoints/"), "byte {at}: it names the file twice: {said}");
         assert!(!said.contains("goes on from a checkpoint position=3000"), "byte {at}: {said}");
         assert!(answers(&authority.admin()) == right, "byte {at}");
@@ -232,7 +232,7 @@ fn a_checkpoint_to_which_the_history_does_not_lead_is_found_by_the_scrub_and_by_
         assert!(begun.elapsed() < PATIENCE, "{}", authority.said());
         pause(Duration::from_millis(20));
     }
-    assert!(authority.said().contains("is not what the history leads to: subjects"), "{}", authority.said());
+    authority.until_said("is not what the history leads to: subjects");
     assert!(path.with_extension("damaged").exists());
     nothing_is_granted_until_a_restart(authority, &data);
     let (exit, checks) = doctor(&data);
@@ -274,8 +274,7 @@ fn a_start_whose_checkpoint_contradicts_what_follows_goes_on_without_it() {
     authority.stop_well();
     let (right, _) = asked(&data, &ALL, false);
     let authority = forged(&data);
-    let said = authority.said();
-    assert!(said.contains("what follows does not follow from this checkpoint"), "{said}");
+    authority.until_said("what follows does not follow from this checkpoint");
     assert!(answers(&authority.admin()) == right);
     authority.stop_well();
 }
@@ -289,7 +288,7 @@ fn damage_before_the_checkpoint_is_found_by_a_start_that_reads_everything() {
     let segment = data.join("segments/00000000000000001001.segment");
     flip(&segment, 5_000);
     let authority = Authority::start_with(&data, &[SEGMENT, "log.scrub_rate=0"]);
-    assert!(authority.said().contains(GOES_ON), "{}", authority.said());
+    authority.until_said(GOES_ON);
     let refused = authority.admin().get("/v1/events?after=1000&limit=10").unwrap();
     assert_eq!((refused.status, refused.code()), (503, "STORAGE_UNAVAILABLE"), "{refused:?}");
     authority.stop_well();

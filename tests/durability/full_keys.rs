@@ -60,7 +60,7 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
         let line = metrics.lines().find_map(|line| line.strip_prefix(&counted)).unwrap_or("0");
         assert_ne!(line, "0", "{metrics}");
     }
-    assert!(authority.said().contains("a key file cannot be written"), "{}", authority.said());
+    authority.until_said("a key file cannot be written");
     // What ends something goes on without its reason, and says so.
     let first = json!({ "subjectId": "nameless" });
     assert_eq!(admin.put("/v1/subjects/nameless", None, &json!({})).unwrap().status, 201);

@@ -147,7 +147,7 @@ fn the_past_is_told_from_indexes_as_it_was_from_memory_and_a_damaged_index_is_ma
     // The answer said that to ask again was no use, although it was a second or two later, and named no file.
     assert!(refused.text("detail").contains("indexes/00000000000000000001.index is damaged"), "{refused:?}");
     assert_eq!(refused.body["retryable"], true, "{refused:?}");
-    assert!(authority.said().contains("00000000000000000001.index"), "{}", authority.said());
+    authority.until_said("00000000000000000001.index");
     // It follows from its segment, so nothing is lost, and what is granted does not wait for it.
     let granted = admin.post("/v1/sessions", None, &json!({ "subjectId": "late-1" })).unwrap();
     assert_eq!(granted.status, 201, "{granted:?}");

@@ -106,7 +106,7 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     assert_eq!(admin.get("/readyz").unwrap().body["alarms"], json!([]));
     let judged = admin.introspect(&[&third.token, &fourth.token]);
     assert!(judged.iter().all(|judged| judged["active"] == true), "{judged:?}");
-    let said = authority.said();
-    assert!(said.contains(nearly) && said.contains("there is room on the disk again"), "{said}");
+    authority.until_said(nearly);
+    authority.until_said("there is room on the disk again");
     authority.stop_well();
 }

@@ -134,12 +134,8 @@ fn a_history_in_one_store_is_brought_into_segments_and_says_so() {
     assert_eq!(number_of(&admin, "tenure_sealed_position"), 3_000);
     assert_eq!(number_of(&admin, "tenure_unsealed_ranges"), 0);
     assert!(number_of(&admin, "tenure_log_bytes") > 100_000);
-    let said = authority.said();
-    assert!(said.contains("the history is brought into segments"), "{said}");
-    assert!(
-        said.contains("the history is in segments up to this position") && said.contains("last=3000"),
-        "{said}"
-    );
+    authority.until_said("the history is brought into segments");
+    authority.until_said("the history is in segments up to this position last=3000");
     // The size is recorded, once.
     let recorded = admin.list("/v1/events?kinds=LogSegmented&limit=10");
     assert_eq!(recorded.len(), 1, "{recorded:?}");
