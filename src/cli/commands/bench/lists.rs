@@ -96,6 +96,9 @@ impl ListsArgs {
         let clock = node.test_clock.as_ref().ok_or_else(|| failed("the node has no test clock"))?;
         clock.advance(DAYS).map_err(failed)?;
         make(runtime, &node, "live", self.sessions as usize)?;
+        node.stop();
+        // A start signs a head over all of it, without which nothing is sealed; the clock of the test stands still.
+        let node = start::open(data)?.0;
         start::settle(&node)?;
         node.stop();
         Ok(())
