@@ -1,8 +1,8 @@
 //! Several nodes behind one API: which of them answers a request, and how fresh its answer is.
 //!
-//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), unless
-//! it is too old, and hands everything else on to the leader (`forward`). What it only lacks yet it never calls false:
-//! it waits for it, or says that it does not know.
+//! The one that leads answers everything. One that follows answers checks and reads from its own state
+//! (`node_router`), unless it is too old, and hands everything else on to the leader (`forward`). What it only lacks yet
+//! it never calls false: it waits for it, or says that it does not know.
 
 mod forward;
 pub(super) mod handover;
@@ -12,6 +12,7 @@ pub(super) mod own_answers;
 mod recall;
 pub(super) mod reported_uses;
 pub(super) mod settle;
+mod signed_request;
 
 use std::{
     sync::{

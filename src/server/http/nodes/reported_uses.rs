@@ -3,13 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::Body,
-    extract::Request,
-    http::{Method, StatusCode},
-    response::Response,
-};
-use http_body_util::{BodyExt, Limited};
+use axum::{body::Body, extract::Request, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use tenure_core::{
     Generation, SessionId, Timestamp,
@@ -17,12 +11,12 @@ use tenure_core::{
 };
 use tokio::time::timeout;
 
-use super::{ClusterNodes, forward::refusal};
-use crate::http::{api::ApiContext, reply::problem::ProblemCode, request::serve::refuse};
+use super::{ClusterNodes, forward::refusal, signed_request::SignedRequest};
+use crate::http::{api::ApiContext, reply::problem::ProblemCode};
+use crate::node::history_files::CODE;
 
 /// Where they are taken, by nodes from nodes.
 pub(super) const PATH: &str = "/v1/cluster/noted";
-const CODE: &str = "tenure-node-code";
 /// How often they are handed over.
 const EVERY: Duration = Duration::from_millis(500);
 /// Maximum of each kind.
@@ -48,25 +42,15 @@ impl ReportedUses {
 
 /// Takes what another node has noted, and answers once it is recorded as far as it must be.
 pub(super) async fn take(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let refused = |code: ProblemCode| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code);
-    let code = parts.headers.get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
-    let Ok(Ok(body)) = timeout(ANSWER, Limited::new(body, MOST_BYTES).collect()).await else {
-        return refused(ProblemCode::NotFound);
-    };
-    let body = body.to_bytes();
-    let text = str::from_utf8(&body).unwrap_or_default();
-    if parts.method != Method::POST || !nodes.shared.mac().is_right(&[PATH, text], code) {
-        return refused(ProblemCode::NotFound);
-    }
-    if let Err(refused) = nodes.let_in(api, &Request::from_parts(parts.clone(), Body::empty())) {
-        return refused;
-    }
-    let Ok(noted) = serde_json::from_str::<ReportedUses>(text) else {
-        return refused(ProblemCode::InvalidRequest);
-    };
+    let taken = taken(api, nodes, request).await;
+    taken.unwrap_or_else(|refused| refused)
+}
+
+async fn taken(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: Request) -> Result<Response, Response> {
+    let request = SignedRequest::read(api, nodes, request, (PATH, MOST_BYTES)).await?;
+    let noted: ReportedUses = request.document()?;
     if !nodes.leads() {
-        return refused(ProblemCode::NotTheLeader);
+        return Err(request.refused(ProblemCode::NotTheLeader));
     }
     let presented = noted.presented.iter().map(|(session_id, generation)| PresentedToken {
         session_id: *session_id,
@@ -80,7 +64,7 @@ pub(super) async fn take(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: R
     let mut response = Response::new(Body::empty());
     *response.status_mut() =
         if recorded.is_ok() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE };
-    response
+    Ok(response)
 }
 
 /// Hands over what this node notes while it follows, for as long as it serves.
