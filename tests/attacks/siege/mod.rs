@@ -28,8 +28,11 @@ pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 /// What the short form holds the probe to.
 pub(crate) const BOUND: Duration = Duration::from_millis(500);
 pub(crate) const LONG_BOUND: Duration = Duration::from_millis(50);
-/// So much memory the server has at most, whoever attacks; and a kibibyte more for each session of a long history.
+/// So much memory the server has at most, whoever attacks.
 const MOST_MEBIBYTES: u64 = 400;
+/// So much where the attack reads a long history: two folds of it at once, the one that is kept, and what the allocator
+/// has not yet given back of those before. Each read with a fold of its own would take gigabytes.
+const MOST_MEBIBYTES_OF_FOLDS: u64 = 700;
 /// How long after an attack all is as before.
 const RECOVERY: Duration = Duration::from_secs(5);
 
@@ -100,13 +103,12 @@ impl Siege {
 
     /// Of a server with a long history.
     fn of_long(name: &'static str, settings: &[&str]) -> Self {
-        let most_mebibytes = MOST_MEBIBYTES + history::sessions() / 1_024;
-        Self { most_mebibytes, ..Self::on(name, history::long(settings)) }
+        Self { most_mebibytes: MOST_MEBIBYTES_OF_FOLDS, ..Self::on(name, history::long(settings)) }
     }
 
     /// Of a server with a subject that has thousands of sessions.
     fn of_crowded(name: &'static str, settings: &[&str]) -> Self {
-        Self::on(name, history::crowded(settings))
+        Self { most_mebibytes: MOST_MEBIBYTES_OF_FOLDS, ..Self::on(name, history::crowded(settings)) }
     }
 
     fn on(name: &'static str, server: Server) -> Self {
