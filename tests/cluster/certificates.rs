@@ -81,6 +81,17 @@ fn start(broker: &Broker, dir: &Path) -> Node {
     Node::start_encrypted(&broker.url(), dir, &settings.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Starts two nodes, of which the first one leads, and gives an admin at each.
+fn start_both(broker: &Broker, dirs: [&Path; 2], roots: &[&str]) -> ([Node; 2], [Caller; 2]) {
+    let mut first = start(broker, dirs[0]);
+    let leader = first.admin_trusting(dirs[0], roots, None);
+    leader.waits_for_role("leader");
+    let mut second = start(broker, dirs[1]);
+    let follower = second.admin_trusting(dirs[0], roots, None);
+    follower.waits_for_role("follower");
+    ([first, second], [leader, follower])
+}
+
 /// What nodes of this cluster say these words with.
 fn code(dir: &Path, words: &[&str]) -> String {
     let secret = fs::read_to_string(dir.join("cluster.secret")).unwrap();
@@ -166,12 +177,8 @@ fn a_node_whose_certificate_is_not_the_clusters_is_refused_in_words_until_it_has
     let roots = [&*authority];
     put(dirs[0].path(), &[&ours], &ours.make(), &ours.make());
     put(dirs[1].path(), &[&ours], &theirs.make(), &ours.make());
-    let mut first = start(&broker, dirs[0].path());
-    let leader = first.admin_trusting(dirs[0].path(), &roots, None);
-    leader.waits_for_role("leader");
-    let mut second = start(&broker, dirs[1].path());
-    let follower = second.admin_trusting(dirs[0].path(), &roots, None);
-    follower.waits_for_role("follower");
+    let ([first, mut second], [leader, follower]) =
+        start_both(&broker, [dirs[0].path(), dirs[1].path()], &roots);
     let begun = stopwatch();
     let (status, body) = writes(&follower, "agent-1");
     assert_eq!((status, &body["code"]), (503, &json!("STALE")), "{body}");
@@ -217,11 +224,7 @@ fn another_authority_takes_over_while_callers_go_on() {
     for number in 0..2 {
         put(places[number], &[&old], &first_ones[number], &first_ones[number]);
     }
-    let mut first = start(&broker, places[0]);
-    first.admin_trusting(places[0], &roots, None).waits_for_role("leader");
-    let mut second = start(&broker, places[1]);
-    let follower = second.admin_trusting(places[0], &roots, None);
-    follower.waits_for_role("follower");
+    let ([mut first, mut second], [_, follower]) = start_both(&broker, places, &roots);
     let withdrawn = first.caller(places[0], &roots, Some(first_ones[1].shown()));
     assert_eq!(notes(&withdrawn, places[0]).status, 204);
     let (both, made) = ([&old, &new], [new.make(), new.make()]);

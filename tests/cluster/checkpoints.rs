@@ -120,8 +120,7 @@ fn a_node_goes_on_from_its_checkpoint_as_one_that_has_read_everything() {
     follower.waits_for_role("follower");
     assert!(second.said().contains("the start goes on from a checkpoint"), "{}", second.said());
     let mut third = start(&broker, data(2), &["log.verify=all"]);
-    let whole = third.admin(data(0));
-    whole.waits_for_role("follower");
+    let whole = third.follower(data(0));
     assert!(!third.said().contains("the start goes on from a checkpoint"), "{}", third.said());
     let position = leader.create("last");
     for caller in [&follower, &whole] {

@@ -9,35 +9,33 @@ use tenure_testing::way::Way;
 use crate::{
     broker::{self, Broker},
     node::{Caller, Granted, Node, Reply, prepare},
+    pair::Pair,
 };
 
 /// So many seconds old a state may be.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// A leader, and a follower; the ways of the follower to the broker and to the leader can be cut.
+/// A leader, and a follower whose ways to the broker and to the leader can be cut.
 struct Apart {
-    _broker: Broker,
-    _first: Node,
-    second: Node,
+    pair: Pair,
     way: Way,
     to_leader: Way,
-    leader: Caller,
-    follower: Caller,
-    _dirs: Vec<tempfile::TempDir>,
 }
 
 fn apart(test: &str) -> Option<Apart> {
-    let broker = Broker::start(&broker::program(test)?);
-    let dirs = prepare(&broker, 2);
-    let (mut first, to_leader) = Node::start_behind_a_way(&broker.url(), dirs[0].path(), &[]);
-    let leader = first.leader(dirs[0].path());
-    let way = Way::to(broker.port());
-    let url = format!("nats://127.0.0.1:{}", way.port());
-    let bound = format!("cluster.max_staleness={}", BOUND.as_secs());
-    let (mut second, _) = Node::start_behind_a_way(&url, dirs[1].path(), &[&bound]);
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
-    Some(Apart { _broker: broker, _first: first, second, way, to_leader, leader, follower, _dirs: dirs })
+    let (mut way, mut to_leader) = (None, None);
+    let pair = Pair::start_by(test, |broker, data, number| {
+        if number == 0 {
+            let (node, own) = Node::start_behind_a_way(&broker.url(), data, &[]);
+            to_leader = Some(own);
+            return node;
+        }
+        let to_broker = way.insert(Way::to(broker.port()));
+        let url = format!("nats://127.0.0.1:{}", to_broker.port());
+        let bound = format!("cluster.max_staleness={}", BOUND.as_secs());
+        Node::start_behind_a_way(&url, data, &[&bound]).0
+    })?;
+    Some(Apart { pair, way: way?, to_leader: to_leader? })
 }
 
 fn half_a_period_passes(leader: &Caller) {
@@ -72,7 +70,7 @@ fn own_session(follower: &Caller, id: &str, token: &str) -> Reply {
 #[test]
 fn a_node_that_is_cut_off_answers_nothing_after_the_bound_and_calls_nothing_new_false() {
     let Some(apart) = apart("that a node that is cut off answers nothing after the bound") else { return };
-    let Apart { way, leader, follower, .. } = &apart;
+    let Apart { pair: Pair { second, leader, follower, .. }, way, .. } = &apart;
     let granted = leader.create("agent-1");
     while !follower.is_active(&granted.token) {
         pause(Duration::from_millis(20));
@@ -110,7 +108,7 @@ fn a_node_that_is_cut_off_answers_nothing_after_the_bound_and_calls_nothing_new_
     let read = follower.send("GET", "/v1/subjects/agent-1", &[], None).unwrap();
     assert!(is_stale(&read), "{} {}", read.status, read.body);
     // Nor does it ask who it is that asks: a load balancer must learn that it is not ready.
-    let unknown = Caller::new(apart.second.url(), "none").send("GET", "/readyz", &[], None).unwrap();
+    let unknown = Caller::new(second.url(), "none").send("GET", "/readyz", &[], None).unwrap();
     assert!(is_stale(&unknown), "{} {}", unknown.status, unknown.body);
     way.mend();
     let begun = stopwatch();
@@ -137,7 +135,7 @@ fn a_node_that_starts_while_the_broker_goes_away_waits_for_it() {
         let mut second = Node::start_with(&format!("nats://127.0.0.1:{}", way.port()), dirs[1].path(), &[]);
         second.waits_to_say("the broker does not serve this node now");
         way.mend();
-        second.admin(dirs[0].path()).waits_for_role("follower");
+        second.follower(dirs[0].path());
         second.kill();
     }
 }
@@ -148,7 +146,7 @@ fn a_node_that_starts_while_the_broker_goes_away_waits_for_it() {
 #[test]
 fn the_holder_of_a_renewed_token_is_told_that_an_outcome_is_unknown_and_not_that_its_token_is_replaced() {
     let Some(apart) = apart("that a lost answer is told as an unknown outcome") else { return };
-    let Apart { to_leader, leader, follower, .. } = &apart;
+    let Apart { pair: Pair { leader, follower, .. }, to_leader, .. } = &apart;
     let granted = leader.create("agent-1");
     while !follower.is_active(&granted.token) {
         pause(Duration::from_millis(20));

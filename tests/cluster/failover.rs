@@ -9,7 +9,8 @@ use tenure_testing::surroundings::{say, variable};
 
 use crate::{
     broker,
-    node::{Caller, Node, prepare, prepare_on},
+    node::{Caller, Node, prepare_on},
+    pair::Pair,
 };
 
 /// Writes under new keys until one write is acknowledged; how long that took.
@@ -30,20 +31,13 @@ fn until_acknowledged(caller: &Caller, name: &str) -> Duration {
 /// looks, that all wait for each other, that an answer is still awaited of the node that is gone.
 #[test]
 fn a_leader_that_dies_or_freezes_is_followed_within_four_seconds() {
-    let Some(program) = broker::program("how long nobody writes when the leader is gone") else { return };
-    let broker = broker::Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let mut first = Node::start(&broker, dirs[0].path());
-    first.leader(dirs[0].path());
-    let mut second = Node::start(&broker, dirs[1].path());
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
+    let Some(pair) = Pair::start("how long nobody writes when the leader is gone") else { return };
+    let Pair { mut first, mut second, follower, ref dirs, .. } = pair;
     let granted = follower.create("agent-1");
     first.signal(Signal::STOP);
     let frozen = until_acknowledged(&follower, "frozen");
     first.signal(Signal::CONT);
-    let back = first.admin(dirs[0].path());
-    back.waits_for_role("follower");
+    let back = first.follower(dirs[0].path());
     second.kill();
     let dead = until_acknowledged(&back, "dead");
     say(&format!("acknowledged again after {frozen:?} (frozen) and {dead:?} (killed)"));

@@ -6,35 +6,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
-use crate::{
-    broker::{self, Broker},
-    node::{Caller, Node, prepare},
-};
-
-/// Two nodes and an admin at each: the first one leads.
-struct Pair {
-    broker: Broker,
-    first: Node,
-    second: Node,
-    leader: Caller,
-    follower: Caller,
-    dirs: Vec<tempfile::TempDir>,
-}
-
-fn pair(test: &str, settings: &[&str]) -> Option<Pair> {
-    let broker = Broker::start(&broker::program(test)?);
-    let dirs = prepare(&broker, 2);
-    let mut first = Node::start_with(&broker.url(), dirs[0].path(), settings);
-    let leader = first.leader(dirs[0].path());
-    let mut second = Node::start_with(&broker.url(), dirs[1].path(), settings);
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
-    Some(Pair { broker, first, second, leader, follower, dirs })
-}
+use crate::{node::Caller, pair::Pair};
 
 #[test]
 fn a_follower_answers_checks_and_reads_and_says_how_fresh_they_are() {
-    let Some(pair) = pair("that a follower answers checks and reads", &[]) else { return };
+    let Some(pair) = Pair::start("that a follower answers checks and reads") else { return };
     let Pair { leader, follower, .. } = &pair;
     let granted = leader.create("agent-1");
     let said = follower.introspects(&granted.token);
@@ -103,7 +79,7 @@ pub(crate) fn without_time(mut value: Value) -> Value {
 
 #[test]
 fn what_is_written_at_a_follower_is_done_by_the_leader_and_read_at_once() {
-    let Some(pair) = pair("that a follower hands writes to the leader", &[]) else { return };
+    let Some(pair) = Pair::start("that a follower hands writes to the leader") else { return };
     let Pair { leader, follower, .. } = &pair;
     for number in 0..20 {
         let granted = follower.create(&format!("agent-{number}"));
@@ -130,9 +106,10 @@ fn what_is_written_at_a_follower_is_done_by_the_leader_and_read_at_once() {
 
 #[test]
 fn a_node_that_does_not_forward_says_where_the_leader_is() {
-    let Some(pair) =
-        pair("that a node may leave it to callers to find the leader", &["cluster.forward=false"])
-    else {
+    let Some(pair) = Pair::start_with(
+        "that a node may leave it to callers to find the leader",
+        &["cluster.forward=false"],
+    ) else {
         return;
     };
     let asked = json!({ "subjectId": "agent-1" });
@@ -145,7 +122,7 @@ fn a_node_that_does_not_forward_says_where_the_leader_is() {
 /// it looks at the token before it can have heard anything.
 #[test]
 fn a_token_that_has_not_arrived_yet_is_never_called_false() {
-    let Some(pair) = pair("that a follower waits for what it lacks", &[]) else { return };
+    let Some(pair) = Pair::start("that a follower waits for what it lacks") else { return };
     let Pair { leader, follower, second, .. } = &pair;
     for number in 0..5 {
         second.signal(Signal::STOP);
@@ -174,7 +151,9 @@ fn own_session(follower: &Caller, id: &str, token: &str) -> u16 {
 #[test]
 fn a_node_that_hears_nothing_answers_nothing_after_the_bound() {
     let settings = ["cluster.max_staleness=5"];
-    let Some(pair) = pair("that a node that hears nothing answers nothing", &settings) else { return };
+    let Some(pair) = Pair::start_with("that a node that hears nothing answers nothing", &settings) else {
+        return;
+    };
     let Pair { broker, leader, follower, .. } = &pair;
     let granted = leader.create("agent-1");
     assert!(follower.is_active(&granted.token));
@@ -209,7 +188,7 @@ fn a_node_that_hears_nothing_answers_nothing_after_the_bound() {
 /// idle because they are used at another node.
 #[test]
 fn what_a_follower_notes_is_recorded_by_the_leader() {
-    let Some(pair) = pair("that uses at a follower are recorded", &[]) else { return };
+    let Some(pair) = Pair::start("that uses at a follower are recorded") else { return };
     let Pair { leader, follower, .. } = &pair;
     leader.create("agent-1");
     let asked = json!({ "subjectId": "agent-1", "idleTimeout": 60 });
@@ -230,7 +209,7 @@ fn what_a_follower_notes_is_recorded_by_the_leader() {
 /// A key that was destroyed at the leader is none at a follower, in memory and on its disk.
 #[test]
 fn a_text_that_was_erased_is_gone_at_a_follower_too() {
-    let Some(pair) = pair("that erased text is gone at a follower", &[]) else { return };
+    let Some(pair) = Pair::start("that erased text is gone at a follower") else { return };
     let Pair { leader, follower, dirs, .. } = &pair;
     leader.create("agent-1");
     leader.create("agent-2");
@@ -254,7 +233,7 @@ fn a_body_that_cannot_be_read_is_refused_as_the_leader_refuses_it() {
         io::{Read, Write},
         net::TcpStream,
     };
-    let Some(pair) = pair("that a follower says what is wrong with a body", &[]) else { return };
+    let Some(pair) = Pair::start("that a follower says what is wrong with a body") else { return };
     let key = fs::read_to_string(pair.dirs[0].path().join("admin.key")).unwrap();
     let refused = |url: &str| {
         let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();

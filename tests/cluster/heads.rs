@@ -11,8 +11,9 @@ use tenure_log::{
 };
 
 use crate::{
-    broker::{self, Broker},
-    node::{Caller, Node, cluster, prepare},
+    broker::Broker,
+    node::{Caller, cluster},
+    pair::Pair,
 };
 
 /// The stream of heads, as an operator sees it.
@@ -54,14 +55,8 @@ fn unready(caller: &Caller) -> Option<String> {
 /// nothing, for no node can know which of the two is right.
 #[test]
 fn a_head_that_is_not_of_the_history_of_a_node_stops_what_grants() {
-    let Some(program) = broker::program("that nodes compare their histories") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let mut first = Node::start(&broker, dirs[0].path());
-    let leader = first.leader(dirs[0].path());
-    let mut second = Node::start(&broker, dirs[1].path());
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
+    let Some(pair) = Pair::start("that nodes compare their histories") else { return };
+    let Pair { broker, first, mut second, leader, follower, dirs } = pair;
     let granted = leader.create("agent-1");
     let (stream, key) = (heads(&broker), HeadKey::read(&dirs[0].path().join("keys")).unwrap().unwrap());
     let position = leader.get("/v1/events")["items"].as_array().unwrap().len() as u64;

@@ -9,12 +9,14 @@ use std::{
     thread,
 };
 
+use serde_json::json;
+use tenure_testing::way::Way;
+
 use crate::{
     broker::{self, Broker},
     checkpoints::{CUT, answers, checkpoints, fill, flip, head, waits_until},
-    node::{Caller, Node, cluster, files, prepare},
+    node::{Caller, Granted, Node, cluster, files, prepare},
 };
-use serde_json::json;
 
 const BY_FILES: &str = "this node joins by the files of another one";
 const FROM_A_CHECKPOINT: &str = "the start goes on from a checkpoint";
@@ -37,6 +39,36 @@ fn segments(dir: &Path) -> BTreeMap<String, u64> {
 fn time_passes(leader: &Caller) {
     let moved = leader.send("PUT", "/v1/clock", &[], Some(&json!({ "advance": 10 }))).unwrap();
     assert_eq!(moved.status, 200, "{}", moved.body);
+}
+
+/// A node behind a way, with a history and a checkpoint of it, and the directory of a new one.
+struct Grown {
+    broker: Broker,
+    _old: Node,
+    way: Way,
+    leader: Caller,
+    granted: Vec<Granted>,
+    dirs: Vec<tempfile::TempDir>,
+}
+
+impl Grown {
+    /// With a session of each of so many subjects; `None` where no broker is there to test this with.
+    fn start(test: &str, subjects: usize) -> Option<Self> {
+        let broker = Broker::start(&broker::program(test)?);
+        let dirs = prepare(&broker, 2);
+        let data = dirs[0].path();
+        let (mut old, way) = Node::start_behind_a_way(&broker.url(), data, &[CUT]);
+        let leader = old.leader(data);
+        let granted = fill(&leader, 0..subjects);
+        time_passes(&leader);
+        waits_until("no checkpoint is made", || !checkpoints(data).is_empty());
+        Some(Self { broker, _old: old, way, leader, granted, dirs })
+    }
+
+    /// Starts the new node, behind a way of its own.
+    fn new_node(&self) -> (Node, Way) {
+        Node::start_behind_a_way(&self.broker.url(), self.dirs[1].path(), &[CUT])
+    }
 }
 
 /// It has what one has that has read everything, and nothing that was erased comes back with the files.
@@ -66,8 +98,7 @@ fn a_new_node_joins_by_a_checkpoint_while_writes_go_on() {
             }
             made
         });
-        let follower = second.admin(old);
-        follower.waits_for_role("follower");
+        let follower = second.follower(old);
         is_over.store(true, Ordering::Release);
         granted.extend(writes.join().unwrap());
         follower
@@ -114,14 +145,9 @@ fn a_new_node_joins_by_a_checkpoint_while_writes_go_on() {
 
 #[test]
 fn a_new_node_that_is_killed_half_way_goes_on_where_it_was() {
-    let Some(program) = broker::program("that a new node that is killed joins later") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
+    let Some(grown) = Grown::start("that a new node that is killed joins later", 1_100) else { return };
+    let Grown { broker, way, leader, granted, dirs, .. } = &grown;
     let (old, new) = (dirs[0].path(), dirs[1].path());
-    let (mut first, way) = Node::start_behind_a_way(&broker.url(), old, &[CUT]);
-    let leader = first.leader(old);
-    let granted = fill(&leader, 0..1_100);
-    time_passes(&leader);
     waits_until("two segments are not made", || segments(old).len() >= 2);
     let whole = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     let first_segment = old.join("segments/00000000000000000001.segment");
@@ -130,12 +156,12 @@ fn a_new_node_that_is_killed_half_way_goes_on_where_it_was() {
     // A part of the second segment is on its way.
     let passes = whole(&first_segment) + whole(&index) + 100_000;
     way.hold_answers_after(usize::try_from(passes).unwrap());
-    let (mut second, own_way) = Node::start_behind_a_way(&broker.url(), new, &[CUT]);
+    let (mut second, own_way) = grown.new_node();
     let joining = new.join("joining");
     let fetched_index = joining.join("indexes/00000000000000000001.index");
     waits_until("nothing is fetched", || segments(&joining).len() == 1 && fetched_index.exists());
     waits_until("it is not seen that a node joins", || {
-        let (_, said) = cluster(&broker, &["status"]);
+        let (_, said) = cluster(broker, &["status"]);
         said.contains(&format!("joining http://127.0.0.1:{}", own_way.port())) && said.contains("MiB from")
     });
     let fetched = segments(&joining);
@@ -145,37 +171,29 @@ fn a_new_node_that_is_killed_half_way_goes_on_where_it_was() {
     flip(&fetched_index, None);
     way.breaks();
     second.restart();
-    let follower = second.admin(old);
-    follower.waits_for_role("follower");
+    let follower = second.follower(old);
     let said = second.said();
     assert!(said.contains("the files of the history do not come from this node"), "{said}");
     assert!(said.contains(BY_FILES) && said.contains(FROM_A_CHECKPOINT), "{said}");
-    assert_eq!(answers(&follower, &granted), answers(&leader, &granted));
+    assert_eq!(answers(&follower, granted), answers(leader, granted));
     assert!(!joining.exists() && segments(new).len() >= 2 && !fetched.is_empty());
 }
 
 /// What was fetched whole is not fetched again.
 #[test]
 fn a_new_node_keeps_what_it_has_fetched() {
-    let Some(program) = broker::program("that a new node keeps what it has fetched") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
+    let Some(grown) = Grown::start("that a new node keeps what it has fetched", 560) else { return };
+    let Grown { way, granted, dirs, .. } = &grown;
     let (old, new) = (dirs[0].path(), dirs[1].path());
-    let (mut first, way) = Node::start_behind_a_way(&broker.url(), old, &[CUT]);
-    let leader = first.leader(old);
-    let granted = fill(&leader, 0..560);
-    time_passes(&leader);
-    waits_until("no checkpoint is made", || !checkpoints(old).is_empty());
     let segment = old.join("segments/00000000000000000001.segment");
     way.hold_answers_after(usize::try_from(fs::metadata(segment).unwrap().len()).unwrap() + 20_000);
-    let (mut second, _way) = Node::start_behind_a_way(&broker.url(), new, &[CUT]);
+    let (mut second, _way) = grown.new_node();
     waits_until("nothing is fetched", || segments(&new.join("joining")).len() == 1);
     let fetched = segments(&new.join("joining"));
     second.kill();
     way.breaks();
     second.restart();
-    let follower = second.admin(old);
-    follower.waits_for_role("follower");
+    let follower = second.follower(old);
     assert!(second.said().contains(BY_FILES), "{}", second.said());
     assert_eq!(segments(new), fetched);
     assert!(follower.is_active(&granted[7].token));
@@ -184,20 +202,12 @@ fn a_new_node_keeps_what_it_has_fetched() {
 /// The broker has all of it: a node that cannot be reached keeps none from joining.
 #[test]
 fn a_new_node_that_reaches_no_other_one_reads_the_whole_stream() {
-    let Some(program) = broker::program("that a new node needs no other one") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let (old, new) = (dirs[0].path(), dirs[1].path());
-    let (mut first, way) = Node::start_behind_a_way(&broker.url(), old, &[CUT]);
-    let leader = first.leader(old);
-    let granted = fill(&leader, 0..560);
-    time_passes(&leader);
-    waits_until("no checkpoint is made", || !checkpoints(old).is_empty());
+    let Some(grown) = Grown::start("that a new node needs no other one", 560) else { return };
+    let Grown { way, leader, granted, dirs, .. } = &grown;
     way.cut();
-    let (mut second, _way) = Node::start_behind_a_way(&broker.url(), new, &[CUT]);
+    let (mut second, _way) = grown.new_node();
     second.waits_to_say("all of the history is read from the broker");
-    let follower = second.admin(old);
-    follower.waits_for_role("follower");
+    let follower = second.follower(dirs[0].path());
     assert!(!second.said().contains(BY_FILES), "{}", second.said());
-    assert_eq!(answers(&follower, &granted), answers(&leader, &granted));
+    assert_eq!(answers(&follower, granted), answers(leader, granted));
 }

@@ -15,6 +15,7 @@ mod joining;
 mod linear;
 mod node;
 mod own_answers;
+mod pair;
 mod siege;
 mod standby;
 mod traces;

@@ -226,6 +226,13 @@ impl Node {
         caller
     }
 
+    /// The same once it follows.
+    pub(crate) fn follower(&mut self, keys: &Path) -> Caller {
+        let caller = self.admin(keys);
+        caller.waits_for_role("follower");
+        caller
+    }
+
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
         self.child.wait().unwrap();
@@ -350,15 +357,17 @@ impl Caller {
     /// Waits until the node says that it has this role.
     pub(crate) fn waits_for_role(&self, role: &str) {
         let begun = stopwatch();
-        loop {
-            let ready = self.send("GET", "/readyz", &[], None);
-            if ready.as_ref().is_some_and(|ready| ready.status == 200 && ready.body["role"] == role) {
-                return;
-            }
-            let said = ready.map(|ready| ready.body);
+        while !self.has_role(role) {
+            let said = self.send("GET", "/readyz", &[], None).map(|ready| ready.body);
             assert!(begun.elapsed() < PATIENCE, "{} is no {role}: {said:?}", self.url);
             pause(Duration::from_millis(20));
         }
+    }
+
+    /// Whether the node is ready, and says that it has this role.
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        let ready = self.send("GET", "/readyz", &[], None);
+        ready.is_some_and(|ready| ready.status == 200 && ready.body["role"] == role)
     }
 
     /// A session of a subject with a name.

@@ -13,32 +13,11 @@ use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
 use crate::{
-    broker::{self, Broker},
-    node::{Caller, Granted, Node, Reply, prepare},
+    node::{Caller, Granted, Reply},
+    pair::Pair,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Two nodes under one clock and an admin at each: the first one leads.
-struct Pair {
-    _broker: Broker,
-    first: Node,
-    second: Node,
-    leader: Caller,
-    follower: Caller,
-    dirs: Vec<tempfile::TempDir>,
-}
-
-fn pair(test: &str) -> Option<Pair> {
-    let broker = Broker::start(&broker::program(test)?);
-    let dirs = prepare(&broker, 2);
-    let mut first = Node::start_under_clock(&broker.url(), dirs[0].path());
-    let leader = first.leader(dirs[0].path());
-    let mut second = Node::start_under_clock(&broker.url(), dirs[1].path());
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
-    Some(Pair { _broker: broker, first, second, leader, follower, dirs })
-}
 
 impl Pair {
     /// How many requests the follower has handed on.
@@ -92,7 +71,7 @@ fn may_pass(node: &Caller, granted: &Granted, key: &str) -> Reply {
 
 #[test]
 fn a_follower_lets_users_in_and_leaves_what_is_to_be_recorded_to_the_leader() {
-    let Some(pair) = pair("that a follower answers forward-auth") else { return };
+    let Some(pair) = Pair::start_under_clock("that a follower answers forward-auth") else { return };
     let (granted, key) = signed_in(&pair.leader, "ann");
     assert_eq!(may_pass(&pair.follower, &granted, &key).status, 200);
     let before = pair.handed_on();
@@ -158,7 +137,7 @@ fn post_clock(caller: &Caller, seconds: u64) {
 /// an ended session would have passed for one of a session that lives.
 #[test]
 fn an_access_token_is_minted_by_who_knows_of_every_end() {
-    let Some(pair) = pair("that access tokens are minted by the leader") else { return };
+    let Some(pair) = Pair::start_under_clock("that access tokens are minted by the leader") else { return };
     let granted = pair.leader.create("agent-1");
     let minted = |granted: &Granted| {
         let bearer = format!("Bearer {}", granted.token);
@@ -175,7 +154,7 @@ fn an_access_token_is_minted_by_who_knows_of_every_end() {
 
 #[test]
 fn a_follower_proves_the_history_as_far_as_a_head_covers_it() {
-    let Some(pair) = pair("that a follower answers audits") else { return };
+    let Some(pair) = Pair::start_under_clock("that a follower answers audits") else { return };
     let Pair { leader, follower, .. } = &pair;
     for number in 0..5 {
         leader.create(&format!("agent-{number}"));
@@ -227,7 +206,9 @@ fn a_follower_proves_the_history_as_far_as_a_head_covers_it() {
 
 #[test]
 fn what_a_follower_has_not_heard_of_is_not_called_missing() {
-    let Some(pair) = pair("that a follower calls nothing missing that is new") else { return };
+    let Some(pair) = Pair::start_under_clock("that a follower calls nothing missing that is new") else {
+        return;
+    };
     for number in 0..3 {
         let name = format!("agent-{number}");
         let reply = pair.asleep(
@@ -282,7 +263,7 @@ fn sign_in(url: &str, key: &str) -> String {
 
 #[test]
 fn a_follower_shows_the_console_and_what_was_done_there_at_once() {
-    let Some(pair) = pair("that a follower shows the console") else { return };
+    let Some(pair) = Pair::start_under_clock("that a follower shows the console") else { return };
     let (here, there) = (pair.second.url().to_owned(), pair.first.url().to_owned());
     let key = fs::read_to_string(pair.dirs[0].path().join("admin.key")).unwrap();
     pair.leader.create("agent-1");

@@ -9,6 +9,7 @@ use tenure::clock::stopwatch;
 use crate::{
     broker::{self, Broker},
     node::{Caller, Node, cluster, files, prepare},
+    pair::Pair,
 };
 
 #[test]
@@ -37,15 +38,6 @@ fn a_node_that_is_killed_comes_back_with_all_that_it_acknowledged() {
     assert!(node.leader(dirs[0].path()).is_active(&token));
 }
 
-/// Starts two nodes; the first leads.
-fn two(broker: &Broker, dirs: &[tempfile::TempDir]) -> (Node, Node, Caller) {
-    let mut first = Node::start(broker, dirs[0].path());
-    let admin = first.leader(dirs[0].path());
-    let mut second = Node::start(broker, dirs[1].path());
-    second.admin(dirs[0].path()).waits_for_role("follower");
-    (first, second, admin)
-}
-
 /// What the second node must know once it leads.
 fn takes_over(second: &mut Node, keys: &Path, token: &str, subject: &str) -> Caller {
     let begun = stopwatch();
@@ -59,12 +51,8 @@ fn takes_over(second: &mut Node, keys: &Path, token: &str, subject: &str) -> Cal
 
 #[test]
 fn a_standby_takes_over_when_the_leader_is_killed() {
-    let Some(program) = broker::program("that a standby takes over from a leader that is killed") else {
-        return;
-    };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let Some(pair) = Pair::start("that a standby takes over from a leader that is killed") else { return };
+    let Pair { broker, mut first, mut second, leader: admin, dirs, .. } = pair;
     let granted = admin.create("agent-1");
     let (said, streams) = (cluster(&broker, &["status"]).1, "TENURE_LOG_1");
     assert!(said.contains("leads (node") && said.contains(streams), "{said}");
@@ -72,7 +60,7 @@ fn a_standby_takes_over_when_the_leader_is_killed() {
     takes_over(&mut second, dirs[0].path(), &granted.token, "agent-1");
     // The first one comes back as a follower, and takes over in its turn.
     let mut first = Node::start(&broker, dirs[0].path());
-    first.admin(dirs[0].path()).waits_for_role("follower");
+    first.follower(dirs[0].path());
     second.signal(Signal::TERM);
     assert!(second.ends().success(), "{}", second.said());
     let admin = takes_over(&mut first, dirs[0].path(), &granted.token, "agent-1");
@@ -83,10 +71,8 @@ fn a_standby_takes_over_when_the_leader_is_killed() {
 /// answering from what it remembers: it follows, in the same process, and may lead again.
 #[test]
 fn a_leader_that_was_frozen_is_fenced_and_follows() {
-    let Some(program) = broker::program("that a leader that was frozen is fenced") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let Some(pair) = Pair::start("that a leader that was frozen is fenced") else { return };
+    let Pair { mut first, mut second, leader: admin, ref dirs, .. } = pair;
     let granted = admin.create("agent-1");
     let ended = admin.create("agent-2");
     first.signal(Signal::STOP);
@@ -120,10 +106,8 @@ fn a_leader_that_was_frozen_is_fenced_and_follows() {
 /// A key that was destroyed must not come back with the next leader, nor stay with the broker.
 #[test]
 fn a_text_that_was_erased_stays_so_when_another_node_leads() {
-    let Some(program) = broker::program("that erased text stays erased on all nodes") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
-    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let Some(pair) = Pair::start("that erased text stays erased on all nodes") else { return };
+    let Pair { mut first, mut second, leader: admin, ref dirs, .. } = pair;
     let granted = admin.create("agent-1");
     admin.create("agent-2");
     let keys = fs::read(dirs[0].path().join("keys/subjects")).unwrap();

@@ -5,8 +5,8 @@ use serde_json::json;
 use tenure_testing::collector::{Collector, hex};
 
 use crate::{
-    broker::{self, Broker},
-    node::{Caller, Node, prepare},
+    node::{Caller, Node},
+    pair::Pair,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -15,20 +15,14 @@ const PARENT: &str = "00f067aa0ba902b7";
 
 #[test]
 fn a_change_by_way_of_a_follower_is_one_trace_of_both_nodes() {
-    let Some(program) = broker::program("that a trace goes over both nodes") else { return };
-    let broker = Broker::start(&program);
-    let dirs = prepare(&broker, 2);
     // Each node has a collector of its own, so that it is certain who has sent a span.
-    let (at_leader, at_follower) = (Collector::start(), Collector::start());
-    let start = |dir: &tempfile::TempDir, collector: &Collector| {
-        let endpoint = format!("telemetry.otlp_endpoint={}", collector.url);
-        Node::start_with(&broker.url(), dir.path(), &[&endpoint])
-    };
-    let mut first = start(&dirs[0], &at_leader);
-    first.leader(dirs[0].path());
-    let mut second = start(&dirs[1], &at_follower);
-    let follower = second.admin(dirs[0].path());
-    follower.waits_for_role("follower");
+    let collectors = [Collector::start(), Collector::start()];
+    let pair = Pair::start_by("that a trace goes over both nodes", |broker, data, number| {
+        let endpoint = format!("telemetry.otlp_endpoint={}", collectors[number].url);
+        Node::start_with(&broker.url(), data, &[&endpoint])
+    });
+    let Some(Pair { mut first, mut second, follower, .. }) = pair else { return };
+    let [at_leader, at_follower] = collectors;
     register(&follower, "agent-7", TRACE, "01");
     let handed_on = at_follower.wait_for("PUT (forwarded)");
     assert_eq!((hex(&handed_on.trace_id), hex(&handed_on.parent_span_id)), (TRACE.into(), PARENT.into()));
