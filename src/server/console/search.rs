@@ -1,13 +1,11 @@
 //! Which subjects a reader looks for: by their ids or the beginnings of them, by name, device, owner, and how they stand.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tenure_protocol::wire::Page;
 
 use super::form::{query, segment};
 use crate::console::{
-    pages::{
-        agents::{ItemPage, SubjectItem},
-        session::SessionItem,
-    },
+    pages::{agents::SubjectItem, session::SessionItem},
     request::SignedInRequest,
     response::PageFailure,
 };
@@ -96,7 +94,7 @@ impl SessionSearch {
         }
         if self.sought.is_empty() && self.status.is_empty() {
             let asked = self.of_api(self.cursor.as_deref(), "50");
-            let found: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            let found: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
             return Ok(SearchResult::Subjects { subjects: found.items, next: found.next_cursor });
         }
         let (mut subjects, next) = self.walk(visit).await?;
@@ -123,7 +121,7 @@ impl SessionSearch {
         let mut found: Vec<SubjectItem> = Vec::new();
         for _ in 0..STRIDES {
             let asked = self.of_api(cursor.as_deref(), STRIDE);
-            let page: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            let page: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
             cursor = page.next_cursor;
             for subject in page.items {
                 if begins && !subject.subject_id.starts_with(&self.sought) {
@@ -173,7 +171,7 @@ impl SessionSearch {
             ("limit", Some("50")),
             ("cursor", cursor),
         ]);
-        let sessions: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let sessions: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
         let mut subjects = subjects_of(visit, &sessions.items).await?;
         subjects.retain(|subject| self.has_status(subject) && self.is_in(subject));
         Ok(SearchResult::Subjects { subjects, next: sessions.next_cursor })
@@ -197,7 +195,7 @@ impl SessionSearch {
         for _ in 0..SESSION_STRIDES {
             let asked =
                 query(&[("status", Some("all")), ("limit", Some(STRIDE)), ("cursor", cursor.as_deref())]);
-            let page: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+            let page: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
             let fits =
                 |it: &SessionItem| it.session_id.starts_with(&sought) || it.session_id.ends_with(&sought);
             met.extend(page.items.into_iter().filter(fits));

@@ -8,9 +8,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::json;
 use tenure_core::{Timestamp, event::Role};
+use tenure_protocol::{
+    KeyId,
+    wire::{KeyView, KeysView, OpenWord, Page},
+};
 
 use super::{
-    agents::{ItemPage, SubjectItem, rows},
+    agents::{SubjectItem, rows},
     session::SessionItem,
 };
 use crate::console::{
@@ -34,18 +38,23 @@ struct KeyItem {
     revoked_at: Option<PageTime>,
 }
 
-#[derive(Deserialize)]
-struct TokenKeys {
-    keys: Vec<TokenKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenKey {
-    key_id: String,
-    state: String,
+/// A key that signs access tokens, or did.
+struct TokenKeyRow {
+    key_id: KeyId,
+    state: OpenWord,
     created_at: PageTime,
     retire_at: Option<PageTime>,
+}
+
+impl TokenKeyRow {
+    fn of(key: KeyView) -> Self {
+        Self {
+            key_id: key.key_id,
+            state: key.state,
+            created_at: PageTime(key.created_at),
+            retire_at: key.retire_at.map(PageTime),
+        }
+    }
 }
 
 /// Those who are signed in.
@@ -73,7 +82,7 @@ struct KeysPage {
     has_more: bool,
     /// Whether these are all keys, and not only the reader's own.
     is_all: bool,
-    token_keys: Vec<TokenKey>,
+    token_keys: Vec<TokenKeyRow>,
     sign_ins: SignIns,
     own: String,
     /// Whether the reader may withdraw and rotate keys.
@@ -105,19 +114,19 @@ const PER_KEY: usize = 10;
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     let is_all = visit.has_role(&[Role::Admin, Role::Auditor]);
     let (keys, has_more) = if is_all {
-        let found: ItemPage<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
+        let found: Page<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
         (found.items, found.next_cursor.is_some())
     } else {
         (vec![visit.get("/v1/credentials/self").await?], false)
     };
-    let token_keys: TokenKeys = visit.get("/v1/keys").await?;
+    let token_keys: KeysView = visit.get("/v1/keys").await?;
     let sign_ins = sign_ins(visit, is_all, &keys).await?;
     Ok(response::ok(&KeysPage {
         frame: PageFrame::of(Some(visit), "Access", "/console/keys"),
         keys,
         has_more,
         is_all,
-        token_keys: token_keys.keys,
+        token_keys: token_keys.keys.into_iter().map(TokenKeyRow::of).collect(),
         sign_ins,
         own: visit.holder().session.id.to_string(),
         may_change: visit.has_role(&[Role::Admin]),
@@ -154,7 +163,7 @@ async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Re
 /// The subjects with active sign-ins.
 async fn subjects(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
     let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
-    let found: ItemPage<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+    let found: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
     let of_console = found.items.into_iter().take_while(SubjectItem::is_sign_in);
     Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())
 }

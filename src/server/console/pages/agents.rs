@@ -21,14 +21,6 @@ use crate::projections::history::AsOfMoment;
 /// Maximum sessions shown in a subject's row.
 const SESSIONS_SHOWN: usize = 3;
 
-/// A list of the API.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::console) struct ItemPage<T> {
-    pub(in crate::console) items: Vec<T>,
-    pub(in crate::console) next_cursor: Option<String>,
-}
-
 /// A subject, as the API shows it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -11,10 +11,10 @@ use futures_util::{StreamExt, stream::unfold};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tenure_core::event::Role;
-use tenure_protocol::clock::stopwatch;
+use tenure_protocol::{clock::stopwatch, wire::Page};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::agents::{ActorItem, ItemPage};
+use super::agents::ActorItem;
 use crate::console::{
     as_of::AsOf,
     form::query,
@@ -124,7 +124,7 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
     };
     // Of the newest there may be more than are shown; the page before has the others.
     let limit = if after.is_none() && reaches == REACHES { "200" } else { "50" };
-    let (mut from, mut found) = (0, ItemPage::<EventItem> { items: vec![], next_cursor: None });
+    let (mut from, mut found) = (0, Page::<EventItem> { items: vec![], next_cursor: None });
     for beginning in beginnings {
         from = beginning;
         found = visit.get(&format!("/v1/events{}", filters(from, Some(limit)))).await?;

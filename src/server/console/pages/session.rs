@@ -3,9 +3,12 @@
 use askama::Template;
 use axum::http::Method;
 use serde::Deserialize;
-use serde_json::Value;
 use tenure_audit::story::{LiveDetails, SessionStory};
-use tenure_core::{Timestamp, event::Role};
+use tenure_core::{Timestamp, event::Role, session::SessionStatus};
+use tenure_protocol::{
+    Amount,
+    wire::{ConstraintsView, OpenWord, SessionView, UsageView},
+};
 
 use crate::console::{
     as_of::AsOf,
@@ -16,17 +19,17 @@ use crate::console::{
     words::{PageTime, plain},
 };
 
-/// A session, as the API shows it.
+/// A session as the API shows it, with what a page needs.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "SessionView")]
 pub(in crate::console) struct SessionItem {
     pub(in crate::console) session_id: String,
     pub(in crate::console) subject_id: String,
     pub(in crate::console) subject_name: Option<String>,
     pub(in crate::console) owner_id: Option<String>,
     pub(in crate::console) device: Option<String>,
-    pub(in crate::console) mode: String,
-    pub(in crate::console) status: String,
+    pub(in crate::console) mode: OpenWord,
+    pub(in crate::console) status: SessionStatus,
     pub(in crate::console) renewal_count: u32,
     pub(in crate::console) max_renewals: u32,
     pub(in crate::console) renewals_left: u32,
@@ -39,14 +42,45 @@ pub(in crate::console) struct SessionItem {
     pub(in crate::console) idle_timeout: Option<u64>,
     pub(in crate::console) last_seen_at: Option<PageTime>,
     pub(in crate::console) revoked_at: Option<PageTime>,
-    pub(in crate::console) revoked_trigger: Option<String>,
+    pub(in crate::console) revoked_trigger: Option<OpenWord>,
     pub(in crate::console) revoked_reason: Option<String>,
     pub(in crate::console) scopes: Vec<String>,
-    pub(in crate::console) constraints: Option<Value>,
-    pub(in crate::console) usage: Value,
+    pub(in crate::console) constraints: Option<ConstraintsView>,
+    pub(in crate::console) usage: UsageView,
     /// Until when a veto is expected. Not from the API, which gives it in notices.
-    #[serde(skip)]
     pub(in crate::console) veto_until: Option<PageTime>,
+}
+
+impl From<SessionView> for SessionItem {
+    fn from(view: SessionView) -> Self {
+        Self {
+            session_id: view.session_id.to_string(),
+            subject_id: view.subject_id.to_string(),
+            subject_name: view.subject_name,
+            owner_id: view.owner_id.map(|owner| owner.to_string()),
+            device: view.device,
+            mode: view.mode,
+            status: view.status,
+            renewal_count: view.renewal_count,
+            max_renewals: view.max_renewals,
+            renewals_left: view.renewals_left,
+            ttl: view.ttl.0.into(),
+            created_at: PageTime(view.created_at),
+            expires_at: PageTime(view.expires_at),
+            absolute_expires_at: PageTime(view.absolute_expires_at),
+            renewed_at: view.renewed_at.map(PageTime),
+            renew_at: view.renew_at.map(PageTime),
+            idle_timeout: view.idle_timeout.map(|length| length.0.into()),
+            last_seen_at: view.last_seen_at.map(PageTime),
+            revoked_at: view.revoked_at.map(PageTime),
+            revoked_trigger: view.revoked_trigger,
+            revoked_reason: view.revoked_reason,
+            scopes: view.scopes,
+            constraints: view.constraints,
+            usage: view.usage,
+            veto_until: None,
+        }
+    }
 }
 
 impl SessionItem {
@@ -59,7 +93,7 @@ impl SessionItem {
     }
 
     pub(in crate::console) fn is_active(&self) -> bool {
-        self.status == "ACTIVE"
+        self.status == SessionStatus::Active
     }
 
     /// Whether its latest renewal can be vetoed now.
@@ -69,37 +103,40 @@ impl SessionItem {
 
     /// Its status as a word of its own.
     pub(in crate::console) fn status_word(&self) -> &'static str {
-        match &*self.status {
-            "ACTIVE" => "active",
-            "REVOKED" => "ended",
-            _ => "expired",
+        match self.status {
+            SessionStatus::Active => "active",
+            SessionStatus::Revoked => "ended",
+            SessionStatus::Expired => "expired",
         }
     }
 
     /// The used part of its most used budget; `None` without a budget.
     pub(in crate::console) fn used_part(&self) -> Option<f64> {
         let constraints = self.constraints.as_ref()?;
-        let number = |value: &Value| value.as_str().map_or_else(|| value.as_f64(), |text| text.parse().ok());
-        let part = |most: &str, used: &str| {
-            let most = number(&constraints[most]).filter(|most| *most > 0.0)?;
-            Some(number(&self.usage[used]).unwrap_or_default() / most)
-        };
-        let parts = [part("maxTotalAmount", "totalAmount"), part("maxTransactions", "transactions")];
-        parts.into_iter().flatten().reduce(f64::max)
+        let part = |used: f64, most: f64| (most > 0.0).then(|| used / most);
+        let amount = constraints.max_total_amount.as_ref();
+        let amount = amount.and_then(|most| part(rough(&self.usage.total_amount), rough(most)));
+        #[expect(clippy::cast_precision_loss, reason = "it is the length of a bar")]
+        let count =
+            constraints.max_transactions.and_then(|most| part(self.usage.transactions as f64, most as f64));
+        amount.into_iter().chain(count).reduce(f64::max)
     }
 
     /// What is used of its budget, in words; `None` without one.
     pub(in crate::console) fn budget(&self) -> Option<String> {
         let constraints = self.constraints.as_ref()?;
-        let amount = constraints["maxTotalAmount"]
-            .as_str()
-            .map(|most| format!("{} of {most} used", self.usage["totalAmount"].as_str().unwrap_or("0")));
-        let count = constraints["maxTransactions"]
-            .as_u64()
-            .map(|most| format!("{} of {most} uses", self.usage["transactions"]));
+        let most = constraints.max_total_amount.as_ref();
+        let amount = most.map(|most| format!("{} of {most} used", self.usage.total_amount));
+        let most = constraints.max_transactions;
+        let count = most.map(|most| format!("{} of {most} uses", self.usage.transactions));
         let told: Vec<_> = amount.into_iter().chain(count).collect();
         (!told.is_empty()).then(|| told.join(", "))
     }
+}
+
+/// About this much.
+fn rough(amount: &Amount) -> f64 {
+    amount.to_string().parse().unwrap_or_default()
 }
 
 #[derive(Template)]

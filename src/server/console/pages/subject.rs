@@ -9,9 +9,10 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use tenure_core::{Timestamp, event::Role};
+use tenure_protocol::wire::Page;
 
 use super::{
-    agents::{ItemPage, SubjectItem},
+    agents::SubjectItem,
     log::EventItem,
     session::{SessionItem, veto_until},
 };
@@ -108,7 +109,7 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
         ("status", Some("all")),
         ("limit", Some("100")),
     ]);
-    let found: ItemPage<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+    let found: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
     let mut sessions = found.items;
     for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, &session.session_id);
@@ -149,7 +150,7 @@ async fn owners(
         ("kinds", Some("SubjectRegistered")),
         ("limit", Some(REGISTRATIONS)),
     ]);
-    let found: ItemPage<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
+    let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
     let mut owners: Vec<OwnershipRow> = Vec::new();
     for event in found.items.into_iter().filter(|event| event.position <= then.position) {
         let row = OwnershipRow::of(&event);
@@ -171,7 +172,7 @@ async fn only_registration(
     let known = visit.authority().live().subject(&id).and_then(|subject| subject.registration.clone());
     let Some(registration) = known.filter(|it| it.created_at == it.updated_at) else { return Ok(None) };
     let after = registration.created.0.saturating_sub(1);
-    let found: ItemPage<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
+    let found: Page<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
     let first = found.items.into_iter().find(|event| event.position == registration.created.0);
     let owner = registration.standing.profile.owner_id.as_ref().map(ToString::to_string);
     Ok(first.as_ref().map(OwnershipRow::of).filter(|row| row.owner == owner))

@@ -5,8 +5,8 @@ use axum::http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tenure_core::event::Role;
+use tenure_protocol::wire::Page;
 
-use super::agents::ItemPage;
 use crate::console::{
     form::segment,
     request::SignedInRequest,
@@ -101,12 +101,12 @@ const DELIVERIES: usize = 200;
 
 /// The page.
 pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
-    let found: ItemPage<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
+    let found: Page<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
     let each = (DELIVERIES / found.items.len().max(1)).clamp(5, 50);
     let mut rows = Vec::new();
     for webhook in found.items {
         let path = format!("/v1/webhooks/{}/deliveries?limit={each}", segment(&webhook.webhook_id));
-        let deliveries = visit.get::<ItemPage<DeliveryItem>>(&path).await?.items;
+        let deliveries = visit.get::<Page<DeliveryItem>>(&path).await?.items;
         rows.push(WebhookRow { webhook, deliveries });
     }
     Ok(response::ok(&WebhooksPage {
