@@ -59,17 +59,17 @@ impl Made {
     fn standing_on(log: &SledLog, end: Position) -> Self {
         let indexed = log.indexed().up_to(end).unwrap();
         let state = history::state_at(log, end).unwrap();
-        let projections = Projections::standing_on(&state, DayPulse::default(), &indexed, FEW).unwrap();
-        Self { state, projections, nodes: MerkleIndex::standing_on(&indexed).unwrap() }
+        let projections = Projections::from_checkpoint(&state, DayPulse::default(), &indexed, FEW).unwrap();
+        Self { state, projections, nodes: MerkleIndex::from_index(&indexed).unwrap() }
     }
 
     /// As a start makes it from a checkpoint, without what ended long before.
     fn of_checkpoint(log: &SledLog, checkpoint: &Arc<Checkpoint>) -> Self {
         let indexed = log.indexed().up_to(checkpoint.end().position).unwrap();
         let CheckpointState { state, pulse, .. } = checkpoint.read_for(Seconds(86_400)).unwrap();
-        let projections = Projections::standing_on(&state, pulse, &indexed, FEW).unwrap();
+        let projections = Projections::from_checkpoint(&state, pulse, &indexed, FEW).unwrap();
         projections.list_ended_by(&listing(checkpoint)).unwrap();
-        Self { state, projections, nodes: MerkleIndex::standing_on(&indexed).unwrap() }
+        Self { state, projections, nodes: MerkleIndex::from_index(&indexed).unwrap() }
     }
 
     fn fold(&mut self, stored: &StoredCommit) {
@@ -285,7 +285,7 @@ fn what_goes_on_from_the_end_of_a_segment_answers_as_if_all_had_been_folded() {
             subjects().for_each(|id| told.compare_subject(&made, &id, told.log.head().position));
         }
         let (state, indexed) = (history::state_at(&told.log, Position(3)).unwrap(), told.log.indexed());
-        let elsewhere = Projections::standing_on(&state, DayPulse::default(), &indexed, FEW);
+        let elsewhere = Projections::from_checkpoint(&state, DayPulse::default(), &indexed, FEW);
         assert!(elsewhere.is_err(), "the state is of another position");
     }
 }

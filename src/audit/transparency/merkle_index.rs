@@ -84,7 +84,7 @@ impl MerkleIndex {
     ///
     /// # Errors
     /// The last records cannot be read.
-    pub fn standing_on(indexed: &IndexedHistory) -> Result<Self, LogError> {
+    pub fn from_index(indexed: &IndexedHistory) -> Result<Self, LogError> {
         let tree = indexed.tree();
         let rest = indexed.open_records()?.iter().map(leaf).collect::<Vec<_>>();
         let mut peaks = tree.peaks().iter();

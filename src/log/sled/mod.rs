@@ -181,17 +181,17 @@ impl SledLog {
     ///
     /// [`LogError::Stopped`] if storage has failed, now or before.
     pub fn close(self) -> Result<(), LogError> {
-        self.settle()
+        self.flush()
     }
 
     /// Brings store and head record to disk. Does nothing to a log that has failed.
-    fn settle(&self) -> Result<(), LogError> {
+    fn flush(&self) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         self.refuse_if_stopped()?;
-        self.try_settle(&mut writer).map_err(|why| self.stop(why))
+        self.try_flush(&mut writer).map_err(|why| self.stop(why))
     }
 
-    fn try_settle(&self, writer: &mut SledWriter) -> Result<(), String> {
+    fn try_flush(&self, writer: &mut SledWriter) -> Result<(), String> {
         let store = StoreRecord { file_bytes: barrier(&writer.range.store)?, ..writer.store.clone() };
         let record = writer.record_at(&self.head.read(), writer.check, store);
         let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
@@ -509,9 +509,9 @@ impl EventLog for SledLog {
 
 impl Drop for SledLog {
     fn drop(&mut self) {
-        // A second settling, after `close`, finds nothing to do but one sync. Failure has been reported by
+        // A second flush, after `close`, finds nothing to do but one sync. Failure has been reported by
         // `stop`.
-        drop(self.settle());
+        drop(self.flush());
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) fn open(
     }
     let last = read.last().expect("the store of the head record is there");
     let mut store = last.record.clone();
-    settle(&read, &mut store)?;
+    sync_scanned(&read, &mut store)?;
     data.write_head(&mut head_file, record_at(&tail.head(), check, &record, store.clone()))?;
     let first = |read: ScannedStore| {
         Arc::new(StoreRange {
@@ -183,7 +183,7 @@ fn move_to_format_2(data: &DataDir, read: Vec<ScannedStore>) -> Result<Vec<Scann
 
 /// What was scanned may be in the kernel's memory only, if the process before this one was killed. It
 /// is about to be shown, so it must be durable first.
-fn settle(read: &[ScannedStore], last: &mut StoreRecord) -> Result<(), OpenError> {
+fn sync_scanned(read: &[ScannedStore], last: &mut StoreRecord) -> Result<(), OpenError> {
     for ScannedStore { files, store, .. } in read {
         files.tidy()?;
         last.file_bytes = store.len().map_err(io_at(&files.db))?;

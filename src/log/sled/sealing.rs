@@ -208,7 +208,7 @@ impl SledLog {
             return Ok(());
         }
         // Both records of the head name a later store: whichever can be believed, what goes is not looked for.
-        self.settle()?;
+        self.flush()?;
         let data = self.data_dir();
         for range in leaving {
             match Arc::try_unwrap(range) {

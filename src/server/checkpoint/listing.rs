@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Checkpoint, CheckpointError, KnownCheckpoints,
+    Checkpoint, CheckpointError, TrustedCheckpoints,
     rows::{RowEnd, RowFinder, RowRange},
 };
 use crate::projections::{
@@ -18,7 +18,7 @@ pub struct ListingCheckpoint {
     /// Which one.
     pub checkpoint: Arc<Checkpoint>,
     /// Receives what is wrong with it.
-    pub known: Arc<KnownCheckpoints>,
+    pub known: Arc<TrustedCheckpoints>,
 }
 
 impl ListingCheckpoint {

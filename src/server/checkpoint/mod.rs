@@ -20,13 +20,13 @@ mod ended;
 mod fold;
 mod folder;
 mod format;
-mod known;
 mod listing;
 mod parting;
 mod reader;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trusted;
 mod writer;
 
 use tenure_core::{Position, evolve::IllegalEvent};
@@ -36,9 +36,9 @@ pub use self::{
     checking::{CheckedCheckpoint, check_checkpoints, difference_to_a_fold},
     fold::{FoldPace, fold_from_the_first_event, make},
     folder::CheckpointFolder,
-    known::KnownCheckpoints,
     listing::ListingCheckpoint,
     reader::{Checkpoint, CheckpointState, EndedBefore},
+    trusted::TrustedCheckpoints,
 };
 
 /// Why a checkpoint cannot be made or read.

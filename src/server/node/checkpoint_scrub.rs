@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::checkpoint::{CheckpointError, CheckpointFolder, KnownCheckpoints, difference_to_a_fold};
+use crate::checkpoint::{CheckpointError, CheckpointFolder, TrustedCheckpoints, difference_to_a_fold};
 use tenure_log::SegmentedLog;
 use tenure_protocol::clock::stopwatch;
 
@@ -20,18 +20,18 @@ const BYTES_OF_AN_EVENT: u64 = 512;
 /// Looks after the checkpoints.
 pub(super) struct CheckpointScrub {
     log: Arc<dyn SegmentedLog>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
     folder: CheckpointFolder,
     folded: Option<Instant>,
 }
 
 impl CheckpointScrub {
-    pub(super) fn new(log: Arc<dyn SegmentedLog>, known: Arc<KnownCheckpoints>, data: &Path) -> Self {
+    pub(super) fn new(log: Arc<dyn SegmentedLog>, known: Arc<TrustedCheckpoints>, data: &Path) -> Self {
         Self { log, known, folder: CheckpointFolder::of(data), folded: None }
     }
 
     /// What they are, and what was found.
-    pub(super) fn known(&self) -> Arc<KnownCheckpoints> {
+    pub(super) fn known(&self) -> Arc<TrustedCheckpoints> {
         Arc::clone(&self.known)
     }
 

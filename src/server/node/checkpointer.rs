@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     authority::{Authority, CheckpointStatus},
-    checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, KnownCheckpoints},
+    checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, TrustedCheckpoints},
     projections::ended::ListingError,
 };
 use tenure_log::{LogError, SegmentEnd, SegmentedLog};
@@ -24,7 +24,7 @@ pub(super) type ListEnded = Box<dyn Fn(&Arc<Checkpoint>) -> Result<(), ListingEr
 pub(super) struct Checkpointer {
     log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
     folder: CheckpointFolder,
     list_ended: ListEnded,
     /// How paths begin that callers are not to read.
@@ -37,7 +37,7 @@ impl Checkpointer {
     pub(super) fn new(
         log: Arc<dyn SegmentedLog>,
         authority: Arc<Authority>,
-        known: Arc<KnownCheckpoints>,
+        known: Arc<TrustedCheckpoints>,
         data: &Path,
         list_ended: ListEnded,
     ) -> Self {

@@ -41,7 +41,7 @@ use super::{
     startup_replay::{StartupState, join_log},
 };
 use crate::authority::IdempotencyTable;
-use crate::checkpoint::KnownCheckpoints;
+use crate::checkpoint::TrustedCheckpoints;
 use crate::personal_data::SubjectKeys;
 use crate::tokens::TokenKeyring;
 use tenure_core::Position;
@@ -279,7 +279,7 @@ impl SharedLog {
     }
 
     /// From now on other nodes may have the files of the history below this directory.
-    pub(super) fn gives_history(&self, data: PathBuf, known: Arc<KnownCheckpoints>) {
+    pub(super) fn gives_history(&self, data: PathBuf, known: Arc<TrustedCheckpoints>) {
         drop(self.history.set(HistoryFiles::of(data, Arc::clone(&self.log), known)));
     }
 

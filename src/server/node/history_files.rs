@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tenure_log::{EventLog, JetStreamLog};
 
 use super::node_mac::NodeMac;
-use crate::checkpoint::KnownCheckpoints;
+use crate::checkpoint::TrustedCheckpoints;
 
 /// Where they are asked for.
 pub(crate) const PATH: &str = "/v1/cluster/history";
@@ -65,11 +65,11 @@ pub(super) struct HistoryFile {
 pub(crate) struct HistoryFiles {
     data: PathBuf,
     log: Arc<JetStreamLog>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
 }
 
 impl HistoryFiles {
-    pub(super) const fn of(data: PathBuf, log: Arc<JetStreamLog>, known: Arc<KnownCheckpoints>) -> Self {
+    pub(super) const fn of(data: PathBuf, log: Arc<JetStreamLog>, known: Arc<TrustedCheckpoints>) -> Self {
         Self { data, log, known }
     }
 

@@ -42,7 +42,7 @@ use crate::authority::{
     Authority, BatchObserver, BegunEpoch, CommandError, Dependencies, DiskRoom, IdempotencyTable, NewEpoch,
     PublishedState, SubjectHistory, TokenIssuance,
 };
-use crate::checkpoint::{KnownCheckpoints, ListingCheckpoint};
+use crate::checkpoint::{ListingCheckpoint, TrustedCheckpoints};
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
@@ -171,7 +171,7 @@ pub struct Node {
     pub shared: Option<Arc<SharedLog>>,
     /// Takes part in it, and hears of the other nodes.
     membership: Option<(WorkerThread, WorkerThread)>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
     data: PathBuf,
     /// `None` under a test clock: what is due is done when the clock is moved.
     jobs: Option<WorkerThread>,
@@ -448,7 +448,7 @@ fn tend_segments(
     files: &Arc<dyn SegmentedLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
-    (known, memory): (&Arc<KnownCheckpoints>, (ListEnded, ReleaseMemory)),
+    (known, memory): (&Arc<TrustedCheckpoints>, (ListEnded, ReleaseMemory)),
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(WorkerThread, WorkerThread)> {
@@ -487,7 +487,7 @@ fn letting_go(
 }
 
 /// What is done when there is another checkpoint.
-fn listing_ended(projections: &Arc<Projections>, known: &Arc<KnownCheckpoints>) -> ListEnded {
+fn listing_ended(projections: &Arc<Projections>, known: &Arc<TrustedCheckpoints>) -> ListEnded {
     let (projections, known) = (Arc::clone(projections), Arc::clone(known));
     Box::new(move |checkpoint| {
         let (checkpoint, known) = (Arc::clone(checkpoint), Arc::clone(&known));

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::checkpoint_scrub::CheckpointScrub;
-use crate::{authority::Authority, checkpoint::KnownCheckpoints};
+use crate::{authority::Authority, checkpoint::TrustedCheckpoints};
 use tenure_log::{DamagedSegment, LogError, ScrubResult, SegmentedLog};
 use tenure_protocol::clock::stopwatch;
 use tenure_threads::worker::{StopSignal, WorkerThread};
@@ -49,7 +49,7 @@ pub(super) fn start(
 
 struct Scrubber<'a> {
     log: Arc<dyn SegmentedLog>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
     authority: Arc<Authority>,
     rate: u64,
     stop: &'a StopSignal,

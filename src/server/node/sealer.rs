@@ -9,7 +9,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::checkpointer::{Checkpointer, ListEnded};
-use crate::{authority::Authority, checkpoint::KnownCheckpoints};
+use crate::{authority::Authority, checkpoint::TrustedCheckpoints};
 use tenure_audit::Evidence;
 use tenure_core::Position;
 use tenure_log::{LogError, SealError, SegmentedLog};
@@ -30,7 +30,7 @@ pub(super) fn start(
     log: Arc<dyn SegmentedLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
-    known: Arc<KnownCheckpoints>,
+    known: Arc<TrustedCheckpoints>,
     data: &Path,
     (list_ended, let_go): (ListEnded, ReleaseMemory),
 ) -> std::io::Result<WorkerThread> {

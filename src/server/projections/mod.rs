@@ -4,13 +4,13 @@
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod ended;
+mod from_checkpoint;
 pub mod history;
 mod past;
 pub mod pulse;
 pub mod revocations;
 pub mod session_list;
 mod sorted;
-mod standing;
 mod story;
 pub mod subject_list;
 pub mod timeline;

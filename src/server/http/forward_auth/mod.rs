@@ -118,7 +118,7 @@ async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
     let peer = request.extensions().get::<PeerAddress>();
     let address = peer.map(|peer| peer.address);
     let authenticating = stage("authenticate");
-    if let Err(problem) = settle(api, headers, address).await {
+    if let Err(problem) = wait_for_proxy_key(api, headers, address).await {
         return refused(api, problem, address, &request_id);
     }
     let proxy = match proxy(api, headers, address) {
@@ -136,7 +136,7 @@ async fn answer(api: &ApiContext, request: Request<Body>) -> Response {
     let presented = PresentedCredentials::of(headers, &api.settings.forward_auth_cookie);
     let is_anything = presented != PresentedCredentials::Nothing;
     for token in presented.tokens() {
-        if let Err(problem) = api.settle_token(token).await {
+        if let Err(problem) = api.wait_for_token(token).await {
             return refused(api, problem, address, &request_id);
         }
     }
@@ -171,10 +171,14 @@ fn refused(api: &ApiContext, problem: Problem, address: Option<IpAddr>, request_
 }
 
 /// Waits until it is certain what the proxy's key is, on a node that may merely not know it yet.
-async fn settle(api: &ApiContext, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Problem> {
+async fn wait_for_proxy_key(
+    api: &ApiContext,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<(), Problem> {
     let key = headers.get(KEY).and_then(|key| key.to_str().ok());
     match key.filter(|_| !is_trusted(api, peer)) {
-        Some(key) => api.settle_token(key.trim()).await,
+        Some(key) => api.wait_for_token(key.trim()).await,
         None => Ok(()),
     }
 }

@@ -5,13 +5,13 @@
 //! it never calls false: it waits for it, or says that it does not know.
 
 mod forward;
+pub(super) mod freshness;
 pub(super) mod handover;
 mod history;
 pub(super) mod node_router;
 pub(super) mod own_answers;
 mod recall;
 pub(super) mod reported_uses;
-pub(super) mod settle;
 mod signed_request;
 
 use std::{

@@ -104,7 +104,7 @@ async fn answer(
     asked: &mut RequestLog,
 ) -> Result<HttpReply, Problem> {
     let authenticating = stage("authenticate");
-    api.settle_credential(&parts.headers).await?;
+    api.wait_for_credential(&parts.headers).await?;
     let caller = caller(api, route, &parts, peer, asked.address)?;
     drop(authenticating);
     asked.credential = caller.key_id();

@@ -8,7 +8,7 @@ use tenure_protocol::wire::{DeadToken, IntrospectReply, IntrospectRequest, LiveT
 use crate::http::reply::text::TextOpener;
 use crate::http::{
     api::ApiContext,
-    nodes::settle::asked_now,
+    nodes::freshness::asked_now,
     reply::{
         HttpReply,
         object::ObjectWriter,
@@ -111,7 +111,7 @@ pub(crate) async fn introspect(call: ApiCall) -> Result<HttpReply, Problem> {
         None => parse(call.fields()?)?,
     };
     for token in asked.tokens() {
-        call.api.settle_token(token).await?;
+        call.api.wait_for_token(token).await?;
     }
     if is_strict {
         call.api.confirm(begun).await?;

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::authority::{IdempotencyTable, LeftBefore, NAMED};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointFolder, CheckpointState, EndedBefore, KnownCheckpoints,
-    ListingCheckpoint,
+    Checkpoint, CheckpointError, CheckpointFolder, CheckpointState, EndedBefore, ListingCheckpoint,
+    TrustedCheckpoints,
 };
 use crate::projections::{Projections, pulse::DayPulse, revocations::RetainedCounts};
 use tenure_audit::MerkleIndex;
@@ -31,7 +31,7 @@ pub(super) struct StartupState {
     /// What is known of sessions that were not read.
     pub(super) left: LeftBefore,
     /// The checkpoints that there are.
-    pub(super) known: Arc<KnownCheckpoints>,
+    pub(super) known: Arc<TrustedCheckpoints>,
     /// Events folded that the snapshot did not have.
     pub(super) since_snapshot: u64,
 }
@@ -200,9 +200,9 @@ impl<'d> StartupReplay<'d> {
     fn stand_if_due(&mut self) -> Result<(), String> {
         let is_due = |foundation: &mut IndexedBase| foundation.indexed.end() == self.folded.state.position;
         let Some(IndexedBase { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
-        let standing =
-            Projections::standing_on(&self.folded.state, pulse, &indexed, RetainedCounts::default());
-        match standing.and_then(|projections| Ok((projections, MerkleIndex::standing_on(&indexed)?))) {
+        let projections =
+            Projections::from_checkpoint(&self.folded.state, pulse, &indexed, RetainedCounts::default());
+        match projections.and_then(|projections| Ok((projections, MerkleIndex::from_index(&indexed)?))) {
             Ok((projections, nodes)) => {
                 if let Some(begun) = &self.begun {
                     let (checkpoint, known) = (Arc::clone(begun), Arc::clone(&self.folded.known));

@@ -82,7 +82,7 @@ const STORE_REST: Duration = Duration::from_secs(1);
 /// How long endpoints have to end at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How long a caller that moves the clock waits for receivers.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(12);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What webhooks need of an authority.
 pub trait WebhookSource: NoticeContext {
@@ -311,14 +311,14 @@ impl Webhooks {
     /// Tries everything due, and returns when it has been tried. What takes too long goes on without the caller.
     pub async fn run_due(&self) {
         self.reconcile();
-        let settled: Vec<_> = self.state.lock().at_work.values().map(WebhookEndpoint::settled).collect();
+        let idle: Vec<_> = self.state.lock().at_work.values().map(WebhookEndpoint::idle).collect();
         let all = async {
-            for one in settled {
+            for one in idle {
                 // An endpoint that has ended has nothing due.
                 drop(one.await);
             }
         };
-        drop(timeout(SETTLE_TIMEOUT, all).await);
+        drop(timeout(IDLE_TIMEOUT, all).await);
     }
 
     /// What became of a webhook's notices before some notice, newest first; none before the store is open.

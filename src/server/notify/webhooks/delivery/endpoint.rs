@@ -37,7 +37,7 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 /// A command to a task at work.
 pub(crate) enum EndpointCommand {
     /// Report when everything due has been tried.
-    Settle(oneshot::Sender<()>),
+    TellWhenIdle(oneshot::Sender<()>),
     /// The account begins again further back.
     ReadAgain,
     /// Send nothing more, and end when what is on its way has arrived.
@@ -66,7 +66,7 @@ impl WebhookEndpoint {
             is_over: false,
             orders: received,
             away: JoinSet::new(),
-            settling: vec![],
+            idle_waiters: vec![],
         };
         let watched = Arc::clone(shared);
         tokio::spawn(async move { watched.alarms.tasks.run_task(worker.run()).await });
@@ -79,11 +79,11 @@ impl WebhookEndpoint {
     }
 
     /// Resolves when everything due now has been tried.
-    pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
-        let (done, settled) = oneshot::channel();
+    pub(crate) fn idle(&self) -> oneshot::Receiver<()> {
+        let (done, is_idle) = oneshot::channel();
         // A task that has ended drops the order, which resolves it too.
-        self.send_command(EndpointCommand::Settle(done));
-        settled
+        self.send_command(EndpointCommand::TellWhenIdle(done));
+        is_idle
     }
 
     /// Resolves when it has ended.
@@ -104,7 +104,7 @@ struct EndpointWorker {
     is_over: bool,
     orders: mpsc::UnboundedReceiver<EndpointCommand>,
     away: JoinSet<(NoticeId, AttemptResult)>,
-    settling: Vec<oneshot::Sender<()>>,
+    idle_waiters: Vec<oneshot::Sender<()>>,
 }
 
 /// What became of a notice on its way.
@@ -122,7 +122,7 @@ impl EndpointWorker {
     async fn run(mut self) {
         loop {
             self.depart();
-            self.settle();
+            self.tell_when_idle();
             let has_room = !self.is_over && self.account.lock().has_room();
             if has_room {
                 self.catch_up();
@@ -139,7 +139,7 @@ impl EndpointWorker {
                     }
                 }
                 order = self.orders.recv() => match order {
-                    Some(EndpointCommand::Settle(done)) => self.settling.push(done),
+                    Some(EndpointCommand::TellWhenIdle(done)) => self.idle_waiters.push(done),
                     Some(EndpointCommand::ReadAgain) => {
                         self.past = None;
                         self.cursor = self.shared.source.subscribe(self.account.lock().read());
@@ -162,15 +162,15 @@ impl EndpointWorker {
     }
 
     /// Answers those who wait until nothing is due.
-    fn settle(&mut self) {
-        if self.settling.is_empty() {
+    fn tell_when_idle(&mut self) {
+        if self.idle_waiters.is_empty() {
             return;
         }
         let account = self.account.lock();
         let has_read = self.is_over || !account.has_room() || account.read() >= self.shared.source.head();
         let is_due = account.next_turn().is_some_and(|next| next <= self.shared.source.now());
         if has_read && account.is_at_rest() && !is_due {
-            for done in self.settling.drain(..) {
+            for done in self.idle_waiters.drain(..) {
                 // The waiting caller may have gone.
                 let _ = done.send(());
             }

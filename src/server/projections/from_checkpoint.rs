@@ -17,7 +17,7 @@ use super::{
 
 impl Projections {
     /// What a start from a checkpoint needs: the projections as they are behind the last event of this history, which led
-    /// to this state and this last day. The commits after that are folded as ever; [`MerkleIndex::standing_on`] does the same
+    /// to this state and this last day. The commits after that are folded as ever; [`MerkleIndex::from_index`] does the same
     /// for the tree.
     ///
     /// The history must end where the state does: [`IndexedHistory::up_to`] cuts one that goes on. The log asked later
@@ -25,11 +25,11 @@ impl Projections {
     /// Lists of sessions and subjects are put together from the state; of the rest memory begins empty but for the
     /// latest revocations, and the files are asked.
     ///
-    /// [`MerkleIndex::standing_on`]: tenure_audit::MerkleIndex::standing_on
+    /// [`MerkleIndex::from_index`]: tenure_audit::MerkleIndex::from_index
     ///
     /// # Errors
     /// [`LogError::Corrupt`] if the history ends elsewhere than the state; a file that cannot be read.
-    pub fn standing_on(
+    pub fn from_checkpoint(
         state: &AuthorityState,
         day: DayPulse,
         indexed: &IndexedHistory,

@@ -19,7 +19,7 @@ const KEPT: usize = 2;
 
 /// The last ones, newest first.
 #[derive(Debug)]
-pub struct KnownCheckpoints {
+pub struct TrustedCheckpoints {
     believed: Mutex<Vec<Arc<Checkpoint>>>,
     /// Files that are not to be believed, each with what is wrong with it.
     damaged: Mutex<Vec<(String, String)>>,
@@ -36,7 +36,7 @@ pub struct KnownCheckpoints {
     made: Mutex<Instant>,
 }
 
-impl Default for KnownCheckpoints {
+impl Default for TrustedCheckpoints {
     fn default() -> Self {
         Self {
             believed: Mutex::default(),
@@ -51,7 +51,7 @@ impl Default for KnownCheckpoints {
     }
 }
 
-impl KnownCheckpoints {
+impl TrustedCheckpoints {
     /// The newest one.
     pub fn newest(&self) -> Option<Arc<Checkpoint>> {
         self.believed.lock().first().cloned()

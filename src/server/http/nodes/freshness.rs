@@ -12,7 +12,7 @@ impl ApiContext {
     ///
     /// # Errors
     /// That does not become certain in time.
-    pub(in crate::http) async fn settle_credential(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(in crate::http) async fn wait_for_credential(&self, headers: &HeaderMap) -> Result<(), Problem> {
         self.recall_shown(headers).await?;
         let Some(nodes) = self.nodes() else { return Ok(()) };
         let Some(shown) = shown(headers) else { return Ok(()) };
@@ -26,7 +26,7 @@ impl ApiContext {
     ///
     /// # Errors
     /// As above.
-    pub(in crate::http) async fn settle_token(&self, token: &str) -> Result<(), Problem> {
+    pub(in crate::http) async fn wait_for_token(&self, token: &str) -> Result<(), Problem> {
         self.recall_token(token).await?;
         let Some(nodes) = self.nodes() else { return Ok(()) };
         if !self.authority.may_come_to_know(token) {
