@@ -43,7 +43,7 @@ pub(crate) enum CommandError {
         why: String,
     },
     /// An answer came that Tenure does not give: probably something else answered.
-    #[error("{url} answered {status}, and not as Tenure does: {why}")]
+    #[error("unexpected reply from {url} (status {status}): {why}; is it a Tenure server?")]
     Strange {
         /// The server's address.
         url: String,

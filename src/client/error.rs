@@ -24,7 +24,7 @@ pub enum Error {
         why: String,
     },
     /// An answer came that the authority does not give: a proxy's, probably.
-    #[error("{url} answered {status}, and not as Tenure does: {why}")]
+    #[error("unexpected reply from {url} (status {status}): {why}; is it a Tenure server?")]
     Strange {
         /// The authority's address.
         url: String,

@@ -94,7 +94,7 @@ pub enum Refusal {
         /// The event that fixed the period.
         caused_by: Position,
     },
-    /// The session was not used for its idle time.
+    /// The session was idle for too long.
     #[error("the session was not used for its idle time")]
     SessionIdle {
         /// The event by which it was last seen.

@@ -128,7 +128,7 @@ export class UnexpectedReplyError extends TenureError {
   readonly status: number;
 
   constructor(url: string, status: number, why: string) {
-    super(`${url} answered ${String(status)}, and not as Tenure does: ${why}`);
+    super(`unexpected reply from ${url} (status ${String(status)}): ${why}; is it a Tenure server?`);
     this.status = status;
   }
 }

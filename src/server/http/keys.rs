@@ -71,7 +71,7 @@ impl From<RotatedKey> for RotationView {
     }
 }
 
-/// The public keys with which access tokens are judged. They are for everybody.
+/// The public keys that verify access tokens.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "listKeys",
     params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that the caller has.")),
     responses((status = 200, description = "The keys.", body = KeysView, headers(
@@ -83,7 +83,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     Ok(HttpReply::revalidated(&view(&call.api), call.header("if-none-match")))
 }
 
-/// Let a new key seal session tokens, or sign access tokens.
+/// Rotate the key of session tokens, or that of access tokens.
 ///
 /// With `overlap` tokens of the old key work until they end or `keys.overlap` is over. With `now` no token of an
 /// earlier key works any more: its holder needs a new session.

@@ -157,7 +157,7 @@ class Http:
 
     def unexpected(self, status: int, why: str) -> UnexpectedReplyError:
         """Make the error for a reply that the authority does not give."""
-        return UnexpectedReplyError(f"{self.base} answered {status}, and not as Tenure does: {why}", status)
+        return UnexpectedReplyError(f"unexpected reply from {self.base} (status {status}): {why}; is it a Tenure server?", status)
 
 
 def _seconds(text: str | None) -> float | None:

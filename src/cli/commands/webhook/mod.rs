@@ -26,7 +26,7 @@ pub(crate) enum WebhookCommand {
     /// List webhooks, without their URLs and secrets
     #[command(alias = "ls")]
     List(list::ListArgs),
-    /// Show a webhook, and how deliveries to it have been going
+    /// Show a webhook and the health of its deliveries
     Show(show::ShowArgs),
     /// Delete a webhook
     #[command(alias = "rm")]

@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A client that takes nothing for this time is let go.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Stream an export of the history: a file that proves itself, see the page on its format.
+/// Stream an export of the history, a file that can be verified without the server.
 #[utoipa::path(get, path = "/v1/audit/export", tag = "audit", operation_id = "exportHistory",
     params(("from" = Option<u64>, Query, description = "The first position, by default 1; its commit comes whole."),
         ("to" = Option<u64>, Query, description = "The last position, by default the newest; its commit comes whole.")),

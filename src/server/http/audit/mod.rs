@@ -41,7 +41,7 @@ pub(super) struct HeadView {
     epoch: u32,
 }
 
-/// The proof that an event is under a head.
+/// The inclusion proof of an event under a signed head.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProofView {
@@ -57,7 +57,7 @@ pub(super) struct ProofView {
     hashes: Vec<String>,
 }
 
-/// The proof that one head continues another.
+/// The consistency proof between two heads.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConsistencyView {
@@ -152,7 +152,7 @@ pub(super) async fn head(call: ApiCall) -> Result<HttpReply, Problem> {
     }))
 }
 
-/// The proof that an event is under a head.
+/// The inclusion proof of an event under a signed head.
 #[utoipa::path(get, path = "/v1/audit/proof", tag = "audit", operation_id = "proveInclusion",
     params(("position" = u64, Query, description = "The event."),
         ("size" = Option<u64>, Query, description = "The size of the head; by default the newest one's."),
@@ -176,7 +176,7 @@ pub(super) async fn proof(call: ApiCall) -> Result<HttpReply, Problem> {
     Ok(HttpReply::ok(&ProofView { position, size, leaf_hash, root_hash, hashes: all_hex(&hashes) }))
 }
 
-/// The proof that one head continues another.
+/// The consistency proof between two heads.
 #[utoipa::path(get, path = "/v1/audit/consistency", tag = "audit", operation_id = "proveConsistency",
     params(("from" = u64, Query, description = "The size of the earlier head."),
         ("to" = Option<u64>, Query, description = "The size of the later head; by default the newest one's."),

@@ -52,7 +52,7 @@ const KEY: &str = "x-tenure-key";
 /// Who may ask.
 pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
 
-/// Judge the token of an end user, for a reverse proxy.
+/// Check the token of an end user, for a reverse proxy.
 ///
 /// Any method, and any path below. The proxy proves itself by `X-Tenure-Key`, with the key of a verifier or admin, or
 /// by an address in `forward_auth.trusted`. The token is the bearer of `Authorization` that begins `tnr_sess_`, or

@@ -38,7 +38,7 @@ fn test_clock(call: &ApiCall) -> Result<&Arc<TestClock>, Problem> {
     clock.ok_or_else(|| Problem::from(ProblemCode::NotFound).saying("the server runs without --test-clock"))
 }
 
-/// What time it is. Only with `--test-clock`.
+/// Read the test clock. Only with `--test-clock`.
 #[utoipa::path(get, path = "/v1/clock", tag = "operation", operation_id = "getClock",
     responses((status = 200, description = "The time.", body = ClockView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
@@ -47,7 +47,7 @@ pub(crate) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     Ok(HttpReply::ok(&ClockView { now: test_clock(&call)?.now() }))
 }
 
-/// Move the clock forward, and do what became due by that before answering. Only with `--test-clock`.
+/// Move the clock forward, and finish the work that is due then. Only with `--test-clock`.
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
     request_body = ClockBody,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]

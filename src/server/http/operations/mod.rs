@@ -112,7 +112,7 @@ pub(super) struct SweptView {
     expired: u64,
 }
 
-/// Record at once which sessions have ended by themselves. It is done every second or so anyway.
+/// Record the sessions that have expired now. A sweep does it every second or so anyway.
 #[utoipa::path(post, path = "/v1/sweep", tag = "operation", operation_id = "sweep",
     responses((status = 200, description = "It is done.", body = SweptView)))]
 pub(super) async fn sweep(call: ApiCall) -> Result<HttpReply, Problem> {

@@ -120,7 +120,7 @@ impl RecordView for EventRecord {
     }
 }
 
-/// The recorded events, oldest first; an owner's own. With `Accept: text/event-stream` they go on as they happen.
+/// Recorded events, oldest first; an owner sees its own. With `Accept: text/event-stream` new ones follow.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     params(("after" = Option<String>, Query, description = "Only events after this position; of a stream also `latest`: only those to come."),
         ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),

@@ -89,7 +89,7 @@ fn written(notice: &Notice) -> Arc<str> {
     serde_json::to_string(notice).expect("our own documents are always JSON").into()
 }
 
-/// The notices, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
+/// Notices, oldest first; an owner sees its own. With `Accept: text/event-stream` new ones follow.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
     params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
         ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),

@@ -58,10 +58,10 @@ macro_rules! codes {
 codes! {
     InvalidRequest "INVALID_REQUEST" BAD_REQUEST false
         "The request is malformed"
-        "A fault of the client; `errors` names each field."
+        "The client's fault; `errors` names each field."
     InvalidToken "INVALID_TOKEN" UNAUTHORIZED false
         "The credential is missing or unknown"
-        "Many from one address may be guessing; see RATE_LIMITED."
+        "Many from one address may be guesses; see RATE_LIMITED."
     SessionRevoked "SESSION_REVOKED" UNAUTHORIZED false
         "The session was ended"
         "`causedBy` is the event that ended it."
@@ -75,7 +75,7 @@ codes! {
         "The session has expired"
         "`causedBy` is the event that fixed its period."
     SessionIdle "SESSION_IDLE" UNAUTHORIZED false
-        "The session was not used for its idle time"
+        "The session was idle for too long"
         "`causedBy` is the event by which it was last seen; `idleTimeout` was fixed at its creation."
     Forbidden "FORBIDDEN" FORBIDDEN false
         "The credential may not do this"
@@ -88,19 +88,19 @@ codes! {
         "Recorded once per session, generation and code as RenewalRejected, and once more if it contests the session. Retryable inside of `renewal.reuse_grace` where `onReuse` is `revoke`."
     RenewalLimitReached "RENEWAL_LIMIT_REACHED" FORBIDDEN false
         "All renewals of the session are spent"
-        "The session needs a new grant; `maxRenewals` was fixed at its creation."
+        "The agent needs a new session; `maxRenewals` was fixed at its creation."
     SessionAbsoluteLifetimeExceeded "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" FORBIDDEN false
         "The session has reached its absolute lifetime"
-        "The session needs a new grant; `absoluteLifetime` was fixed at its creation."
+        "The agent needs a new session; `absoluteLifetime` was fixed at its creation."
     RenewalTooEarly "RENEWAL_TOO_EARLY" FORBIDDEN true
         "Less than half of the period has passed"
         "The holder should keep to `renewAt`; `retryAt` is the earliest moment."
     ConstraintViolated "CONSTRAINT_VIOLATED" FORBIDDEN false
-        "The use goes beyond what the session may be used for"
+        "The session's constraints do not allow this use"
         "`constraint` names the first constraint that does not hold; they were fixed at the session's creation. \
          Nothing is recorded of it."
     SessionLimitExceeded "SESSION_LIMIT_EXCEEDED" FORBIDDEN false
-        "The subject, or the device, has as many active sessions as it may"
+        "The subject or device is at its limit of active sessions"
         "`detail` says which of the two. `activeSessions` names the oldest; revoke one, or set `onLimit`, of a device \
          `onDeviceLimit`, to `evict_oldest`."
     NotFound "NOT_FOUND" NOT_FOUND false
@@ -116,11 +116,11 @@ codes! {
         "There is no such webhook"
         "Also for the key of another owner, and once it is deleted."
     WebhookLimitExceeded "WEBHOOK_LIMIT_EXCEEDED" CONFLICT false
-        "There are as many webhooks as there may be"
+        "The limit of webhooks is reached"
         "1,000 in all and 20 for one owner; delete unused ones."
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
         "The path has no such method"
-        "A fault of the client."
+        "The client's fault."
     SessionNotActive "SESSION_NOT_ACTIVE" CONFLICT false
         "The session has ended, and cannot be used"
         "Asked by an API key on the session's behalf; `sessionStatus` says how it ended, `causedBy` by which event."
@@ -129,20 +129,20 @@ codes! {
         "`end` is the last position. The caller has followed another history, or this one before a restore: it must \
          begin again, at 0, by `since`, or, for a stream, with `after=latest`."
     BackupConflict "BACKUP_CONFLICT" CONFLICT false
-        "The place holds something that the backup must not replace"
+        "The destination holds something that the backup must not replace"
         "`detail` says what: a whole backup (ask for an increment), one of another history, or other files."
     LastAdmin "LAST_ADMIN" CONFLICT false
-        "The last admin key that has no end cannot be revoked"
+        "The last admin key without an expiry cannot be revoked"
         "Issue another admin key without an end first."
     NotTheLeader "NOT_THE_LEADER" MISDIRECTED_REQUEST true
-        "Another node leads, and decides this"
+        "Another node leads and decides this"
         "`Location` names it, if it is known. Only with `cluster.forward = false`: a node forwards otherwise."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false
         "The body is too large"
         "The bound is `server.max_body`."
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" UNSUPPORTED_MEDIA_TYPE false
         "The body must be application/json"
-        "A fault of the client."
+        "The client's fault."
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" UNPROCESSABLE_ENTITY false
         "The idempotency key was used for another request"
         "`causedBy` is the event of that request."
@@ -151,19 +151,19 @@ codes! {
         "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
     RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
         "Too many such requests"
-        "A caller has its share (`shares.*`, or of costly reads) or its rate (`usage.*`), wrong credentials from one address go beyond `security.wrong_credentials_per_minute` (right ones always pass), a webhook is tested or redelivers too often, or a caller's keys fill `idempotency.max`; `detail` says which."
+        "A caller is at its share (`shares.*`, or of costly reads) or rate (`usage.*`), one address sent more wrong credentials than `security.wrong_credentials_per_minute` (right ones always pass), a webhook is tested or redelivers too often, or a caller's keys fill `idempotency.max`; `detail` says which."
     Internal "INTERNAL" INTERNAL_SERVER_ERROR false
         "The authority failed"
-        "A defect: the log of the process says more under this request id."
+        "A bug: the process log has details under this request id."
     PositionNotReached "POSITION_NOT_REACHED" SERVICE_UNAVAILABLE true
         "The position was not reached in time"
         "The client asked for a position that is not written yet."
     Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true
         "Too many requests are waiting"
-        "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
+        "The disk is slower than the load, the queue of costly reads is full, or the capacity that callers share is used up (`tenure_taken`); `detail` says which. Nothing was done."
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
         "The authority cannot write at present"
-        "`/readyz` says why: the disk is full or failing, a part of the history is damaged, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
+        "`/readyz` says why: the disk is full or failing, a part of the history is damaged, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and its answer cannot be read back at present; the same `Idempotency-Key` gets it later."
     Stale "STALE" SERVICE_UNAVAILABLE true
         "This node cannot tell whether its state is the newest"
         "It has lost the lead, or could not reach the broker for `cluster.max_staleness`; another node answers, or this one once it leads again."

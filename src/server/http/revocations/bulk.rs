@@ -103,7 +103,7 @@ fn selection(fields: &mut RequestFields) -> Option<SessionSelection> {
     None
 }
 
-/// End all active sessions that match, whosever they are, in one step and one event.
+/// End all active sessions that match a selector, of any subject, in one step and one event.
 ///
 /// When nothing matches, nothing is appended.
 #[utoipa::path(post, path = "/v1/revocations", tag = "revocations", operation_id = "revokeMatching",

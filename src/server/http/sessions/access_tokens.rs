@@ -21,7 +21,7 @@ const USUAL: u32 = 600;
 /// The life that it may ask for, in seconds.
 pub(crate) const TTL: RangeInclusive<u32> = 60..=LONGEST_ACCESS.0;
 
-/// Mint an access token. Nothing is recorded of it; it is judged with a key of `GET /v1/keys`, without asking here.
+/// Mint an access token, which services verify offline with the keys of `GET /v1/keys`. Nothing is recorded.
 #[utoipa::path(post, path = "/v1/access-tokens", tag = "sessions", operation_id = "mintAccessToken",
     request_body = wire::NewAccessToken,
     responses((status = 200, description = "The access token.", body = AccessTokenView)))]

@@ -98,7 +98,7 @@ fn plain_tokens(body: &str) -> Option<IntrospectQuery> {
     limits::TOKENS.contains(&tokens.len()).then_some(IntrospectQuery::Many(tokens))
 }
 
-/// Judge a token, or a batch of them.
+/// Introspect a token, or a batch of tokens.
 ///
 /// Every acknowledged revocation and renewal is visible to every introspection that starts after it.
 #[utoipa::path(post, path = "/v1/introspect", tag = "sessions", operation_id = "introspect",

@@ -199,7 +199,7 @@ impl SessionFilter {
     }
 }
 
-/// Sessions, newest first; an owner's own.
+/// List sessions, newest first; an owner sees its own.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
     params(("subjectId" = Option<SubjectId>, Query, description = "Only this subject's."),
         ("ownerId" = Option<OwnerId>, Query, description = "Only those of this owner's subjects."),

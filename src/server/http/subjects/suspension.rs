@@ -68,7 +68,7 @@ impl SuspensionView {
     }
 }
 
-/// Suspend a subject: nothing is created for it, and no token of its sessions is good.
+/// Suspend a subject: it gets no new session, and none of its tokens work.
 ///
 /// It lasts until the subject is resumed or until the suspension ends by itself. Its sessions are not ended, and their clocks go on; they may still end themselves. A suspension by an admin is
 /// lifted or shortened by admins only, one by an owner or issuer by the subject's owner too. Callers that may not lift

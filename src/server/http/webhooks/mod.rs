@@ -320,7 +320,7 @@ fn event_of(call: &ApiCall, asked: WebhookRequest) -> (WebhookDestination, Webho
     (asked.destination, event)
 }
 
-/// The webhooks, oldest first; an owner's are its own.
+/// List webhooks, oldest first; an owner sees its own.
 #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", operation_id = "listWebhooks",
     params(("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
@@ -342,7 +342,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     Ok(HttpReply::ok(&page_of(views(&call, &found), end)))
 }
 
-/// A webhook, and how deliveries to it have been going.
+/// Read a webhook, and the health of its deliveries.
 #[utoipa::path(get, path = "/v1/webhooks/{webhookId}", tag = "webhooks", operation_id = "getWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "The webhook.", body = WebhookView)))]
@@ -458,7 +458,7 @@ fn too_often(not_now: TestTooSoon, why: &str) -> Problem {
     problem
 }
 
-/// Send a message that says that it is a test, and say how it went.
+/// Send a test message, and return the outcome.
 ///
 /// One test at a time, and 10 in a minute. An owner learns whether it was delivered.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",

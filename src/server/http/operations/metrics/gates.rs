@@ -28,33 +28,37 @@ pub(super) struct GateMetrics {
 impl GateMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
-        registry.register("costly_running", "Costly requests in work", own.running.clone());
-        registry.register("costly_waiting", "Costly requests that wait for their turn", own.waiting.clone());
-        registry.register("costly_refused", "Costly requests that found no place", own.refused.clone());
-        registry.register("costly_done", "Costly requests that were done", own.done.clone());
+        registry.register("costly_running", "Costly requests in progress", own.running.clone());
+        registry.register("costly_waiting", "Costly requests in the queue", own.waiting.clone());
+        registry.register(
+            "costly_refused",
+            "Costly requests refused because the queue was full",
+            own.refused.clone(),
+        );
+        registry.register("costly_done", "Costly requests completed", own.done.clone());
         registry.register(
             "costly_abandoned",
-            "Costly requests given up because their callers had gone",
+            "Costly requests abandoned because their callers had gone",
             own.abandoned.clone(),
         );
         registry.register(
             "costly_shared",
-            "Costly requests answered together with an equal one",
+            "Costly requests answered together with an identical one",
             own.shared.clone(),
         );
         registry.register(
             "costly_beyond_share",
-            "Costly requests refused because their callers had their shares in flight",
+            "Costly requests refused because their callers were at their shares",
             own.beyond_shares.clone(),
         );
         registry.register(
             "costly_folded_events",
-            "Events that were folded to answer for the past of everything",
+            "Events folded for lists of the past over all subjects",
             own.folded.clone(),
         );
         registry.register(
             "listed_sessions_looked_at",
-            "Sessions that were looked at to answer lists of the present",
+            "Sessions examined for lists of current sessions",
             own.looked_at.clone(),
         );
         own

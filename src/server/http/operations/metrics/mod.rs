@@ -81,14 +81,14 @@ impl ApiMetrics {
         whole.register_collector(Box::new(ProcessFigures));
         let registry = whole.sub_registry_with_prefix("tenure");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version that runs", version);
+        registry.register("build", "Version of the running server", version);
         let requests = RequestMetrics::registered(registry);
         let answers: Family<MetricLabels, Counter> =
             registered(registry, "answers", "Answered requests by code");
         let granted = answers.get_or_create(&[("code", "ok")]).clone();
         let wrong_credentials =
             registered(registry, "wrong_credentials", "Requests with a malformed or unknown credential");
-        let live_tokens = registered(registry, "live_tokens", "Introspected tokens that were live");
+        let live_tokens = registered(registry, "live_tokens", "Introspected tokens that were active");
         let lost_log_lines = registered(registry, "lost_log_lines", "Log lines that could not be written");
         let observed = ScrapedMetrics::default();
         register_state(registry, &observed);
@@ -175,41 +175,37 @@ fn registered<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, 
 }
 
 fn register_state(registry: &mut Registry, observed: &ScrapedMetrics) {
-    registry.register("position", "The last position of the log", observed.position.clone());
+    registry.register("position", "Last position of the log", observed.position.clone());
     registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
     registry.register(
         "let_go_sessions",
-        "Ended sessions that left memory since the start",
+        "Ended sessions removed from memory since the start",
         observed.let_go.clone(),
     );
-    registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
+    registry.register("waiting", "Commands waiting for a decision", observed.waiting.clone());
 }
 
 fn register_disk_and_ends(registry: &mut Registry, observed: &ScrapedMetrics) {
     registry.register_with_unit(
         "disk_free",
-        "Free on the disk of the log",
+        "Free space on the disk of the log",
         Unit::Bytes,
         observed.disk_free.clone(),
     );
-    registry.register(
-        "expired_sessions",
-        "Sessions found to have ended by themselves",
-        observed.expired.clone(),
-    );
+    registry.register("expired_sessions", "Expired sessions recorded by the sweep", observed.expired.clone());
     registry.register("sweep_failures", "Sweeps that failed", observed.sweep_failures.clone());
 }
 
 fn register_alarms(registry: &mut Registry, observed: &ScrapedMetrics) {
-    registry.register("signed_position", "The last position under a signed head", observed.signed.clone());
+    registry.register("signed_position", "Last position covered by a signed head", observed.signed.clone());
     registry.register(
         "head_failures",
-        "Heads that could not be signed or kept",
+        "Heads that could not be signed or stored",
         observed.head_failures.clone(),
     );
     registry.register(
         "check_rounds",
-        "How often all of the live state was compared with the log",
+        "Complete comparisons of the live state with the log",
         observed.check_rounds.clone(),
     );
     registry.register(
@@ -217,15 +213,15 @@ fn register_alarms(registry: &mut Registry, observed: &ScrapedMetrics) {
         "Differences found between the live state and the log; anything but 0 is an alarm",
         observed.differences.clone(),
     );
-    registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
+    registry.register("alarms", "Alarms listed by /readyz", observed.alarms.clone());
     registry.register(
         "storage_failures",
-        "Writes of files beside the log that failed, by file",
+        "Failed writes of files other than the log, by file",
         observed.storage_failures.clone(),
     );
     registry.register(
         "lost_idempotency_keys",
-        "Idempotency keys forgotten inside of their window to make room",
+        "Idempotency keys forgotten within their window to make room",
         observed.lost_keys.clone(),
     );
 }
@@ -235,13 +231,13 @@ fn register_writing(registry: &mut Registry, observed: &ScrapedMetrics, health: 
     registry.register("events", "Events made durable, by kind", observed.events.clone());
     registry.register_with_unit(
         "batch_duration",
-        "Deciding a batch of commands and making it durable",
+        "Time to decide a batch of commands and make it durable",
         Unit::Seconds,
         health.batch_durations().clone(),
     );
     registry.register_with_unit(
         "log_append_duration",
-        "Writing a batch to the log and syncing it",
+        "Time to write a batch to the log and sync it",
         Unit::Seconds,
         health.append_durations().clone(),
     );
@@ -249,23 +245,23 @@ fn register_writing(registry: &mut Registry, observed: &ScrapedMetrics, health: 
 
 fn register_webhooks(registry: &mut Registry, observed: &ScrapedMetrics) {
     let deliveries = observed.deliveries.clone();
-    registry.register("webhook_deliveries", "Attempts to deliver to webhooks by outcome", deliveries);
+    registry.register("webhook_deliveries", "Webhook delivery attempts by outcome", deliveries);
     registry.register("webhook_failing", "Webhooks whose last attempt failed", observed.failing.clone());
     registry.register(
         "webhook_pending",
-        "Notices that webhooks are yet to deliver",
+        "Notices waiting for delivery to webhooks",
         observed.pending.clone(),
     );
-    registry.register("webhook_parked", "Notices that webhooks gave up", observed.parked.clone());
+    registry.register("webhook_parked", "Notices given up by webhooks", observed.parked.clone());
     registry.register_with_unit(
         "webhook_oldest_pending",
-        "How long the oldest pending notice of a webhook has waited",
+        "Age of the oldest pending webhook notice",
         Unit::Seconds,
         observed.oldest_pending.clone(),
     );
     registry.register(
         "webhook_store_fails",
-        "1 when the account of webhook deliveries cannot be saved",
+        "1 if the delivery state of webhooks cannot be saved",
         observed.webhook_store_fails.clone(),
     );
 }

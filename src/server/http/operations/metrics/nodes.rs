@@ -30,48 +30,44 @@ pub(super) struct NodeMetrics {
 impl NodeMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
-        registry.register("leads", "1 on the node that decides", own.leads.clone());
-        registry.register("term", "The number of the leadership; 0 on a single node", own.term.clone());
-        registry.register("lag", "Events of the leader that this node lacks", own.lag.clone());
-        registry.register(
-            "nodes",
-            "Nodes that have said in the last 30 seconds that they are there",
-            own.nodes.clone(),
-        );
+        registry.register("leads", "1 on the node that leads", own.leads.clone());
+        registry.register("term", "Term of the current leadership; 0 on a single node", own.term.clone());
+        registry.register("lag", "Events by which this node is behind the leader", own.lag.clone());
+        registry.register("nodes", "Nodes heard from in the last 30 seconds", own.nodes.clone());
         registry.register(
             "nodes_differ",
-            "Nodes whose history differs from a head that another one has signed",
+            "Nodes whose history differs from a head signed by another node",
             own.differ.clone(),
         );
         registry.register_with_unit(
             "staleness",
-            "How old the state of this node may be; -1 while unknown",
+            "Upper bound on the age of this node's state; -1 while unknown",
             Unit::Seconds,
             own.staleness.clone(),
         );
         registry.register(
             "forwarded_requests",
-            "Requests that were handed on to the leader and answered",
+            "Requests forwarded to the leader and answered",
             own.forwarded.clone(),
         );
         registry.register(
             "forwarded_unknown",
-            "Requests that were handed on and whose outcome is unknown",
+            "Forwarded requests whose outcome is unknown",
             own.forward_unknown.clone(),
         );
         registry.register(
             "stale_refusals",
-            "Requests that were refused because the state may have been too old, or no node led",
+            "Requests refused because the state might have been too old, or no node led",
             own.stale.clone(),
         );
         registry.register(
             "log_resends",
-            "Frames that were sent to the broker again, because it was not certain what had become of them",
+            "Frames sent to the broker again because their outcome was uncertain",
             own.resent.clone(),
         );
         registry.register(
             "log_unknown",
-            "Batches of which it was not certain in the end whether the broker has them",
+            "Batches whose outcome at the broker remained unknown",
             own.unknown.clone(),
         );
         own

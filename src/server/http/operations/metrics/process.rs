@@ -24,7 +24,7 @@ impl Collector for ProcessFigures {
             ("process_resident_memory_bytes", "Resident memory of the process", figures.resident_bytes),
             ("process_virtual_memory_bytes", "Virtual memory of the process", figures.virtual_bytes),
             ("process_open_fds", "Open descriptors of the process", figures.open_descriptors),
-            ("process_max_fds", "Descriptors that the process may have open", figures.max_descriptors),
+            ("process_max_fds", "Maximum open descriptors of the process", figures.max_descriptors),
         ] {
             let gauge = encoder.encode_descriptor(name, about, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(gauge)?;

@@ -94,7 +94,7 @@ impl RequestMetrics {
         );
         registry.register_with_unit(
             "http_request_duration",
-            "From the head of a request to its answer; of a stream, to its first byte",
+            "Time from the head of a request to its answer, or to the first byte of a stream",
             Unit::Seconds,
             DurationMetrics(Arc::clone(&own.0)),
         );

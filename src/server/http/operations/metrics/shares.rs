@@ -26,26 +26,22 @@ impl AdmissionMetrics {
         let own = Self::default();
         registry.register(
             "taken",
-            "What is taken of what all callers have together: places for connections, streams, requests in flight",
+            "Used capacity that all callers share: connections, streams, requests in flight",
             own.taken.clone(),
         );
-        registry.register("room", "How much of it there is", own.room.clone());
+        registry.register("room", "Total of that capacity", own.room.clone());
         registry.register("in_flight", "Requests in flight by class", own.in_flight.clone());
         registry.register(
             "refused_by_share",
-            "Connections closed and requests refused because their caller had its share",
+            "Connections closed and requests refused because their caller was at its share",
             own.by_share.clone(),
         );
         registry.register(
             "refused_beyond",
-            "Requests refused because everything was taken",
+            "Requests refused because the total was taken",
             own.beyond.clone(),
         );
-        registry.register(
-            "gave_way",
-            "Connections closed because they waited for nothing while places ran out",
-            own.gave_way.clone(),
-        );
+        registry.register("gave_way", "Idle connections closed to make room", own.gave_way.clone());
         own
     }
 

@@ -27,49 +27,49 @@ pub(super) struct StorageMetrics {
 impl StorageMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
-        registry.register("segments", "Segments of the log: files that never change", own.segments.clone());
-        registry.register("sealed_position", "The last position in a segment", own.sealed.clone());
+        registry.register("segments", "Segments of the log", own.segments.clone());
+        registry.register("sealed_position", "Last position in a segment", own.sealed.clone());
         registry.register(
             "unsealed_ranges",
-            "Ranges of the log that are full and in no segment yet",
+            "Full ranges of the log that are not in a segment yet",
             own.unsealed.clone(),
         );
         registry.register_with_unit(
             "log",
-            "The log on disk, segments and stores together",
+            "Size of the log on disk, segments and stores together",
             Unit::Bytes,
             own.bytes.clone(),
         );
         registry.register(
             "sealing_failures",
-            "Attempts to seal a range of the log that failed since the start",
+            "Failed attempts to seal a range of the log since the start",
             own.failures.clone(),
         );
         registry.register_with_unit(
             "scrub_age",
-            "How long ago all segments had been read again, or the start",
+            "Time since the last complete scrub of the segments, or since the start",
             Unit::Seconds,
             own.scrub_age.clone(),
         );
         registry.register(
             "scrub_findings",
-            "Segments that did not read as they were written; anything but 0 is an alarm",
+            "Damaged segments; anything but 0 is an alarm",
             own.scrub_findings.clone(),
         );
         registry.register(
             "checkpoint_position",
-            "The position of the newest checkpoint, behind which a start reads on; 0 for none",
+            "Position of the newest checkpoint; 0 if there is none",
             own.checkpoint.clone(),
         );
         registry.register_with_unit(
             "checkpoint_age",
-            "How long ago a checkpoint was made, or the start",
+            "Time since the last checkpoint was made, or since the start",
             Unit::Seconds,
             own.checkpoint_age.clone(),
         );
         registry.register(
             "checkpoint_failures",
-            "Attempts to make a checkpoint that failed since the start",
+            "Failed attempts to make a checkpoint since the start",
             own.checkpoint_failures.clone(),
         );
         own

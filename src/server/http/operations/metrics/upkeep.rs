@@ -24,36 +24,36 @@ impl UpkeepMetrics {
         let own = Self::default();
         registry.register_with_unit(
             "log_at_start",
-            "The log on disk when the process began, to see how it grows",
+            "Size of the log on disk when the process started",
             Unit::Bytes,
             own.log_at_start.clone(),
         );
         registry.register_with_unit(
             "unsealed_age",
-            "How long ago the oldest range was full that is in no segment; 0 if there is none",
+            "Time since the oldest unsealed range was full; 0 if there is none",
             Unit::Seconds,
             own.unsealed_age.clone(),
         );
         registry.register_with_unit(
             "sealing_needs",
-            "About how much more the disk takes before the oldest store goes",
+            "Estimated disk space needed before the oldest store can be removed",
             Unit::Bytes,
             own.sealing_needs.clone(),
         );
         registry.register(
             "scrubbed_segments",
-            "How many segments the present scrub has read again",
+            "Segments read by the current scrub",
             own.scrubbed_segments.clone(),
         );
         registry.register_with_unit(
             "backup_timestamp",
-            "When the last backup was whole, in seconds of Unix time; 0 if none was made",
+            "When the last backup was completed, in seconds of Unix time; 0 if there is none",
             Unit::Seconds,
             own.backup_at.clone(),
         );
         registry.register(
             "backup_position",
-            "The last position in the last backup; 0 if none was made",
+            "Last position in the last backup; 0 if there is none",
             own.backup_position.clone(),
         );
         own

@@ -28,7 +28,7 @@ const ENDED_NAMED: usize = 10_000;
 const DEFAULT: u64 = 200;
 /// Events per read of the log.
 const STRIDE: usize = 128;
-/// The ends of sessions before their time, oldest first. For verifiers of access tokens that do not ask about each.
+/// Early ends of sessions, oldest first, for verifiers that check access tokens offline.
 ///
 /// With `Accept: text/event-stream` also as they happen: events `revocation` (an item), `keys` (what `GET /v1/keys`
 /// says, at the start and at each change) and `head` (`{head, now}`, every second, after everything up to `head`).
