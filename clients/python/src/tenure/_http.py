@@ -157,7 +157,8 @@ class Http:
 
     def unexpected(self, status: int, why: str) -> UnexpectedReplyError:
         """Make the error for a reply that the authority does not give."""
-        return UnexpectedReplyError(f"unexpected reply from {self.base} (status {status}): {why}; is it a Tenure server?", status)
+        said = f"unexpected reply from {self.base} (status {status}): {why}; is it a Tenure server?"
+        return UnexpectedReplyError(said, status)
 
 
 def _seconds(text: str | None) -> float | None:
