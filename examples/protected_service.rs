@@ -55,7 +55,7 @@ async fn pay(Extension(holder): Extension<Principal>) -> String {
 }
 
 fn ready(verifier: &Verifier) -> StatusCode {
-    if verifier.standing().is_fresh { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if verifier.status().is_fresh { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 // end
 

@@ -151,7 +151,7 @@ impl FollowerTask {
 
     /// A history that was put back without a silence is noticed within the staleness bound.
     fn between_looks(&self) -> Duration {
-        self.verifier.rules().staleness_bound / 2
+        self.verifier.config().staleness_bound / 2
     }
 
     async fn page(&self, after: Position) -> Result<(Duration, FeedPage), AuthorityCallError> {
@@ -202,7 +202,7 @@ impl FollowerTask {
     /// a round is due as often as the staleness bound needs it.
     async fn rest(&mut self, begun: Duration) {
         let jitter = entropy::jitter(&OsEntropy);
-        let rules = self.verifier.rules();
+        let rules = self.verifier.config();
         let poll = if self.stream.is_open() { rules.poll.max(rules.staleness_bound / 4) } else { rules.poll };
         let wait = polling::wait(poll, self.failures, jitter);
         let spent = self.verifier.elapsed().saturating_sub(begun);

@@ -98,7 +98,7 @@ impl TokenJudge {
     async fn judge(&self, token: &str) -> Result<AdmittedRequest, Rejection> {
         match self {
             Self::Verifier(verifier) => {
-                let claims = verifier.check_with_news(token).await?;
+                let claims = verifier.check_with_update(token).await?;
                 Ok(AdmittedRequest { holder: Principal::of(&claims), claims: Some(claims) })
             }
             Self::Introspection(introspection) => {

@@ -96,7 +96,7 @@ impl VerifierState {
     }
 
     /// How it stands.
-    pub(super) fn standing(&self, now: Duration) -> VerifierStatus {
+    pub(super) fn status(&self, now: Duration) -> VerifierStatus {
         VerifierStatus {
             age: self.heard.map(|heard| now.saturating_sub(heard.asked)),
             is_fresh: self.authority_time(now).is_ok(),
@@ -222,7 +222,7 @@ mod tests {
         let mut state = VerifierState::new(VerifierConfig::of("tenure"));
         state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at: None }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::NotReady));
-        assert_eq!(state.standing(HEARD).age, None);
+        assert_eq!(state.status(HEARD).age, None);
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(state.judge(&token(), later(9_999)), Ok(()));
         let age = Duration::from_secs(10);
         assert_eq!(state.judge(&token(), later(10_000)), Err(Rejection::Stale { age }));
-        assert!(!state.standing(later(10_000)).is_fresh);
+        assert!(!state.status(later(10_000)).is_fresh);
         state.synchronized(SyncPoint {
             asked: later(60_000),
             last_asked: later(60_000),
@@ -245,12 +245,12 @@ mod tests {
     fn a_head_is_as_old_as_the_time_that_it_tells() {
         let mut state = usual(at(0));
         assert!(state.heard_until(at(8), later(9_000)));
-        assert_eq!(state.standing(later(9_000)).age, Some(Duration::from_secs(1)));
+        assert_eq!(state.status(later(9_000)).age, Some(Duration::from_secs(1)));
         assert!(state.heard_until(at(7), later(60_000)), "one that came late");
-        assert_eq!(state.standing(later(60_000)).age, Some(Duration::from_secs(52)));
-        assert!(!state.standing(later(60_000)).is_fresh);
+        assert_eq!(state.status(later(60_000)).age, Some(Duration::from_secs(52)));
+        assert!(!state.status(later(60_000)).is_fresh);
         assert!(!state.heard_until(at(70), later(61_000)), "its clock was moved");
-        assert_eq!(state.standing(later(61_000)).age, Some(Duration::ZERO));
+        assert_eq!(state.status(later(61_000)).age, Some(Duration::ZERO));
         assert!(!VerifierState::new(VerifierConfig::of("tenure")).heard_until(at(0), HEARD));
     }
 
@@ -308,9 +308,9 @@ mod tests {
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::Revoked));
         let whom = RevocationTarget::Session(SessionId::from_bytes([2; 16]));
         state.learn_revocations([RevocationEntry { at: at(0), whom }]);
-        assert_eq!(state.standing(HEARD).revocations, 1);
+        assert_eq!(state.status(HEARD).revocations, 1);
         state.synchronized(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
-        assert_eq!(state.standing(HEARD).revocations, 0);
+        assert_eq!(state.status(HEARD).revocations, 0);
         let ancient = with(|claims| claims.expires_at = at(9_999));
         assert_eq!(state.judge(&ancient, HEARD), Ok(()));
     }

@@ -70,7 +70,7 @@ impl Verifier {
     /// Waits until tokens are judged: until the authority has sent everything, and recently.
     pub async fn ready(&self) {
         let mut rounds = self.0.rounds.subscribe();
-        while !self.standing().is_fresh {
+        while !self.status().is_fresh {
             if rounds.changed().await.is_err() {
                 return;
             }
@@ -101,12 +101,12 @@ impl Verifier {
         Ok(verified.claims)
     }
 
-    /// The same, but if only a fresh answer could let the token in, the authority is asked at once and the token is
-    /// judged again by its answer. This happens at most once per poll, no matter which tokens are shown.
+    /// Like [`Verifier::check`], but if only newer keys or revocations could let the token in, the authority is asked for
+    /// them first. This happens at most once per poll, no matter which tokens are shown.
     ///
     /// # Errors
     /// As [`Verifier::check`].
-    pub async fn check_with_news(&self, token: &str) -> Result<Arc<AccessClaims>, Rejection> {
+    pub async fn check_with_update(&self, token: &str) -> Result<Arc<AccessClaims>, Rejection> {
         let judged = self.check(token);
         if !matches!(&judged, Err(rejection) if rejection.needs_fresh_answer()) {
             return judged;
@@ -117,13 +117,13 @@ impl Verifier {
         self.check(token)
     }
 
-    /// How it stands: for a health check, or to show.
-    pub fn standing(&self) -> VerifierStatus {
-        self.0.state.read().standing(self.elapsed())
+    /// How fresh its data is and how much of it there is, for health checks.
+    pub fn status(&self) -> VerifierStatus {
+        self.0.state.read().status(self.elapsed())
     }
 
-    /// What it takes.
-    pub fn rules(&self) -> &VerifierConfig {
+    /// Its configuration.
+    pub fn config(&self) -> &VerifierConfig {
         &self.0.rules
     }
 
@@ -167,6 +167,6 @@ impl Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("rules", &self.0.rules).field("standing", &self.standing()).finish()
+        f.debug_struct("Verifier").field("rules", &self.0.rules).field("status", &self.status()).finish()
     }
 }

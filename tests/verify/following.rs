@@ -49,7 +49,7 @@ async fn measured_a_revocation_counts_within_the_poll_and_two_round_trips() {
             pause(Duration::from_millis(1));
         }
     }
-    are_within_the_poll_and_two_round_trips(latencies, verifier.rules());
+    are_within_the_poll_and_two_round_trips(latencies, verifier.config());
 }
 
 /// Prints the median, the 99th of 100 and the worst. Round trips on one machine take next to nothing: so the worst of
@@ -217,7 +217,7 @@ async fn a_dropped_follower_hears_no_more() {
     let fake = Fake::start();
     let (verifier, clock) = with_clock(hurried());
     let follower = fake.followed(&verifier).await;
-    assert!(verifier.standing().is_fresh);
+    assert!(verifier.status().is_fresh);
     drop(follower);
     pause(Duration::from_millis(100));
     clock.advance(10).unwrap();
@@ -268,10 +268,8 @@ async fn a_history_that_was_put_back_in_a_silence_is_noticed_at_its_end() {
     let token = token_of(20).1;
     assert_eq!(said(&verifier, &token), Ok(()));
     fake.stop();
-    let silent = verifier.standing().age.unwrap();
-    eventually("a round has failed", || {
-        verifier.standing().age.unwrap() > silent + Duration::from_millis(500)
-    });
+    let silent = verifier.status().age.unwrap();
+    eventually("a round has failed", || verifier.status().age.unwrap() > silent + Duration::from_millis(500));
     fake.tell(|told| {
         told.now = noon().plus_millis(1);
         told.items.truncate(4);
@@ -341,7 +339,7 @@ async fn a_long_history_is_not_read_from_its_beginning() {
     });
     let verifier = Verifier::new(hurried()).unwrap();
     let _follower = fake.followed(&verifier).await;
-    let remembered = verifier.standing().revocations;
+    let remembered = verifier.status().revocations;
     // 1 810 s of a day that had a hundred thousand.
     assert!((2_094..=2_294).contains(&remembered), "{remembered}");
     let pages = fake.answered("/v1/revocations/feed", 200);
@@ -358,10 +356,10 @@ async fn what_is_remembered_is_bounded_by_time_and_by_number() {
         fake.revoke(&json!({ "sessionId": token_of(number).0 }));
     }
     eventually("the last is known", || said(&verifier, &token_of(999).1) == Err(Rejection::Revoked));
-    assert_eq!(verifier.standing().revocations, 300);
+    assert_eq!(verifier.status().revocations, 300);
     assert_eq!(said(&verifier, &token_of(0).1), Err(Rejection::Revoked), "the first is not let in");
     fake.tell(|told| told.now = noon().plus_millis(1_810_000));
-    eventually("all is forgotten", || verifier.standing().revocations == 0);
+    eventually("all is forgotten", || verifier.status().revocations == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,12 +372,12 @@ async fn a_new_key_is_asked_for_at_once_and_a_flood_of_unknown_keys_asks_once() 
     let new = Key::number(2).sign(&claims(&session_id(noon(), 1)));
     assert_eq!(said(&verifier, &new), Err(Rejection::UnknownKey), "by what is known");
     let begun = stopwatch();
-    assert!(verifier.check_with_news(&new).await.is_ok());
+    assert!(verifier.check_with_update(&new).await.is_ok());
     assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
     let before = fake.answered("/v1/keys", 200);
     for number in 3..100 {
         let forged = Key::number(number).sign(&claims(&session_id(noon(), 1)));
-        let judged = verifier.check_with_news(&forged).await.map(drop);
+        let judged = verifier.check_with_update(&forged).await.map(drop);
         assert_eq!(judged, Err(Rejection::UnknownKey));
     }
     assert_eq!(fake.answered("/v1/keys", 200), before, "the next time is a poll later");
@@ -412,5 +410,5 @@ async fn a_page_may_hold_many_revocations_of_one_position() {
     eventually("the last is known", || said(&verifier, &token_of(49).1) == Err(Rejection::Revoked));
     assert_eq!(said(&verifier, &token_of(0).1), Err(Rejection::Revoked));
     pause(Duration::from_millis(100));
-    assert_eq!(verifier.standing().revocations, 50);
+    assert_eq!(verifier.status().revocations, 50);
 }

@@ -129,7 +129,7 @@ async fn measured_a_revocation_of_the_real_authority_is_pushed() {
     let mut latencies = measured(&real, &verifier);
     latencies.sort_unstable();
     let median = latencies[latencies.len() / 2];
-    are_within_the_poll_and_two_round_trips(latencies.clone(), verifier.rules());
+    are_within_the_poll_and_two_round_trips(latencies.clone(), verifier.config());
     assert!(median <= Duration::from_millis(100), "half of them took {median:?} or longer");
     // On a machine that others use too one of a hundred may wait for its turn.
     if std::env::var_os("TENURE_MEASURE").is_some() {
@@ -145,7 +145,7 @@ async fn measured_without_a_stream_a_revocation_counts_within_the_poll_and_two_r
     let wire = Wire::before(real.server.address());
     wire.state.refuses.store(true, Ordering::SeqCst);
     let (verifier, _follower) = wire.followed(&real).await;
-    are_within_the_poll_and_two_round_trips(measured(&real, &verifier), verifier.rules());
+    are_within_the_poll_and_two_round_trips(measured(&real, &verifier), verifier.config());
     assert_eq!(wire.streams(), 0);
 }
 
@@ -159,7 +159,7 @@ async fn beside_a_stream_little_is_asked_and_one_that_is_cut_is_replaced() {
     let before = pages();
     pause(Duration::from_secs(6));
     assert!(pages() - before <= 4, "{} pages in 6 s", pages() - before);
-    assert!(verifier.standing().age.unwrap() < Duration::from_secs(2), "{:?}", verifier.standing());
+    assert!(verifier.status().age.unwrap() < Duration::from_secs(2), "{:?}", verifier.status());
     let (session, token) = real.minted("agent-7");
     wire.state.cuts.store(true, Ordering::SeqCst);
     pause(Duration::from_millis(100));
@@ -185,7 +185,7 @@ async fn a_stream_that_is_swallowed_is_given_up_and_the_poll_goes_on() {
         let since = stopwatch();
         eventually("it counts", || said(&verifier, token) == Err(Rejection::Revoked));
         assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
-        assert!(verifier.standing().is_fresh);
+        assert!(verifier.status().is_fresh);
     }
 }
 

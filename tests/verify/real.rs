@@ -114,11 +114,11 @@ async fn a_killed_authority_makes_everything_refused_at_the_bound_and_recovers_w
     assert_eq!((said(&verifier, &token), said(&verifier, &of_other)), (Ok(()), Ok(())));
 
     let before = stopwatch();
-    let age = verifier.standing().age.unwrap();
+    let age = verifier.status().age.unwrap();
     real.revoking(&other).send().expect(200);
     real.server.die();
     let after = stopwatch();
-    let bound = verifier.rules().staleness_bound;
+    let bound = verifier.config().staleness_bound;
     loop {
         let dead_for = after.elapsed();
         match said(&verifier, &token) {

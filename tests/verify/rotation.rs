@@ -27,15 +27,15 @@ async fn with_an_overlap_old_tokens_go_on_and_new_ones_pass_and_retired_now_neit
     assert_eq!(said(&verifier, &old), Ok(()));
     rotate(&real, "overlap");
     let new = real.mint(&session, &json!({}));
-    assert!(verifier.check_with_news(&new).await.is_ok(), "its key is asked for");
-    eventually("both keys are shown", || verifier.standing().keys == 2);
+    assert!(verifier.check_with_update(&new).await.is_ok(), "its key is asked for");
+    eventually("both keys are shown", || verifier.status().keys == 2);
     assert_eq!(said(&verifier, &old), Ok(()), "also when the new key is known");
     rotate(&real, "now");
     for token in [&old, &new] {
         eventually("it is refused", || said(&verifier, token) == Err(Rejection::UnknownKey));
     }
     let newest = real.mint(&session, &json!({}));
-    assert!(verifier.check_with_news(&newest).await.is_ok(), "the session goes on");
+    assert!(verifier.check_with_update(&newest).await.is_ok(), "the session goes on");
 }
 
 /// The first request with a token of a new key does not fail, however seldom the verifier asks by itself.
@@ -52,7 +52,7 @@ async fn no_request_fails_because_a_key_is_new() {
     rotate(&real, "now");
     let new = real.mint(&session, &json!({}));
     // The stream may have told of the key by now; if not, it is asked for.
-    assert!(verifier.check_with_news(&new).await.is_ok());
+    assert!(verifier.check_with_update(&new).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

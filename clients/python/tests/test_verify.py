@@ -112,7 +112,7 @@ def test_without_news_nothing_passes_at_the_bound_and_everything_again_after_new
     killed = time.monotonic()
     eventually(lambda: why_not(verifier, token) is Reason.STALE, "the verifier is stale")
     assert time.monotonic() - killed < 3
-    assert not verifier.standing.is_fresh
+    assert not verifier.status.is_fresh
     server.start_again()
     eventually(lambda: why_not(verifier, token) is None, "the verifier is fresh again")
 

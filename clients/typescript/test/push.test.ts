@@ -169,5 +169,5 @@ test("a verifier whose stream is cut asks again, and learns what was revoked mea
   await server.client.revokeSession(sessionId);
   await sleep(1_000);
   await assert.rejects(verifier.check(accessToken), /its session was revoked/);
-  assert(verifier.standing().isFresh);
+  assert(verifier.status().isFresh);
 });

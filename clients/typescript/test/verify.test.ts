@@ -170,7 +170,7 @@ test("a verifier refuses everything before it was told all, and when it was told
   proxy.cut();
   const took = await untilRefused(verifier, accessToken, "stale");
   assert(took > 500 && took < 3_000, `${took.toFixed(0)} ms`);
-  assert(!verifier.standing().isFresh);
+  assert(!verifier.status().isFresh);
   isCut = false;
   await verifier.ready();
   await verifier.check(accessToken);

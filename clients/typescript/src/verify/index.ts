@@ -13,7 +13,7 @@
 export type { Clock } from "#clock";
 export type { AccessClaims } from "./claims.js";
 export { Introspector, type IntrospectorOptions } from "./introspector.js";
-export type { Rules, Standing } from "./knowledge.js";
+export type { Rules, VerifierStatus } from "./knowledge.js";
 export { RejectedTokenError, type RejectionReason } from "./rejection.js";
 export type { TokenHolder, TokenJudge } from "./token-holder.js";
 export { Verifier, type VerifierOptions } from "./verifier.js";

@@ -40,7 +40,7 @@ export interface Heard {
 }
 
 /** How a verifier stands. */
-export interface Standing {
+export interface VerifierStatus {
   /** How long ago the last complete answer was asked for, in milliseconds; undefined before the first. */
   readonly age: number | undefined;
   /** Whether tokens are judged, and not all refused. */
@@ -92,7 +92,7 @@ export class Knowledge {
     if (this.#revocations.covers(claims)) throw new RejectedTokenError("revoked");
   }
 
-  standing(now: number): Standing {
+  status(now: number): VerifierStatus {
     const age = this.#heard === undefined ? undefined : now - this.#heard.asked;
     const isFresh = age !== undefined && age < this.#rules.stalenessBound;
     return { age, isFresh, keys: this.#keys.size, revocations: this.#revocations.size };

@@ -5,7 +5,7 @@ import { sleep } from "../clock/server-time.js";
 import { claimsOf, type AccessClaims } from "./claims.js";
 import { Connection } from "./connection.js";
 import { Follower } from "./follower.js";
-import { Knowledge, type Rules, type Standing } from "./knowledge.js";
+import { Knowledge, type Rules, type VerifierStatus } from "./knowledge.js";
 import { LONGEST_TOKEN, UntrustedToken } from "./paseto.js";
 import { RejectedTokenError } from "./rejection.js";
 import type { TokenHolder, TokenJudge } from "./token-holder.js";
@@ -54,7 +54,7 @@ export class Verifier implements TokenJudge, AsyncDisposable {
 
   /** Resolves when tokens are judged: when the authority has told all, and recently. */
   async ready(): Promise<void> {
-    while (!this.standing().isFresh) await this.#roundBegunAt(-Infinity);
+    while (!this.status().isFresh) await this.#roundBegunAt(-Infinity);
   }
 
   /** Whether this token counts now, by what is known; and what it says. Rejects with a `RejectedTokenError`. */
@@ -89,8 +89,8 @@ export class Verifier implements TokenJudge, AsyncDisposable {
   }
 
   /** How it stands: for a health check, or to show. */
-  standing(): Standing {
-    return this.#knowledge.standing(this.#clock.elapsed());
+  status(): VerifierStatus {
+    return this.#knowledge.status(this.#clock.elapsed());
   }
 
   /** Hears no more, and refuses every token once the staleness bound has passed. */

@@ -27,7 +27,7 @@ from ..errors import TenureError
 from ..models import DeadToken
 from ._claims import AccessClaims
 from ._follower import Follower, TimeOfReply
-from ._knowledge import Knowledge, Rules, Standing, Verified, verify
+from ._knowledge import Knowledge, Rules, Verified, VerifierStatus, verify
 from ._paseto import LONGEST, UntrustedToken
 from ._rejection import Reason, RejectedError
 
@@ -40,8 +40,8 @@ __all__ = [
     "Judge",
     "Reason",
     "RejectedError",
-    "Standing",
     "Verifier",
+    "VerifierStatus",
 ]
 
 _NEWS_PATIENCE = 1.0
@@ -137,16 +137,16 @@ class AsyncVerifier:
     async def ready(self, timeout: float = 30.0) -> bool:
         """Wait until tokens are judged: until there was a complete, recent answer."""
         deadline = since_boot() + timeout
-        while not self.standing.is_fresh and (left := deadline - since_boot()) > 0:
+        while not self.status.is_fresh and (left := deadline - since_boot()) > 0:
             self._follower.ended_round.clear()
-            if not self.standing.is_fresh:
+            if not self.status.is_fresh:
                 await self._follower.ended_round.wait(min(left, self._rules.poll))
-        return self.standing.is_fresh
+        return self.status.is_fresh
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> VerifierStatus:
         """How it stands: for a health check, or to show."""
-        return self._knowledge.standing(since_boot())
+        return self._knowledge.status(since_boot())
 
     def check(self, token: str) -> AccessClaims:
         """Return the claims of this token if it counts now, by what is known; raise a `RejectedError` otherwise."""
@@ -255,9 +255,9 @@ class Verifier(Blocking[AsyncVerifier]):
         self.close()
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> VerifierStatus:
         """How it stands: for a health check, or to show."""
-        return self._core.standing
+        return self._core.status
 
     def check(self, token: str) -> AccessClaims:
         """Return the claims of this token if it counts now, by what is known; raise a `RejectedError` otherwise."""

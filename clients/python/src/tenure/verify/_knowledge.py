@@ -56,7 +56,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VerifierStatus:
     """How a verifier stands, for a health check."""
 
     age: float | None
@@ -97,11 +97,11 @@ class Knowledge:
             raise RejectedError(Reason.STALE)
         return heard.authority_time + timedelta(seconds=now - heard.last_asked)
 
-    def standing(self, now: float) -> Standing:
+    def status(self, now: float) -> VerifierStatus:
         """Return how it stands."""
         age = None if self._heard is None else now - self._heard.asked
         is_fresh = age is not None and age < self._rules.staleness_bound
-        return Standing(age, is_fresh, len(self._keys), len(self._revocations))
+        return VerifierStatus(age, is_fresh, len(self._keys), len(self._revocations))
 
     def learn_keys(self, keys: dict[str, RingKey]) -> None:
         """Take in all keys of the authority: what is not among them counts no more."""
