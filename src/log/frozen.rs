@@ -1,7 +1,7 @@
 //! The frozen samples in `fixtures/events/`: what was once written is read for ever.
 //!
 //! A sample is never edited. When a test here fails, the code is wrong, or a new version of the kind is due
-//! (see `upcast`). `TENURE_WRITE_SAMPLES=1 cargo test --lib log::frozen` writes the samples that are missing.
+//! (see `upcast`). `TENURE_WRITE_SAMPLES=1 cargo test -p tenure-log frozen` writes the samples that are missing.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 

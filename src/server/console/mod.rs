@@ -13,7 +13,7 @@ mod form;
 mod pages;
 mod request;
 mod response;
-mod route;
+mod path_template;
 mod search;
 mod shared;
 mod timeline;
@@ -89,7 +89,7 @@ async fn serve(console: Arc<Console>, request: Request<Body>) -> Response {
     if let Some(name) = path.strip_prefix("assets/") {
         return response::secured(assets::serve(name));
     }
-    let route = route::of(path);
+    let route = path_template::of(path);
     let traced = TracedRequest::begin(console.api.traces(), &request, &route);
     let mut response = match traced.current() {
         None => arrived(console, request, path).await,

@@ -1,6 +1,6 @@
-//! What stands for the path of a page where no name and no token may be told.
+//! The path of a page for traces, with `{id}` in place of names and tokens: `/console/sessions/{id}`.
 
-/// Words that pages and actions are called by; anything else in a path names something.
+/// The words in paths of pages and actions. Any other part of a path is a name.
 const WORDS: [&str; 24] = [
     "agents",
     "audit",
