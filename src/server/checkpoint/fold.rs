@@ -13,8 +13,8 @@ use std::{
 use super::{
     CheckpointError,
     ended::{self, EndedOfSubject, KeptSubject},
+    ended_split::EndedSplit,
     format::{SectionEntry, SectionKind},
-    parting::PartedState,
     reader::{Checkpoint, add_to, name_of},
     rows::rows_in,
     writer::CheckpointWriter,
@@ -372,9 +372,9 @@ impl CheckpointFold<'_, '_> {
         let at = |source| io_at(path, source);
         let mut writer = CheckpointWriter::begin(path).map_err(at)?;
         writer.value(SectionKind::System, &folded.state.system).map_err(at)?;
-        let mut parted = PartedState::new(ended::horizon_at(self.end), self.before, folded.apart)?;
-        self.write_subjects(path, &mut writer, folded.state, &mut parted)?;
-        parted.write(path, &mut writer, &mut || (self.pace)(0))?;
+        let mut split = EndedSplit::new(ended::horizon_at(self.end), self.before, folded.apart)?;
+        self.write_subjects(path, &mut writer, folded.state, &mut split)?;
+        split.write(path, &mut writer, &mut || (self.pace)(0))?;
         let erased: Vec<_> = folded.erased.iter().collect();
         writer.value(SectionKind::Erased, &erased).map_err(at)?;
         writer.value(SectionKind::Pulse, &folded.pulse).map_err(at)?;
@@ -387,7 +387,7 @@ impl CheckpointFold<'_, '_> {
         path: &Path,
         writer: &mut CheckpointWriter,
         mut state: AuthorityState,
-        parted: &mut PartedState<'_>,
+        split: &mut EndedSplit<'_>,
     ) -> Result<(), CheckpointError> {
         let at = |source| io_at(path, source);
         let folded: BTreeSet<SubjectId> = state.subjects.keys().cloned().collect();
@@ -401,12 +401,12 @@ impl CheckpointFold<'_, '_> {
             let before = before.expect("it has this section");
             for KeptSubject { subject, ended } in self.untouched_of(before, section, &folded)? {
                 while let Some(id) = left.next_if(|id| **id < subject.id) {
-                    parted.write_folded(writer, &mut state, id).map_err(at)?;
+                    split.write_folded(writer, &mut state, id).map_err(at)?;
                 }
-                parted.write_kept(writer, subject, ended).map_err(at)?;
+                split.write_kept(writer, subject, ended).map_err(at)?;
             }
         }
-        left.try_for_each(|id| parted.write_folded(writer, &mut state, id)).map_err(at)?;
+        left.try_for_each(|id| split.write_folded(writer, &mut state, id)).map_err(at)?;
         writer.end_filling(SectionKind::Subjects).map_err(at)
     }
 

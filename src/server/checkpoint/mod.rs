@@ -17,11 +17,11 @@
 
 mod checking;
 mod ended;
+mod ended_split;
 mod fold;
 mod folder;
 mod format;
 mod listing;
-mod parting;
 mod reader;
 mod rows;
 #[cfg(test)]

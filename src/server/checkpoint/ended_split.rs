@@ -1,4 +1,4 @@
-//! What goes into a checkpoint is parted: into what a start reads, and sessions that ended long ago, which stand apart.
+//! What goes into a checkpoint is split: into what a start reads, and sessions that ended long ago.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -16,7 +16,7 @@ use tenure_core::{
 };
 
 /// A state on its way to disk.
-pub(super) struct PartedState<'c> {
+pub(super) struct EndedSplit<'c> {
     /// Behind which sessions stand apart.
     horizon: TrimHorizon,
     before: Option<&'c Checkpoint>,
@@ -27,7 +27,7 @@ pub(super) struct PartedState<'c> {
     past: EndedSummary,
 }
 
-impl<'c> PartedState<'c> {
+impl<'c> EndedSplit<'c> {
     pub(super) fn new(
         horizon: TrimHorizon,
         before: Option<&'c Checkpoint>,
