@@ -11,6 +11,7 @@ mod catalogue;
 mod circles;
 mod claims;
 mod commands;
+mod compiled;
 mod dependencies;
 mod documents;
 mod map;
