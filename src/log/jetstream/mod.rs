@@ -51,8 +51,8 @@ use self::{
 };
 use crate::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
-    StoredBytes, StoredCommit, codec,
-    shelf::{CommitVisitor, ReadCursor, SegmentShelf, read_from},
+    StoredBytes, StoredCommit,
+    shelf::{CommitVisitor, ReadCursor, SegmentShelf, bytes_of, commits_of, read_from},
     sled::frame::{self, Frame},
 };
 use tenure_core::Position;
@@ -350,36 +350,15 @@ impl EventLog for JetStreamLog {
     }
 
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
-        let mut found = Vec::new();
-        self.try_read(after, max_events, &mut |first, bytes| {
-            let commit = decoded(first, bytes)?;
-            let events = commit.commit.events.len();
-            found.push(commit);
-            Ok(events)
-        })?;
-        Ok(found)
+        commits_of(|take| self.try_read(after, max_events, take))
     }
 
     fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
-        let mut found = Vec::with_capacity(positions.len());
-        self.try_read_commits(positions, &mut |first, bytes| {
-            let commit = decoded(first, bytes)?;
-            let events = commit.commit.events.len();
-            found.push(commit);
-            Ok(events)
-        })?;
-        Ok(found)
+        commits_of(|take| self.try_read_commits(positions, take))
     }
 
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
-        let mut found = Vec::new();
-        self.try_read(after, max_events, &mut |first, bytes| {
-            let events = codec::count(bytes)
-                .map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
-            found.push(StoredBytes { first, bytes: bytes.to_vec() });
-            Ok(events.into())
-        })?;
-        Ok(found)
+        bytes_of(|take| self.try_read(after, max_events, take))
     }
 
     fn indexed(&self) -> IndexedHistory {
@@ -397,11 +376,6 @@ impl EventLog for JetStreamLog {
     fn stopped(&self) -> Option<String> {
         self.stopped.get().cloned().or_else(|| self.lost())
     }
-}
-
-fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, LogError> {
-    let commit = StoredCommit::decode(first, bytes);
-    commit.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })
 }
 
 impl Drop for JetStreamLog {

@@ -16,7 +16,7 @@ use crate::{IndexedHistory, SealedFile, SegmentEnd, segment::Segment, sled::data
 use tenure_core::Position;
 
 pub(crate) use self::{
-    reading::{CommitVisitor, ReadCursor, hand_over, read_from},
+    reading::{CommitVisitor, ReadCursor, bytes_of, commits_of, hand_over, read_from},
     sealing::{RangeEnd, SegmentMaking},
 };
 pub use self::{

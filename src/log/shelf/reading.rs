@@ -2,11 +2,47 @@
 
 use std::{iter::Peekable, sync::Arc};
 
-use crate::{LogError, segment::Segment};
+use crate::{LogError, StoredBytes, StoredCommit, codec, segment::Segment};
 use tenure_core::Position;
 
 /// Takes the bytes of the commit at a position, and says how many events it has.
 pub(crate) type CommitVisitor<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
+
+/// The commits that a reading hands over.
+pub(crate) fn commits_of(
+    read: impl FnOnce(&mut CommitVisitor<'_>) -> Result<(), LogError>,
+) -> Result<Vec<StoredCommit>, LogError> {
+    let mut found = Vec::new();
+    read(&mut |first, bytes| {
+        let commit = decoded(first, bytes)?;
+        let events = commit.commit.events.len();
+        found.push(commit);
+        Ok(events)
+    })?;
+    Ok(found)
+}
+
+/// The same, as they are stored.
+pub(crate) fn bytes_of(
+    read: impl FnOnce(&mut CommitVisitor<'_>) -> Result<(), LogError>,
+) -> Result<Vec<StoredBytes>, LogError> {
+    let mut found = Vec::new();
+    read(&mut |first, bytes| {
+        let events = codec::count(bytes).map_err(|error| corrupt(first, &error))?;
+        found.push(StoredBytes { first, bytes: bytes.to_vec() });
+        Ok(events.into())
+    })?;
+    Ok(found)
+}
+
+/// A commit that was read at this position.
+pub(crate) fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, LogError> {
+    StoredCommit::decode(first, bytes).map_err(|error| corrupt(first, &error))
+}
+
+fn corrupt(position: Position, why: &impl ToString) -> LogError {
+    LogError::Corrupt { position, why: why.to_string() }
+}
 
 /// A reading, from one file to the next.
 pub(crate) struct ReadCursor {

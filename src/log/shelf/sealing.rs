@@ -4,9 +4,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{CommitVisitor, SegmentShelf};
+use super::{CommitVisitor, SegmentShelf, reading::decoded};
 use crate::{
-    LogError, OpenError, RecordHash, StoredCommit, codec,
+    LogError, OpenError, RecordHash, codec,
     segment::{self, Segment, SegmentWriter, index::IndexBuilder},
     sled::error::io_at,
     tail::LogTail,
@@ -182,9 +182,4 @@ fn check(path: &Path, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<IndexBu
         return Ok(index);
     }
     Err(SealError::Untrue { first: segment.header.first(), last: segment.header.last() })
-}
-
-fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, LogError> {
-    let commit = StoredCommit::decode(first, bytes);
-    commit.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })
 }

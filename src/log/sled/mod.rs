@@ -45,9 +45,9 @@ use self::{
 };
 use crate::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
-    StoredBytes, StoredCommit, codec,
+    StoredBytes, StoredCommit,
     ranges::SegmentRanges,
-    shelf::{CommitVisitor, ReadCursor, SegmentShelf, hand_over, read_from},
+    shelf::{CommitVisitor, ReadCursor, SegmentShelf, bytes_of, commits_of, hand_over, read_from},
     tail::{LogTail, StagedBatch},
 };
 use tenure_core::Position;
@@ -425,11 +425,6 @@ impl ReadCursor {
     }
 }
 
-fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, LogError> {
-    let commit = StoredCommit::decode(first, bytes);
-    commit.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })
-}
-
 impl EventLog for SledLog {
     fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<AppendOutcome, LogError> {
         let mut writer = self.writer.lock();
@@ -459,35 +454,15 @@ impl EventLog for SledLog {
     }
 
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
-        let mut found = Vec::new();
-        let read = self.try_read(after, max_events, &mut |first, bytes| {
-            let commit = decoded(first, bytes)?;
-            let events = commit.commit.events.len();
-            found.push(commit);
-            Ok(events)
-        });
-        read.map(|()| found)
+        commits_of(|take| self.try_read(after, max_events, take))
     }
 
     fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
-        let mut found = Vec::with_capacity(positions.len());
-        let read = self.try_read_commits(positions, &mut |first, bytes| {
-            found.push(decoded(first, bytes)?);
-            Ok(1)
-        });
-        read.map(|()| found)
+        commits_of(|take| self.try_read_commits(positions, take))
     }
 
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
-        let mut found = Vec::new();
-        let read = self.try_read(after, max_events, &mut |first, bytes| {
-            let events = codec::count(bytes);
-            let events =
-                events.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
-            found.push(StoredBytes { first, bytes: bytes.to_vec() });
-            Ok(usize::from(events))
-        });
-        read.map(|()| found)
+        bytes_of(|take| self.try_read(after, max_events, take))
     }
 
     fn indexed(&self) -> IndexedHistory {
