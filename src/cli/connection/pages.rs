@@ -33,6 +33,30 @@ pub(crate) struct PagingArgs {
     no_headers: bool,
 }
 
+/// The same of a list that goes on with a cursor.
+#[derive(Debug, Args)]
+pub(crate) struct CursorArgs {
+    /// Continue after an earlier page: its nextCursor
+    #[arg(long)]
+    cursor: Option<String>,
+
+    #[command(flatten)]
+    paging: PagingArgs,
+}
+
+impl CursorArgs {
+    /// Shows the list that is asked for so, one page or all.
+    pub(crate) fn show(
+        self,
+        cli: &CommandContext,
+        request: ApiRequest,
+        columns: &[Column],
+        of: &str,
+    ) -> Result<(), CommandError> {
+        show(cli, request.query("cursor", self.cursor), &self.paging, by_cursor, columns, of)
+    }
+}
+
 /// The query parameter that leads to the page after this one; `None` after the last.
 type NextQuery = fn(&Value) -> Option<(&'static str, String)>;
 

@@ -4,10 +4,7 @@ use clap::Args;
 
 use super::COLUMNS;
 use crate::cli::{
-    connection::{
-        client::ApiRequest,
-        pages::{self, PagingArgs},
-    },
+    connection::{client::ApiRequest, pages::CursorArgs},
     context::CommandContext,
     failure::CommandError,
 };
@@ -15,17 +12,12 @@ use crate::cli::{
 /// Arguments of `tenure credential list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Continue after an earlier page: its nextCursor
-    #[arg(long)]
-    cursor: Option<String>,
-
     #[command(flatten)]
-    paging: PagingArgs,
+    page: CursorArgs,
 }
 
 impl ListArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
-        let request = ApiRequest::get(&["v1", "credentials"]).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "API keys")
+        self.page.show(cli, ApiRequest::get(&["v1", "credentials"]), COLUMNS, "API keys")
     }
 }

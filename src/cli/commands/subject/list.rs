@@ -4,10 +4,7 @@ use clap::Args;
 
 use super::COLUMNS;
 use crate::cli::{
-    connection::{
-        client::ApiRequest,
-        pages::{self, PagingArgs},
-    },
+    connection::{client::ApiRequest, pages::CursorArgs},
     context::CommandContext,
     failure::CommandError,
 };
@@ -20,20 +17,15 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "ID")]
     owner: Option<OwnerId>,
 
-    /// Continue after an earlier page: its nextCursor
-    #[arg(long)]
-    cursor: Option<String>,
-
     #[command(flatten)]
-    paging: PagingArgs,
+    page: CursorArgs,
 }
 
 impl ListArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let of =
             self.owner.as_ref().map_or("subjects".to_owned(), |owner| format!("subjects of owner {owner}"));
-        let request =
-            ApiRequest::get(&["v1", "subjects"]).query("ownerId", self.owner).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, &of)
+        let request = ApiRequest::get(&["v1", "subjects"]).query("ownerId", self.owner);
+        self.page.show(cli, request, COLUMNS, &of)
     }
 }

@@ -3,10 +3,7 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::cli::{
-    connection::{
-        client::ApiRequest,
-        pages::{self, PagingArgs},
-    },
+    connection::{client::ApiRequest, pages::CursorArgs},
     context::CommandContext,
     failure::CommandError,
     output::Column,
@@ -19,12 +16,8 @@ pub(crate) struct DeliveriesArgs {
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
-    /// Continue after an earlier page: its nextCursor
-    #[arg(long)]
-    cursor: Option<String>,
-
     #[command(flatten)]
-    paging: PagingArgs,
+    page: CursorArgs,
 }
 
 const COLUMNS: &[Column] = &[
@@ -38,7 +31,6 @@ impl DeliveriesArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let id = super::find(cli, &self.webhook)?;
         let path = ["v1", "webhooks", &id, "deliveries"];
-        let request = ApiRequest::get(&path).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "deliveries of this webhook")
+        self.page.show(cli, ApiRequest::get(&path), COLUMNS, "deliveries of this webhook")
     }
 }

@@ -4,10 +4,7 @@ use clap::Args;
 
 use super::WITH_HEALTH;
 use crate::cli::{
-    connection::{
-        client::ApiRequest,
-        pages::{self, PagingArgs},
-    },
+    connection::{client::ApiRequest, pages::CursorArgs},
     context::CommandContext,
     failure::CommandError,
 };
@@ -15,17 +12,12 @@ use crate::cli::{
 /// Arguments of `tenure webhook list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Continue after an earlier page: its nextCursor
-    #[arg(long)]
-    cursor: Option<String>,
-
     #[command(flatten)]
-    paging: PagingArgs,
+    page: CursorArgs,
 }
 
 impl ListArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
-        let request = ApiRequest::get(&["v1", "webhooks"]).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, WITH_HEALTH, "webhooks")
+        self.page.show(cli, ApiRequest::get(&["v1", "webhooks"]), WITH_HEALTH, "webhooks")
     }
 }
