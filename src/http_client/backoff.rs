@@ -16,9 +16,15 @@ impl Backoff {
     /// together do not come back together. `jitter` chooses where.
     #[must_use]
     pub fn wait(self, failures: u32, jitter: u16) -> Duration {
-        let doublings = failures.saturating_sub(1).min(16);
-        let step = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let step = self.step(failures.max(1));
         step / 2 + step / 2 * u32::from(jitter) / u32::from(u16::MAX)
+    }
+
+    /// The same without randomness; none before the first failure.
+    #[must_use]
+    pub fn step(self, failures: u32) -> Duration {
+        let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
+        self.first.saturating_mul(1 << doublings.min(16)).min(self.longest)
     }
 }
 
@@ -33,5 +39,6 @@ mod tests {
         let steps = [1, 2, 3, 4, 5, 6, 99].map(|failures| BACKOFF.wait(failures, u16::MAX).as_secs());
         assert_eq!(steps, [1, 2, 4, 8, 16, 20, 20]);
         assert_eq!(BACKOFF.wait(6, 0), Duration::from_secs(10));
+        assert_eq!([0, 1, 5, 6, 99].map(|failures| BACKOFF.step(failures).as_secs()), [0, 1, 16, 20, 20]);
     }
 }

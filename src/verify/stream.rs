@@ -6,16 +6,18 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Verifier, connection::AuthorityConnection, responses::FeedItem};
-use tenure_http_client::sse::{SseEvent, SseItem, SseStream};
+use tenure_http_client::{
+    backoff::Backoff,
+    sse::{SseEvent, SseItem, SseStream},
+};
 use tenure_protocol::{Position, wire};
 
 /// A stream silent for this time is lost, whatever its connection says: the authority speaks every second, and
 /// promises to do so every other.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// A stream that could not be opened, or was lost soon, is tried again after this time, and then twice as long, up to
-/// [`LONGEST`].
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(30);
+/// When a stream that could not be opened, or was soon lost, is tried again. After the end of one that had lasted there is
+/// no wait.
+const RETRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
 /// What a stream makes necessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,16 +113,8 @@ impl FeedStream {
 
     fn lose(&mut self, now: Duration) {
         let lasted = self.events.take().map(|_| now.saturating_sub(self.opened));
-        self.losses = if lasted.is_some_and(|lasted| lasted > LONGEST) { 0 } else { self.losses + 1 };
-        self.not_before = now + wait(self.losses);
-    }
-}
-
-/// The wait after this number of losses in a row. After the end of a stream that had lasted there is none.
-fn wait(losses: u32) -> Duration {
-    match losses {
-        0 => Duration::ZERO,
-        _ => SHORTEST.saturating_mul(1 << (losses - 1).min(16)).min(LONGEST),
+        self.losses = if lasted.is_some_and(|lasted| lasted > RETRIES.longest) { 0 } else { self.losses + 1 };
+        self.not_before = now + RETRIES.step(self.losses);
     }
 }
 
@@ -130,6 +124,6 @@ mod tests {
 
     #[test]
     fn a_stream_that_cannot_be_had_is_tried_again_more_and_more_seldom() {
-        assert_eq!([0, 1, 2, 5, 6, 99].map(|losses| wait(losses).as_secs()), [0, 1, 2, 16, 30, 30]);
+        assert_eq!([0, 1, 2, 5, 6, 99].map(|losses| RETRIES.step(losses).as_secs()), [0, 1, 2, 16, 30, 30]);
     }
 }

@@ -9,17 +9,18 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::{super::error::Error, HandleInner};
-use tenure_http_client::sse::{SseItem, SseStream};
+use tenure_http_client::{
+    backoff::Backoff,
+    sse::{SseItem, SseStream},
+};
 use tenure_protocol::Timestamp;
 
 /// A stream silent for this time is lost: the authority speaks every 15 s.
 const SILENCE: Duration = Duration::from_secs(17);
 /// What is heard of the stream counts longer than a check by this time: the authority speaks as often as is asked.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// A stream that could not be opened, or was soon lost, is tried again after this time, and then twice as long, up to
-/// [`LONGEST`].
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+/// When a stream that could not be opened, or was soon lost, is tried again.
+const RETRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
 /// What was heard.
 #[derive(Debug, Default)]
@@ -76,9 +77,9 @@ pub(super) async fn listen(held: Arc<HandleInner>) {
         };
         held.ears.lose();
         let lasted = held.client.time().now().millis_since(begun);
-        losses =
-            if Duration::from_millis(u64::try_from(lasted).unwrap_or(0)) > LONGEST { 0 } else { losses + 1 };
-        sleep(wait(losses).max(wish.unwrap_or_default())).await;
+        let lasted = Duration::from_millis(u64::try_from(lasted).unwrap_or(0));
+        losses = if lasted > RETRIES.longest { 0 } else { losses + 1 };
+        sleep(RETRIES.step(losses).max(wish.unwrap_or_default())).await;
     }
 }
 
@@ -92,19 +93,12 @@ async fn hear_out(held: &HandleInner, mut events: SseStream) {
     }
 }
 
-fn wait(losses: u32) -> Duration {
-    match losses {
-        0 => Duration::ZERO,
-        _ => SHORTEST.saturating_mul(1 << (losses - 1).min(16)).min(LONGEST),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn more_listeners_than_a_session_may_have_take_turns_more_and_more_seldom() {
-        assert_eq!([0, 1, 2, 6, 7, 99].map(|losses| wait(losses).as_secs()), [0, 1, 2, 32, 60, 60]);
+        assert_eq!([0, 1, 2, 6, 7, 99].map(|losses| RETRIES.step(losses).as_secs()), [0, 1, 2, 32, 60, 60]);
     }
 }
