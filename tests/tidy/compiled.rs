@@ -24,7 +24,10 @@ fn is_declared(file: &Path) -> bool {
     // A module that is a folder has its name.
     let module = if file.ends_with("mod.rs") { file.parent().unwrap() } else { file };
     let name = module.file_stem().unwrap().to_str().unwrap();
-    parents(module.parent().unwrap()).iter().filter_map(|parent| text(parent)).any(|text| declares(&text, name))
+    parents(module.parent().unwrap())
+        .iter()
+        .filter_map(|parent| text(parent))
+        .any(|text| declares(&text, name))
 }
 
 /// Where the modules of a folder may be named.
@@ -43,6 +46,9 @@ fn is_visibility(before: &str) -> bool {
 
 #[test]
 fn a_module_is_named_by_a_line_of_its_own() {
-    assert!(declares("    mod ntfy;\npub(super) mod slack;", "ntfy") && declares("pub(super) mod slack;", "slack"));
+    assert!(
+        declares("    mod ntfy;\npub(super) mod slack;", "ntfy")
+            && declares("pub(super) mod slack;", "slack")
+    );
     assert!(!declares("mod chats;\n// mod chat;\n", "chat"));
 }

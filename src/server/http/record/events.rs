@@ -10,13 +10,12 @@ use crate::http::reply::{actor_view::ActorView, text::kept_object};
 
 use crate::notify::FeedCommit;
 use tenure_core::{
-    Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, StreamId,
-    SubjectId, Timestamp,
+    Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, StreamId, SubjectId, Timestamp,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
-use super::{EventReader, RecordView, bulk_event::confine, kinds, stream};
+use super::{EventReader, RecordView, bulk_event::confine, kinds, parameters::RecordParameters, stream};
 use crate::http::{
     api::ApiContext,
     reply::{HttpReply, problem::Problem, text::TextOpener},
@@ -122,15 +121,7 @@ impl RecordView for EventRecord {
 
 /// Recorded events, oldest first; an owner sees its own. With `Accept: text/event-stream` new ones follow.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
-    params(("after" = Option<String>, Query, description = "Only events after this position; of a stream also `latest`: only those to come."),
-        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
-        ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
-        ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
-        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
-        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
-        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
-        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
-        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last event that was heard; it goes before `after`.")),
+    params(RecordParameters),
     responses((status = 200, description = "One page, or the stream: each event has its position as `id` and the same JSON as `data`.",
         content((Page<RecordedEvent> = "application/json"), (String = "text/event-stream")))))]
 pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {

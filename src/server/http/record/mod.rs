@@ -5,6 +5,7 @@ pub(super) mod bulk_event;
 pub(super) mod events;
 pub(super) mod notice_view;
 pub(super) mod notices;
+mod parameters;
 pub(super) mod stream;
 
 use std::{fmt::Display, str::FromStr, sync::Arc};

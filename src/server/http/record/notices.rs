@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::notify::{FeedCommit, Notice, NoticeId, NoticeKind};
-use tenure_core::{EpochPosition, KindSet, Position, StreamId, SubjectId, Timestamp};
+use tenure_core::{KindSet, Position, StreamId};
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
-use super::{EventReader, RecordView, kinds, notice_view::NoticeView, stream};
+use super::{EventReader, RecordView, kinds, notice_view::NoticeView, parameters::RecordParameters, stream};
 use crate::http::{
     reply::{HttpReply, problem::Problem},
     request::{call::ApiCall, fields::RequestFields},
@@ -91,15 +91,7 @@ fn written(notice: &Notice) -> Arc<str> {
 
 /// Notices, oldest first; an owner sees its own. With `Accept: text/event-stream` new ones follow.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
-    params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
-        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
-        ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
-        ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
-        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
-        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
-        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
-        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
-        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last notice that was heard; it goes before `after`.")),
+    params(RecordParameters),
     responses((status = 200, description = "One page, or the stream: each notice has its `noticeId` as `id` and the same JSON as `data`.",
         content((Page<NoticeView> = "application/json"), (String = "text/event-stream")))))]
 pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
