@@ -142,6 +142,26 @@ impl Command {
         }
     }
 
+    /// The one session whose state after it is its answer; `None` where that is the state of the subject.
+    pub const fn answers_with(&self) -> Option<SessionId> {
+        match self {
+            Self::CreateSession(command) => Some(command.session_id),
+            Self::RevokeSessions(_) => None,
+            Self::RenewSession(_)
+            | Self::RefreshSession(_)
+            | Self::RecordUsage(_)
+            | Self::RevokeSession(_)
+            | Self::EndAndSuspend(_)
+            | Self::EndContested(_)
+            | Self::RegisterSubject(_)
+            | Self::ChangeSubject(_)
+            | Self::RecordExpiries
+            | Self::EraseSubject(_)
+            | Self::SuspendSubject(_)
+            | Self::ResumeSubject(_) => self.session_id(),
+        }
+    }
+
     /// Whether it would change the owner of a subject registered like this: its sessions go along.
     pub fn moves(&self, known: &SubjectProfile) -> bool {
         let owner = match self {

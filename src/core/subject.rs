@@ -5,6 +5,7 @@ use std::{cell::RefCell, thread::LocalKey};
 use triomphe::Arc;
 
 use super::{
+    commit::EventMeta,
     event::SubjectProfile,
     id::{Digest16, Position, SessionId, SubjectId},
     interned::{Interned, RecentValues, Shareable},
@@ -133,6 +134,24 @@ impl Subject {
         self.sessions.iter().filter(|session| session.is_live(now)).count()
     }
 
+    /// How many of its active sessions are of this device.
+    pub fn active_count_of(&self, device: Digest16, now: Timestamp) -> usize {
+        let is_counted =
+            |session: &&SharedSession| session.device_digest() == Some(device) && session.is_live(now);
+        self.sessions.iter().filter(is_counted).count()
+    }
+
+    /// How many of its sessions were active right after this event, as any later state tells: what had ended by then
+    /// stays ended, and what had ended is never extended.
+    pub fn active_count_after(&self, event: EventMeta) -> usize {
+        let was_active = |session: &&SharedSession| {
+            let end = session.revocation.as_ref();
+            let was_ended = end.is_some_and(|end| end.position <= event.position);
+            session.created <= event.position && !was_ended && !session.has_ended(event.at)
+        };
+        self.sessions.iter().filter(was_active).count()
+    }
+
     /// The sessions that the event at this position ended, oldest first.
     pub fn ended_by(&self, position: Position) -> Vec<SessionId> {
         let is_cause = |session: &&SharedSession| {
@@ -141,11 +160,6 @@ impl Subject {
         let mut ended: Vec<_> = self.sessions.iter().filter(is_cause).collect();
         ended.sort_by_key(|session| (session.created_at, session.id));
         ended.into_iter().map(|session| session.id).collect()
-    }
-
-    /// Whether its registration began at this position.
-    pub fn was_registered_by(&self, position: Position) -> bool {
-        self.registration.as_ref().is_some_and(|registration| registration.created == position)
     }
 
     /// The limit on its active sessions.

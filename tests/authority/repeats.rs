@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tenure::{
     authority::{
-        GrantedSession, NewCredential, NewSession, NewUse, RequestContext, RevocationRequest,
-        SubjectRevocationRequest,
+        Authority, GrantedSession, NewCredential, NewProfile, NewSession, NewSuspension, NewUse,
+        RegisteredSubject, RequestContext, RevocationRequest, SubjectChanges, SubjectRevocationRequest,
     },
     core::{
-        Digest16, Seconds, SessionMode,
+        Actor, Digest16, Seconds, SessionMode, SubjectId,
         budget::SessionUse,
-        command::{RequestedTerms, Revoker},
+        command::{RequestedTerms, Revoker, SuspensionActor},
         commit::IdempotencyMark,
-        event::Role,
+        event::{PartChange, ProfileChanges, Role},
     },
     entropy::SeededEntropy,
     log::MemoryLog,
@@ -136,4 +136,68 @@ async fn a_repeat_reads_its_own_commit_whatever_has_happened_to_its_subject() {
     assert_eq!(log.take_reads(), 1, "of an end");
     assert_eq!(format!("{:?}", end_all(3_000).await.unwrap()), format!("{all_ended:?}"));
     assert_eq!(log.take_reads(), 1, "of the end of all");
+}
+
+fn agent() -> SubjectId {
+    "agent".parse().unwrap()
+}
+
+/// Five requests about the agent, each with an idempotency key of its own.
+const CHANGES: std::ops::Range<u128> = 0..5;
+
+async fn change(authority: &Authority, number: u128) -> RegisteredSubject {
+    let by = SuspensionActor { role: Role::Admin, owner: None, actor: Actor::AUTHORITY };
+    let named = |name: &str| NewProfile { name: Some(name.into()), ..NewProfile::default() };
+    let context = marked_by(number);
+    let changed = match number {
+        0 => authority.register_subject(context, agent(), named("Nightly build"), true).await,
+        1 => {
+            let others =
+                ProfileChanges { max_sessions: PartChange::To(Some(9)), ..ProfileChanges::default() };
+            let changes = SubjectChanges { others, ..SubjectChanges::default() };
+            authority.change_subject(context, agent(), changes, true).await
+        }
+        2 => {
+            let reason = Some("stolen".into());
+            let asked = NewSuspension { subject_id: agent(), by, until: None, reason };
+            authority.suspend_subject(context, asked).await
+        }
+        3 => authority.resume_subject(context, agent(), by, Some("found")).await,
+        4 => authority.register_subject(context, agent(), named("Weekly build"), true).await,
+        other => unreachable!("{other}"),
+    };
+    changed.unwrap()
+}
+
+/// A repeated change of a subject, and of whether it is suspended, folded all that had ever happened to it, too.
+#[tokio::test]
+async fn a_repeat_about_a_subject_reads_its_own_commit_whatever_has_happened_since() {
+    let (log, world) = faulty();
+    let authority = &world.authority;
+    let create = || authority.create_session(context(), NewSession::of(agent()));
+    let session_id = create().await.unwrap().session.id;
+    let mut firsts = Vec::new();
+    for number in CHANGES {
+        world.clock.advance(1).unwrap();
+        firsts.push(change(authority, number).await);
+        if number == 3 {
+            let asked =
+                RevocationRequest { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+            authority.revoke(context(), asked).await.unwrap();
+        } else if number != 2 {
+            create().await.unwrap();
+        }
+    }
+    let counted: Vec<_> = firsts.iter().map(|first| first.active_sessions).collect();
+    assert_eq!(counted, [1, 2, 3, 3, 2]);
+    let suspended: Vec<_> =
+        firsts.iter().map(|first| first.registration.standing.suspension.is_some()).collect();
+    assert_eq!(suspended, [false, false, true, false, false]);
+
+    for (number, first) in CHANGES.zip(&firsts) {
+        log.take_reads();
+        let again = change(authority, number).await;
+        assert_eq!(log.take_reads(), 1, "of request {number}");
+        assert_eq!(format!("{again:?}"), format!("{first:?}"), "of request {number}");
+    }
 }

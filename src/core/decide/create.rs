@@ -66,7 +66,8 @@ pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<SessionTerm
     granted(policy, asked).map_err(Refusal::Invalid)
 }
 
-/// The device's limit is checked first; what it evicts no longer counts against the subject's.
+/// The device's limit is checked first; what it evicts no longer counts against the subject's. Mostly there is room, and
+/// the active sessions need only be counted.
 fn make_room(
     policy: &Policy,
     subject: &Subject,
@@ -76,15 +77,20 @@ fn make_room(
 ) -> Result<(), Refusal> {
     let mut evicted = Vec::new();
     if let Some(device) = command.device.as_ref().map(|device| device.digest) {
-        let active = subject.active(Some(device), at);
-        let leaving = leaving(&active, subject.device_limit(policy), true)?;
-        record_evictions(leaving, Some(device), events);
-        evicted = leaving.iter().map(|session| session.id).collect();
+        let limit = subject.device_limit(policy);
+        if subject.active_count_of(device, at) >= limit.most as usize {
+            let active = subject.active(Some(device), at);
+            let leaving = leaving(&active, limit, true)?;
+            record_evictions(leaving, Some(device), events);
+            evicted = leaving.iter().map(|session| session.id).collect();
+        }
     }
-    let mut active = subject.active(None, at);
-    active.retain(|session| !evicted.contains(&session.id));
-    let leaving = leaving(&active, subject.limit(policy), false)?;
-    record_evictions(leaving, None, events);
+    let limit = subject.limit(policy);
+    if subject.active_count(at) - evicted.len() >= limit.most as usize {
+        let mut active = subject.active(None, at);
+        active.retain(|session| !evicted.contains(&session.id));
+        record_evictions(leaving(&active, limit, false)?, None, events);
+    }
     Ok(())
 }
 

@@ -69,6 +69,24 @@ impl SubjectEvent {
         }
     }
 
+    /// Whether it changes what is registered of its subject, whether that is suspended included.
+    pub const fn changes_registration(&self) -> bool {
+        match self {
+            Self::SubjectRegistered(_)
+            | Self::SubjectErased(_)
+            | Self::SubjectSuspended(_)
+            | Self::SubjectResumed(_) => true,
+            Self::SessionCreated(_)
+            | Self::SessionRenewed(_)
+            | Self::RenewalRejected(_)
+            | Self::SessionRevoked(_)
+            | Self::SessionsRevoked(_)
+            | Self::SessionExpired(_)
+            | Self::SessionRefreshed(_)
+            | Self::UsageRecorded(_) => false,
+        }
+    }
+
     /// The session that it is about, when it is about a single one.
     pub const fn session_id(&self) -> Option<SessionId> {
         match self {

@@ -14,7 +14,7 @@ use tenure_log::{EventLog, StoredCommit};
 
 use crate::authority::{
     Authority, SessionEnd, SessionsEnd, SubjectHistory,
-    pipeline::request::{CommandEffect, CommandError},
+    pipeline::request::{CommandEffect, CommandError, StateAfter},
 };
 
 /// First answers read back at once, and those that wait.
@@ -63,7 +63,7 @@ impl RepeatedRequests {
         let read = move || commit_at(&*log, first).map(Arc::new);
         let commit = answered(self.commits.ask(first, move |_| read(), Result::clone).await)?;
         let at = commit.commit.recorded_at;
-        Ok(CommandEffect { at, commit: Some(commit), subject: None, sample: vec![], is_repeat: true })
+        Ok(CommandEffect { at, commit: Some(commit), after: None, sample: vec![], is_repeat: true })
     }
 
     /// A subject as it was at this position. Who asks at the same time shares one fold of it.
@@ -80,9 +80,9 @@ impl RepeatedRequests {
 }
 
 impl Authority {
-    /// The subject as a command about it left it. For a repeat it is folded from the log.
+    /// The subject as a command about it as a whole left it. For a repeat it is folded from the log.
     pub(crate) async fn subject_after(&self, done: &CommandEffect) -> Result<Arc<Subject>, CommandError> {
-        if let Some(subject) = &done.subject {
+        if let Some(StateAfter::Subject(subject)) = &done.after {
             return Ok(Arc::clone(subject));
         }
         let stored = done.commit.as_ref().expect("what had no effect is no repeat, and has the subject");

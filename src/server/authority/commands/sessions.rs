@@ -12,7 +12,6 @@ use tenure_core::{
     event::{EndTrigger, SessionDevice},
     refusal::Refusal,
     session::{SharedSession, TokenFault},
-    subject::Subject,
     suspension::SubjectSuspension,
 };
 use tenure_log::StoredCommit;
@@ -26,7 +25,7 @@ use crate::authority::{
     Authority,
     pipeline::{
         batch::MARKS_PER_COMMIT,
-        request::{CommandEffect, CommandError, CommandRequest, RequestContext},
+        request::{CommandEffect, CommandError, CommandRequest, RequestContext, StateAfter},
     },
 };
 
@@ -314,7 +313,7 @@ impl Authority {
         let done = self
             .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
             .await?;
-        Ok(done.commit.is_some().then(|| self.granted(session_after(&done, id), &done)))
+        Ok(done.commit.is_some().then(|| self.granted(session_after(&done), &done)))
     }
 
     /// Ends the session of a token about to be used without a record, if two holders contest it: this one is the
@@ -384,13 +383,8 @@ impl Authority {
         });
         let done = self.submit(sealer.ask(command), context).await?;
         self.check_repeat(&done)?;
-        let session = if let Some(session) = done.first_commit().and_then(created_by) {
-            session
-        } else {
-            let subject = self.subject_after(&done).await?;
-            session_in(&subject, id)
-        };
-        Ok(self.granted(session, &done))
+        let begun = done.first_commit().and_then(created_by);
+        Ok(self.granted(begun.unwrap_or_else(|| session_after(&done)), &done))
     }
 
     /// As with a renewal under its key, a repeat hands out no token of a subject suspended now.
@@ -410,7 +404,7 @@ impl Authority {
     fn check_before_sealing(&self, new: &NewSession) -> Result<(), Refusal> {
         let system = self.live.system();
         let policy = system.system.policy_in_force();
-        let refusal = match self.live.subject(&new.subject_id) {
+        let refusal = match self.live.recorded_subject(&new.subject_id) {
             None if policy.auto_register => return Ok(()),
             None => Refusal::SubjectNotFound,
             Some(_) if !new.has_text() || self.has_text_key(&new.subject_id) => return Ok(()),
@@ -447,7 +441,7 @@ impl Authority {
         let done = self
             .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
             .await?;
-        Ok(self.granted(session_after(&done, id), &done))
+        Ok(self.granted(session_after(&done), &done))
     }
 
     /// Records a use of a session, if the session is live and its constraints allow it: one step, so that of
@@ -536,11 +530,12 @@ impl Authority {
         done: &CommandEffect,
         id: SessionId,
     ) -> Result<SessionEnd, CommandError> {
-        if let Some(end) = done.first_commit().and_then(|stored| ended_by(stored, id)) {
-            return Ok(end);
-        }
-        let subject = self.subject_after(done).await?;
-        let session = session_in(&subject, id);
+        let session = match done.first_commit().map(|stored| ended_by(stored, id)) {
+            Some(Some(end)) => return Ok(end),
+            // It had ended before, and that does not change.
+            Some(None) => self.known_session(id).await?,
+            None => session_after(done),
+        };
         let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
         Ok(SessionEnd {
             session_id: id,
@@ -565,10 +560,9 @@ impl Authority {
 }
 
 /// The session after a command that was decided now.
-fn session_after(done: &CommandEffect, id: SessionId) -> SharedSession {
-    session_in(done.subject.as_ref().expect("it was a command about a subject"), id)
-}
-
-fn session_in(subject: &Subject, id: SessionId) -> SharedSession {
-    subject.session(id).expect("a granted command leaves its session in the state").clone()
+fn session_after(done: &CommandEffect) -> SharedSession {
+    match &done.after {
+        Some(StateAfter::Session(session)) => session.clone(),
+        Some(StateAfter::Subject(_)) | None => unreachable!("it leaves the session that it was about"),
+    }
 }

@@ -1,14 +1,15 @@
 //! Subjects: register, change.
 
-use std::sync::Arc;
-
 use tenure_core::{
-    OwnerId, Position, SubjectId, Timestamp,
+    OwnerId, Position, StreamId, SubjectId, Timestamp,
     command::{ChangeSubject, Command, RegisterSubject},
+    commit::EventMeta,
     event::{PartChange, ProfileChanges, SubjectKind, SubjectProfile},
     policy::OnLimit,
-    subject::Subject,
+    refusal::Refusal,
+    subject::SubjectRegistration,
 };
+use tenure_log::StoredCommit;
 
 use super::sealing::TextSealer;
 use crate::authority::{
@@ -44,17 +45,26 @@ pub struct SubjectChanges {
     pub others: ProfileChanges,
 }
 
-/// A registered subject, after a change.
+/// A registered subject, after a change. After a repeat it is what it was after the first request.
 #[derive(Debug)]
 pub struct RegisteredSubject {
     /// The subject.
-    pub subject: Arc<Subject>,
-    /// Whether it was not known before.
-    pub is_new: bool,
+    pub id: SubjectId,
+    /// What is registered of it.
+    pub registration: SubjectRegistration,
+    /// How many of its sessions are active.
+    pub active_sessions: usize,
     /// The moment of the decision.
     pub at: Timestamp,
     /// The event; `None` if nothing had to change.
     pub position: Option<Position>,
+}
+
+impl RegisteredSubject {
+    /// Whether it was not known before.
+    pub fn is_new(&self) -> bool {
+        self.position == Some(self.registration.created)
+    }
 }
 
 impl Authority {
@@ -112,9 +122,29 @@ impl Authority {
         context: RequestContext,
     ) -> Result<RegisteredSubject, CommandError> {
         let done = self.submit(ask, context).await?;
-        let position = done.position();
-        let subject = self.subject_after(&done).await?;
-        let is_new = position.is_some_and(|position| subject.was_registered_by(position));
-        Ok(RegisteredSubject { is_new, subject, at: done.at, position })
+        if let Some(registered) = done.first_commit().and_then(|stored| self.registered_by(stored)) {
+            return Ok(registered);
+        }
+        let subject = self.live.uses().applied_to(self.subject_after(&done).await?);
+        let registration = subject.registration.clone().ok_or(Refusal::SubjectNotFound)?;
+        let active_sessions = subject.active_count(done.at);
+        let (at, position) = (done.at, done.position());
+        Ok(RegisteredSubject { id: subject.id.clone(), registration, active_sessions, at, position })
+    }
+
+    /// A subject as a commit about it left it, if what has changed since is in memory.
+    fn registered_by(&self, stored: &StoredCommit) -> Option<RegisteredSubject> {
+        let StreamId::Subject(id) = &stored.commit.stream else { return None };
+        let (position, at) = (stored.last(), stored.commit.recorded_at);
+        let subject = self.live.subject(id)?;
+        let now = subject.registration.as_ref()?;
+        let registration = self.live.registrations().at(id, position, now)?;
+        if self.live.has_left(id) && self.live.horizon().moment >= at {
+            // Sessions that were active then may have left memory.
+            return None;
+        }
+        let active_sessions = subject.active_count_after(EventMeta { position, at });
+        let position = Some(position);
+        Some(RegisteredSubject { id: id.clone(), registration, active_sessions, at, position })
     }
 }

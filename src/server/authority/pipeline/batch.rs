@@ -23,10 +23,11 @@ use tenure_core::{
 };
 use tenure_log::{EncodedCommit, LogError, StoredCommit, encode};
 
-use super::request::RequestContext;
+use super::request::{RequestContext, StateAfter};
 use crate::authority::state::{
     idempotency::{IdempotencyEntry, IdempotencyLookup, IdempotencyTable},
     published::{PublishedState, settled},
+    registrations::RegistrationChange,
 };
 
 /// Maximum marks per commit: 24 bytes each, far below the size that a commit may have.
@@ -48,6 +49,8 @@ pub(crate) struct Batch<'a> {
     bulks: Vec<BulkRevocation>,
     /// The keys of its requests that had an effect. They count once the batch is durable.
     idempotency: HashMap<Digest16, IdempotencyEntry>,
+    /// What was registered of subjects before this batch changed it.
+    registrations: Vec<RegistrationChange>,
     /// The sessions whose due uses it records, or found to say nothing. They are due until the batch is durable.
     uses: BTreeSet<SessionId>,
     encoded: Vec<EncodedCommit>,
@@ -62,8 +65,8 @@ pub(crate) struct Decision {
     pub(crate) refusal: Option<Refusal>,
     /// Which of the batch's commits records it.
     pub(crate) commit: Option<Arc<StoredCommit>>,
-    /// The subject after it.
-    pub(crate) subject: Option<Arc<Subject>>,
+    /// The subject after it, or the one session that it was about.
+    pub(crate) after: Option<StateAfter>,
 }
 
 /// A decision that cannot be written down: ours is the fault, not the caller's.
@@ -81,6 +84,8 @@ pub(crate) struct BatchChanges {
     pub(crate) system: Option<Arc<SystemState>>,
     /// The bulk revocations among them.
     pub(crate) bulks: Vec<BulkRevocation>,
+    /// What was registered of the subjects before, where that changes.
+    pub(crate) registrations: Vec<RegistrationChange>,
     /// The sessions whose uses are not due any more, unless they were used again.
     pub(crate) uses: BTreeSet<SessionId>,
     pub(crate) commits: Vec<Arc<StoredCommit>>,
@@ -109,6 +114,7 @@ impl<'a> Batch<'a> {
             erased: Vec::new(),
             bulks: live.unsettled_bulks().as_ref().clone(),
             idempotency: HashMap::new(),
+            registrations: Vec::new(),
             uses: BTreeSet::new(),
             encoded: Vec::with_capacity(commits),
             commits: Vec::with_capacity(commits),
@@ -178,7 +184,8 @@ impl<'a> Batch<'a> {
             Err(RecordedRefusal { refusal, record }) => (record, Some(refusal)),
         };
         if events.is_empty() {
-            return Ok(Decision { refusal, commit: None, subject: Some(subject) });
+            let after = StateAfter::of(command, &subject);
+            return Ok(Decision { refusal, commit: None, after });
         }
         if events.iter().any(|event| matches!(event, SubjectEvent::SubjectErased(_))) {
             self.erased.push(subject.id.clone());
@@ -186,10 +193,12 @@ impl<'a> Batch<'a> {
         let id = subject.id.clone();
         let staged =
             self.write(StreamId::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
+        // Held nowhere else, it is changed where it lies.
+        self.subjects.remove(&id);
         self.at_hand = Some(subject);
         let commit = Some(self.add(staged)?);
-        let subject = self.subjects.get(&id).cloned();
-        Ok(Decision { refusal, commit, subject })
+        let after = self.subjects.get(&id).and_then(|subject| StateAfter::of(command, subject));
+        Ok(Decision { refusal, commit, after })
     }
 
     /// Whether a command about a subject would be granted and say nothing new.
@@ -227,10 +236,10 @@ impl<'a> Batch<'a> {
             Err(refusal) => (vec![], Some(refusal)),
         };
         if events.is_empty() {
-            return Ok(Decision { refusal, commit: None, subject: None });
+            return Ok(Decision { refusal, commit: None, after: None });
         }
         let staged = self.write(StreamId::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
-        Ok(Decision { refusal, commit: Some(self.add(staged)?), subject: None })
+        Ok(Decision { refusal, commit: Some(self.add(staged)?), after: None })
     }
 
     /// Those marks that still say something: the session has not been renewed again since.
@@ -301,6 +310,7 @@ impl<'a> Batch<'a> {
     /// Adds a commit to the batch: its effect, its key, its place.
     fn add(&mut self, staged: StagedCommit) -> Result<Arc<StoredCommit>, IllegalEvent> {
         let stored = Arc::new(staged.stored);
+        self.note_registration(&stored);
         fold::apply(self, &stored.commit, stored.first)?;
         if let Some((key, entry)) = IdempotencyEntry::of(&stored) {
             self.idempotency.insert(key, entry);
@@ -314,6 +324,7 @@ impl<'a> Batch<'a> {
 
     /// Adds a commit that the log holds already.
     pub(super) fn follow(&mut self, stored: &Arc<StoredCommit>) -> Result<(), IllegalEvent> {
+        self.note_registration(stored);
         fold::apply(self, &stored.commit, stored.first)?;
         self.head = stored.last();
         self.recorded_at = stored.commit.recorded_at;
@@ -326,12 +337,30 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Remembers what is registered of a subject, if this commit changes it.
+    fn note_registration(&mut self, stored: &StoredCommit) {
+        let StreamId::Subject(id) = &stored.commit.stream else { return };
+        let changes = |event: &Event| matches!(event, Event::Subject(event) if event.changes_registration());
+        if !stored.commit.events.iter().any(changes) {
+            return;
+        }
+        let subject = self.at_hand.clone().filter(|subject| subject.id == *id);
+        let subject = subject.unwrap_or_else(|| self.subject(id));
+        if let Some(before) = subject.registration.clone() {
+            let change = RegistrationChange { subject: id.clone(), position: stored.first, before };
+            self.registrations.push(change);
+        }
+    }
+
     /// The bytes for the log, and what to publish once it has them.
     pub(crate) fn finish(self) -> (Vec<EncodedCommit>, BatchChanges) {
-        let Self { live, subjects, encoded, commits, mut bulks, uses, head, recorded_at, .. } = self;
+        let Self { live, subjects, encoded, commits, mut bulks, registrations, uses, head, .. } = self;
         let system = self.is_system_changed.then_some(self.system);
         bulks.retain(|bulk| bulk.position > live.position());
-        (encoded, BatchChanges { subjects, system, bulks, uses, commits, head, recorded_at })
+        let recorded_at = self.recorded_at;
+        let published =
+            BatchChanges { subjects, system, bulks, registrations, uses, commits, head, recorded_at };
+        (encoded, published)
     }
 }
 

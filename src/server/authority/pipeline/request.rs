@@ -11,6 +11,7 @@ use tenure_core::{
     command::{BeginEpoch, Command, RotateKey, SystemCommand},
     commit::IdempotencyMark,
     refusal::Refusal,
+    session::SharedSession,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -154,8 +155,9 @@ pub struct CommandEffect {
     pub at: Timestamp,
     /// What was recorded; `None` if nothing had to change.
     pub commit: Option<Arc<StoredCommit>>,
-    /// The subject after it; `None` for a command about the authority itself, and for a repeat.
-    pub subject: Option<Arc<Subject>>,
+    /// What it left of the subject or session that it was about; `None` for a command about the authority itself, and
+    /// for a repeat.
+    pub(crate) after: Option<StateAfter>,
     /// Some of the sessions that a bulk revocation ended.
     pub sample: Vec<SessionId>,
     /// Whether it was decided before, for the first request under this idempotency key, and had no further effect.
@@ -171,6 +173,27 @@ impl CommandEffect {
     /// Of a repeat, what was recorded for the first request.
     pub(crate) fn first_commit(&self) -> Option<&StoredCommit> {
         self.commit.as_deref().filter(|_| self.is_repeat)
+    }
+}
+
+/// What a command about a subject leaves of what it was about.
+///
+/// Of a command about one session it is that session alone: while a caller held the whole subject, the next command of
+/// the batch about the same subject would have to copy the list of its sessions.
+#[derive(Clone, Debug)]
+pub(crate) enum StateAfter {
+    /// The whole subject.
+    Subject(Arc<Subject>),
+    /// One session.
+    Session(SharedSession),
+}
+
+impl StateAfter {
+    pub(super) fn of(command: &Command, subject: &Arc<Subject>) -> Option<Self> {
+        match command.answers_with() {
+            Some(id) => subject.session(id).cloned().map(Self::Session),
+            None => Some(Self::Subject(Arc::clone(subject))),
+        }
     }
 }
 

@@ -232,9 +232,9 @@ impl Sequencer {
         }
         let stamp = self.stamp(at, context);
         let (decided, sample) = self.decide_fresh(batch, ask, carried, stamp)?;
-        let Decision { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
+        let Decision { refusal, commit, after } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
-            None => Ok(CommandOutcome::Done(CommandEffect { at, commit, subject, sample, is_repeat: false })),
+            None => Ok(CommandOutcome::Done(CommandEffect { at, commit, after, sample, is_repeat: false })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(CommandError::Refused { refusal: refusal.recorded_at(recorded), recorded })
@@ -525,6 +525,7 @@ impl Sequencer {
     }
 
     pub(super) fn publish(&mut self, published: &BatchChanges) {
+        self.live.registrations().note(&published.registrations);
         for subject in published.subjects.values() {
             self.live.publish_subject(Arc::clone(subject));
         }

@@ -6,4 +6,5 @@ pub(super) mod idempotency;
 pub(super) mod key_uses;
 pub(super) mod presented_tokens;
 pub(super) mod published;
+pub(super) mod registrations;
 pub(super) mod suspended;

@@ -16,7 +16,7 @@ use tenure_core::{
     event::{ProfileChanges, Role, SubjectKind},
     policy::OnLimit,
     state::AuthorityState,
-    subject::Subject,
+    subject::{ProfileAndSuspension, Subject, SubjectRegistration},
 };
 use tenure_protocol::wire::Page;
 
@@ -110,25 +110,35 @@ fn changes(fields: &mut RequestFields) -> SubjectChanges {
     }
 }
 
+/// `None` of a subject that was not registered.
 pub(in crate::http) fn view(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<SubjectView> {
-    let registration = subject.registration.as_ref()?;
-    let profile = &registration.standing.profile;
-    Some(SubjectView {
-        subject_id: subject.id.clone(),
-        name: TextOpener::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
+    let active_sessions = subject.active_count(moment.at);
+    Some(view_of((api, moment), &subject.id, subject.registration.as_ref()?, active_sessions))
+}
+
+fn view_of(
+    (api, moment): (&ApiContext, AsOfMoment),
+    id: &SubjectId,
+    registration: &SubjectRegistration,
+    active_sessions: usize,
+) -> SubjectView {
+    let ProfileAndSuspension { profile, suspension } = &*registration.standing;
+    SubjectView {
+        subject_id: id.clone(),
+        name: TextOpener::of(&api.authority, id).open("name", profile.name.as_ref()),
         kind: profile.kind,
         owner_id: profile.owner_id.clone(),
         max_sessions: profile.max_sessions,
         max_sessions_per_device: profile.max_sessions_per_device,
         on_limit: profile.on_limit,
         on_device_limit: profile.on_device_limit,
-        suspension: SuspensionView::of(api, subject, moment),
-        active_sessions: subject.active_count(moment.at),
+        suspension: SuspensionView::of(api, id, suspension.as_ref(), moment),
+        active_sessions,
         created_at: registration.created_at,
         updated_at: registration.updated_at,
         as_of_position: moment.position,
         as_of_time: moment.at,
-    })
+    }
 }
 
 /// Register a subject, or replace the whole of its registration.
@@ -153,7 +163,7 @@ pub(super) async fn put(call: ApiCall) -> Result<HttpReply, Problem> {
     check_is_no_sign_in(&id)?;
     let context = call.context()?;
     let registered = call.api.authority.register_subject(context, id, new, may_change_policy(&call)).await?;
-    answered(&call.api, registered)
+    Ok(answered(&call.api, &registered))
 }
 
 /// Change parts of a subject's registration (RFC 7396).
@@ -172,19 +182,20 @@ pub(super) async fn patch(call: ApiCall) -> Result<HttpReply, Problem> {
     let context = call.context()?;
     let id = call.changeable_subject_id()?;
     let after = call.api.authority.change_subject(context, id, changes, may_change_policy(&call)).await?;
-    answered(&call.api, after)
+    Ok(answered(&call.api, &after))
 }
 
 fn may_change_policy(call: &ApiCall) -> bool {
     call.caller.role() == Some(Role::Admin)
 }
 
-pub(super) fn answered(api: &ApiContext, registered: RegisteredSubject) -> Result<HttpReply, Problem> {
-    let RegisteredSubject { subject, is_new, at, position } = registered;
-    let moment = AsOfMoment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let view = view(api, &subject, moment).ok_or(ProblemCode::SubjectNotFound)?;
-    Ok(HttpReply::json(status, &view).at(position))
+pub(super) fn answered(api: &ApiContext, registered: &RegisteredSubject) -> HttpReply {
+    let RegisteredSubject { id, registration, active_sessions, at, position } = registered;
+    let reflected = position.unwrap_or_else(|| api.authority.live().position());
+    let moment = AsOfMoment { position: reflected, at: *at };
+    let status = if registered.is_new() { StatusCode::CREATED } else { StatusCode::OK };
+    let view = view_of((api, moment), id, registration, *active_sessions);
+    HttpReply::json(status, &view).at(*position)
 }
 
 /// Read a subject.

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 use crate::authority::NewSuspension;
 use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    Actor, SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role, subject::Subject,
+    Actor, SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role,
+    suspension::SubjectSuspension,
 };
 
 use super::{SubjectView, answered};
@@ -56,13 +57,18 @@ pub(crate) struct SuspensionView {
 }
 
 impl SuspensionView {
-    /// The suspension in force at a moment.
-    pub(crate) fn of(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<Self> {
-        let suspension = subject.suspension_at(moment.at)?;
+    /// This suspension of a subject, if it is in force at the moment.
+    pub(super) fn of(
+        api: &ApiContext,
+        id: &SubjectId,
+        recorded: Option<&SubjectSuspension>,
+        moment: AsOfMoment,
+    ) -> Option<Self> {
+        let suspension = recorded.filter(|suspension| suspension.is_in_force(moment.at))?;
         Some(Self {
             at: suspension.at,
             by: suspension.by.clone(),
-            reason: TextOpener::of(&api.authority, &subject.id).open("reason", suspension.reason.as_ref()),
+            reason: TextOpener::of(&api.authority, id).open("reason", suspension.reason.as_ref()),
             until: suspension.until,
         })
     }
@@ -86,7 +92,7 @@ pub(crate) async fn suspend(call: ApiCall) -> Result<HttpReply, Problem> {
     let subject_id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;
     let asked = NewSuspension { subject_id, by, until, reason };
-    answered(&call.api, call.api.authority.suspend_subject(context, asked).await?)
+    Ok(answered(&call.api, &call.api.authority.suspend_subject(context, asked).await?))
 }
 
 /// A repeat under its key is answered as the first time, also when the end that it names has passed since.
@@ -115,7 +121,7 @@ pub(crate) async fn resume(call: ApiCall) -> Result<HttpReply, Problem> {
     let context = call.context()?;
     let id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;
-    answered(&call.api, call.api.authority.resume_subject(context, id, by, reason.as_deref()).await?)
+    Ok(answered(&call.api, &call.api.authority.resume_subject(context, id, by, reason.as_deref()).await?))
 }
 
 /// A caller as one that suspends or resumes.

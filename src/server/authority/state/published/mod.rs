@@ -25,7 +25,10 @@ use tokio::sync::watch;
 use self::evicted_sessions::EvictedSessions;
 pub use self::evicted_sessions::LeftBefore;
 pub(crate) use self::evicted_sessions::NAMED;
-use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::SuspendedSubjects};
+use super::{
+    activity::ActivityTracker, contested::ContestedSessions, registrations::RecentRegistrations,
+    suspended::SuspendedSubjects,
+};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, BulkRevocation, MatchCount, MatchCounter, SessionSelector},
@@ -58,6 +61,7 @@ pub struct PublishedState {
     uses: ActivityTracker,
     contested: ContestedSessions,
     suspended: SuspendedSubjects,
+    registrations: RecentRegistrations,
     left: EvictedSessions,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
@@ -110,6 +114,7 @@ impl PublishedState {
             uses: ActivityTracker::new(uses_forgotten_before),
             contested: ContestedSessions::default(),
             suspended: SuspendedSubjects::default(),
+            registrations: RecentRegistrations::after(state.position),
             left: EvictedSessions::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
@@ -267,6 +272,11 @@ impl PublishedState {
         self.suspended.ended(now)
     }
 
+    /// What was registered of subjects before it changed lately.
+    pub(crate) const fn registrations(&self) -> &RecentRegistrations {
+        &self.registrations
+    }
+
     /// Uses that the log may not hold yet.
     pub(crate) const fn uses(&self) -> &ActivityTracker {
         &self.uses
@@ -417,6 +427,10 @@ fn changed_sessions<'a>(
 ) -> impl Iterator<Item = &'a SharedSession> {
     let mut old = before.iter().peekable();
     after.iter().filter(move |session| {
+        // Nearly all are the same, and those need not be looked at: each would be a wait for memory.
+        if old.next_if(|old| SharedSession::ptr_eq(old, session)).is_some() {
+            return false;
+        }
         while old.next_if(|old| old.id < session.id).is_some() {}
         match old.next_if(|old| old.id == session.id) {
             Some(old) => !SharedSession::ptr_eq(old, session),
