@@ -107,6 +107,15 @@ pub(crate) fn start(data: &Path) -> Authority {
     Authority::start_with(data, &[SEGMENT])
 }
 
+/// Starts on a history in one store, and waits until all of it is in three segments.
+fn start_sealed(data: &Path) -> (Authority, Caller) {
+    let authority = start(data);
+    let admin = authority.admin();
+    register(&admin, MISSING + 4);
+    until_sealed(&authority, data, 3);
+    (authority, admin)
+}
+
 /// An authority on the directory of [`in_one_store`], all three ranges of which it has sealed.
 pub(crate) fn sealed_with(data: &Path, settings: &[&str]) -> Authority {
     let authority = Authority::start_with(data, &[&[SEGMENT], settings].concat());
@@ -202,10 +211,7 @@ pub(crate) fn flip(path: &Path, at: u64) {
 fn a_flipped_byte_in_a_segment_is_named_and_everything_else_goes_on() {
     let dir = in_one_store();
     let data = dir.path().join("data");
-    let authority = start(&data);
-    let admin = authority.admin();
-    register(&admin, MISSING + 4);
-    until_sealed(&authority, &data, 3);
+    let (authority, admin) = start_sealed(&data);
     let segment = data.join("segments/00000000000000001001.segment");
     flip(&segment, 5_000);
     let refused = admin.get("/v1/events?after=1000&limit=10").unwrap();
@@ -249,10 +255,7 @@ fn a_flipped_byte_in_a_segment_is_named_and_everything_else_goes_on() {
 fn damage_that_nobody_reads_is_found_and_is_over_when_the_file_is_put_right() {
     let dir = in_one_store();
     let data = dir.path().join("data");
-    let authority = start(&data);
-    let admin = authority.admin();
-    register(&admin, MISSING + 4);
-    until_sealed(&authority, &data, 3);
+    let (authority, admin) = start_sealed(&data);
     let segment = data.join("segments/00000000000000002001.segment");
     let until = |findings: u64| {
         let begun = stopwatch();
@@ -294,34 +297,47 @@ const STEPS: [(&str, &str); 7] = [
 /// A copy of the directory dies at each step, in the real program; the next start ends what was begun.
 #[test]
 fn a_kill_at_any_step_of_sealing_loses_nothing() {
+    let killed = die_at_each("sealing", &STEPS, |authority, data, step| {
+        assert_eq!(stores(data), ["2"], "{step}");
+        let names = authority.admin().list("/v1/events?after=2900&limit=200");
+        assert!(names.iter().enumerate().all(|(at, event)| event["position"] == 2_901 + at), "{names:?}");
+        authority.stop_well();
+        start(data).stop_well();
+    });
+    assert!(killed.is_none_or(|killed| killed >= STEPS.len() - 1), "only {killed:?} steps were met");
+}
+
+/// Has a copy of a directory die at each of these steps, and gives what the next start has made of it: all that was
+/// acknowledged is there, and all of it is sealed. How many steps were met; `None` where they cannot be.
+pub(crate) fn die_at_each(
+    test: &str,
+    steps: &[(&str, &str)],
+    look: impl Fn(Authority, &Path, &str),
+) -> Option<usize> {
     if !has_program("strace") {
-        not_run("sealing", "strace is missing: apt-get install strace");
-        return;
+        not_run(test, "strace is missing: apt-get install strace");
+        return None;
     }
     let dir = in_one_store();
     let mut killed = 0;
-    for (number, (call, file)) in STEPS.into_iter().enumerate() {
+    for (number, (call, file)) in steps.iter().enumerate() {
         let data = dir.path().join(format!("copy-{number}"));
         copy(&dir.path().join("data"), &data);
-        let Some((last, died)) = killed_at(&data, call, file) else { return };
+        let (last, died) = killed_at(&data, call, file)?;
         killed += usize::from(died);
-        let authority = start(&data);
+        let (authority, step) = (start(&data), format!("killed at {call} of {file}"));
         let admin = authority.admin();
         let position = number_of(&admin, "tenure_position");
-        assert!(position >= last, "killed at {call} of {file}: acknowledged {last}, there {position}");
+        assert!(position >= last, "{step}: acknowledged {last}, there {position}");
         register(&admin, MISSING + 4);
         until_sealed(&authority, &data, 3);
-        assert_eq!(stores(&data), ["2"], "killed at {call} of {file}");
-        let names = admin.list("/v1/events?after=2900&limit=200");
-        assert!(names.iter().enumerate().all(|(at, event)| event["position"] == 2_901 + at), "{names:?}");
-        authority.stop_well();
-        start(&data).stop_well();
+        look(authority, &data, &step);
     }
-    assert!(killed >= STEPS.len() - 1, "{killed} of {} steps were met", STEPS.len());
+    Some(killed)
 }
 
 /// Serves until this call, and gives the last acknowledged position, and whether it was killed there.
-pub(crate) fn killed_at(data: &Path, call: &str, file: &str) -> Option<(u64, bool)> {
+fn killed_at(data: &Path, call: &str, file: &str) -> Option<(u64, bool)> {
     let out = data.with_extension("calls");
     let words = format!("strace -D -f -e trace={call} -e inject={call}:signal=KILL -o");
     let runner: Vec<&OsStr> =
