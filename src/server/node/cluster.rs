@@ -27,7 +27,6 @@ use tokio::sync::watch;
 
 use super::{
     NodeOptions, StartError,
-    binding::KeyBinding,
     broker_wait::{connected, hex, tell, unless_away},
     certificates::NodeCertificates,
     cluster_options::ClusterOptions,
@@ -35,6 +34,7 @@ use super::{
     head_exchange::HeadExchange,
     history_fetch::HistoryFetch,
     history_files::HistoryFiles,
+    key_binding::KeyBinding,
     key_mirror::KeyMirror,
     no_keys::NoKeys,
     node_mac::NodeMac,

@@ -3,7 +3,6 @@
 //! A start reads the log once, behind the newest checkpoint or from the first event on. It checks every record on the
 //! way and folds it into the state, the projections and the table of idempotency keys.
 
-mod binding;
 mod broker_wait;
 mod certificates;
 mod checkpoint_scrub;
@@ -19,6 +18,7 @@ mod head_exchange;
 mod history_fetch;
 pub(crate) mod history_files;
 mod jobs;
+mod key_binding;
 mod key_mirror;
 mod membership;
 mod no_keys;
@@ -64,12 +64,12 @@ pub use self::cluster::{MembershipView, NodeRole, SharedLog};
 pub use self::cluster_options::ClusterOptions;
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
-    binding::KeyBinding,
     checkpoint_scrub::CheckpointScrub,
     checkpointer::ListEnded,
     cluster::ClusterParticipation,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
+    key_binding::KeyBinding,
     peers::PeerExchange,
     sealer::ReleaseMemory,
     secrets::{OpenedKeys, is_missing, open_secrets, remove_unfinished},

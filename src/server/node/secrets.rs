@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::{StartError, binding::KeyBinding, startup_replay::StartupState};
+use super::{StartError, key_binding::KeyBinding, startup_replay::StartupState};
 use crate::authority::AuthorityKeys;
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{KeyedDigests, TokenKeyring, TokenSealer};

@@ -122,11 +122,11 @@ impl<K: KeyMaterial> KeyStore<K> {
             id: known.last().map_or_else(String::new, |key| key.id.to_string()),
         })?;
         let (ring, writes) = (ArcSwap::from_pointee(ring), WriteHealth::of(K::NAME));
-        let shelf = Self { directory, kept: Mutex::new(kept), ring, writes };
+        let store = Self { directory, kept: Mutex::new(kept), ring, writes };
         if !known.is_empty() {
-            shelf.remove_all_but_the_ring(&mut shelf.kept.lock());
+            store.remove_all_but_the_ring(&mut store.kept.lock());
         }
-        Ok(shelf)
+        Ok(store)
     }
 
     /// The keys that work.

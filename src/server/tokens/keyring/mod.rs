@@ -1,5 +1,5 @@
 //! The keys that prove tokens: those of session tokens in `DATA/keys/session`, those of access tokens in
-//! `DATA/keys/access`. How they are kept and swapped is the shelf's matter.
+//! `DATA/keys/access`. How they are stored and replaced is up to the key store.
 
 use std::{path::Path, sync::Arc};
 
