@@ -3,7 +3,7 @@
 //! Where a range ends follows from its commits, so each node looks for it by itself, in what it has, as soon as the log
 //! records by how many events it is cut. A frame may hold the end of one range and the beginning of the next.
 
-use std::io;
+use std::{io, path::Path};
 
 use super::JetStreamLog;
 use crate::{
@@ -40,6 +40,14 @@ impl RangeSearch {
 }
 
 impl JetStreamLog {
+    /// Puts the file of another node in the place of a damaged segment, by its number from 0 on, if it is the same one.
+    ///
+    /// # Errors
+    /// Why it was not put there.
+    pub fn mend(&self, number: usize, file: &Path) -> Result<(), String> {
+        self.shelf.mend(number, file)
+    }
+
     /// Where the range behind the last segment ends; none while it is not full.
     fn full_range(&self) -> Result<Option<Position>, LogError> {
         let mut search = self.search.lock();

@@ -2,6 +2,8 @@
 //! front of them.
 
 mod indexing;
+#[cfg(feature = "jetstream")]
+mod mending;
 mod reading;
 mod scrubbing;
 mod sealing;

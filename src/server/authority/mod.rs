@@ -273,6 +273,7 @@ impl Authority {
             size: BatchSize::default(),
             relay: Arc::clone(&relay),
             leads: Arc::clone(&leads),
+            past: Arc::clone(&parts.past),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())

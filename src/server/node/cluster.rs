@@ -283,6 +283,11 @@ impl SharedLog {
         drop(self.history.set(HistoryFiles::of(data, Arc::clone(&self.log), known)));
     }
 
+    /// Puts the file of another node in the place of a damaged segment, if it is the same one.
+    pub(super) fn mend(&self, number: usize, file: &Path) -> Result<(), String> {
+        self.log.mend(number, file)
+    }
+
     /// What a node that joins may have.
     pub(crate) fn history(&self) -> Option<&HistoryFiles> {
         self.history.get()

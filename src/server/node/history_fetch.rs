@@ -12,23 +12,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Client;
 use tenure_files::{key_files::private_directory, replacement::sync_directory};
 use tenure_log::{
     check_segment,
     jetstream::{NodeRecord, NodeRegistry, StreamNames},
 };
-use tenure_protocol::{
-    clock::{pause, stopwatch, wall_time},
-    entropy,
-};
-use tokio::{task::JoinHandle, time::timeout};
+use tenure_protocol::clock::{pause, stopwatch, wall_time};
+use tokio::task::JoinHandle;
 
 use super::{
     NodeOptions, StartError,
-    broker_wait::{connected, hex},
+    broker_wait::connected,
     cluster_options::ClusterOptions,
-    history_files::{self, CODE, HistoryFile, HistoryList, HistoryRequest, PART, PATH},
+    history_client::HistoryClient,
+    history_files::{self, HistoryFile, HistoryList},
     node_mac::NodeMac,
 };
 
@@ -36,10 +33,6 @@ use super::{
 const JOINING: &str = "joining";
 /// The folders of them; the segments last, for they are what makes a start look at the others.
 const FOLDERS: [&str; 3] = ["checkpoints", "indexes", "segments"];
-/// The list is waited for so long.
-const LIST_PATIENCE: Duration = Duration::from_secs(5);
-/// A part of a file is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How often all nodes are asked, if each fails.
 const ROUNDS: usize = 3;
 /// How often it is told how far this is.
@@ -104,7 +97,8 @@ impl HistoryFetch<'_> {
 
     /// Asks one node after the other; gives where the checkpoint stands.
     fn fetch(&self, registry: &NodeRegistry) -> Result<Option<u64>, String> {
-        let client = self.cluster.certificates.client();
+        let entropy = &*self.options.entropy;
+        let client = HistoryClient { client: self.cluster.certificates.client(), mac: &self.mac, entropy };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let mut failed = None;
@@ -112,14 +106,14 @@ impl HistoryFetch<'_> {
             if round > 0 {
                 pause(Duration::from_secs(1));
             }
-            let peers = self.peers(registry)?;
+            let (peers, mut has_nothing) = (self.peers(registry)?, false);
             for peer in &peers {
                 match runtime.block_on(self.from(&client, registry, peer)) {
                     Ok(Some(position)) => {
                         self.put_in_place().map_err(|error| error.to_string())?;
                         return Ok(Some(position));
                     }
-                    Ok(None) => {}
+                    Ok(None) => has_nothing = true,
                     Err(why) => {
                         tracing::warn!(
                             from = peer.address,
@@ -130,7 +124,8 @@ impl HistoryFetch<'_> {
                     }
                 }
             }
-            if failed.is_none() {
+            // One that is well has no more than the others. One that was killed is named here for a while.
+            if failed.is_none() || has_nothing {
                 return Ok(None);
             }
         }
@@ -149,11 +144,11 @@ impl HistoryFetch<'_> {
 
     async fn from(
         &self,
-        client: &Client,
+        from: &HistoryClient<'_>,
         registry: &NodeRegistry,
         peer: &NodeRecord,
     ) -> Result<Option<u64>, String> {
-        let list = self.ask(client, peer, None, 0).await?;
+        let list = from.ask(&peer.address, None, 0).await?;
         let list: HistoryList = serde_json::from_slice(&list).map_err(|error| error.to_string())?;
         if list.files.is_empty() {
             return Ok(None);
@@ -169,7 +164,7 @@ impl HistoryFetch<'_> {
         for file in &list.files {
             let path = joining.join(&file.name);
             if !has(&path, file.bytes) {
-                self.part_by_part(client, registry, peer, file, &mut progress).await?;
+                self.part_by_part(from, registry, peer, file, &mut progress).await?;
             }
             progress.done += file.bytes;
             // Its segment is in front of it in the list.
@@ -184,7 +179,7 @@ impl HistoryFetch<'_> {
     /// Fetches a file, from where an earlier attempt has stopped.
     async fn part_by_part(
         &self,
-        client: &Client,
+        client: &HistoryClient<'_>,
         registry: &NodeRegistry,
         peer: &NodeRecord,
         file: &HistoryFile,
@@ -200,7 +195,7 @@ impl HistoryFetch<'_> {
             from = 0;
         }
         while from < file.bytes {
-            let part = self.ask(client, peer, Some(&file.name), from).await?;
+            let part = client.ask(&peer.address, Some(&file.name), from).await?;
             if part.is_empty() {
                 return Err(format!("{} is shorter than was said", file.name));
             }
@@ -210,42 +205,6 @@ impl HistoryFetch<'_> {
         }
         out.sync_all().map_err(said)?;
         fs::rename(&unfinished, &path).map_err(said)
-    }
-
-    /// Asks for a part of a file, or for the list.
-    async fn ask(
-        &self,
-        client: &Client,
-        peer: &NodeRecord,
-        file: Option<&str>,
-        from: u64,
-    ) -> Result<Vec<u8>, String> {
-        let nonce = hex(&entropy::bytes::<16>(&*self.options.entropy));
-        let asked = HistoryRequest { nonce, file: file.map(str::to_owned), from };
-        let text = serde_json::to_string(&asked).map_err(|error| error.to_string())?;
-        let url = format!("{}{PATH}", peer.address.trim_end_matches('/'));
-        let code = self.mac.code(&[PATH, &text]);
-        let request = client.post(url).header(CODE, code).body(text.clone()).send();
-        let patience = if file.is_none() { LIST_PATIENCE } else { PATIENCE };
-        let answered = timeout(patience, async {
-            let mut answer = request.await.map_err(|error| error.to_string())?;
-            if !answer.status().is_success() {
-                return Err(format!("it answers {}", answer.status()));
-            }
-            let code = answer.headers().get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
-            let code = code.to_owned();
-            let mut bytes = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(|error| error.to_string())? {
-                bytes.extend_from_slice(&chunk);
-                if bytes.len() > PART {
-                    return Err("it answers more than was asked for".to_owned());
-                }
-            }
-            Ok((code, bytes))
-        });
-        let (code, bytes) = answered.await.map_err(|_| "it does not answer in time".to_owned())??;
-        let is_right = self.mac.is_right(&[PATH, &text, blake3::hash(&bytes).to_hex().as_str()], &code);
-        if is_right { Ok(bytes) } else { Err("its answer does not prove that it is a node".to_owned()) }
     }
 
     fn tell(&self, registry: &NodeRegistry, progress: &mut FetchProgress, of_file: u64) {

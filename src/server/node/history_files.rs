@@ -73,6 +73,11 @@ impl HistoryFiles {
         Self { data, log, known }
     }
 
+    /// Below which directory they are.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// What is answered to a request.
     ///
     /// # Errors
@@ -87,14 +92,14 @@ impl HistoryFiles {
         Ok(bytes)
     }
 
-    /// A node that is not sure of its history gives none of it away.
+    /// A node that is not sure of its history gives none of it away, nor does it say that there is none.
     fn list(&self) -> io::Result<HistoryList> {
+        if !self.log.damage().is_empty() || self.known.suspects_memory() {
+            return Err(io::Error::other("this node is not sure of its history"));
+        }
         let (indexed, newest) = (self.log.indexed().end(), self.known.newest());
         let newest = newest.filter(|newest| newest.end().position <= indexed);
-        let Some(newest) = newest.filter(|_| self.log.damage().is_empty() && !self.known.suspects_memory())
-        else {
-            return Ok(HistoryList::default());
-        };
+        let Some(newest) = newest else { return Ok(HistoryList::default()) };
         let mut files = Vec::new();
         for segment in self.log.sealed_files().into_iter().filter(|segment| segment.last() <= indexed) {
             let name = segment.path().file_stem().unwrap_or_default().to_string_lossy();

@@ -15,8 +15,10 @@ mod disk;
 mod epoch;
 mod head_check;
 mod head_exchange;
+mod history_client;
 mod history_fetch;
 pub(crate) mod history_files;
+mod history_mending;
 mod jobs;
 mod key_binding;
 mod key_mirror;
@@ -280,8 +282,7 @@ impl Node {
         let room = DiskRoom::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let projections = Arc::new(std::mem::take(&mut folded.projections));
-        let retention =
-            retention::retention(&options, shared.is_none().then_some(&*files), &projections, &mut folded);
+        let retention = retention::retention(&options, &*files, &projections, &mut folded);
         let NodeOptions { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
@@ -293,7 +294,7 @@ impl Node {
             look_at_first_key(&data, &folded.state.system);
         }
         folded.state.horizon = folded.state.horizon.and(retention.horizon(now));
-        let leaving = shared.is_none().then(|| Arc::clone(&retention.indexed));
+        let indexed = Arc::clone(&retention.indexed);
         let known = folded.known;
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
         let parts = Dependencies {
@@ -331,10 +332,8 @@ impl Node {
             Some(_) => None,
             None => Some(jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        let let_go = letting_go(&projections, &evidence, Arc::clone(&files), leaving);
-        let list_ended: ListEnded =
-            if shared.is_none() { listing_ended(&projections, &known) } else { Box::new(|_| Ok(())) };
-        let memory = (&known, (list_ended, let_go));
+        let let_go = letting_go(&projections, &evidence, Arc::clone(&files), indexed);
+        let memory = (&known, (listing_ended(&projections, &known), let_go));
         let background = tend_segments(&files, &authority, &evidence, memory, &data, scrub_rate)
             .map_err(StartError::Thread)?;
         let (shared, membership) = shared
@@ -417,7 +416,7 @@ fn open_any_log(
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<OpenedLog, StartError> {
     let Some(cluster) = &options.cluster else {
-        let reads = StartupReads { verify: options.verify, memory: options.retention };
+        let reads = StartupReads { verify: options.verify, memory: options.retention, by_snapshot: true };
         let (log, folded) = open_log(&options.data, options.segment_events, reads, table)?;
         let files = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&files) as _, folded, files, shared: None });
@@ -469,20 +468,18 @@ fn observer(projections: Arc<Projections>, nodes: Arc<MerkleIndex>) -> BatchObse
     })
 }
 
-/// What is done when the files of the log tell of more of the history. Where sessions leave memory, they may then.
+/// What is done when the files of the log tell of more of the history: more sessions may leave memory.
 fn letting_go(
     projections: &Arc<Projections>,
     evidence: &Arc<Evidence>,
     log: Arc<dyn SegmentedLog>,
-    leaving: Option<Arc<Mutex<TrimHorizon>>>,
+    indexed: Arc<Mutex<TrimHorizon>>,
 ) -> ReleaseMemory {
     let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
     Box::new(move |until| {
         projections.let_go(until);
         evidence.keeper.heads().nodes().let_go(until);
-        if let Some(indexed) = &leaving {
-            retention::tell(indexed, &*log, until);
-        }
+        retention::tell(&indexed, &*log, until);
     })
 }
 

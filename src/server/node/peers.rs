@@ -1,5 +1,5 @@
 //! The thread on which a node of a cluster hears of the others, and says how it is doing itself: the signed heads, and
-//! which nodes there are.
+//! which nodes there are. What is damaged here is made good by them (`history_mending`).
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use tenure_log::jetstream::{BrokerError, NodeRecord, NodeRegistry};
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tenure_threads::worker::WorkerThread;
 
-use super::{cluster::SharedLog, head_exchange::HeadExchange};
+use super::{cluster::SharedLog, head_exchange::HeadExchange, history_mending::HistoryMending};
 use crate::{authority::Authority, tokens::TokenKeyring};
 
 /// How often it looks for heads and nodes.
@@ -43,6 +43,10 @@ impl PeerExchange {
     pub(super) fn start(self) -> std::io::Result<WorkerThread> {
         WorkerThread::start("tenure-peers", move |stop| {
             let (mut said, mut is_away) = (None, false);
+            let mending = HistoryMending::start(Arc::clone(&self.shared));
+            let _mending = mending.inspect_err(|error| {
+                tracing::warn!(%error, "no thread for damaged segments: they are not fetched from other nodes");
+            });
             loop {
                 let looked = self.look(&mut said);
                 tell(looked.as_ref().err(), &mut is_away);

@@ -10,18 +10,15 @@ use crate::projections::{Projections, history};
 use tenure_core::{Position, trim::TrimHorizon};
 use tenure_log::{EventLog, SegmentedLog};
 
-/// How sessions leave the memory of a node with a log of its own, in these files. Where several machines share the log,
-/// none does.
+/// How sessions leave the memory of a node with these files.
 pub(super) fn retention(
     options: &NodeOptions,
-    files: Option<&dyn SegmentedLog>,
+    files: &dyn SegmentedLog,
     projections: &Arc<Projections>,
     folded: &mut StartupState,
 ) -> MemoryRetention {
     let indexed = Arc::new(Mutex::new(TrimHorizon::default()));
-    if let Some(log) = files {
-        tell(&indexed, log, log.indexed().end());
-    }
+    tell(&indexed, files, files.indexed().end());
     let projections = Arc::clone(projections);
     let leaving = Arc::new(move |sessions: &[_]| projections.mark_ended(sessions));
     MemoryRetention { memory: options.retention, indexed, leaving, left: std::mem::take(&mut folded.left) }

@@ -322,6 +322,11 @@ impl<'a> Batch<'a> {
         Ok(stored)
     }
 
+    /// What the next commit about this subject is added to.
+    pub(super) fn takes_at_hand(&mut self, subject: Arc<Subject>) {
+        self.at_hand = Some(subject);
+    }
+
     /// Adds a commit that the log holds already.
     pub(super) fn follow(&mut self, stored: &Arc<StoredCommit>) -> Result<(), IllegalEvent> {
         self.note_registration(stored);

@@ -7,9 +7,10 @@ use super::{
     batch::Batch,
     control::{ControlAction, ControlMessage},
     key_destruction::destroy_keys,
+    recalled_sessions::RecalledSessions,
     sequencer::Sequencer,
 };
-use tenure_core::{Event, SystemEvent};
+use tenure_core::{Event, StreamId, SubjectEvent, SubjectId, SystemEvent, subject::Subject};
 use tenure_log::StoredCommit;
 
 impl Sequencer {
@@ -46,6 +47,9 @@ impl Sequencer {
             if stored.first != batch.next() {
                 return Err(format!("{} follows, and {} is next", stored.first, batch.next()));
             }
+            if let StreamId::Subject(id) = &stored.commit.stream {
+                self.put_back_those_named(&mut batch, id, stored);
+            }
             batch.follow(stored).map_err(|illegal| illegal.to_string())?;
         }
         let (_, published) = batch.finish();
@@ -57,6 +61,32 @@ impl Sequencer {
         destroyed.map_err(|error| error.to_string())
     }
 
+    /// A commit may be about sessions that left memory: the node that decided it had read them back, for lists are made
+    /// of the state that it led to. So this one reads them back, too.
+    fn put_back_those_named(&self, batch: &mut Batch<'_>, id: &SubjectId, stored: &StoredCommit) {
+        if !self.live.horizon().is_there() || !self.live.has_left(id) {
+            return;
+        }
+        let subject = batch.subject(id);
+        let is_needed = |event: &Event| is_about_one_that_left(&subject, event) || is_of_all(&subject, event);
+        if !stored.commit.events.iter().any(is_needed) {
+            return;
+        }
+        match (self.past)(id, self.live.position()) {
+            Ok(whole) => {
+                let left = RecalledSessions { version: whole.version, sessions: whole.sessions };
+                batch.takes_at_hand(RecalledSessions::put_all_into(Some(left), subject));
+            }
+            // The state is right without them.
+            Err(why) => tracing::warn!(
+                why,
+                position = %stored.first,
+                "sessions that ended long ago cannot be read back: until the next start some of them may be in lists \
+                 where they were before"
+            ),
+        }
+    }
+
     /// Presented tokens that the log already records need not be sent to the leader.
     fn forget_marks(&self, stored: &StoredCommit) {
         for event in &stored.commit.events {
@@ -65,6 +95,19 @@ impl Sequencer {
             }
         }
     }
+}
+
+fn is_about_one_that_left(subject: &Subject, event: &Event) -> bool {
+    match event {
+        Event::Subject(SubjectEvent::SessionCreated(_)) | Event::System(_) => false,
+        Event::Subject(event) => event.session_id().is_some_and(|id| subject.session(id).is_none()),
+    }
+}
+
+/// Whether all sessions of the subject go to another owner.
+fn is_of_all(subject: &Subject, event: &Event) -> bool {
+    let Event::Subject(SubjectEvent::SubjectRegistered(registered)) = event else { return false };
+    subject.profile().is_some_and(|known| known.owner_id != registered.profile.owner_id)
 }
 
 fn ends_many(stored: &StoredCommit) -> bool {

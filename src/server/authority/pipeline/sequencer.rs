@@ -41,10 +41,13 @@ use super::{
     relay::{PendingReply, ReplyRelay},
     request::{CommandEffect, CommandError, CommandOutcome, CommandRequest, QueuedRequest, RequestContext},
 };
-use crate::authority::state::{
-    idempotency::{IdempotencyLookup, IdempotencyTable},
-    presented_tokens::PresentedTokens,
-    published::PublishedState,
+use crate::authority::{
+    SubjectHistory,
+    state::{
+        idempotency::{IdempotencyLookup, IdempotencyTable},
+        presented_tokens::PresentedTokens,
+        published::PublishedState,
+    },
 };
 
 /// How long to wait for a request before looking at what is due.
@@ -84,6 +87,8 @@ pub(crate) struct Sequencer {
     pub(crate) relay: Arc<ReplyRelay>,
     /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
     pub(crate) leads: Arc<AtomicBool>,
+    /// What subjects were, sessions that left memory included.
+    pub(crate) past: SubjectHistory,
 }
 
 /// Keeps callers from waiting forever if the thread dies.

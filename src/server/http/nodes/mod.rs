@@ -65,6 +65,8 @@ pub(crate) struct ForwardCounts {
     pub(crate) forwarded: AtomicU64,
     pub(crate) unknown: AtomicU64,
     pub(crate) stale: AtomicU64,
+    /// Requests that another node has sent, or said to have sent, and that were not taken as such.
+    pub(crate) refused: AtomicU64,
 }
 
 /// What a node says about itself and the others.

@@ -25,6 +25,7 @@ use super::{
     handover, history, in_millis,
     own_answers::{INTROSPECT, own_answer},
     reported_uses,
+    signed_request::STRANGER,
 };
 use crate::http::{
     api::ApiContext,
@@ -143,6 +144,7 @@ impl NodeRouter {
         let words = [term, address, encrypted, request.method().as_str(), path];
         let Some(address) = address.parse::<IpAddr>().ok() else { return false };
         if !self.nodes.shared.mac().is_right(&words, code) {
+            self.nodes.note_refused(STRANGER, "it lacks the cluster's secret");
             return false;
         }
         let node = request.extensions().get::<PeerAddress>();
@@ -315,7 +317,7 @@ impl ClusterNodes {
             Ok(()) => return Ok(()),
             Err(why) => why,
         };
-        self.tell_refused(&why);
+        self.note_refused("another node asks here with the cluster's secret", &why);
         let said = format!("only a node with a certificate of this cluster may ask that: {why}");
         let mut refused = refuse_unjudged(api, request, Problem::from(ProblemCode::Forbidden).saying(said));
         let why =
@@ -324,12 +326,13 @@ impl ClusterNodes {
         Err(refused)
     }
 
-    /// Says it once a minute: a refused node asks for each request of its callers.
-    fn tell_refused(&self, why: &str) {
+    /// Counts it, and says it once a minute: a refused node asks for each request of its callers.
+    pub(super) fn note_refused(&self, who: &str, why: &str) {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
         let (mut told, now) = (self.refused_at.lock(), stopwatch());
         if told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {
             *told = Some(now);
-            tracing::warn!(why, "another node asks here with the cluster's secret, and is refused");
+            tracing::warn!(why, "{who}, and is refused");
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::node::history_files::CODE;
 
 /// How long a node takes to send it.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Who shows a code that no node of this cluster makes.
+pub(super) const STRANGER: &str = "something asks here as a node of this cluster";
 
 /// A request that a node has sent, and may.
 pub(super) struct SignedRequest {
@@ -45,7 +47,11 @@ impl SignedRequest {
         };
         let read = Self { api: Arc::clone(api), head, body: body.to_bytes() };
         let code = read.head.headers().get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
-        if *read.head.method() != Method::POST || !nodes.shared.mac().is_right(&[path, read.text()], code) {
+        let is_right = nodes.shared.mac().is_right(&[path, read.text()], code);
+        if !is_right && !code.is_empty() {
+            nodes.note_refused(STRANGER, "it lacks the cluster's secret");
+        }
+        if *read.head.method() != Method::POST || !is_right {
             return Err(read.refused(ProblemCode::NotFound));
         }
         nodes.let_in(api, &read.head)?;

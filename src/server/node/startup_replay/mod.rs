@@ -54,6 +54,9 @@ pub(super) struct StartupReads {
     pub(super) verify: VerifyScope,
     /// For how long ended sessions stay in memory.
     pub(super) memory: Seconds,
+    /// Whether a snapshot may stand for the state. It lacks what had left memory, so where segments may be set aside it
+    /// only says how long the log was.
+    pub(super) by_snapshot: bool,
 }
 
 /// What a start does without, because it contradicts the log.
@@ -314,7 +317,7 @@ impl StartupFold for StartupReplay<'_> {
             return self.begin_on(indexed, sealed);
         }
         // Where there are segments, a snapshot may lack sessions that left memory.
-        self.passes_snapshot = !sealed.ends().is_empty();
+        self.passes_snapshot = !sealed.ends().is_empty() || !self.reads.by_snapshot;
         if !self.passes_snapshot {
             self.begin_at_the_first_event();
         }
@@ -400,8 +403,7 @@ pub(super) fn join_log<R>(
     is_ready: &mut ReadyCheck<'_, R>,
 ) -> Result<ReplayResult<R>, StartError> {
     let data = &options.data;
-    // Nothing leaves the memory of a node of several.
-    let scope = StartupReads { verify: options.verify, memory: Seconds(u32::MAX) };
+    let scope = StartupReads { verify: options.verify, memory: options.retention, by_snapshot: false };
     let mut doubts = StartupDoubts::default();
     loop {
         let mut folding = StartupReplay::new(data, scope, &doubts, table());

@@ -62,7 +62,7 @@ fn write(data: &Path, commits: u64) {
 }
 
 fn start(data: &Path) -> (SledLog, StartupState) {
-    let reads = StartupReads { verify: VerifyScope::Hot, memory: Seconds(86_400) };
+    let reads = StartupReads { verify: VerifyScope::Hot, memory: Seconds(86_400), by_snapshot: true };
     open_log(data, CUT, reads, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
 }
 

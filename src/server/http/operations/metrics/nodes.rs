@@ -23,6 +23,7 @@ pub(super) struct NodeMetrics {
     forwarded: Counter,
     forward_unknown: Counter,
     stale: Counter,
+    refused: Counter,
     resent: Counter,
     unknown: Counter,
 }
@@ -61,6 +62,11 @@ impl NodeMetrics {
             own.stale.clone(),
         );
         registry.register(
+            "refused_nodes",
+            "Requests as of another node that were refused: without the cluster's secret, or a good certificate",
+            own.refused.clone(),
+        );
+        registry.register(
             "log_resends",
             "Frames sent to the broker again because their outcome was uncertain",
             own.resent.clone(),
@@ -92,6 +98,7 @@ impl NodeMetrics {
         store(&self.forwarded, counts.forwarded.load(Ordering::Relaxed));
         store(&self.forward_unknown, counts.unknown.load(Ordering::Relaxed));
         store(&self.stale, counts.stale.load(Ordering::Relaxed));
+        store(&self.refused, counts.refused.load(Ordering::Relaxed));
         let (resent, unknown) = nodes.log_troubles();
         store(&self.resent, resent);
         store(&self.unknown, unknown);
