@@ -295,10 +295,18 @@ impl KeyMirror {
         Ok(())
     }
 
+    /// What is brought is with the broker by now. To overwrite a page takes a busy broker longer than a write may wait:
+    /// it is tried again every second.
     fn erase_replaced(&mut self) -> Result<(), BrokerError> {
         while let Some(sequence) = self.replaced.first().copied() {
-            self.secrets.erase(sequence)?;
-            self.replaced.remove(&sequence);
+            match self.secrets.erase(sequence) {
+                Ok(()) => drop(self.replaced.remove(&sequence)),
+                Err(error) if error.passes() => {
+                    tracing::debug!(%error, "a key page that was replaced is not overwritten at the broker yet");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

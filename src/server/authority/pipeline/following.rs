@@ -10,7 +10,9 @@ use super::{
     recalled_sessions::RecalledSessions,
     sequencer::Sequencer,
 };
-use tenure_core::{Event, StreamId, SubjectEvent, SubjectId, SystemEvent, subject::Subject};
+use tenure_core::{
+    Event, StreamId, SubjectEvent, SubjectId, SystemEvent, session::SharedSession, subject::Subject,
+};
 use tenure_log::StoredCommit;
 
 impl Sequencer {
@@ -68,22 +70,31 @@ impl Sequencer {
             return;
         }
         let subject = batch.subject(id);
-        let is_needed = |event: &Event| is_about_one_that_left(&subject, event) || is_of_all(&subject, event);
-        if !stored.commit.events.iter().any(is_needed) {
+        let events = &stored.commit.events;
+        let of_all = events.iter().any(|event| is_of_all(&subject, event));
+        if !of_all && !events.iter().any(|event| is_about_one_that_left(&subject, event)) {
             return;
         }
         match (self.past)(id, self.live.position()) {
-            Ok(whole) => {
+            Ok(mut whole) => {
+                let is_named = |session: &SharedSession| {
+                    events.iter().any(|event| event.session_id() == Some(session.id))
+                };
+                whole.sessions.retain(|session| of_all || is_named(session));
                 let left = RecalledSessions { version: whole.version, sessions: whole.sessions };
                 batch.takes_at_hand(RecalledSessions::put_all_into(Some(left), subject));
             }
             // The state is right without them.
-            Err(why) => tracing::warn!(
-                why,
-                position = %stored.first,
-                "sessions that ended long ago cannot be read back: until the next start some of them may be in lists \
-                 where they were before"
-            ),
+            Err(why) => {
+                let named = events.iter().filter_map(Event::session_id);
+                named.for_each(|id| self.live.forget_recalled(id));
+                tracing::warn!(
+                    why,
+                    position = %stored.first,
+                    "sessions that ended long ago cannot be read back: until the next start some of them may be in \
+                     lists where they were before"
+                );
+            }
         }
     }
 

@@ -197,6 +197,11 @@ impl PublishedState {
         self.left.recalled.lock().put(session.id, session.clone(), now)
     }
 
+    /// What was read back of this session may not be so any more.
+    pub(crate) fn forget_recalled(&self, id: SessionId) {
+        self.left.recalled.lock().sessions.remove(&id);
+    }
+
     /// Lets go of the sessions of a subject that are behind the horizon, from both tables. They are handed over before.
     pub(crate) fn let_go(&self, id: &SubjectId, leaving: EvictionObserver<'_>) {
         let horizon = self.horizon();
