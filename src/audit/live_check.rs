@@ -43,8 +43,9 @@ const PAGE: usize = 1_000;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause between two rounds in the background.
 const REST: Duration = Duration::from_mins(1);
-/// How often a difference is seen, with its published state unchanged, before it counts.
-const LOOKS: u32 = 5;
+/// How often a difference is seen, with its published state unchanged, before it counts: for a second, because on a busy
+/// machine who publishes may have to wait for a processor between a subject and the position that it is of.
+const LOOKS: u32 = 20;
 /// Maximum looks at something that changes all the time; after that it is left to the next round.
 const MOST_LOOKS: u32 = 100;
 /// Between two looks.

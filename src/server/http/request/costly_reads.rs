@@ -1,12 +1,18 @@
 //! Costly reads: what folds or searches the history, or walks over all that there is. They pass through gates of their
 //! own, off the threads that answer checks, and when more than half of the places are taken, each caller has a share.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
 
 use crate::authority::Authority;
 use crate::gate::{CallerShares, CancelCheck, GateRefusal, ShareGuard, SharedQuestions, WorkGate};
@@ -39,6 +45,9 @@ const BACKUPS: usize = 1;
 const BACKUPS_PLACES: usize = 1;
 /// After how many seconds a caller that found no place tries again.
 const SOON: u32 = 2;
+/// A refusal waits for so long. Many callers that are refused and ask again at once would otherwise keep the threads
+/// that answer checks busy with refusals; one that waits for as long as the refusal says does not notice.
+const REFUSED_AFTER: Duration = Duration::from_millis(100);
 
 /// The gates, and who is behind them.
 pub(crate) struct CostlyReads {
@@ -114,9 +123,9 @@ impl CostlyReads {
         caller: &Caller,
         work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = take(&self.whole_shares, caller)?;
+        let _share = taken(&self.whole_shares, caller).await?;
         let _reading = stage("read the past");
-        self.whole.run(work).await.map_err(turned)
+        in_time(self.whole.run(work).await).await
     }
 
     /// Work that reads a part of the history, or walks over much of what there is.
@@ -125,9 +134,9 @@ impl CostlyReads {
         caller: &Caller,
         work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = take(&self.parts_shares, caller)?;
+        let _share = taken(&self.parts_shares, caller).await?;
         let _reading = stage("read the past");
-        self.parts.run(work).await.map_err(turned)
+        in_time(self.parts.run(work).await).await
     }
 
     /// An export, which goes on when its request has been answered. What the work gives back ends the reply when it is
@@ -173,14 +182,14 @@ impl CostlyReads {
         position: Position,
         read: impl FnOnce(&AuthorityState) -> A + Send + 'static,
     ) -> Result<A, Problem> {
-        let _share = take(&self.whole_shares, caller)?;
+        let _share = taken(&self.whole_shares, caller).await?;
         let _reading = stage("read the past");
         let (costly, authority) = (Arc::clone(self), Arc::clone(authority));
         let find = move |wanted: &CancelCheck<'_>| costly.state_at(authority.log(), position, wanted);
         let read = move |state: &Result<Arc<AuthorityState>, Problem>| {
             state.as_ref().map(|state| read(state)).map_err(Problem::clone)
         };
-        let answer = self.states.ask(position, find, read).await.map_err(turned);
+        let answer = in_time(self.states.ask(position, find, read).await).await;
         self.kept.watch();
         answer?
     }
@@ -217,7 +226,7 @@ impl CostlyReads {
         id: &SubjectId,
         position: Position,
     ) -> Result<Arc<Subject>, Problem> {
-        let _share = take(&self.parts_shares, caller)?;
+        let _share = taken(&self.parts_shares, caller).await?;
         let _reading = stage("read the past");
         let key = (id.clone(), position);
         let (authority, projections, id) = (Arc::clone(authority), Arc::clone(projections), id.clone());
@@ -226,8 +235,28 @@ impl CostlyReads {
             let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
             subject.map(Arc::new).map_err(Problem::from)
         };
-        self.subjects.ask(key, find, Result::clone).await.map_err(turned)?
+        in_time(self.subjects.ask(key, find, Result::clone).await).await?
     }
+}
+
+/// The same, where its caller waits for a refusal.
+async fn taken(
+    shares: &Arc<CallerShares<CallerId>>,
+    caller: &Caller,
+) -> Result<Option<ShareGuard<CallerId>>, Problem> {
+    let share = take(shares, caller);
+    if share.is_err() {
+        sleep(REFUSED_AFTER).await;
+    }
+    share
+}
+
+/// What came of work behind a gate; that there was no place is said after a while.
+async fn in_time<T>(outcome: Result<T, GateRefusal>) -> Result<T, Problem> {
+    if let Err(GateRefusal::Away) = outcome {
+        sleep(REFUSED_AFTER).await;
+    }
+    outcome.map_err(turned)
 }
 
 /// A share for this caller, if it has one of its own.
@@ -254,5 +283,33 @@ fn turned(turned: GateRefusal) -> Problem {
             problem
         }
         GateRefusal::Lost => ProblemCode::Internal.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use parking_lot::Mutex;
+    use tenure_protocol::clock::stopwatch;
+
+    use super::*;
+
+    /// Sixty-four callers who found no place, and asked again at once, were all that the threads had to do that answer
+    /// checks.
+    #[tokio::test]
+    async fn who_finds_no_place_hears_it_after_a_while() {
+        let costly = CostlyReads::new();
+        let (end, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..WHOLE + PLACES {
+            let wait = Arc::clone(&wait);
+            costly.whole.start(move || assert!(wait.lock().recv().is_err(), "nothing is sent")).unwrap();
+        }
+        let begun = stopwatch();
+        let refused = costly.whole(&Caller::Anyone, |_| ()).await.unwrap_err();
+        assert_eq!(refused.code, ProblemCode::Overloaded);
+        assert!(begun.elapsed() >= REFUSED_AFTER, "{:?}", begun.elapsed());
+        drop(end);
     }
 }
