@@ -69,8 +69,9 @@ fn global_options(root: &Command) -> String {
     let lines: Vec<_> = globals.map(|argument| (spelled(argument), meaning(argument))).collect();
     let widest = lines.iter().map(|(option, _)| option.len()).max().unwrap_or_default();
     let lines = lines.into_iter().map(|(option, meaning)| format!("  {option:<widest$}  {meaning}\n"));
-    let own = ["  -h, --help     Print help, of every command too\n", "  -V, --version  Print the version\n"];
-    lines.chain(own.map(str::to_owned)).collect()
+    let own = [("-h, --help", "Print help, of every command too"), ("-V, --version", "Print the version")];
+    let own = own.map(|(option, meaning)| format!("  {option:<widest$}  {meaning}\n"));
+    lines.chain(own).collect()
 }
 
 fn spelled(argument: &Arg) -> String {

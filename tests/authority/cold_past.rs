@@ -22,6 +22,7 @@ use tenure::{
         Projections,
         ended::EndedListing,
         history,
+        marks::FoldedSubject,
         pulse::DayPulse,
         revocations::RetainedCounts,
         session_list::{EndMark, SessionList, SessionQuery},
@@ -91,7 +92,8 @@ fn told(seed: u64, steps: usize, cut: u64) -> Told {
     let history = life.log.read(Position::ZERO, usize::MAX).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let log = log::open_cut(&dir.path().join("data"), SegmentEvents::By(cut), &mut |_| Ok(())).unwrap();
-    let (whole, cold) = (Made::new(Projections::default()), Made::new(Projections::keeping(FEW)));
+    let marked = Projections::keeping(FEW).marking_every(3);
+    let (whole, cold) = (Made::new(Projections::default()), Made::new(marked));
     let mut told = Told { history, log, whole, cold, _dir: dir };
     told.go_through(&SeededEntropy::new(seed ^ 0xc01d));
     told
@@ -124,9 +126,20 @@ impl Told {
         let (log, one) = (&self.log, &self.whole.projections);
         let then = history::subject_at(log, &made.projections, id, until).unwrap();
         assert_eq!(then, history::subject_at(log, one, id, until).unwrap(), "{id} at {until}");
-        let story = history::commits_of(&|| true, log, &made.projections, id, until).unwrap();
-        let whole = history::commits_of(&|| true, log, one, id, until).unwrap();
+        let begin = FoldedSubject::nothing(id.clone());
+        let behind =
+            |made, begin: &FoldedSubject| history::commits_behind(&|| true, log, made, begin, until).unwrap();
+        let (story, whole) = (behind(&made.projections, &begin), behind(one, &begin));
         assert!(story == whole, "{id} at {until}: {:?} {:?}", firsts(&story), firsts(&whole));
+        for count in [1, 4, 10_000] {
+            let begin = history::last_commits(log, &made.projections, id, until, count).unwrap();
+            let folded = history::folded_subject(&|| true, log, &made.projections, id, begin).unwrap();
+            assert_eq!(folded.subject, history::subject_at(log, one, id, begin).unwrap(), "{id} at {begin}");
+            let (last, rest) = (behind(&made.projections, &folded), firsts(&whole));
+            let rest = &rest[rest.partition_point(|first| *first <= begin)..];
+            assert_eq!(firsts(&last), rest, "{id} from {begin} to {until}");
+            assert!(rest.len() >= count.min(whole.len()), "{id} from {begin} to {until}");
+        }
     }
 
     /// Every question, at some positions.
@@ -148,7 +161,7 @@ impl Told {
                 let both = [one, other].map(|it| it.bulks_after(log, at, most).unwrap());
                 assert_eq!(both[0], both[1], "after {at}, {most}");
             }
-            let both = [one, other].map(|it| it.bulks_up_to(log, at).unwrap());
+            let both = [one, other].map(|it| it.bulks_between(log, Position(at.0 / 2), at).unwrap());
             assert_eq!(both[0], both[1], "up to {at}");
         }
         self.compare_reasons(made);

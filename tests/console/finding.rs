@@ -117,3 +117,56 @@ fn the_log_shows_the_newest_events_of_a_kind_and_an_owner_its_own() {
     let page = Desk::sign_in(&server, &bob).page("/console/log");
     assert!(has(&page, "agent-of-bob"), "{page}");
 }
+
+/// Of fifty agents with three sessions each that could be vetoed, the page weighed 154 KB.
+#[test]
+fn the_page_of_agents_is_light_however_much_is_open_on_it() {
+    const AGENTS: usize = 50;
+    let server = Server::start();
+    let limits = json!({ "maxTotalAmount": "123456789012.50", "maxTransactions": 100_000 });
+    let mut sessions = Vec::new();
+    for number in 0..AGENTS {
+        let id = format!("agent-{number:02}-{}", "x".repeat(110));
+        // What a page escapes is longer than what was given.
+        let profile = json!({ "name": "<".repeat(128), "kind": "agent", "ownerId": "alice" });
+        server.register(&id, &profile);
+        for _ in 0..4 {
+            let body = json!({
+                "subjectId": id, "ttl": 600, "device": "\u{202e}".repeat(128), "constraints": limits,
+            });
+            sessions.push(server.create(&body));
+        }
+    }
+    server.advance(400);
+    for session in &sessions {
+        server.renew(session).send().expect(200);
+    }
+    let why = json!({ "reason": "&".repeat(500) });
+    for number in 0..AGENTS / 2 {
+        let path = format!("/v1/subjects/agent-{number:02}-{}/suspend", "x".repeat(110));
+        server.post(&path).bearer(&server.admin).json(&why).send().expect(200);
+    }
+    let desk = Desk::sign_in(&server, &server.admin);
+    let assets: usize = ["console.css", "console.js", "live.js", "as_of.js", "icon.svg"]
+        .iter()
+        .map(|name| desk.page(&format!("/console/assets/{name}")).len())
+        .sum();
+    let (mut address, mut pages, mut seen) = ("/console/agents".to_owned(), 0, Vec::new());
+    loop {
+        let page = desk.page(&address);
+        let weight = page.len() + assets;
+        assert!(weight <= 100_000, "{address} weighs {weight}");
+        pages += 1;
+        seen.extend(page.split("<li class=\"card").skip(1).map(|card| {
+            let (_, link) = card.split_once("/console/subjects/agent-").unwrap();
+            link[..2].parse::<usize>().unwrap()
+        }));
+        let Some((before, _)) = page.split_once("\">Next page") else { break };
+        address = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    }
+    assert!(pages > 1, "{pages}");
+    seen.sort_unstable();
+    assert_eq!(seen, (0..AGENTS).collect::<Vec<_>>(), "each agent is on one page");
+    let page = desk.page("/console/agents");
+    assert!(page.contains("Veto</button>") && page.contains("and 1 more"), "{page}");
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use tenure::clock::stopwatch;
+use tenure::clock::{pause, stopwatch};
 
 use crate::desk::{Desk, form, origin, renewed, text};
 use crate::server::{Reply, Server};
@@ -69,6 +69,36 @@ fn a_shared_page_has_the_mark_of_each_reader_and_nobody_elses() {
         request.header("x-tenure-live", "1").body(form(&[("mark", mark)])).send().expect(403);
     }
     assert!(server.events("SessionRevoked").is_empty());
+}
+
+/// Fifty open pages took the same bytes again and again.
+#[test]
+fn a_watched_page_that_has_not_changed_is_not_sent_again() {
+    let server = Server::start();
+    renewed(&server, "agent");
+    let desk = Desk::sign_in(&server, &server.admin);
+    let look_again = |tag: &str| {
+        let request = server.get("/console/agents").header("host", server.address().to_string());
+        let request = request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1");
+        request.header("if-none-match", tag).send()
+    };
+    let first = look_again("").expect(200);
+    let tag = first.header("etag").unwrap().to_owned();
+    let again = look_again(&tag).expect(304);
+    assert!(again.body.is_empty() && again.header("etag") == Some(&*tag), "{again:?}");
+    assert_eq!(again.header("cache-control"), Some("no-store"));
+    let session = renewed(&server, "another");
+    let mut later = look_again(&tag);
+    for _ in 0..600 {
+        if later.status != 304 {
+            break;
+        }
+        pause(Duration::from_millis(50));
+        later = look_again(&tag);
+    }
+    let later = later.expect(200);
+    assert!(later.body.contains(&session.id), "{later:?}");
+    assert_ne!(later.header("etag"), Some(&*tag));
 }
 
 #[test]

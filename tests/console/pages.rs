@@ -1,9 +1,9 @@
 //! What the pages say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::desk::{Desk, renewed};
-use crate::server::Server;
+use crate::desk::{Desk, read, renewed};
+use crate::server::{Server, Session};
 
 #[test]
 fn an_open_veto_window_is_shown_with_its_button_to_those_who_may() {
@@ -64,4 +64,86 @@ fn a_bulk_revocation_is_part_of_a_sessions_story() {
     let desk = Desk::sign_in(&server, &server.admin);
     let page = desk.page(&format!("/console/sessions/{}", session.id));
     assert!(page.contains("status ended") && page.contains("drill"), "{page}");
+}
+
+/// The positions of the story on a page, in its order.
+fn told(page: &str) -> Vec<u64> {
+    let (_, story) = page.split_once("<ol class=\"story\" reversed>").unwrap();
+    let (story, _) = story.split_once("</ol>").unwrap();
+    let links = story.split("/console/log?position=").skip(1);
+    links.map(|link| link.split('#').next().unwrap().parse().unwrap()).collect()
+}
+
+/// The address of a link of a page, by its words.
+fn link(page: &str, words: &str) -> Option<String> {
+    let (before, _) = page.split_once(&format!("\">{words}</a>"))?;
+    let address = before.rsplit("href=\"").next().unwrap();
+    Some(address.replace("&#38;", "&").replace("&amp;", "&"))
+}
+
+/// The page of a session had all of its events, and read all of those of its subject.
+#[test]
+fn a_long_session_is_told_in_parts_newest_first() {
+    let mut server = Server::with(&["usage.per_second=100000", "usage.burst=100000"]);
+    let (session, other) =
+        (renewed(&server, "agent"), server.create(&json!({ "subjectId": "agent", "ttl": 3_600 })));
+    let work = |session: &Session, times: usize| {
+        let uses = server.post(&format!("/v1/sessions/{}/usage", session.id)).bearer(&server.admin);
+        let uses = uses.json(&json!({ "operation": "read" }));
+        (0..times).for_each(|_| drop(uses.send().expect(200)));
+    };
+    work(&session, 60);
+    work(&other, 520);
+    server.advance(400);
+    let session = session.renewed(&server.renew(&session).send().expect(200));
+    work(&session, 70);
+    let head = read(&server, &server.admin, "/v1/audit/head")["size"].as_u64().unwrap();
+    let (mut events, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = read(&server, &server.admin, &format!("/v1/events?limit=200{cursor}"));
+        events.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    // Of the authority's own events, those that say which token was shown are about sessions too.
+    let of_session = |it: &&Value| it["sessionId"] == session.id || it["kind"] == "TokensPresented";
+    let events: Vec<_> =
+        events.iter().rev().filter(of_session).map(|it| it["position"].as_u64().unwrap()).collect();
+    let desk = Desk::sign_in(&server, &server.admin);
+    let own = format!("/console/sessions/{}", session.id);
+    for (first, head) in [(own.clone(), u64::MAX), (format!("{own}?asOf={}", head - 30), head - 30)] {
+        let (mut address, mut seen, mut pages) = (first.clone(), Vec::new(), Vec::new());
+        loop {
+            let page = desk.page(&address);
+            let part = told(&page);
+            assert!(page.len() < 60_000 && part.len() <= 50, "{address}: {} bytes", page.len());
+            assert_eq!(page.contains("Newest events"), !pages.is_empty(), "{address}");
+            assert_eq!(page.contains("What can happen next"), pages.is_empty(), "{address}");
+            assert_eq!(page.contains("This is the past"), first != own, "{address}");
+            seen.extend(part);
+            let older = link(&page, "Earlier events");
+            pages.push(page);
+            let Some(older) = older else { break };
+            address = older;
+        }
+        let expected: Vec<_> = events.iter().copied().filter(|position| *position <= head).collect();
+        assert_eq!(seen, expected, "{first}");
+        assert!(pages.len() >= 3, "{}", pages.len());
+        let all = pages.concat();
+        assert!(all.contains("renewal 1 of 30") && all.contains("renewal 2 of 30"), "{first}");
+        let began = "It began, for subject agent, created by API key “first admin key”: periods of";
+        assert!(pages.last().unwrap().contains(began), "{first}");
+        assert_eq!(link(pages.last().unwrap(), "Newest events").unwrap(), first);
+    }
+    // What an earlier question has left of the past changes no answer.
+    let moments: Vec<_> = (1..10).map(|step| head - step * 61).collect();
+    let asked = |server: &Server| {
+        let then = |moment| read(server, &server.admin, &format!("{}?asOfPosition={moment}", session.path()));
+        moments.iter().copied().map(then).collect::<Vec<_>>()
+    };
+    let before = asked(&server);
+    server.restart();
+    assert_eq!(asked(&server), before);
+    let page = Desk::sign_in(&server, &server.admin).page(&format!("{own}?before=1"));
+    assert!(page.contains("Nothing of it is recorded before that position."), "{page}");
 }

@@ -37,6 +37,8 @@ fn the_hour_of_the_last_use_outlives_a_stop_and_a_crash() {
     let (key, id) = server.issue_key("verifier", None);
     let use_it = |server: &Server| server.get("/v1/credentials/self").bearer(&key).send().expect(200).json();
     assert_eq!(listed(&server, &id)["lastUsedAt"], Value::Null);
+    let first = use_it(&server);
+    assert_eq!(first["lastUsedAt"], first["createdAt"], "no use was before the key");
     // A full hour, so that the hours are known.
     server
         .put("/v1/clock")

@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use self::view::SessionState;
 use tenure_core::{
-    Policy, Position, SubjectId, Timestamp, evolve::IllegalEvent, scope::FoldScope, session::SessionStatus,
-    state::AuthorityState,
+    Policy, Position, Timestamp, evolve::IllegalEvent, session::SessionStatus, state::AuthorityState,
 };
 use tenure_log::StoredCommit;
 
@@ -38,10 +37,9 @@ impl HistoryReplay {
         Self { until, state: AuthorityState::default() }
     }
 
-    /// Of one subject alone, to be shown the commits that say something of it. The limits in force are given: what set
-    /// them is not among those.
-    pub fn of_subject(id: SubjectId, policy: Option<Policy>, until: ReplayEnd) -> Self {
-        let mut state = AuthorityState::of(FoldScope::Subject(id));
+    /// Of one subject alone, from an earlier state of it, to be shown the commits behind that say something of it. The
+    /// limits in force are given: what set them is not among those.
+    pub fn of_subject(mut state: AuthorityState, policy: Option<Policy>, until: ReplayEnd) -> Self {
         state.system.policy = policy;
         Self { until, state }
     }

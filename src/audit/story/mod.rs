@@ -104,6 +104,11 @@ impl Narrator {
         Self { session, subject: None, chapters: Vec::new(), reasons: Vec::new(), live }
     }
 
+    /// Goes on with a session that had begun before.
+    pub fn go_on(&mut self, subject: SubjectId) {
+        self.subject = Some(subject);
+    }
+
     /// Further remarks.
     pub fn know(&mut self, live: LiveDetails) {
         self.live = live;

@@ -10,6 +10,8 @@ mod assets;
 mod channel;
 mod chart;
 mod form;
+mod live_tail;
+mod names;
 mod pages;
 mod path_template;
 mod request;

@@ -12,6 +12,8 @@ use crate::console::{
 
 /// Subjects per page.
 const PER_PAGE: usize = 50;
+/// Subjects per page if they are found by their sessions: such a page is never cut, as it does not go on behind a subject.
+const UNORDERED: usize = 16;
 /// Subjects per request if only some of them match.
 const STRIDE: &str = "200";
 /// Maximum strides searched for one page.
@@ -76,6 +78,11 @@ impl SessionSearch {
         query(&[("ownerId", owner), ("cursor", cursor), ("limit", Some(limit))])
     }
 
+    /// Where a list goes on behind this subject.
+    pub(super) fn behind(subject: &str) -> String {
+        URL_SAFE_NO_PAD.encode(subject)
+    }
+
     /// The address of the same search from another place on.
     pub(super) fn address(&self, cursor: &str) -> String {
         let texts =
@@ -128,7 +135,7 @@ impl SessionSearch {
                     return Ok((found, None));
                 }
                 if found.len() == PER_PAGE {
-                    let last = found.last().map(|last| URL_SAFE_NO_PAD.encode(&last.subject_id));
+                    let last = found.last().map(|last| Self::behind(&last.subject_id));
                     return Ok((found, last));
                 }
                 if self.has_status(&subject) && (begins || self.is_in(&subject)) {
@@ -165,10 +172,11 @@ impl SessionSearch {
     async fn on_device(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
         let cursor = self.cursor.as_deref();
+        let limit = UNORDERED.to_string();
         let asked = query(&[
             ("device", Some(&self.device)),
             ("ownerId", owner),
-            ("limit", Some("50")),
+            ("limit", Some(&limit)),
             ("cursor", cursor),
         ]);
         let sessions: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
@@ -207,7 +215,7 @@ impl SessionSearch {
         if let [only] = &met[..] {
             return Ok(SearchResult::Session(only.session_id.clone()));
         }
-        met.truncate(PER_PAGE);
+        met.truncate(UNORDERED);
         Ok(SearchResult::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use http_body_util::BodyExt;
@@ -42,6 +42,8 @@ struct SharedPage {
     made: Instant,
     headers: HeaderMap,
     text: Arc<str>,
+    /// The same for the same content: what the reader sees of the page has not changed.
+    tag: HeaderValue,
 }
 
 impl SharedPage {
@@ -80,7 +82,7 @@ pub(super) async fn shared(visit: &SignedInRequest, page: impl Future<Output = P
     let place = visit.console().shared.place(key);
     let mut kept = place.lock().await;
     if let Some(known) = kept.as_ref().filter(|page| page.is_fresh()) {
-        return Ok(marked(known, &visit.mark()));
+        return Ok(sent(visit, known));
     }
     let response = page.await?;
     if response.status() != StatusCode::OK {
@@ -89,14 +91,30 @@ pub(super) async fn shared(visit: &SignedInRequest, page: impl Future<Output = P
     let (parts, body) = response.into_parts();
     let text = body.collect().await.map_err(|error| PageFailure::of_ours(&error.to_string()))?.to_bytes();
     let text = String::from_utf8(text.into()).map_err(|error| PageFailure::of_ours(&error.to_string()))?;
-    let made = SharedPage { made: stopwatch().into(), headers: parts.headers, text: text.into() };
-    let response = marked(&made, &visit.mark());
+    let tag = tag_of(&text)?;
+    let made = SharedPage { made: stopwatch().into(), headers: parts.headers, text: text.into(), tag };
+    let response = sent(visit, &made);
     *kept = Some(made);
     Ok(response)
 }
 
-fn marked(page: &SharedPage, mark: &str) -> Response {
-    let mut response = Response::new(Body::from(page.text.replace(MARK, mark)));
-    *response.headers_mut() = page.headers.clone();
+/// The time of the server stands before the body, so it does not count.
+fn tag_of(text: &str) -> Result<HeaderValue, PageFailure> {
+    let body = text.split_once("<body>").map_or(text, |(_, body)| body);
+    let tag = format!("\"{}\"", blake3::hash(body.as_bytes()).to_hex());
+    HeaderValue::try_from(tag).map_err(|error| PageFailure::of_ours(&error.to_string()))
+}
+
+/// The page with the mark of its reader, or, to one that has it already, that it has not changed.
+fn sent(visit: &SignedInRequest, page: &SharedPage) -> Response {
+    let is_known = visit.headers().get(header::IF_NONE_MATCH) == Some(&page.tag);
+    let body = if is_known { Body::empty() } else { Body::from(page.text.replace(MARK, &visit.mark())) };
+    let mut response = Response::new(body);
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.headers_mut() = page.headers.clone();
+    }
+    response.headers_mut().insert(header::ETAG, page.tag.clone());
     response
 }

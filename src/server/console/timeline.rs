@@ -38,7 +38,8 @@ pub(super) struct TimelineMark {
 pub(super) struct TimelineView {
     pub(super) bars: Vec<TimelineBar>,
     pub(super) marks: Vec<TimelineMark>,
-    pub(super) now: f64,
+    /// Where the present is, in a picture of a live session that goes on to it.
+    pub(super) now: Option<f64>,
     pub(super) start: PageTime,
     pub(super) end: PageTime,
 }
@@ -63,18 +64,35 @@ impl TimeScale {
     }
 }
 
+/// Which part of the life is shown.
+#[derive(Clone, Copy)]
+pub(super) struct StoryWindow {
+    /// It goes on to the present.
+    pub(super) is_newest: bool,
+    /// It begins with the session.
+    pub(super) is_first: bool,
+}
+
 impl TimelineView {
-    /// Of a session, at this moment.
-    pub(super) fn of(story: &SessionStory, session: &SessionItem, now: Timestamp) -> Self {
-        let start = session.created_at.0;
-        let end = last_moment(session, now);
+    /// Of a part of the story of a session, told in order, at this moment.
+    pub(super) fn of(
+        story: &SessionStory,
+        session: &SessionItem,
+        window: StoryWindow,
+        now: Timestamp,
+    ) -> Self {
+        let (first, last) = (story.chapters.first(), story.chapters.last());
+        let start = first.map_or(session.created_at.0, |first| first.recorded_at);
+        let start = if window.is_first { session.created_at.0 } else { start };
+        let end = last.map_or(start, |last| last.recorded_at);
+        let end = if window.is_newest { last_moment(session, start, now) } else { end };
         #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
         let length = (end.as_millis() - start.as_millis()).max(1) as f64;
         let scale = TimeScale { start: start.as_millis(), length };
         Self {
-            bars: bars(story, session, &scale),
+            bars: bars(story, session, window, (start, end), &scale),
             marks: marks(story, &scale),
-            now: scale.place(now),
+            now: (window.is_newest && session.is_active()).then(|| scale.place(now)),
             start: PageTime(start),
             end: PageTime(end),
         }
@@ -82,36 +100,38 @@ impl TimelineView {
 }
 
 /// The picture ends a little after what is known to come: the end of the period, or of the session.
-fn last_moment(session: &SessionItem, now: Timestamp) -> Timestamp {
+fn last_moment(session: &SessionItem, start: Timestamp, now: Timestamp) -> Timestamp {
     let known = session.revoked_at.map_or(session.expires_at.0, |at| at.0);
     let known = if session.is_active() { known.max(now) } else { known };
-    let length = known.as_millis() - session.created_at.0.as_millis();
+    let length = known.as_millis() - start.as_millis();
     known.plus_millis((length / 20).max(1_000))
 }
 
-/// Each period from its grant to the next one or its end, and the window in which the last can be vetoed.
-fn bars(story: &SessionStory, session: &SessionItem, scale: &TimeScale) -> Vec<TimelineBar> {
+/// Each period from its grant to the next one or its end, and the window in which the last can be vetoed. Of a part that
+/// does not begin with the session, the first period had begun before.
+fn bars(
+    story: &SessionStory,
+    session: &SessionItem,
+    window: StoryWindow,
+    (start, end): (Timestamp, Timestamp),
+    scale: &TimeScale,
+) -> Vec<TimelineBar> {
     let is_grant = |kind: EventKind| matches!(kind, EventKind::SessionCreated | EventKind::SessionRenewed);
-    let grants: Vec<_> = story
-        .chapters
-        .iter()
-        .filter(|chapter| is_grant(chapter.kind))
-        .map(|chapter| chapter.recorded_at)
-        .collect();
-    let end = session.revoked_at.map_or(session.expires_at, |at| at.min(session.expires_at)).0;
+    let grants = story.chapters.iter().filter(|chapter| is_grant(chapter.kind));
+    let begun = (!window.is_first).then_some(start);
+    let grants: Vec<_> = begun.into_iter().chain(grants.map(|chapter| chapter.recorded_at)).collect();
+    let over = session.revoked_at.map_or(session.expires_at, |at| at.min(session.expires_at)).0;
+    let end = if window.is_newest { over } else { end };
     let mut bars: Vec<_> = (1..)
         .zip(grants.iter().zip(grants.iter().skip(1).chain([&end])))
         .map(|(number, (from, to))| {
             let class = if number % 2 == 1 { "period odd" } else { "period even" };
-            scale.bar(
-                *from,
-                *to,
-                class,
-                format!("Period {number}: {} to {}", PageTime(*from).utc(), PageTime(*to).utc()),
-            )
+            let which = if window.is_first { format!("Period {number}") } else { "A period".to_owned() };
+            let title = format!("{which}: {} to {}", PageTime(*from).utc(), PageTime(*to).utc());
+            scale.bar(*from, *to, class, title)
         })
         .collect();
-    if let (Some(renewed), Some(until)) = (session.renewed_at, session.veto_until) {
+    if let (Some(renewed), Some(until), true) = (session.renewed_at, session.veto_until, window.is_newest) {
         let title = format!("Veto expected until {}", until.utc());
         let bar = scale.bar(renewed.0, until.0, "window", title);
         bars.push(TimelineBar { y: WINDOW_TOP, height: WINDOW_HEIGHT, ..bar });

@@ -23,6 +23,14 @@ fn is_hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The beginning of a long text.
+pub(super) fn clipped(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
 /// A moment on a page: UTC in the markup, in the reader's zone where a script may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PageTime(pub(super) Timestamp);
@@ -47,13 +55,45 @@ impl<'de> Deserialize<'de> for PageTime {
     }
 }
 
-/// A length of time in words, the two largest units from the first non-zero one.
+/// A part of a sentence: some text, and the moment that follows.
+pub(super) struct SentencePart {
+    pub(super) text: String,
+    pub(super) time: Option<PageTime>,
+}
+
+/// A sentence with its moments, which a page shows in the reader's zone.
+pub(super) fn sentence(mut text: &str) -> Vec<SentencePart> {
+    let mut parts = Vec::new();
+    while let Some((before, time, after)) = first_time(text) {
+        parts.push(SentencePart { text: before.to_owned(), time: Some(time) });
+        text = after;
+    }
+    parts.push(SentencePart { text: text.to_owned(), time: None });
+    parts
+}
+
+/// The first moment in a text, and what stands before and behind it.
+fn first_time(text: &str) -> Option<(&str, PageTime, &str)> {
+    const DAY: usize = "2026-11-21".len();
+    const WHOLE: usize = "2026-11-21T01:35:00.000Z".len();
+    let mut begins = text.match_indices('T').filter_map(|(middle, _)| middle.checked_sub(DAY));
+    begins.find_map(|begin| {
+        let time = Timestamp::parse(text.get(begin..begin + WHOLE)?)?;
+        Some((&text[..begin], PageTime(time), &text[begin + WHOLE..]))
+    })
+}
+
+/// A length of time in words, the two largest units from the first non-zero one; the second only where it is not 0.
 pub(super) fn length(seconds: impl Borrow<u64>) -> String {
     let seconds = *seconds.borrow();
     if seconds < 60 {
         return format!("{seconds}s");
     }
-    crate::notify::notice::remaining(seconds)
+    let words = crate::notify::notice::remaining(seconds);
+    match words.split_once(' ') {
+        Some((first, rest)) if rest.starts_with('0') => first.to_owned(),
+        Some(_) | None => words,
+    }
 }
 
 /// How long it is until a moment, in words.
@@ -79,8 +119,35 @@ mod tests {
     }
 
     #[test]
+    fn a_sentence_is_parted_at_its_moments() {
+        let parts = |text: &str| -> Vec<_> {
+            let parts = sentence(text).into_iter();
+            parts.map(|part| (part.text, part.time.map(PageTime::utc).unwrap_or_default())).collect()
+        };
+        assert_eq!(
+            parts("Until 2026-11-21T01:35:00.000Z, at 2026-11-22T00:00:00.250Z"),
+            [
+                ("Until ".into(), "2026-11-21 01:35:00 UTC".into()),
+                (", at ".into(), "2026-11-22 00:00:00 UTC".into()),
+                (String::new(), String::new()),
+            ]
+        );
+        for plain in ["", "The Token", "日本の夜の夜の夜Tの夜の夜の夜", "2026-13-21T01:35:00.000Z"]
+        {
+            assert_eq!(parts(plain), [(plain.to_owned(), String::new())]);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(clipped("Night shift", 11), "Night shift");
+        assert_eq!(clipped("Night shift", 6), "Night…");
+        assert_eq!(clipped("日本の夜", 2), "日本…");
+    }
+
+    #[test]
     fn a_length_of_time_has_two_units_at_most() {
-        let shown: Vec<_> = [0u64, 59, 60, 3_660, 100_000].into_iter().map(length).collect();
-        assert_eq!(shown, ["0s", "59s", "1m", "1h 1m", "1d 3h"]);
+        let shown: Vec<_> = [0u64, 59, 60, 3_600, 3_660, 86_400, 100_000].into_iter().map(length).collect();
+        assert_eq!(shown, ["0s", "59s", "1m", "1h", "1h 1m", "1d", "1d 3h"]);
     }
 }

@@ -94,7 +94,8 @@ fn view(api: &ApiContext, credential: &Credential) -> CredentialView {
         name: texts.open("name", credential.name.as_ref()),
         created_at: credential.created_at,
         expires_at: credential.expires_at,
-        last_used_at: api.authority.last_use_of_key(credential.id),
+        // Uses are known to the hour, and none was before the key.
+        last_used_at: api.authority.last_use_of_key(credential.id).map(|at| at.max(credential.created_at)),
         revoked_at: credential.revoked_at,
         held: credential.held_since.is_some(),
     }

@@ -29,6 +29,29 @@ use super::{
     },
 };
 
+/// Commits of a subject that a part of a session's story is sought in: what one costs does not grow with the history.
+const STORY_COMMITS: usize = 500;
+/// Maximum chapters of a part.
+const STORY_CHAPTERS: usize = 50;
+
+/// A part of the story of a session.
+pub(crate) struct StoryPart {
+    pub(crate) story: SessionStory,
+    /// What happened before this position is in other parts; `None` if nothing did.
+    pub(crate) older: Option<Position>,
+}
+
+impl StoryPart {
+    /// The end of a story that was sought behind a position.
+    fn of(mut story: SessionStory, created: Position, begin: Position) -> Self {
+        let more = story.chapters.len().saturating_sub(STORY_CHAPTERS);
+        story.chapters.drain(..more);
+        let sought = (created <= begin).then(|| begin.next());
+        let older = if more > 0 { story.chapters.first().map(|first| first.position) } else { sought };
+        Self { story, older }
+    }
+}
+
 /// What the API says to a caller it refuses.
 pub(crate) struct RefusedReply {
     pub(crate) status: StatusCode,
@@ -66,16 +89,25 @@ impl ApiContext {
         self.settings.trusted_proxies.contains(address)
     }
 
-    /// The story of a session that this caller may see, up to a moment; `None` if the history does not know it. Reading
-    /// it goes through the gate of costly reads, under the caller's share.
+    /// The last part of the story of a session that this caller may see, up to a moment, and there up to the event before
+    /// a position; `None` if the history up to there does not know the session. Reading it goes through the gate of
+    /// costly reads, under the caller's share.
     pub(crate) async fn story(
         self: &Arc<Self>,
         key: &Arc<Credential>,
         id: SessionId,
         live: LiveDetails,
         until: (ReplayEnd, Position),
-    ) -> Result<Option<SessionStory>, RefusedReply> {
+        before: Option<Position>,
+    ) -> Result<Option<StoryPart>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
+        let until = match before {
+            None => until,
+            Some(before) => {
+                let last = until.1.min(Position(before.0.saturating_sub(1)));
+                (ReplayEnd::Position(last), last)
+            }
+        };
         Ok(self.story_for(&caller, id, live, until).await?)
     }
 
@@ -85,7 +117,7 @@ impl ApiContext {
         id: SessionId,
         live: LiveDetails,
         (end, last): (ReplayEnd, Position),
-    ) -> Result<Option<SessionStory>, Problem> {
+    ) -> Result<Option<StoryPart>, Problem> {
         self.recall(id, caller).await?;
         let known = self.authority.live().session(id).ok_or(ProblemCode::SessionNotFound)?;
         let subject = self.authority.live().subject(&known.subject).ok_or(ProblemCode::SessionNotFound)?;
@@ -94,28 +126,26 @@ impl ApiContext {
         }
         let api = Arc::clone(self);
         let policy = self.authority.live().system().system.policy.clone();
-        let work =
-            move |wanted: &crate::gate::CancelCheck<'_>| -> Result<Option<SessionStory>, HistoryError> {
-                let mut replay = HistoryReplay::of_subject(known.subject.clone(), policy, end);
-                let mut teller = Narrator::of(id);
-                teller.know(live);
-                let is_wanted = || wanted.is_wanted();
-                let read = history::commits_of(
-                    &is_wanted,
-                    api.authority.log(),
-                    &api.projections,
-                    &known.subject,
-                    last,
-                );
-                for stored in read? {
-                    let told =
-                        replay.add_with_listener(&stored, &mut |state, step| teller.observe(state, step));
-                    if told?.is_break() {
-                        break;
-                    }
+        let work = move |wanted: &crate::gate::CancelCheck<'_>| -> Result<Option<StoryPart>, HistoryError> {
+            let (log, projections, subject) = (api.authority.log(), &api.projections, &known.subject);
+            let is_wanted = || wanted.is_wanted();
+            let begin = history::last_commits(log, projections, subject, last, STORY_COMMITS)?;
+            let folded = history::folded_subject(&is_wanted, log, projections, subject, begin)?;
+            let commits = history::commits_behind(&is_wanted, log, projections, &folded, last)?;
+            let mut teller = Narrator::of(id);
+            teller.know(live);
+            if folded.subject.session(id).is_some() {
+                teller.go_on(subject.clone());
+            }
+            let mut replay = HistoryReplay::of_subject(folded.into_state(), policy, end);
+            for stored in commits {
+                let told = replay.add_with_listener(&stored, &mut |state, step| teller.observe(state, step));
+                if told?.is_break() {
+                    break;
                 }
-                Ok(teller.end(&replay))
-            };
+            }
+            Ok(teller.end(&replay).map(|story| StoryPart::of(story, known.created, begin)))
+        };
         self.costly.part(caller, work).await?.map_err(Problem::from)
     }
 

@@ -27,7 +27,7 @@ mod subjects;
 mod webhooks;
 
 pub(crate) use self::hot_routes::HotRequest;
-pub(crate) use self::in_process::RefusedReply;
+pub(crate) use self::in_process::{RefusedReply, StoryPart};
 pub(crate) use self::nodes::{
     ClusterNodes, node_router::guarded, own_answers::is_own_answer, reported_uses::hand_over,
 };

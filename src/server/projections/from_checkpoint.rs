@@ -6,6 +6,7 @@ use tenure_log::{IndexedHistory, IndexedKind, LogError};
 use super::{
     Projections,
     ended::EndedSessions,
+    marks::FoldMarks,
     owner_of,
     past::bulks_at,
     pulse::DayPulse,
@@ -51,6 +52,7 @@ impl Projections {
             revocations: RevocationList::behind(position, kept, last, bulks).into(),
             pulse: day.into(),
             old_reason: None.into(),
+            marks: FoldMarks::default(),
         })
     }
 }

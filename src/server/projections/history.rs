@@ -1,12 +1,12 @@
 //! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
 
 use tenure_core::{
-    Position, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget, scope::FoldScope,
-    state::AuthorityState, subject::Subject,
+    Position, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget, state::AuthorityState,
+    subject::Subject,
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
-use super::{Projections, story::SubjectStory};
+use super::{Projections, marks::FoldedSubject, story::SubjectStory};
 
 /// Events read from the log at a time.
 pub(super) const PAGE: usize = 2_000;
@@ -65,38 +65,100 @@ pub fn subject_at_while(
     id: &SubjectId,
     position: Position,
 ) -> Result<Subject, HistoryError> {
-    let mut state = AuthorityState::of(FoldScope::Subject(id.clone()));
-    let mut bulks = projections.bulks_up_to(log, position)?.into_iter().peekable();
-    let mut story = SubjectStory::of(log, projections, id, position);
+    Ok(folded_subject(is_wanted, log, projections, id, position)?.subject)
+}
+
+/// The same, to be gone on from if a commit ends at this position. It is folded from the nearest mark that an earlier question has left, and leaves others
+/// on its way: of a long history, the second question reads no more than the part from one mark to the next.
+///
+/// # Errors
+/// As [`subject_at_while`].
+pub fn folded_subject(
+    is_wanted: WantedCheck<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+) -> Result<FoldedSubject, HistoryError> {
+    let begun = projections.marks.nearest(id, position);
+    let begun = begun.unwrap_or_else(|| FoldedSubject::nothing(id.clone()));
+    let mut story = SubjectStory::behind(log, projections, &begun, position);
+    let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
+    let (mut state, mut count) = (begun.into_state(), 0);
     while let Some(page) = story.next_page(is_wanted)? {
         for stored in page {
             while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
                 state.end_selected(bulk);
             }
             apply_until(&mut state, &stored, position)?;
+            count += 1;
+            if projections.marks.is_due(count)
+                && stored.last() <= position
+                && let Some(subject) = state.subjects.get(id)
+            {
+                let (recorded_at, subject) = (state.recorded_at, subject.clone());
+                projections.marks.keep(FoldedSubject { position: stored.last(), recorded_at, subject });
+            }
         }
     }
     bulks.for_each(|bulk| state.end_selected(bulk));
-    Ok(state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone())))
+    let subject = state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone()));
+    Ok(FoldedSubject { position, recorded_at: state.recorded_at, subject })
 }
 
-/// The commits that say something of a subject or its sessions, bulk revocations included, in order up to a position.
+/// Behind which position the last commits that concern a subject begin, this many of those up to another position.
 ///
 /// # Errors
-/// A log that cannot be read; also when it is not wanted any more.
-pub fn commits_of(
-    is_wanted: WantedCheck<'_>,
+/// A log that cannot be read.
+pub fn last_commits(
     log: &dyn EventLog,
     projections: &Projections,
     id: &SubjectId,
     until: Position,
+    count: usize,
+) -> Result<Position, LogError> {
+    let stream = StreamId::Subject(id.clone());
+    let (told_after, known) =
+        projections.timeline(|timeline| (timeline.after(), timeline.last_concerning(&stream, until, count)));
+    let mut missing = count - known.len();
+    if missing == 0 {
+        return Ok(before(known[0]));
+    }
+    let (indexed, mut end) = (log.indexed(), told_after.min(until));
+    let ends: Vec<_> = indexed.ends_after(Position::ZERO).take_while(|known| *known < end).collect();
+    for begin in ends.into_iter().rev().chain([Position::ZERO]).filter(|_| told_after > Position::ZERO) {
+        let own = indexed.commits(&stream, (begin, end), usize::MAX)?;
+        if own.len() >= missing {
+            return Ok(before(own[own.len() - missing]));
+        }
+        missing -= own.len();
+        end = begin;
+    }
+    Ok(Position::ZERO)
+}
+
+const fn before(position: Position) -> Position {
+    Position(position.0.saturating_sub(1))
+}
+
+/// The commits behind those that a subject was folded from that say something of it or its sessions, bulk revocations
+/// included, in order up to a position.
+///
+/// # Errors
+/// A log that cannot be read; also when it is not wanted any more.
+pub fn commits_behind(
+    is_wanted: WantedCheck<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    folded: &FoldedSubject,
+    until: Position,
 ) -> Result<Vec<StoredCommit>, HistoryError> {
     let mut commits = Vec::new();
-    let mut story = SubjectStory::of(log, projections, id, until);
+    let mut story = SubjectStory::behind(log, projections, folded, until);
     while let Some(page) = story.next_page(is_wanted)? {
         commits.extend(page);
     }
-    let bulks = projections.bulks_up_to(log, until)?;
+    let bulks = projections.bulks_between(log, folded.position, until)?;
     let bulks: Vec<_> = bulks.into_iter().map(|bulk| bulk.position).collect();
     for page in bulks.chunks(PAGE) {
         go_on(is_wanted)?;
@@ -135,8 +197,7 @@ pub fn stream_after(
 /// # Errors
 /// A log that cannot be read.
 pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<StoredCommit>, LogError> {
-    let before = Position(position.0.saturating_sub(1));
-    Ok(log.read(before, 1)?.into_iter().next())
+    Ok(log.read(before(position), 1)?.into_iter().next())
 }
 
 fn apply_until(

@@ -6,6 +6,7 @@
 pub mod ended;
 mod from_checkpoint;
 pub mod history;
+pub mod marks;
 mod past;
 pub mod pulse;
 pub mod revocations;
@@ -28,6 +29,7 @@ use tenure_log::StoredCommit;
 
 use self::{
     ended::EndedSessions,
+    marks::FoldMarks,
     pulse::DayPulse,
     revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,
@@ -48,6 +50,8 @@ pub struct Projections {
     pulse: RwLock<DayPulse>,
     /// The reason last read from the log, and of which bulk revocation.
     old_reason: Mutex<Option<(Position, Option<SealedText>)>>,
+    /// What questions about the past have folded.
+    marks: FoldMarks,
 }
 
 /// The state that a commit led to. It may be further on: what is put together from it is right in the end.
@@ -73,6 +77,12 @@ impl Projections {
     /// Empty, keeping this many of the latest revocations.
     pub fn keeping(kept: RetainedCounts) -> Self {
         Self { revocations: RevocationList::keeping(kept).into(), ..Self::default() }
+    }
+
+    /// With a mark behind each this many commits of a subject that a question about its past has folded.
+    #[must_use]
+    pub fn marking_every(self, commits: usize) -> Self {
+        Self { marks: FoldMarks::every(commits), ..self }
     }
 
     /// Adds one commit; they come in order.

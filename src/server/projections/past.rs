@@ -66,18 +66,19 @@ impl Projections {
         joined(after < told_after, cold, known, most)
     }
 
-    /// The bulk revocations up to this position.
+    /// The bulk revocations after a position, up to another.
     ///
     /// # Errors
     /// The files of the log cannot be read.
-    pub fn bulks_up_to(
+    pub fn bulks_between(
         &self,
         log: &dyn EventLog,
+        after: Position,
         position: Position,
     ) -> Result<Vec<BulkRevocation>, LogError> {
         let (told_after, known) =
-            self.revocations(|known| (known.bulks_after(), known.known_bulks_up_to(position)));
-        let span = (Position::ZERO, told_after.min(position));
+            self.revocations(|known| (known.bulks_after(), known.known_bulks_between(after, position)));
+        let span = (after, told_after.min(position));
         let old = if span.1 > span.0 {
             log.indexed().listed(IndexedKind::Bulks, span, usize::MAX)?
         } else {

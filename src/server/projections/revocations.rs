@@ -121,9 +121,10 @@ impl RevocationList {
         self.positions.range(first..).take(most).copied().collect()
     }
 
-    /// The known bulk revocations up to this position.
-    pub(super) fn known_bulks_up_to(&self, position: Position) -> Vec<BulkRevocation> {
-        let known = self.bulks.iter().take_while(|said| said.bulk.position <= position);
+    /// The known bulk revocations after a position, up to another.
+    pub(super) fn known_bulks_between(&self, after: Position, position: Position) -> Vec<BulkRevocation> {
+        let first = self.bulks.partition_point(|said| said.bulk.position <= after);
+        let known = self.bulks.range(first..).take_while(|said| said.bulk.position <= position);
         known.map(|said| said.bulk.clone()).collect()
     }
 

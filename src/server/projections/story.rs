@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use tenure_core::{Event, Position, SessionId, StreamId, SubjectEvent, SubjectId};
+use tenure_core::{Event, Position, SessionId, StreamId, SubjectEvent};
 use tenure_log::{EventLog, IndexedHistory, LogError, StoredCommit};
 
 use super::{
     Projections,
     history::{HistoryError, PAGE, WantedCheck, go_on},
+    marks::FoldedSubject,
 };
 
 /// The story of a subject up to a position, as far as it was read.
@@ -39,15 +40,16 @@ struct SegmentCursor {
 }
 
 impl<'a> SubjectStory<'a> {
-    pub(super) fn of(
+    /// What is behind the commits that a subject was folded from.
+    pub(super) fn behind(
         log: &'a dyn EventLog,
         projections: &'a Projections,
-        id: &SubjectId,
+        folded: &FoldedSubject,
         until: Position,
     ) -> Self {
-        let stream = StreamId::Subject(id.clone());
-        let (after, sessions, segment) = (Position::ZERO, HashSet::new(), None);
-        Self { log, projections, stream, after, until, sessions, segment }
+        let stream = StreamId::Subject(folded.subject.id.clone());
+        let sessions = folded.subject.sessions.iter().map(|session| session.id).collect();
+        Self { log, projections, stream, after: folded.position, until, sessions, segment: None }
     }
 
     /// The next commits that begin up to the end, in order. A page may be empty; none is left behind `None`.

@@ -1,7 +1,7 @@
 //! Which commits each stream has, and which of the authority's own say something of a subject's sessions, so that the
 //! story of one subject is found without reading all others.
 
-use std::hash::BuildHasher;
+use std::{collections::VecDeque, hash::BuildHasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
@@ -103,6 +103,19 @@ impl StreamTimeline {
     /// `after`, up to `most` of them.
     pub fn concerning(&self, stream: &StreamId, after: Position, most: usize) -> Vec<Position> {
         first_after(self.places(stream), after.max(self.after), most)
+    }
+
+    /// The last `most` of them that begin up to `until`.
+    pub fn last_concerning(&self, stream: &StreamId, until: Position, most: usize) -> Vec<Position> {
+        let firsts = self.places(stream).map(|(first, _)| Position(first));
+        let mut last = VecDeque::with_capacity(most.min(1_024));
+        for first in firsts.skip_while(|first| *first <= self.after).take_while(|first| *first <= until) {
+            if last.len() == most {
+                last.pop_front();
+            }
+            last.push_back(first);
+        }
+        last.into()
     }
 
     fn places(&self, stream: &StreamId) -> impl Iterator<Item = (u64, bool)> {

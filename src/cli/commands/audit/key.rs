@@ -26,8 +26,8 @@ impl KeyCommandArgs {
         let document = json!({ "verifierKey": key.to_string(), "name": key.name() });
         global.output().narrative(&document, &[key.to_string()])?;
         global.output().hint(
-            "It proves what it was brought along for: take it now, over a way that you trust, and never again from \
-             whom it is to judge.",
+            "Keep it elsewhere, for --verifier-key: a proof counts only against a key that you did not get from the \
+             server that it judges.",
         );
         Ok(())
     }

@@ -45,6 +45,7 @@ pub(crate) enum SessionCommand {
     /// End a session, veto its renewal, or end all sessions that match
     Revoke(Box<revoke::RevokeArgs>),
     /// Use a session, if its constraints allow it
+    #[command(visible_alias = "use")]
     Usage(usage::UsageArgs),
     /// Mint an access token, which services verify offline with a public key
     AccessToken(access_token::AccessToken),

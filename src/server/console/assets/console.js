@@ -1,11 +1,16 @@
 // Every page: times in the reader's zone, countdowns, and "Let it be". Nothing here is needed to read or to end.
 
 const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+// In tables there is little room; the log is about seconds.
+const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 export function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.getTime())) time.textContent = zone.format(moment);
+    if (Number.isNaN(moment.getTime())) continue;
+    // The page has it in UTC, which stays to be seen on hover.
+    time.title ||= time.textContent;
+    time.textContent = (time.closest("table:not(.log)") ? short : zone).format(moment);
   }
 }
 
@@ -61,6 +66,8 @@ export function refresh(root) {
   localise(root);
   count();
   hideLetBe();
+  // On a narrow screen the picture is wider than its place; the newest is at its end.
+  for (const picture of root.querySelectorAll(".timeline")) picture.scrollLeft = picture.scrollWidth;
 }
 
 refresh(document);

@@ -13,13 +13,17 @@ use crate::console::{
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
     search::{SearchResult, SessionSearch},
-    words::PageTime,
+    words::{PageTime, clipped},
 };
 use crate::http::{CardSession, SubjectCard};
 use crate::projections::history::AsOfMoment;
 
 /// Maximum sessions shown in a subject's row.
 const SESSIONS_SHOWN: usize = 3;
+
+/// What the cards of a page weigh at most, in bytes: with the scripts and the style sheet the page stays below 100 KB. The
+/// cards that do not fit are on the next page.
+const WEIGHT: usize = 74_000;
 
 /// A subject, as the API shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,11 +56,25 @@ pub(in crate::console) struct SuspensionItem {
 pub(in crate::console) struct ActorItem {
     pub(in crate::console) kind: String,
     pub(in crate::console) id: Option<String>,
+    /// What people call the key. Not from the API.
+    #[serde(skip)]
+    name: Option<String>,
 }
 
 impl ActorItem {
+    /// The same with the name of the key, as far as the reader may know it.
+    pub(in crate::console) fn named(mut self, visit: &SignedInRequest) -> Self {
+        self.name =
+            self.id.as_deref().filter(|_| self.kind == "credential").and_then(|id| visit.key_name(id));
+        self
+    }
+
     pub(in crate::console) fn words(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
         match (&*self.kind, &self.id) {
+            ("credential", Some(id)) => format!("API key {id}"),
             ("authority", _) => "the authority itself".to_owned(),
             ("link", Some(id)) => format!("the owner, by the link in notice {id}"),
             (kind, Some(id)) => format!("{kind} {id}"),
@@ -66,6 +84,13 @@ impl ActorItem {
 }
 
 impl SubjectItem {
+    /// The same with the name of the key that suspended it.
+    pub(in crate::console) fn named(mut self, visit: &SignedInRequest) -> Self {
+        let named = |it: SuspensionItem| SuspensionItem { by: it.by.named(visit), ..it };
+        self.suspension = self.suspension.map(named);
+        self
+    }
+
     pub(in crate::console) fn title(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.subject_id)
     }
@@ -89,18 +114,34 @@ pub(in crate::console) struct AgentRow {
     next_renewal: Option<PageTime>,
 }
 
+/// A row as it stands on the page.
+#[derive(Template)]
+#[template(path = "agent_card.html")]
+struct AgentCard<'r> {
+    row: &'r AgentRow,
+    may_veto: bool,
+    now: Timestamp,
+}
+
+impl AgentCard<'_> {
+    /// The beginning of a text that people chose; the page of the subject or session has all of it.
+    fn clip(text: &str) -> String {
+        clipped(text, 80)
+    }
+}
+
 #[derive(Template)]
 #[template(path = "agents.html")]
 struct AgentsPage {
     frame: PageFrame,
-    rows: Vec<AgentRow>,
+    /// Each is a whole piece of markup.
+    cards: Vec<String>,
     /// Subjects of this page that were not there at the moment that it is about.
     absent: usize,
     search: SessionSearch,
     is_of_all: bool,
     may_veto: bool,
     mark: String,
-    now: Timestamp,
     next: Option<String>,
     then: AsOf,
 }
@@ -121,17 +162,19 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     };
     let subjects = subjects.into_iter().filter(|subject| !subject.is_sign_in());
     let subjects = subjects.map(|subject| subject.subject_id);
-    let (mut rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
+    let (rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
+    let may_veto = !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]);
+    let (mut cards, last) = cards(&rows, may_veto, then.at.0, visit.now())?;
+    let next = last.map(|last| SessionSearch::behind(&last)).or(next);
     // What needs a person comes first.
-    rows.sort_by_key(|row| !row.sessions.iter().any(|session| session.is_vetoable(visit.now())));
+    cards.sort_by_key(|(is_open, _)| !is_open);
     Ok(response::ok(&AgentsPage {
         frame: PageFrame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
         absent,
-        rows,
+        cards: cards.into_iter().map(|(_, card)| card).collect(),
         is_of_all: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
-        may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
+        may_veto,
         mark: visit.shown_mark(),
-        now: then.at.0,
         next: next.map(|cursor| search.address(&cursor)),
         search,
         then,
@@ -149,13 +192,33 @@ pub(in crate::console) async fn rows(
     let ids: Vec<_> = subjects.filter_map(|id| id.parse().ok()).collect();
     let cards = visit.console().api.subject_cards(&visit.credential, ids, then, most).await?;
     let count = cards.len();
-    let rows = cards.into_iter().flatten().map(row).collect::<Result<Vec<_>, _>>()?;
+    let rows = cards.into_iter().flatten().map(|card| row(visit, card)).collect::<Result<Vec<_>, _>>()?;
     let absent = count - rows.len();
     Ok((rows, absent))
 }
 
-fn row(card: SubjectCard) -> Result<AgentRow, PageFailure> {
-    let subject: SubjectItem = shown(card.subject)?;
+/// The cards that fit on a page, each with whether a renewal can be vetoed, and the last subject on it if there are more.
+fn cards(
+    rows: &[AgentRow],
+    may_veto: bool,
+    then: Timestamp,
+    now: Timestamp,
+) -> Result<(Vec<(bool, String)>, Option<String>), PageFailure> {
+    let (mut cards, mut weight) = (Vec::new(), 0);
+    for (number, row) in rows.iter().enumerate() {
+        let card = AgentCard { row, may_veto, now: then }.render();
+        let card = card.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
+        weight += card.len();
+        if weight > WEIGHT && number > 0 {
+            return Ok((cards, Some(rows[number - 1].subject.subject_id.clone())));
+        }
+        cards.push((row.sessions.iter().any(|session| session.is_vetoable(now)), card));
+    }
+    Ok((cards, None))
+}
+
+fn row(visit: &SignedInRequest, card: SubjectCard) -> Result<AgentRow, PageFailure> {
+    let subject = shown::<SubjectItem>(card.subject)?.named(visit);
     let session = |found: CardSession| {
         let session: SessionItem = shown(found.session)?;
         Ok(SessionItem { veto_until: found.veto_until.map(PageTime), ..session })

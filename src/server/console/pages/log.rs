@@ -1,23 +1,20 @@
 //! The log: every event that the reader may see, with filters, live at its end.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::{
-    body::{Body, BodyDataStream, Bytes},
+    body::Body,
     http::{Method, header},
 };
-use futures_util::{StreamExt, stream::unfold};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tenure_core::event::Role;
-use tenure_protocol::{clock::stopwatch, wire::Page};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tenure_protocol::wire::Page;
 
 use super::agents::ActorItem;
 use crate::console::{
     as_of::AsOf,
     form::query,
+    live_tail,
     request::SignedInRequest,
     response::{self, PageFrame, PageResult},
     words::PageTime,
@@ -32,13 +29,6 @@ const SHOWN: usize = 50;
 const REACHES: [u64; 2] = [200, 2_000];
 /// From this number on they are many.
 const ENOUGH: usize = 20;
-/// How often to check that a sign-in still entitles its streams to stay open.
-const RECHECK: Duration = Duration::from_secs(2);
-/// Between two updates of an open page.
-const PAUSE: Duration = Duration::from_millis(250);
-/// About the longest update, in bytes.
-const UPDATE: usize = 256 * 1024;
-
 /// An event, as the API shows it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -172,55 +162,5 @@ pub(super) async fn stream(visit: &SignedInRequest) -> PageResult {
     }
     let response = visit.reply(request.body(Body::empty())).await?;
     let (parts, body) = response.into_parts();
-    Ok(axum::response::Response::from_parts(parts, while_signed_in(visit, body)))
-}
-
-/// Ends a stream soon after its sign-in has ended, and lets what is recorded in quick succession go out together: a
-/// person sees no more than a few updates a second, and each one costs every open page a write. Listening is not a use of
-/// the sign-in.
-fn while_signed_in(visit: &SignedInRequest, body: Body) -> Body {
-    let (console, id) = (visit.console().clone(), visit.holder().session.id);
-    let is_live = move || {
-        let authority = console.api.authority();
-        authority.live().session(id).is_some_and(|session| session.is_live(authority.now()))
-    };
-    let mut ticks = interval(RECHECK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (pieces, next) = (body.into_data_stream(), stopwatch().into());
-    let tail = LiveTail { pieces, ticks, is_live, heard: Vec::new(), next, is_over: false };
-    Body::from_stream(unfold(tail, LiveTail::update))
-}
-
-/// What a page of the log hears.
-struct LiveTail<F> {
-    pieces: BodyDataStream,
-    ticks: Interval,
-    is_live: F,
-    /// What has come since the last update. It is taken at once: a reader that falls behind the feed costs a read of the
-    /// log.
-    heard: Vec<u8>,
-    /// When the next update may go out.
-    next: Instant,
-    is_over: bool,
-}
-
-impl<F: Fn() -> bool> LiveTail<F> {
-    async fn update(mut self) -> Option<(Result<Bytes, axum::Error>, Self)> {
-        while !self.is_over {
-            tokio::select! {
-                biased;
-                () = sleep_until(self.next), if !self.heard.is_empty() => break,
-                piece = self.pieces.next(), if self.heard.len() < UPDATE => match piece {
-                    Some(Ok(piece)) => self.heard.extend_from_slice(&piece),
-                    Some(Err(_)) | None => self.is_over = true,
-                },
-                _ = self.ticks.tick() => if !(self.is_live)() { return None },
-            }
-        }
-        if self.heard.is_empty() {
-            return None;
-        }
-        self.next = Instant::from(stopwatch()) + PAUSE;
-        Some((Ok(std::mem::take(&mut self.heard).into()), self))
-    }
+    Ok(axum::response::Response::from_parts(parts, live_tail::while_signed_in(visit, body)))
 }

@@ -136,7 +136,8 @@ async fn suspended(
 ) -> Result<Vec<SubjectItem>, PageFailure> {
     let mut found = Vec::new();
     for id in ids.iter().take(SHOWN) {
-        found.push(visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?);
+        let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?;
+        found.push(subject.named(visit));
     }
     Ok(found)
 }

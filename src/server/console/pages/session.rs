@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::http::Method;
 use serde::Deserialize;
-use tenure_audit::story::{LiveDetails, SessionStory};
-use tenure_core::{Timestamp, event::Role, session::SessionStatus};
+use tenure_audit::story::{LiveDetails, SessionStory, StoryEntry};
+use tenure_core::{Position, Timestamp, event::Role, session::SessionStatus};
 use tenure_protocol::{
     Amount,
     wire::{ConstraintsView, OpenWord, SessionView, UsageView},
@@ -15,9 +15,10 @@ use crate::console::{
     form::{query, segment},
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
-    timeline::TimelineView,
-    words::{PageTime, plain},
+    timeline::{StoryWindow, TimelineView},
+    words::{PageTime, SentencePart, plain, sentence},
 };
+use crate::http::StoryPart;
 
 /// A session as the API shows it, with what a page needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -144,9 +145,14 @@ fn rough(amount: &Amount) -> f64 {
 struct SessionPage {
     frame: PageFrame,
     session: SessionItem,
-    /// `None` for readers without access to events.
-    story: Option<SessionStory>,
+    /// The part of it that the page is about; `None` where there is none.
+    story: Option<StoryView>,
+    may_read: bool,
     timeline: Option<TimelineView>,
+    /// The address of what happened before.
+    older: Option<String>,
+    /// The address without the events before a position; `None` if the page is that of the newest.
+    newest: Option<String>,
     may_end: bool,
     may_veto: bool,
     mark: String,
@@ -154,9 +160,33 @@ struct SessionPage {
     then: AsOf,
 }
 
-impl SessionPage {
-    fn when(at: Timestamp) -> PageTime {
-        PageTime(at)
+/// A part of a story, newest first.
+struct StoryView {
+    chapters: Vec<ChapterView>,
+    next: Vec<Vec<SentencePart>>,
+}
+
+/// What happened at a position.
+struct ChapterView {
+    position: u64,
+    at: PageTime,
+    words: Vec<SentencePart>,
+    /// Of a refusal.
+    rule: Option<&'static str>,
+}
+
+impl StoryView {
+    fn of(story: &SessionStory) -> Self {
+        let chapter = |it: &StoryEntry| ChapterView {
+            position: it.position.0,
+            at: PageTime(it.recorded_at),
+            words: sentence(&it.words),
+            rule: it.because.as_ref().map(|because| because.rule),
+        };
+        Self {
+            chapters: story.chapters.iter().rev().map(chapter).collect(),
+            next: story.next.iter().map(|next| sentence(next)).collect(),
+        }
     }
 }
 
@@ -184,12 +214,23 @@ pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: &str) -> Optio
 pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     let then = AsOf::of(visit, &[]).await?;
     let session = read_then(visit, id, &then).await?;
-    let story = story(visit, &session, &then).await?;
-    let timeline = story.as_ref().map(|story| TimelineView::of(story, &session, then.at.0));
+    let before = visit.query().get("before").and_then(|before| before.parse().ok()).map(Position);
+    let part = story(visit, &session, &then, before).await?;
+    let address = |before: Option<Position>| {
+        let before = before.map(|before| before.to_string());
+        let given = Some(&*then.given).filter(|given| !given.is_empty());
+        format!("{}{}", then.path, query(&[("asOf", given), ("before", before.as_deref())]))
+    };
+    let older = part.as_ref().and_then(|part| part.older);
+    let window = StoryWindow { is_newest: before.is_none(), is_first: older.is_none() };
+    let timeline = part.as_ref().map(|part| TimelineView::of(&part.story, &session, window, then.at.0));
     let title = format!("{} · {}", session.title(), session.status_word());
     Ok(response::ok(&SessionPage {
         frame: PageFrame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
-        story,
+        older: older.map(|older| address(Some(older))),
+        newest: before.map(|_| address(None)),
+        story: part.map(|part| StoryView::of(&part.story)),
+        may_read: visit.has_role(READERS),
         timeline,
         may_end: !then.is_past() && visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
         may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
@@ -200,13 +241,17 @@ pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageR
     }))
 }
 
-/// The session in sentences, for those who may read its events.
+/// Who may read events, and so the story.
+const READERS: &[Role] = &[Role::Admin, Role::Auditor, Role::Owner];
+
+/// The session in sentences, for those who may read its events: the last part, or the last one before a position.
 async fn story(
     visit: &SignedInRequest,
     session: &SessionItem,
     then: &AsOf,
-) -> Result<Option<SessionStory>, PageFailure> {
-    if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
+    before: Option<Position>,
+) -> Result<Option<StoryPart>, PageFailure> {
+    if !visit.has_role(READERS) {
         return Ok(None);
     }
     let Ok(id) = session.session_id.parse() else { return Ok(None) };
@@ -214,14 +259,11 @@ async fn story(
         reason: session.revoked_reason.clone(),
         last_seen_at: session.last_seen_at.map(|at| at.0),
     };
-    let told = visit.console().api.story(&visit.credential, id, live, then.end()).await;
-    let told = told?;
-    Ok(told.map(|mut story| {
-        for chapter in &mut story.chapters {
-            chapter.words = plain(std::mem::take(&mut chapter.words));
-        }
-        story
-    }))
+    let mut part = visit.console().api.story(&visit.credential, id, live, then.end(), before).await?;
+    for chapter in part.iter_mut().flat_map(|part| &mut part.story.chapters) {
+        chapter.words = visit.with_names(&plain(std::mem::take(&mut chapter.words)));
+    }
+    Ok(part)
 }
 
 /// Ends the session, as a veto of its latest renewal or not.

@@ -70,9 +70,14 @@ struct OwnershipRow {
 }
 
 impl OwnershipRow {
-    fn of(event: &EventItem) -> Self {
+    fn of(visit: &SignedInRequest, event: &EventItem) -> Self {
         let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
-        Self { position: event.position, at: event.recorded_at, owner, by: event.actor.words() }
+        Self {
+            position: event.position,
+            at: event.recorded_at,
+            owner,
+            by: event.actor.clone().named(visit).words(),
+        }
     }
 }
 
@@ -104,6 +109,7 @@ impl SubjectPage {
 pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     let then = AsOf::of(visit, &[]).await?;
     let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}{}", segment(id), then.query(&[]))).await?;
+    let subject = subject.named(visit);
     let asked = then.query(&[
         ("subjectId", Some(&subject.subject_id)),
         ("status", Some("all")),
@@ -118,7 +124,7 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     Ok(response::ok(&SubjectPage {
         frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
         owners: owners(visit, &subject, &then).await?,
-        height: lanes.len() * LANE + 8,
+        height: lanes.len() * LANE,
         lanes,
         has_more: found.next_cursor.is_some(),
         role: visit.role(),
@@ -153,7 +159,7 @@ async fn owners(
     let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
     let mut owners: Vec<OwnershipRow> = Vec::new();
     for event in found.items.into_iter().filter(|event| event.position <= then.position) {
-        let row = OwnershipRow::of(&event);
+        let row = OwnershipRow::of(visit, &event);
         if owners.last().is_none_or(|last| last.owner != row.owner) {
             owners.push(row);
         }
@@ -175,7 +181,7 @@ async fn only_registration(
     let found: Page<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
     let first = found.items.into_iter().find(|event| event.position == registration.created.0);
     let owner = registration.standing.profile.owner_id.as_ref().map(ToString::to_string);
-    Ok(first.as_ref().map(OwnershipRow::of).filter(|row| row.owner == owner))
+    Ok(first.as_ref().map(|first| OwnershipRow::of(visit, first)).filter(|row| row.owner == owner))
 }
 
 /// One lane for each device, the sessions as bars from their beginning to their end.
@@ -189,7 +195,7 @@ fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<DeviceLane> {
     }
     let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| DeviceLane {
         name: name.to_owned(),
-        y: number * LANE + 4,
+        y: number * LANE + 5,
         bars,
     };
     devices.into_iter().enumerate().map(lane).collect()
