@@ -403,7 +403,7 @@ fn all_faults_are_reported_at_once() {
 fn the_documentation_has_a_line_for_each_setting() {
     let text = settings_markdown();
     assert_eq!(text.lines().count(), 2 + SETTINGS.len());
-    assert!(text.contains("| `session.ttl` | `86400` | 300 to 604800 seconds | The period"), "{text}");
+    assert!(text.contains("| `session.ttl` | `86400` | 300 to 604800 seconds | Default period"), "{text}");
     assert!(text.contains("| `server.public_url` | none |"), "{text}");
     assert!(!SETTINGS.iter().any(|setting| setting.doc().contains('|') || setting.range().contains('|')));
 }
