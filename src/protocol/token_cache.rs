@@ -4,35 +4,74 @@
 //! genuine tokens are remembered: forgeries cannot push them out. A token is known by a digest under a key that this
 //! process alone has, so a memory dump holds no token.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
 
-use quick_cache::sync::Cache;
+use quick_cache::{
+    UnitWeighter,
+    sync::{Cache, DefaultLifecycle},
+};
+use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
 
 use crate::entropy::{self, Entropy};
 
-/// What a token is known by: 128 bits of a keyed BLAKE3 hash. Who does not have the key cannot look for two texts that
-/// meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TokenDigest([u8; 16]);
+/// What a token is known by: 128 bits of SipHash-2-4. Who does not have the key cannot look for two texts that meet,
+/// nor is shown what a text is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenDigest([u64; 2]);
+
+impl Hash for TokenDigest {
+    /// Half of a digest, which is as good a hash as any.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+/// The hash of a digest: what it gives.
+#[derive(Default)]
+struct GivenHash(u64);
+
+impl Hasher for GivenHash {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a digest gives one number");
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A bounded memory of genuine tokens, sharded: lookups on different threads rarely meet.
 pub struct TokenCache<T> {
-    key: Zeroizing<[u8; 32]>,
-    seen: Cache<TokenDigest, T>,
+    key: Zeroizing<[u8; 16]>,
+    seen: Cache<TokenDigest, T, UnitWeighter, BuildHasherDefault<GivenHash>>,
 }
 
 impl<T: Clone> TokenCache<T> {
     /// Remembers about `capacity` tokens; with 0, none.
     pub fn new(capacity: usize, entropy: &dyn Entropy) -> Self {
-        Self { key: Zeroizing::new(entropy::bytes(entropy)), seen: Cache::new(capacity) }
+        let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
+        let seen = Cache::with(
+            capacity,
+            weight,
+            UnitWeighter,
+            BuildHasherDefault::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { key: Zeroizing::new(entropy::bytes(entropy)), seen }
     }
 
     /// What this process knows a text by.
     pub fn digest(&self, text: &str) -> TokenDigest {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::keyed_hash(&self.key, text.as_bytes()).as_bytes()[..16]);
-        TokenDigest(digest)
+        let digest = SipHasher24::new_with_key(&self.key).hash(text.as_bytes());
+        TokenDigest([digest.h1, digest.h2])
     }
 
     /// What a token says that was seen before.

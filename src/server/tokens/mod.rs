@@ -69,8 +69,7 @@ impl TokenSealer {
     /// When the operating system gives no randomness: no process can go on safely then.
     pub fn seal_claims(&self, claims: TokenClaims) -> SessionToken {
         let ring = self.keyring.session.ring();
-        let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
-        let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
+        let token = SessionToken::of(&paseto::seal(&ring.active.key, &claims.to_payload()));
         self.memo
             .remember(self.memo.digest(token.expose()), VerifiedToken { claims, key: ring.active.place });
         token
@@ -96,7 +95,7 @@ impl TokenSealer {
         let untrusted = SessionToken::sealed_part(text).and_then(paseto::UnverifiedToken::parse);
         let Some(untrusted) = untrusted else { return false };
         let ring = self.keyring.session.ring();
-        untrusted.key_id().is_some_and(|id| !ring.has(id))
+        !ring.has(untrusted.key_id())
     }
 
     /// The keys.
@@ -111,7 +110,7 @@ fn open_cold(
     now: impl Fn() -> Timestamp,
 ) -> Option<VerifiedToken> {
     let untrusted = paseto::UnverifiedToken::parse(sealed)?;
-    let placed = ring.key(untrusted.key_id()?, now)?;
+    let placed = ring.key(untrusted.key_id(), now)?;
     let claims = TokenClaims::from_payload(&untrusted.open(&placed.key)?)?;
     Some(VerifiedToken { claims, key: placed.place })
 }
