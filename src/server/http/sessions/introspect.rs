@@ -1,9 +1,11 @@
 //! `POST /v1/introspect`: is this token good now? One look into memory, nothing is appended.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
-use tenure_core::{OwnerId, SessionId};
-use tenure_protocol::wire::{DeadToken, IntrospectReply, IntrospectRequest, LiveToken, TokenStatus};
+use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp};
+use tenure_protocol::wire::{IntrospectReply, IntrospectRequest};
 
 use crate::http::reply::text::TextOpener;
 use crate::http::{
@@ -19,14 +21,17 @@ use crate::http::{
 
 /// Room for one judgement.
 const USUAL_BYTES: usize = 512;
+/// About as long as a token in a list.
+const USUAL_TOKEN: usize = 250;
 
-enum IntrospectQuery {
-    One { token: String, with_metadata: bool },
-    Many(Vec<String>),
+/// What is asked, in the caller's words where they could be taken as they came.
+enum IntrospectQuery<'b> {
+    One { token: Cow<'b, str>, with_metadata: bool },
+    Many(Vec<Cow<'b, str>>),
 }
 
-impl IntrospectQuery {
-    fn tokens(&self) -> &[String] {
+impl<'b> IntrospectQuery<'b> {
+    fn tokens(&self) -> &[Cow<'b, str>] {
         match self {
             Self::One { token, .. } => std::slice::from_ref(token),
             Self::Many(tokens) => tokens,
@@ -35,7 +40,7 @@ impl IntrospectQuery {
 }
 
 /// The tokens, and whether only the newest state will do.
-fn parse(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> {
+fn parse(mut fields: RequestFields) -> Result<(IntrospectQuery<'static>, bool), Problem> {
     let is_batch = fields.has("tokens");
     if is_batch == fields.has("token") {
         fields.fault("token", "exactly one of token and tokens must be given");
@@ -55,16 +60,16 @@ fn parse(mut fields: RequestFields) -> Result<(IntrospectQuery, bool), Problem> 
     }
     fields.finish()?;
     let asked = if is_batch {
-        IntrospectQuery::Many(tokens)
+        IntrospectQuery::Many(tokens.into_iter().map(Cow::Owned).collect())
     } else {
-        IntrospectQuery::One { token, with_metadata: !include.is_empty() }
+        IntrospectQuery::One { token: token.into(), with_metadata: !include.is_empty() }
     };
     Ok((asked, consistency.is_some()))
 }
 
 /// The tokens of a request that says nothing else and is written as nearly all are, `{"token":"…"}` or
 /// `{"tokens":["…","…"]}`. `None` if it is written in any other way, right or wrong: that is read with care.
-fn plainly_asked(call: &ApiCall) -> Option<IntrospectQuery> {
+fn plainly_asked(call: &ApiCall) -> Option<IntrospectQuery<'_>> {
     let body = call.has_body_alone().then(|| plain_text(call.body()))??;
     plain_token(body).or_else(|| plain_tokens(body))
 }
@@ -79,21 +84,22 @@ fn plain_text(body: &[u8]) -> Option<&str> {
     str::from_utf8(body).ok().filter(|_| body.iter().fold(true, is_plain))
 }
 
-fn plain_token(body: &str) -> Option<IntrospectQuery> {
+fn plain_token(body: &str) -> Option<IntrospectQuery<'_>> {
     let value = body.strip_prefix(r#"{"token":"#)?;
     let token = value.strip_prefix(' ').unwrap_or(value).strip_prefix('"')?.strip_suffix("\"}")?;
-    let token = Some(token.to_owned()).filter(|token| !token.contains('"'))?;
-    Some(IntrospectQuery::One { token, with_metadata: false })
+    let token = Some(token).filter(|token| !token.contains('"'))?;
+    Some(IntrospectQuery::One { token: token.into(), with_metadata: false })
 }
 
-fn plain_tokens(body: &str) -> Option<IntrospectQuery> {
+fn plain_tokens(body: &str) -> Option<IntrospectQuery<'_>> {
     let list = body.strip_prefix(r#"{"tokens":"#)?;
     let list = list.strip_prefix(' ').unwrap_or(list).strip_prefix("[\"")?.strip_suffix("\"]}")?;
     let mut parts = list.split('"');
-    let mut tokens = vec![parts.next()?.to_owned()];
+    let mut tokens = Vec::with_capacity(list.len() / USUAL_TOKEN + 1);
+    tokens.push(parts.next()?.into());
     while let Some(between) = parts.next() {
         let token = parts.next().filter(|_| [",", ", "].contains(&between))?;
-        tokens.push(token.to_owned());
+        tokens.push(token.into());
     }
     limits::TOKENS.contains(&tokens.len()).then_some(IntrospectQuery::Many(tokens))
 }
@@ -126,13 +132,13 @@ pub(crate) async fn introspect(call: ApiCall) -> Result<HttpReply, Problem> {
 }
 
 /// The reply, as [`IntrospectReply`] describes it, and the sessions of which this is a use that keeps them from their
-/// idle end.
-fn judge_all(api: &ApiContext, asked: &IntrospectQuery) -> (Vec<u8>, Vec<SessionId>) {
-    let mut used = Vec::new();
+/// idle end. All tokens are judged at one moment.
+fn judge_all(api: &ApiContext, asked: &IntrospectQuery<'_>) -> (Vec<u8>, Vec<SessionId>) {
+    let (mut used, now) = (Vec::new(), api.authority.now());
     let mut judge = |out, token: &str, with_metadata| {
-        let (judgement, session) = judge(api, token, with_metadata);
+        let (out, session) = judge(api, out, token, with_metadata, now);
         used.extend(session);
-        write(out, &judgement)
+        out
     };
     let document = match asked {
         IntrospectQuery::One { token, with_metadata } => {
@@ -154,91 +160,109 @@ fn judge_all(api: &ApiContext, asked: &IntrospectQuery) -> (Vec<u8>, Vec<Session
     (document, used)
 }
 
-/// Writes a judgement as JSON behind what was written, like its `Serialize` does.
-fn write(out: Vec<u8>, judgement: &TokenStatus) -> Vec<u8> {
-    let object = ObjectWriter::behind(out);
-    match judgement {
-        TokenStatus::Dead(DeadToken { active, code }) => {
-            object.flag("active", *active).text("code", code).end()
-        }
-        TokenStatus::Live(live) => write_live(object, live),
-    }
+/// What [`LiveToken`](tenure_protocol::wire::LiveToken) says of a token, wherever it stands.
+struct LiveView<'a> {
+    session_id: SessionId,
+    subject_id: &'a SubjectId,
+    owner_id: Option<&'a OwnerId>,
+    device: Option<&'a str>,
+    scopes: &'a [String],
+    expires_at: Timestamp,
+    absolute_expires_at: Timestamp,
+    renewal_count: u32,
+    renew_at: Option<Timestamp>,
+    should_renew: bool,
+    as_of_position: Position,
+    metadata: Option<&'a RawValue>,
 }
 
-fn write_live(object: ObjectWriter, live: &LiveToken) -> Vec<u8> {
-    let LiveToken {
-        active,
-        session_id,
-        subject_id,
-        owner_id,
-        device,
-        scopes,
-        expires_at,
-        absolute_expires_at,
-        renewal_count,
-        renew_at,
-        should_renew,
-        as_of_position,
-        metadata,
-    } = live;
-    let object = object
-        .flag("active", *active)
-        .session("sessionId", *session_id)
-        .text("subjectId", subject_id.as_str())
-        .optional_text("ownerId", owner_id.as_ref().map(OwnerId::as_str))
-        .optional_text("device", device.as_deref())
-        .texts("scopes", scopes)
-        .moment("expiresAt", *expires_at)
-        .moment("absoluteExpiresAt", *absolute_expires_at)
-        .number("renewalCount", *renewal_count)
-        .optional_moment("renewAt", *renew_at)
-        .flag("shouldRenew", *should_renew)
-        .number("asOfPosition", as_of_position.0);
-    match metadata {
+/// Writes that a token is not active, and why, as JSON behind what was written, like `DeadToken` is serialized.
+fn write_dead(out: Vec<u8>, code: &str) -> Vec<u8> {
+    ObjectWriter::behind(out).flag("active", false).text("code", code).end()
+}
+
+/// Writes what an active token is, like `LiveToken` is serialized.
+fn write_live(out: Vec<u8>, live: &LiveView<'_>) -> Vec<u8> {
+    let object = ObjectWriter::behind(out)
+        .flag("active", true)
+        .session("sessionId", live.session_id)
+        .text("subjectId", live.subject_id.as_str())
+        .optional_text("ownerId", live.owner_id.map(OwnerId::as_str))
+        .optional_text("device", live.device)
+        .texts("scopes", live.scopes)
+        .moment("expiresAt", live.expires_at)
+        .moment("absoluteExpiresAt", live.absolute_expires_at)
+        .number("renewalCount", live.renewal_count)
+        .optional_moment("renewAt", live.renew_at)
+        .flag("shouldRenew", live.should_renew)
+        .number("asOfPosition", live.as_of_position.0);
+    match live.metadata {
         Some(metadata) => object.literal("metadata", metadata.get()),
         None => object,
     }
     .end()
 }
 
-/// What a token is, and its session if this is a use that keeps it from its idle end.
-fn judge(api: &ApiContext, token: &str, with_metadata: bool) -> (TokenStatus, Option<SessionId>) {
+/// Writes what a token is, and gives its session if this is a use that keeps it from its idle end.
+fn judge(
+    api: &ApiContext,
+    out: Vec<u8>,
+    token: &str,
+    with_metadata: bool,
+    now: Timestamp,
+) -> (Vec<u8>, Option<SessionId>) {
     let authority = &api.authority;
-    let session = match authority.introspect(token) {
+    let session = match authority.introspect_at(token, now) {
         Ok(session) => session,
-        Err(fault) => {
-            let code = code_of(fault).name().into();
-            return (TokenStatus::Dead(DeadToken { active: false, code }), None);
-        }
+        Err(fault) => return (write_dead(out, code_of(fault).name()), None),
     };
     api.metrics.token_live();
-    let texts = TextOpener::of(authority, &session.subject);
+    let has_texts = with_metadata || session.device_name().is_some();
+    let texts = has_texts.then(|| TextOpener::of(authority, &session.subject));
+    let device = texts.as_ref().and_then(|texts| texts.device(&session));
+    let metadata = texts.filter(|_| with_metadata).map(|texts| texts.metadata(&session));
+    let metadata = metadata.map(|metadata| metadata.unwrap_or_else(|| RawValue::NULL.to_owned()));
     let subject = authority.live().recorded_subject(&session.subject);
     let profile = subject.as_ref().and_then(|subject| subject.profile());
-    let live = LiveToken {
-        active: true,
+    let live = LiveView {
         session_id: session.id,
-        subject_id: session.subject.clone(),
-        owner_id: profile.and_then(|profile| profile.owner_id.clone()),
-        device: texts.device(&session),
-        scopes: session.scopes().to_vec(),
+        subject_id: &session.subject,
+        owner_id: profile.and_then(|profile| profile.owner_id.as_ref()),
+        device: device.as_deref(),
+        scopes: session.scopes(),
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
         renewal_count: session.renewal_count(),
         renew_at: session.renew_at(),
-        should_renew: session.renew_at().is_some_and(|renew_at| authority.now() >= renew_at),
+        should_renew: session.renew_at().is_some_and(|renew_at| now >= renew_at),
         as_of_position: authority.live().position(),
-        metadata: with_metadata
-            .then(|| texts.metadata(&session).unwrap_or_else(|| RawValue::NULL.to_owned())),
+        metadata: metadata.as_deref(),
     };
-    (TokenStatus::Live(Box::new(live)), session.terms.idle_timeout.map(|_| session.id))
+    (write_live(out, &live), session.terms.idle_timeout.map(|_| session.id))
 }
 
 #[cfg(test)]
 mod tests {
-    use tenure_core::{Position, Timestamp};
+    use tenure_protocol::wire::{DeadToken, LiveToken, TokenStatus};
 
     use super::*;
+
+    fn view(live: &LiveToken) -> LiveView<'_> {
+        LiveView {
+            session_id: live.session_id,
+            subject_id: &live.subject_id,
+            owner_id: live.owner_id.as_ref(),
+            device: live.device.as_deref(),
+            scopes: &live.scopes,
+            expires_at: live.expires_at,
+            absolute_expires_at: live.absolute_expires_at,
+            renewal_count: live.renewal_count,
+            renew_at: live.renew_at,
+            should_renew: live.should_renew,
+            as_of_position: live.as_of_position,
+            metadata: live.metadata.as_deref(),
+        }
+    }
 
     fn live(owner_id: Option<&str>, scopes: &[&str], metadata: Option<&str>) -> TokenStatus {
         TokenStatus::Live(Box::new(LiveToken {
@@ -258,7 +282,7 @@ mod tests {
         }))
     }
 
-    fn plainly(body: &str) -> Option<IntrospectQuery> {
+    fn plainly(body: &str) -> Option<IntrospectQuery<'_>> {
         let body = plain_text(body.as_bytes())?;
         plain_token(body).or_else(|| plain_tokens(body))
     }
@@ -313,7 +337,11 @@ mod tests {
             live(Some("alice"), &["read"], Some("null")),
             TokenStatus::Dead(DeadToken { active: false, code: "INVALID_TOKEN".into() }),
         ] {
-            assert_eq!(write(vec![], &judgement), serde_json::to_vec(&judgement).unwrap());
+            let written = match &judgement {
+                TokenStatus::Dead(dead) => write_dead(vec![], &dead.code),
+                TokenStatus::Live(live) => write_live(vec![], &view(live)),
+            };
+            assert_eq!(written, serde_json::to_vec(&judgement).unwrap());
         }
     }
 }
