@@ -99,8 +99,8 @@ impl ResponseHead {
         let status = head.get(9..12).and_then(|status| status.parse().ok());
         let status = status.ok_or("the answer is not HTTP/1.1")?;
         let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         });
         let length = length.ok_or("the answer does not say how long it is")?;
         Ok(Some(Self { status, body: end + 4, length }))
@@ -114,8 +114,16 @@ pub(super) fn text_field<'a>(document: &'a [u8], name: &str) -> Option<&'a str> 
     rest.split_once('"').map(|(value, _)| value)
 }
 
+/// Looks for the first byte, which must be rare, before all of what is wanted.
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    let (first, mut from) = (*wanted.first()?, 0);
+    loop {
+        from += text[from..].iter().position(|byte| *byte == first)?;
+        if text[from..].starts_with(wanted) {
+            return Some(from);
+        }
+        from += 1;
+    }
 }
 
 #[cfg(test)]
