@@ -131,6 +131,27 @@ fn a_decision_that_a_use_makes_a_difference_to_finds_it_in_the_log() {
     assert!(rebuilt.to_bytes() == live.capture().to_bytes());
 }
 
+/// A list of expired sessions looks at these and at the recorded ones, and at no others: if they are not known, at all
+/// that live.
+#[test]
+fn after_a_sweep_it_is_known_for_a_minute_what_may_have_expired_since() {
+    let used = used(SessionMode::Fixed);
+    let unrecorded = || {
+        let authority = &used.world.authority;
+        authority.unrecorded_ends(authority.now(), 10)
+    };
+    assert_eq!(unrecorded(), None);
+    used.pass(50);
+    pollster::block_on(used.world.authority.sweep()).unwrap();
+    assert_eq!(unrecorded(), Some(vec![]));
+    used.pass(59);
+    assert_eq!(unrecorded(), Some(vec![used.id()]));
+    used.pass(1);
+    assert_eq!(unrecorded(), None, "others may have ended, too");
+    pollster::block_on(used.world.authority.sweep()).unwrap();
+    assert_eq!(unrecorded(), Some(vec![]));
+}
+
 #[test]
 fn a_sweep_ends_an_idle_session_once_and_exactly() {
     let used = used(SessionMode::Fixed);

@@ -255,7 +255,7 @@ impl Segment {
 
     /// The commit that holds this position, which is in it.
     fn commit_at(&self, position: Position) -> Result<StoredCommit, LogError> {
-        let blocks = self.blocks()?;
+        let blocks = self.some_blocks()?;
         let number = blocks.at(position);
         let bytes = blocks.read(number)?;
         let held = blocks

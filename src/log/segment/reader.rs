@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use parking_lot::Mutex;
+
 use super::{
     BlockEntry, MOST_BLOCK_BYTES, check_of_block,
     damage::{DamageFlag, PositionSpan, forget, read_at, second_time},
@@ -17,6 +19,30 @@ use super::{
 };
 use crate::codec;
 use tenure_core::{Position, Timestamp};
+
+/// Where the blocks of a segment are.
+type BlockTable = Arc<[BlockEntry]>;
+
+/// How many tables are remembered: some hundred kilobytes.
+const REMEMBERED: usize = 8;
+
+/// The tables read last, the latest first, each with the digest that it was found to have. A page of a list reads a
+/// commit here and there in a few segments, and would read and judge a table for each of them.
+static RECENT: Mutex<Vec<([u8; 32], BlockTable)>> = Mutex::new(Vec::new());
+
+fn remembered(digest: &[u8; 32]) -> Option<BlockTable> {
+    let mut recent = RECENT.lock();
+    let place = recent.iter().position(|(known, _)| known == digest)?;
+    recent[..=place].rotate_right(1);
+    Some(Arc::clone(&recent[0].1))
+}
+
+fn remember(digest: [u8; 32], table: &BlockTable) {
+    let mut recent = RECENT.lock();
+    recent.retain(|(known, _)| *known != digest);
+    recent.truncate(REMEMBERED - 1);
+    recent.insert(0, (digest, Arc::clone(table)));
+}
 
 /// A segment by its header.
 #[derive(Debug)]
@@ -99,18 +125,38 @@ impl Segment {
         self.header.index_at + self.header.blocks * BlockEntry::BYTES as u64 + index
     }
 
-    /// Opens it to read blocks.
+    /// Opens it to read all of it, also where its blocks are.
     pub(crate) fn blocks(&self) -> Result<SegmentBlocks<'_>, SegmentError> {
+        let file = self.opened()?;
+        let all = self.read_table(&file)?;
+        Ok(SegmentBlocks { segment: self, file, all })
+    }
+
+    /// Opens it to read some blocks. Where they are it may know from the last time.
+    pub(crate) fn some_blocks(&self) -> Result<SegmentBlocks<'_>, SegmentError> {
+        let file = self.opened()?;
+        let digest = self.header.index_digest;
+        let all = match remembered(&digest) {
+            Some(known) => known,
+            None => self.read_table(&file).inspect(|table| remember(digest, table))?,
+        };
+        Ok(SegmentBlocks { segment: self, file, all })
+    }
+
+    fn opened(&self) -> Result<File, SegmentError> {
         let all = (self.header.first(), self.header.last());
-        let file = second_time(|_| File::open(&self.path)).map_err(|error| self.trouble(all, &error))?;
+        second_time(|_| File::open(&self.path)).map_err(|error| self.trouble(all, &error))
+    }
+
+    fn read_table(&self, file: &File) -> Result<BlockTable, SegmentError> {
+        let all = (self.header.first(), self.header.last());
         let length =
             usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(BlockEntry::BYTES);
         let digest = &self.header.index_digest;
         let is_good = |index: &[u8]| blake3::hash(index).as_bytes() == digest;
         let index =
-            self.twice(all, |time| read_at(&file, self.header.index_at, length, time), is_good, "the index")?;
-        let blocks = index.chunks_exact(BlockEntry::BYTES).filter_map(BlockEntry::read).collect();
-        Ok(SegmentBlocks { segment: self, file, all: blocks })
+            self.twice(all, |time| read_at(file, self.header.index_at, length, time), is_good, "the index")?;
+        Ok(index.chunks_exact(BlockEntry::BYTES).filter_map(BlockEntry::read).collect())
     }
 
     fn twice(
@@ -136,7 +182,7 @@ impl Segment {
 pub(crate) struct SegmentBlocks<'s> {
     segment: &'s Segment,
     file: File,
-    all: Vec<BlockEntry>,
+    all: BlockTable,
 }
 
 /// A commit: its first position, the position after it, its bytes.
@@ -144,7 +190,7 @@ pub(crate) type RawCommit<'b> = (Position, Position, &'b [u8]);
 
 impl SegmentBlocks<'_> {
     /// How many there are.
-    pub(crate) const fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 

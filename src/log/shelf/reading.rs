@@ -72,7 +72,7 @@ impl ReadCursor {
         if self.is_done() {
             return Ok(());
         }
-        let blocks = segment.blocks()?;
+        let blocks = segment.some_blocks()?;
         let mut number = blocks.at(self.next);
         while self.wanted > 0 && number < blocks.len() {
             let bytes = blocks.read(number)?;
@@ -106,7 +106,7 @@ pub(crate) fn read_from(
     wanted: &mut Peekable<impl Iterator<Item = Position>>,
     take: &mut CommitVisitor<'_>,
 ) -> Result<(), LogError> {
-    let blocks = segment.blocks()?;
+    let blocks = segment.some_blocks()?;
     while let Some(position) = wanted.peek().copied().filter(|position| *position <= segment.header.last()) {
         let number = blocks.at(position);
         let bytes = blocks.read(number)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Checkpoint, CheckpointError, TrustedCheckpoints,
-    rows::{RowEnd, RowFinder, RowRange},
+    rows::{ROWS, RowEnd, RowFinder, RowRange},
 };
 use crate::projections::{
     ended::{EndedListing, ListingError},
@@ -70,29 +70,45 @@ impl Checkpoint {
             EndMark::Revoked => &[RowEnd::Revoked],
             EndMark::Expired | EndMark::NotRevoked => &[RowEnd::Expired],
         };
-        let mut parts = Vec::new();
-        for end in ends {
-            let found = self.latest_in(&self.range_of(sought, *end)?, before, most)?;
-            parts.push(SessionMatches::some(found, most));
-        }
-        Ok(SessionMatches::joined(parts))
+        let parts: Result<_, _> = ends.iter().map(|end| self.listed_as(*end, sought, before, most)).collect();
+        Ok(SessionMatches::joined(parts?))
     }
 
-    /// The range among which all are that are sought.
-    fn range_of(&self, sought: &SessionQuery, end: RowEnd) -> Result<RowRange, CheckpointError> {
+    /// Those of the sought sessions that ended so.
+    fn listed_as(
+        &self,
+        end: RowEnd,
+        sought: &SessionQuery,
+        before: Option<Position>,
+        most: usize,
+    ) -> Result<SessionMatches, CheckpointError> {
         let of_owner = sought.owner.as_ref().map(|owner| RowRange::of_owner(owner, end));
         let of_device = sought.device.map(|device| RowRange::of_device(device, end));
-        Ok(match (of_owner, of_device) {
-            (None, None) => RowRange::all(end),
-            (Some(range), None) | (None, Some(range)) => range,
+        let (shorter, longer) = match (of_owner, of_device) {
             (Some(owner), Some(device)) => {
                 if self.count_in(&owner)? < self.count_in(&device)? {
-                    owner
+                    (owner, device)
                 } else {
-                    device
+                    (device, owner)
                 }
             }
-        })
+            (range, None) | (None, range) => {
+                let range = range.unwrap_or_else(|| RowRange::all(end));
+                return Ok(SessionMatches::some(self.latest_in(&range, before, most)?, most));
+            }
+        };
+        // Few of one list may be in the other, and neighbours are read together.
+        let most = most.max(ROWS);
+        let SessionMatches { found, next } =
+            SessionMatches::some(self.latest_in(&shorter, before, most)?, most);
+        let mut finder = RowFinder::new(self, longer);
+        let mut of_both = Vec::new();
+        for (began, id) in found {
+            if finder.has(began)? {
+                of_both.push((began, id));
+            }
+        }
+        Ok(SessionMatches { found: of_both, next })
     }
 
     fn listed_among(&self, ended: &[(Position, bool)]) -> Result<Vec<(Position, bool)>, CheckpointError> {

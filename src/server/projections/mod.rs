@@ -11,6 +11,7 @@ mod past;
 pub mod pulse;
 pub mod revocations;
 pub mod session_list;
+mod session_run;
 mod sorted;
 mod story;
 pub mod subject_list;

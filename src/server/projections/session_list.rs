@@ -9,10 +9,12 @@ use std::collections::HashMap;
 
 use tenure_core::{Digest16, OwnerId, Position, SessionId};
 
-use super::sorted::SortedChunks;
+pub use super::session_run::EndMark;
+use super::{
+    session_run::{MarkBits, SessionRun, as_number},
+    sorted::SortedChunks,
+};
 
-/// Sessions in one stretch: few enough that reserving the last one whole costs nothing.
-const STRETCH: usize = 1_024;
 /// Sessions skipped under one hold of the lock.
 const PASSED_OVER: usize = 32_768;
 /// Sessions of a device beyond which its owner's are not counted against them.
@@ -35,59 +37,6 @@ pub struct SessionList {
     ended: usize,
 }
 
-/// Neighbours in the list. A distance from the first of them takes half the room of a position.
-#[derive(Debug)]
-struct SessionRun {
-    first: Position,
-    /// The number of the first of them.
-    number: u32,
-    /// How many there were: each has a place, by its number.
-    places: usize,
-    /// Those that are still there.
-    sessions: Vec<(u32, SessionId)>,
-    present: MarkBits,
-    expired: MarkBits,
-    revoked: MarkBits,
-}
-
-/// A bit for each session of a stretch.
-#[derive(Clone, Copy, Debug, Default)]
-struct MarkBits([u64; STRETCH / 64]);
-
-impl MarkBits {
-    fn set(&mut self, index: usize) {
-        self.0[index / 64] |= 1 << (index % 64);
-    }
-
-    fn clear(&mut self, index: usize) {
-        self.0[index / 64] &= !(1 << (index % 64));
-    }
-
-    fn has(&self, index: usize) -> bool {
-        self.0[index / 64] >> (index % 64) & 1 == 1
-    }
-
-    /// How many have it before this one.
-    fn before(&self, index: usize) -> usize {
-        let whole = self.0[..index / 64].iter().map(|word| word.count_ones() as usize).sum::<usize>();
-        let rest = self.0.get(index / 64).map_or(0, |word| word & ((1 << (index % 64)) - 1));
-        whole + rest.count_ones() as usize
-    }
-
-    /// The one that has it, with this number of others before it.
-    fn nth(&self, mut number: usize) -> Option<usize> {
-        for (place, word) in self.0.iter().enumerate() {
-            let count = word.count_ones() as usize;
-            if number < count {
-                let bit = (0..64).filter(|bit| word >> bit & 1 == 1).nth(number)?;
-                return Some(place * 64 + bit);
-            }
-            number -= count;
-        }
-        None
-    }
-}
-
 /// Which sessions are sought. What is given may be of others too, so it has to be looked at; none is missing.
 #[derive(Clone, Debug, Default)]
 pub struct SessionQuery {
@@ -97,39 +46,6 @@ pub struct SessionQuery {
     pub device: Option<Digest16>,
     /// How they are marked.
     pub marked: EndMark,
-}
-
-/// How sessions are marked: as what was recorded of their ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EndMark {
-    /// In any way.
-    #[default]
-    Anyhow,
-    /// As neither revoked nor expired.
-    Open,
-    /// As revoked.
-    Revoked,
-    /// As expired, and not as revoked.
-    Expired,
-    /// Not as revoked.
-    NotRevoked,
-}
-
-impl EndMark {
-    /// Which of 64 sessions it admits, a bit for each.
-    const fn among(self, expired: u64, revoked: u64) -> u64 {
-        match self {
-            Self::Anyhow => u64::MAX,
-            Self::Open => !expired & !revoked,
-            Self::Revoked => revoked,
-            Self::Expired => expired & !revoked,
-            Self::NotRevoked => !revoked,
-        }
-    }
-
-    fn admits(self, expired: bool, revoked: bool) -> bool {
-        self.among(expired.into(), revoked.into()) & 1 == 1
-    }
 }
 
 /// Some of the sought sessions, newest first.
@@ -301,14 +217,16 @@ impl SessionList {
     pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> SessionMatches {
         let end = before.map_or(self.next, |before| self.number_before(before));
         let mut stride = SessionMatches::default();
+        let Some((numbers, among)) = self.narrowed(sought, end) else { return stride };
         let mut stretch = self.stretches.last();
-        for (passed, number) in self.numbers(sought, end).enumerate() {
+        for (passed, number) in numbers.enumerate() {
             if !stretch.is_some_and(|stretch| stretch.holds(number)) {
                 stretch = stretch_of(&self.stretches, number);
             }
             let Some(stretch) = stretch else { continue };
             let place = (number - stretch.number) as usize;
-            let is_sought = sought.marked.admits(stretch.expired.has(place), stretch.revoked.has(place));
+            let is_sought = sought.marked.admits(stretch.expired.has(place), stretch.revoked.has(place))
+                && among.has(number);
             if !is_sought && passed < PASSED_OVER {
                 continue;
             }
@@ -322,24 +240,31 @@ impl SessionList {
         stride
     }
 
-    /// The numbers below `end` among which all are that are sought, the highest first.
-    fn numbers<'a>(&'a self, sought: &SessionQuery, end: u32) -> Box<dyn Iterator<Item = u32> + 'a> {
-        let of_owner = sought.owner.as_ref().map(|owner| self.owners.get(owner));
-        match (of_owner, sought.device.map(part_of)) {
-            (Some(None), _) => Box::new(std::iter::empty()),
-            (Some(Some(own)), device) if device.is_none_or(|device| own.len() < self.of_device(device)) => {
-                Box::new(own.back_from(move |number| *number < end).copied())
+    /// The numbers below `end` in the shortest of the lists that all are in that are sought, the highest first, and the
+    /// list that they must be in as well. `None` if one of the lists is empty.
+    fn narrowed<'l>(&'l self, sought: &SessionQuery, end: u32) -> Option<(NumbersBack<'l>, OtherList<'l>)> {
+        let own = match &sought.owner {
+            Some(owner) => Some(self.owners.get(owner)?),
+            None => None,
+        };
+        let of_owner = |own: &'l SortedChunks<u32>| own.back_from(move |number| *number < end).copied();
+        let of_device = |device| {
+            let back = self.devices.back_from(move |known| *known < (device, end));
+            back.take_while(move |(known, _)| *known == device).map(|(_, number)| *number)
+        };
+        Some(match (own, sought.device.map(part_of)) {
+            (None, None) => (Box::new(self.all_before(end, sought.marked)), OtherList::None),
+            (Some(own), None) => (Box::new(of_owner(own)), OtherList::None),
+            (None, Some(device)) => (Box::new(of_device(device)), OtherList::None),
+            (Some(own), Some(device)) if own.len() < self.count_of_device(device) => {
+                (Box::new(of_owner(own)), OtherList::Device(&self.devices, device))
             }
-            (_, Some(device)) => {
-                let back = self.devices.back_from(move |known| *known < (device, end));
-                Box::new(back.take_while(move |(known, _)| *known == device).map(|(_, number)| *number))
-            }
-            (_, None) => Box::new(self.all_before(end, sought.marked)),
-        }
+            (Some(own), Some(device)) => (Box::new(of_device(device)), OtherList::Owner(own)),
+        })
     }
 
     /// How many sessions a device has, if they are not many.
-    fn of_device(&self, device: u32) -> usize {
+    fn count_of_device(&self, device: u32) -> usize {
         let known = self.devices.from(move |(known, _)| *known < device);
         known.take(COUNTED).take_while(|(known, _)| *known == device).count()
     }
@@ -389,6 +314,26 @@ impl SessionList {
     }
 }
 
+/// Numbers of sessions, the highest first.
+type NumbersBack<'l> = Box<dyn Iterator<Item = u32> + 'l>;
+
+/// What sessions found in one list must be in as well.
+enum OtherList<'l> {
+    None,
+    Owner(&'l SortedChunks<u32>),
+    Device(&'l SortedChunks<(u32, u32)>, u32),
+}
+
+impl OtherList<'_> {
+    fn has(&self, number: u32) -> bool {
+        match self {
+            Self::None => true,
+            Self::Owner(own) => own.contains(&number),
+            Self::Device(devices, device) => devices.contains(&(*device, number)),
+        }
+    }
+}
+
 fn stretch_of(stretches: &[SessionRun], number: u32) -> Option<&SessionRun> {
     let behind = stretches.partition_point(|stretch| stretch.number <= number);
     stretches.get(behind.checked_sub(1)?).filter(|stretch| stretch.holds(number))
@@ -399,76 +344,10 @@ fn is_present(stretches: &[SessionRun], number: u32) -> bool {
         .is_some_and(|stretch| stretch.present.has((number - stretch.number) as usize))
 }
 
-fn as_number(place: usize) -> u32 {
-    u32::try_from(place).expect("a stretch is short")
-}
-
 /// Enough of a digest to find a device by.
 fn part_of(device: Digest16) -> u32 {
     let [a, b, c, d, ..] = *device.as_bytes();
     u32::from_be_bytes([a, b, c, d])
-}
-
-impl SessionRun {
-    fn begin(first: Position, number: u32, id: SessionId) -> Self {
-        let mut sessions = Vec::with_capacity(STRETCH);
-        sessions.push((0, id));
-        let (mut present, none) = (MarkBits::default(), MarkBits::default());
-        present.set(0);
-        Self { first, number, places: 1, sessions, present, expired: none, revoked: none }
-    }
-
-    /// Whether there was room for it here.
-    fn add(&mut self, position: Position, id: SessionId) -> bool {
-        match u32::try_from(position.0 - self.first.0) {
-            Ok(distance) if self.places < STRETCH => {
-                self.sessions.push((distance, id));
-                self.present.set(self.places);
-                self.places += 1;
-                true
-            }
-            Ok(_) | Err(_) => false,
-        }
-    }
-
-    fn take_out(&mut self, place: usize) {
-        self.sessions.remove(self.present.before(place));
-        for marks in [&mut self.present, &mut self.expired, &mut self.revoked] {
-            marks.clear(place);
-        }
-    }
-
-    fn holds(&self, number: u32) -> bool {
-        (self.number..self.number + as_number(self.places)).contains(&number)
-    }
-
-    /// The places of those that are marked so.
-    fn places_marked(&self, marked: EndMark) -> impl Iterator<Item = usize> {
-        let words = self.present.0.iter().zip(self.expired.0.iter().zip(&self.revoked.0)).enumerate();
-        words.flat_map(move |(number, (present, (expired, revoked)))| {
-            let mut left = present & marked.among(*expired, *revoked);
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(number * 64 + bit)
-            })
-        })
-    }
-
-    fn entry(&self, place: usize) -> Option<(Position, SessionId)> {
-        if place >= self.places || !self.present.has(place) {
-            return None;
-        }
-        let (distance, id) = self.sessions[self.present.before(place)];
-        Some((self.first.plus(u64::from(distance)), id))
-    }
-
-    /// The place of the first of its sessions that did not begin before this position, which is not before its first.
-    fn place_before(&self, position: Position) -> usize {
-        let distance = position.0 - self.first.0;
-        let before = self.sessions.partition_point(|(known, _)| u64::from(*known) < distance);
-        self.present.nth(before).unwrap_or(self.places)
-    }
 }
 
 #[cfg(test)]
@@ -572,8 +451,10 @@ mod tests {
         assert_eq!(of(&list, None, device(3)), (101..3_000).filter(|number| number % 7 == 3).count());
         assert_eq!(of(&list, Some(&one), device(9)), 0);
         assert_eq!(of(&list, Some(&"nobody".parse().unwrap()), device(3)), 0);
-        // Both: those of the smaller, to be looked at.
-        assert_eq!(of(&list, Some(&one), device(3)), of(&list, None, device(3)));
+        let of_both =
+            |owner: u64, of: u64| (101..3_000).filter(move |n| n % 3 == owner && n % 7 == of).count();
+        assert_eq!(of(&list, Some(&one), device(3)), of_both(0, 3));
+        assert_eq!(of(&list, Some(&other), device(3)), of_both(1, 3));
 
         let began = [Position(1), Position(7), Position(9_999_999)];
         list.move_to(&began, Some(&one), Some(&other));

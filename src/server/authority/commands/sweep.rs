@@ -6,7 +6,10 @@
 //! time are as long. A known end only ever moves to a later time: so what is due is looked at, and again when
 //! a use, a renewal or a refresh has moved its end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 
@@ -43,12 +46,12 @@ struct ExpiryIndex {
     /// It knows of every end up to this moment.
     until: Timestamp,
     /// What is being recorded, and is no longer in `ends`.
-    in_work: Vec<SessionId>,
+    in_work: HashSet<SessionId>,
 }
 
 impl Default for ExpiryIndex {
     fn default() -> Self {
-        Self { ends: Vec::new(), until: Timestamp::ZERO, in_work: Vec::new() }
+        Self { ends: Vec::new(), until: Timestamp::ZERO, in_work: HashSet::new() }
     }
 }
 
@@ -75,7 +78,9 @@ impl Authority {
     pub async fn sweep(&self) -> Result<SweepResult, CommandError> {
         let mut due = self.live.ended_suspensions(self.now());
         self.for_each_end(self.now(), |session| due.push(session.subject.clone()));
-        self.record_ended(due).await
+        let swept = self.record_ended(due).await?;
+        self.look_ahead();
+        Ok(swept)
     }
 
     /// The same for what ended since the last call, in little time however many sessions there are. For callers
@@ -101,17 +106,25 @@ impl Authority {
     /// Takes the sessions out of the index that end by now, as far as it knows.
     fn due(&self) -> Vec<SessionId> {
         let now = self.now();
-        let mut index = self.sweep.index.lock();
-        if now >= index.until {
-            let (mut ends, until) = (Vec::new(), now.plus(AHEAD));
-            self.for_each_end(until, |session| ends.push((session.ends_at(), session.id)));
-            *index = ExpiryIndex { ends, until, in_work: Vec::new() };
-            index.sort();
+        if now >= self.sweep.index.lock().until {
+            self.look_ahead();
         }
+        let mut index = self.sweep.index.lock();
         let later = index.ends.partition_point(|(end, _)| *end > now);
         let due: Vec<_> = index.ends.drain(later..).map(|(_, session)| session).collect();
-        index.in_work.clone_from(&due);
+        index.in_work.extend(&due);
         due
+    }
+
+    /// Fills the index by a walk over all sessions, which takes its time.
+    pub(crate) fn look_ahead(&self) {
+        let (mut ends, until) = (Vec::new(), self.now().plus(AHEAD));
+        self.for_each_end(until, |session| ends.push((session.ends_at(), session.id)));
+        let mut index = self.sweep.index.lock();
+        if until >= index.until {
+            (index.ends, index.until) = (ends, until);
+            index.sort();
+        }
     }
 
     /// The sessions that may have ended by themselves up to this moment without a record of it; `None` if they are
@@ -126,9 +139,10 @@ impl Authority {
     /// Puts those of these sessions back into the index that have not ended for the record.
     fn recheck(&self, at: &[SessionId]) {
         let sessions: Vec<_> = at.iter().filter_map(|id| self.live.session(*id)).collect();
+        let done: HashSet<_> = at.iter().collect();
         let mut index = self.sweep.index.lock();
         let until = index.until;
-        index.in_work.clear();
+        index.in_work.retain(|id| !done.contains(id));
         let open = sessions.iter().filter(|session| session.awaits_expiry(until));
         let ends: Vec<_> = open.map(|session| (session.ends_at(), session.id)).collect();
         if !ends.is_empty() {

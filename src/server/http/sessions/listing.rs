@@ -152,9 +152,20 @@ impl SessionWalk {
 
     fn far(&mut self, wanted: &CancelCheck<'_>) {
         mark_bulks(&self.api.authority, &self.api.projections, wanted);
+        self.learn_unmarked();
         self.reading_back = ReadingBack::Yes(HashMap::new());
         while !self.is_done && wanted.is_wanted() {
             self.step();
+        }
+    }
+
+    /// Where nobody looks ahead for sessions that are about to expire, as at a node that follows, this does.
+    fn learn_unmarked(&mut self) {
+        if self.sought.marked == EndMark::NotRevoked {
+            self.api.authority.look_ahead();
+            if let Some(ended) = self.api.authority.unrecorded_ends(self.reading.moment.at, NEAR) {
+                (self.unmarked, self.sought.marked) = (ended, EndMark::Expired);
+            }
         }
     }
 
