@@ -164,7 +164,7 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     let subjects = subjects.map(|subject| subject.subject_id);
     let (rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
     let may_veto = !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]);
-    let (mut cards, last) = cards(&rows, may_veto, then.at.0, visit.now())?;
+    let FittingCards { mut cards, last } = fitting_cards(&rows, may_veto, then.at.0, visit.now())?;
     let next = last.map(|last| SessionSearch::behind(&last)).or(next);
     // What needs a person comes first.
     cards.sort_by_key(|(is_open, _)| !is_open);
@@ -197,24 +197,31 @@ pub(in crate::console) async fn rows(
     Ok((rows, absent))
 }
 
-/// The cards that fit on a page, each with whether a renewal can be vetoed, and the last subject on it if there are more.
-fn cards(
+/// The cards that fit on a page.
+struct FittingCards {
+    /// Each with whether a renewal can be vetoed.
+    cards: Vec<(bool, String)>,
+    /// The last subject on the page, if there are more.
+    last: Option<String>,
+}
+
+fn fitting_cards(
     rows: &[AgentRow],
     may_veto: bool,
     then: Timestamp,
     now: Timestamp,
-) -> Result<(Vec<(bool, String)>, Option<String>), PageFailure> {
+) -> Result<FittingCards, PageFailure> {
     let (mut cards, mut weight) = (Vec::new(), 0);
     for (number, row) in rows.iter().enumerate() {
         let card = AgentCard { row, may_veto, now: then }.render();
         let card = card.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
         weight += card.len();
         if weight > WEIGHT && number > 0 {
-            return Ok((cards, Some(rows[number - 1].subject.subject_id.clone())));
+            return Ok(FittingCards { cards, last: Some(rows[number - 1].subject.subject_id.clone()) });
         }
         cards.push((row.sessions.iter().any(|session| session.is_vetoable(now)), card));
     }
-    Ok((cards, None))
+    Ok(FittingCards { cards, last: None })
 }
 
 fn row(visit: &SignedInRequest, card: SubjectCard) -> Result<AgentRow, PageFailure> {
