@@ -37,7 +37,7 @@ OF_EACH, HALF_PERIOD = 4, 150
 WRITTEN_DOWN = pathlib.Path(__file__).with_suffix(".json")
 # What is called in process; none of these functions calls another of them. The last is the sequencer's thread.
 IN_PROCESS = {
-    "introspection": [r"Authority>::introspect$"],
+    "introspection": [r"Authority>::introspect_at$"],
     "renewal": [
         r"Authority>::any_holder$",
         r"http::sessions::renew::renew::\{\{closure\}\}$",

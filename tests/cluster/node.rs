@@ -373,13 +373,27 @@ impl Caller {
     /// A session of a subject with a name.
     pub(crate) fn create(&self, subject: &str) -> Granted {
         let named = json!({ "kind": "agent", "name": format!("Agent {subject}") });
-        let (status, body) = self.ask("PUT", &format!("/v1/subjects/{subject}"), Some(&named)).unwrap();
+        let (status, body) = self.ask_again("PUT", &format!("/v1/subjects/{subject}"), &named);
         assert!([200, 201].contains(&status), "{status} {body}");
         let asked = json!({ "subjectId": subject });
-        let (status, body) = self.ask("POST", "/v1/sessions", Some(&asked)).unwrap();
+        let (status, body) = self.ask_again("POST", "/v1/sessions", &asked);
         assert_eq!(status, 201, "{body}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Granted { id: text(&body["sessionId"]), token: text(&body["token"]) }
+    }
+
+    /// Asks again while the node says to try again, as clients do: on a busy machine a leader
+    /// may lose its broker for a moment.
+    fn ask_again(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let begun = stopwatch();
+        loop {
+            let (status, said) = self.ask(method, path, Some(body)).unwrap();
+            let is_refused = status == 503 && said["retryable"] == true;
+            if !is_refused || begun.elapsed() > PATIENCE {
+                return (status, said);
+            }
+            pause(Duration::from_millis(50));
+        }
     }
 
     /// Ends a session.

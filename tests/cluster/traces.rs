@@ -36,7 +36,8 @@ fn a_change_by_way_of_a_follower_is_one_trace_of_both_nodes() {
     assert_eq!(appended.parent_span_id, decided.span_id);
     // All of it on one machine, so by one clock.
     assert!(on_its_way.start_time_unix_nano <= decided.start_time_unix_nano, "{on_its_way:?} {decided:?}");
-    assert!(decided.end_time_unix_nano <= on_its_way.end_time_unix_nano, "{on_its_way:?} {decided:?}");
+    // The leader's part may end after its answer has come: when it has been written.
+    assert!(decided.start_time_unix_nano <= on_its_way.end_time_unix_nano, "{on_its_way:?} {decided:?}");
     // Whose caller does not keep its trace leaves none at either node.
     register(&follower, "agent-8", DROPPED, "00");
     // What waits is sent before the end.
