@@ -6,7 +6,7 @@
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -31,6 +31,14 @@ const DRIFT_MILLIS: i64 = 3_600_000;
 pub fn wall_time() -> Timestamp {
     let millis = millis(clock_gettime(ClockId::Realtime));
     Timestamp::from_millis(millis).clamp(Timestamp::ZERO, Timestamp::MAX)
+}
+
+/// The same with all that the system's clock resolves: for traces, whose spans of several nodes are put in order by it.
+pub fn precise_wall_time() -> SystemTime {
+    let time = clock_gettime(ClockId::Realtime);
+    let since_epoch =
+        Duration::new(time.tv_sec.max(0).unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0));
+    SystemTime::UNIX_EPOCH + since_epoch
 }
 
 /// Knows what time it is.

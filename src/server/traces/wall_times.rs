@@ -1,9 +1,9 @@
 //! The times of the spans of a trace: one look at the wall clock, and from there on the clock that never jumps, which
 //! has the resolution that a stage needs.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use tenure_protocol::clock::{stopwatch, wall_time};
+use tenure_protocol::clock::{precise_wall_time, stopwatch};
 
 /// Translates moments.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,7 @@ pub(crate) struct WallTimes {
 impl WallTimes {
     /// By the wall clock as it stands now.
     pub(super) fn now() -> Self {
-        let wall = Duration::from_millis(wall_time().as_millis().unsigned_abs());
-        Self { then: stopwatch(), wall: SystemTime::UNIX_EPOCH + wall }
+        Self { then: stopwatch(), wall: precise_wall_time() }
     }
 
     /// The time of this moment, before or after.
