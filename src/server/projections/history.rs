@@ -68,8 +68,9 @@ pub fn subject_at_while(
     Ok(folded_subject(is_wanted, log, projections, id, position)?.subject)
 }
 
-/// The same, to be gone on from if a commit ends at this position. It is folded from the nearest mark that an earlier question has left, and leaves others
-/// on its way: of a long history, the second question reads no more than the part from one mark to the next.
+/// The same as a fold that can be continued, if a commit ends at this position. It begins at the nearest mark that an
+/// earlier question has left, and leaves others on its way: of a long history, the second question reads no more than
+/// the part from one mark to the next.
 ///
 /// # Errors
 /// As [`subject_at_while`].

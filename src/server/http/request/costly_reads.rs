@@ -123,9 +123,9 @@ impl CostlyReads {
         caller: &Caller,
         work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = taken(&self.whole_shares, caller).await?;
+        let _share = take_or_refuse_later(&self.whole_shares, caller).await?;
         let _reading = stage("read the past");
-        in_time(self.whole.run(work).await).await
+        refuse_later(self.whole.run(work).await).await
     }
 
     /// Work that reads a part of the history, or walks over much of what there is.
@@ -134,9 +134,9 @@ impl CostlyReads {
         caller: &Caller,
         work: impl FnOnce(&CancelCheck<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = taken(&self.parts_shares, caller).await?;
+        let _share = take_or_refuse_later(&self.parts_shares, caller).await?;
         let _reading = stage("read the past");
-        in_time(self.parts.run(work).await).await
+        refuse_later(self.parts.run(work).await).await
     }
 
     /// An export, which goes on when its request has been answered. What the work gives back ends the reply when it is
@@ -182,14 +182,14 @@ impl CostlyReads {
         position: Position,
         read: impl FnOnce(&AuthorityState) -> A + Send + 'static,
     ) -> Result<A, Problem> {
-        let _share = taken(&self.whole_shares, caller).await?;
+        let _share = take_or_refuse_later(&self.whole_shares, caller).await?;
         let _reading = stage("read the past");
         let (costly, authority) = (Arc::clone(self), Arc::clone(authority));
         let find = move |wanted: &CancelCheck<'_>| costly.state_at(authority.log(), position, wanted);
         let read = move |state: &Result<Arc<AuthorityState>, Problem>| {
             state.as_ref().map(|state| read(state)).map_err(Problem::clone)
         };
-        let answer = in_time(self.states.ask(position, find, read).await).await;
+        let answer = refuse_later(self.states.ask(position, find, read).await).await;
         self.kept.watch();
         answer?
     }
@@ -226,7 +226,7 @@ impl CostlyReads {
         id: &SubjectId,
         position: Position,
     ) -> Result<Arc<Subject>, Problem> {
-        let _share = taken(&self.parts_shares, caller).await?;
+        let _share = take_or_refuse_later(&self.parts_shares, caller).await?;
         let _reading = stage("read the past");
         let key = (id.clone(), position);
         let (authority, projections, id) = (Arc::clone(authority), Arc::clone(projections), id.clone());
@@ -235,12 +235,12 @@ impl CostlyReads {
             let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
             subject.map(Arc::new).map_err(Problem::from)
         };
-        in_time(self.subjects.ask(key, find, Result::clone).await).await?
+        refuse_later(self.subjects.ask(key, find, Result::clone).await).await?
     }
 }
 
 /// The same, where its caller waits for a refusal.
-async fn taken(
+async fn take_or_refuse_later(
     shares: &Arc<CallerShares<CallerId>>,
     caller: &Caller,
 ) -> Result<Option<ShareGuard<CallerId>>, Problem> {
@@ -252,7 +252,7 @@ async fn taken(
 }
 
 /// What came of work behind a gate; that there was no place is said after a while.
-async fn in_time<T>(outcome: Result<T, GateRefusal>) -> Result<T, Problem> {
+async fn refuse_later<T>(outcome: Result<T, GateRefusal>) -> Result<T, Problem> {
     if let Err(GateRefusal::Away) = outcome {
         sleep(REFUSED_AFTER).await;
     }
