@@ -4,6 +4,7 @@
 //! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
 //! and digests of secrets travel in the command, so the same inputs always give the same bytes.
 
+mod active;
 pub mod activity;
 pub mod budget;
 pub mod bulk;
@@ -39,6 +40,7 @@ pub use tenure_protocol::{
     Seconds, SessionId, SubjectId, Timestamp, WebhookId, amount, id, time, token,
 };
 
+pub use active::ActiveSessions;
 pub use activity::SessionMode;
 pub use commit::{Actor, Commit, StreamId};
 pub use epoch::{EpochPosition, Epochs};

@@ -1,7 +1,7 @@
 //! What a decision needs that neither its caller nor the recorded facts say: only the one who decides in order knows
 //! it.
 
-use super::{bulk::MatchCount, time::Seconds};
+use super::{active::ActiveSessions, bulk::MatchCount, time::Seconds};
 
 /// What was observed of the state at the moment of a decision. A command that needs nothing of it is decided with the
 /// default.
@@ -15,4 +15,6 @@ pub struct Observation {
     pub matched: MatchCount,
     /// The longest period that a session was ever granted.
     pub longest_ttl: Seconds,
+    /// The active sessions of the subject, where they are known without a look at each of its sessions.
+    pub active: Option<ActiveSessions>,
 }

@@ -1,6 +1,9 @@
 //! `POST /v1/revocations`: the end of all sessions that match, whosever they are (section 3, "Bulk").
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tenure::clock::{pause, stopwatch};
 
 use crate::server::{Reply, Server, Session};
 
@@ -68,6 +71,33 @@ impl Fleet {
         let path = "/v1/sessions?status=all&limit=1";
         let list = self.server.get(path).bearer(&self.server.admin).send().expect(200).json();
         list["items"][0]["asOfPosition"].as_u64().unwrap()
+    }
+}
+
+/// The commit does not say which sessions ended, so a repeat looks at every one: on a thread that answers checks, until
+/// it passed the gate of repeats.
+#[test]
+fn a_repeat_names_the_same_sessions_and_looks_for_them_behind_a_gate() {
+    let fleet = Fleet::new();
+    let body = json!({ "selector": { "ownerId": "alice" }, "reason": "the laptops were stolen" });
+    let asked =
+        || fleet.server.post("/v1/revocations").bearer(&fleet.server.admin).key("k").json(&body).send();
+    let read_back = || {
+        let text = fleet.server.get("/metrics").bearer(&fleet.server.admin).send().expect(200).body;
+        let done =
+            |line: &str| line.strip_prefix(r#"tenure_costly_done_total{gate="repeats"} "#)?.parse().ok();
+        text.lines().find_map(done).unwrap_or(0_u64)
+    };
+    let first = asked().expect(200);
+    assert_eq!(read_back(), 0);
+    let again = asked().expect(200);
+    assert_eq!((again.position(), again.json()), (first.position(), first.json()));
+    assert_eq!(first.json()["sample"].as_array().unwrap().len(), 4);
+    // It is counted when the answer is on its way already.
+    let begun = stopwatch();
+    while read_back() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "its commit, and whom it ended");
+        pause(Duration::from_millis(5));
     }
 }
 

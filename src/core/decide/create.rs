@@ -4,14 +4,15 @@ use std::ops::RangeInclusive;
 
 use crate::{
     Digest16, Policy, SessionId, SessionMode, SubjectEvent, Timestamp,
+    active::{ActiveAt, ActiveView},
     command::{CreateSession, RequestedTerms},
     event::{
         EndTrigger, SessionCreated, SessionRevoked, SessionTerms, SessionsRevoked, SubjectProfile,
         SubjectRegistered,
     },
+    observed::Observation,
     policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
     refusal::{FieldError, Refusal},
-    session::SharedSession,
     subject::{SessionLimit, Subject},
 };
 
@@ -28,6 +29,7 @@ pub(super) fn create(
     policy: &Policy,
     subject: &Subject,
     command: &CreateSession,
+    observed: &Observation,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
     let terms = check_terms(policy, command.terms)?;
@@ -42,7 +44,13 @@ pub(super) fn create(
     if let Some(suspension) = subject.suspension_at(at) {
         return Err(suspension.refuses_create());
     }
-    make_room(policy, subject, command, at, &mut events)?;
+    let looked_for = ActiveAt(subject, at);
+    let active: &dyn ActiveView = match &observed.active {
+        Some(known) => known,
+        None => &looked_for,
+    };
+    let device = command.device.as_ref().map(|device| device.digest);
+    make_room(policy, subject, active, device, &mut events)?;
     let absolute = at.plus(terms.absolute_lifetime);
     let period = GrantPeriod::starting(at, terms, absolute, terms.max_renewals, command.jitter);
     events.push(SubjectEvent::SessionCreated(SessionCreated {
@@ -66,59 +74,56 @@ pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<SessionTerm
     granted(policy, asked).map_err(Refusal::Invalid)
 }
 
-/// The device's limit is checked first; what it evicts no longer counts against the subject's. Mostly there is room, and
-/// the active sessions need only be counted.
+/// The device's limit is checked first; what it evicts no longer counts against the subject's.
 fn make_room(
     policy: &Policy,
     subject: &Subject,
-    command: &CreateSession,
-    at: Timestamp,
+    active: &dyn ActiveView,
+    device: Option<Digest16>,
     events: &mut Vec<SubjectEvent>,
 ) -> Result<(), Refusal> {
     let mut evicted = Vec::new();
-    if let Some(device) = command.device.as_ref().map(|device| device.digest) {
-        let limit = subject.device_limit(policy);
-        if subject.active_count_of(device, at) >= limit.most as usize {
-            let active = subject.active(Some(device), at);
-            let leaving = leaving(&active, limit, true)?;
-            record_evictions(leaving, Some(device), events);
-            evicted = leaving.iter().map(|session| session.id).collect();
-        }
+    if device.is_some() {
+        evicted = leaving(active, device, &[], subject.device_limit(policy))?;
+        record_evictions(&evicted, device, events);
     }
-    let limit = subject.limit(policy);
-    if subject.active_count(at) - evicted.len() >= limit.most as usize {
-        let mut active = subject.active(None, at);
-        active.retain(|session| !evicted.contains(&session.id));
-        record_evictions(leaving(&active, limit, false)?, None, events);
-    }
+    record_evictions(&leaving(active, None, &evicted, subject.limit(policy))?, None, events);
     Ok(())
 }
 
-/// The oldest sessions that must end so that one more is within the limit.
-fn leaving<'a>(
-    active: &'a [&'a SharedSession],
+/// The oldest sessions that must end so that one more is within the limit, without those that leave already. Mostly
+/// there is room, and they need only be counted.
+fn leaving(
+    active: &dyn ActiveView,
+    device: Option<Digest16>,
+    already: &[SessionId],
     limit: SessionLimit,
-    of_device: bool,
-) -> Result<&'a [&'a SharedSession], Refusal> {
-    let surplus = (active.len() + 1).saturating_sub(limit.most as usize);
+) -> Result<Vec<SessionId>, Refusal> {
+    let active_count = active.count(device) - already.len();
+    let surplus = (active_count + 1).saturating_sub(limit.most as usize);
+    if surplus == 0 {
+        return Ok(Vec::new());
+    }
     match limit.on_limit {
-        OnLimit::Reject if surplus > 0 => Err(Refusal::SessionLimitExceeded {
-            of_device,
-            active_count: active.len(),
+        OnLimit::Reject => Err(Refusal::SessionLimitExceeded {
+            of_device: device.is_some(),
+            active_count,
             active: active
+                .oldest(device, already, NAMED_IN_REFUSAL)
                 .iter()
-                .take(NAMED_IN_REFUSAL)
                 .map(|session| (session.id, session.created_at))
                 .collect(),
-            caused_by: active.iter().map(|session| session.created).max().unwrap_or_default(),
+            caused_by: active.latest(device, already),
         }),
-        OnLimit::Reject | OnLimit::EvictOldest => Ok(&active[..surplus.min(active.len())]),
+        OnLimit::EvictOldest => {
+            Ok(active.oldest(device, already, surplus).iter().map(|session| session.id).collect())
+        }
     }
 }
 
-fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events: &mut Vec<SubjectEvent>) {
+fn record_evictions(leaving: &[SessionId], device: Option<Digest16>, events: &mut Vec<SubjectEvent>) {
     if leaving.len() <= EVICTED_ONE_BY_ONE {
-        events.extend(leaving.iter().map(|session| evicted(session.id)));
+        events.extend(leaving.iter().map(|id| evicted(*id)));
     } else {
         let count = u32::try_from(leaving.len()).expect("a subject has at most 10 000 active sessions");
         events.push(SubjectEvent::SessionsRevoked(SessionsRevoked {

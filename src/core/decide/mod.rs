@@ -44,7 +44,7 @@ pub fn decide(
     match command {
         Command::RegisterSubject(command) => Ok(register::register(subject, command)?),
         Command::ChangeSubject(command) => Ok(register::change(subject, command)?),
-        Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
+        Command::CreateSession(command) => Ok(create::create(policy, subject, command, observed, at)?),
         Command::RenewSession(command) => renew::renew(policy, subject, *command, observed, at),
         Command::RefreshSession(command) => refresh::refresh(policy, subject, *command, at),
         Command::RevokeSession(command) => Ok(revoke::revoke(policy, subject, command, at)?),

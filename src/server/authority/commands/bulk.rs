@@ -1,8 +1,10 @@
 //! Bulk revocation: the end of all matching active sessions, of any subject, as one event.
 
+use std::sync::Arc;
+
 use tenure_core::{
     Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
-    bulk::{SAMPLE, SessionSelector},
+    bulk::SessionSelector,
     command::{RevokeMatching, SystemCommand},
     refusal::{FieldError, Refusal},
 };
@@ -11,7 +13,11 @@ use tenure_log::StoredCommit;
 use crate::authority::{
     Authority,
     pipeline::request::{CommandError, CommandRequest, RequestContext},
+    state::published::PublishedState,
 };
+
+/// Fewer are not worth sorting on the way.
+const FIRST_OF: usize = 1_000;
 
 /// The sessions meant: those that match every field given here; without a field, all.
 #[derive(Clone, Debug, Default)]
@@ -90,21 +96,20 @@ impl Authority {
             self.submit(CommandRequest::System(SystemCommand::RevokeMatching(command)), context).await?;
         let matched = done.commit.as_deref().and_then(BulkResult::matched_of).unwrap_or(0);
         let position = done.position();
-        let again = position.filter(|_| done.is_repeat);
-        let sample = again.map_or(done.sample, |position| self.ended_by(position, SAMPLE));
+        let sample = match (position, done.commit) {
+            (Some(position), Some(stored)) if done.is_repeat => {
+                let repeater = stored.commit.actor.id.clone();
+                self.repeats.ended(Arc::clone(&self.live), repeater, position).await?
+            }
+            _ => done.sample,
+        };
         Ok(BulkResult { matched, sample, position })
     }
 
     /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session. Those
     /// that have left memory are named as long as they are remembered.
     pub fn ended_by(&self, position: Position, most: usize) -> Vec<SessionId> {
-        let mut ended = Vec::new();
-        self.live.for_each_subject(|subject| ended.extend(subject.ended_by(position)));
-        ended.extend(self.live.left_by(position).unwrap_or_default());
-        ended.sort_unstable();
-        ended.dedup();
-        ended.truncate(most);
-        ended
+        ended_by(&self.live, position, most)
     }
 
     /// What such a revocation would end now; it ends nothing. Looks at every session.
@@ -142,4 +147,25 @@ impl Authority {
             sealed_by: selection.key_id.as_ref().map(|id| keys.sealing_of(id)),
         })
     }
+}
+
+/// The first sessions, by id, that the event at this position ended. Looks at every session.
+pub(super) fn ended_by(live: &PublishedState, position: Position, most: usize) -> Vec<SessionId> {
+    let mut ended = Vec::new();
+    live.for_each_subject(|subject| {
+        ended.extend(subject.ended_by(position));
+        // A million may have ended, and few of them are named.
+        if ended.len() >= 2 * most.max(FIRST_OF) {
+            first_of(&mut ended, most);
+        }
+    });
+    ended.extend(live.left_by(position).unwrap_or_default());
+    first_of(&mut ended, most);
+    ended
+}
+
+fn first_of(ended: &mut Vec<SessionId>, most: usize) {
+    ended.sort_unstable();
+    ended.dedup();
+    ended.truncate(most);
 }

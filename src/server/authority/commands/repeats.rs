@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use crate::gate::{CallerShares, GateRefusal, SharedQuestions, WorkGate};
+use crate::gate::{CallerShares, CancelCheck, GateRefusal, SharedQuestions, WorkGate};
 use tenure_core::{
-    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, commit::EventMeta, evolve::session_begun,
-    session::SharedSession, subject::Subject,
+    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, bulk::SAMPLE, commit::EventMeta,
+    evolve::session_begun, session::SharedSession, subject::Subject,
 };
 use tenure_log::{EventLog, StoredCommit};
 
+use super::bulk::ended_by as ended_by_bulk;
 use crate::authority::{
     Authority, SessionEnd, SessionsEnd, SubjectHistory,
     pipeline::request::{CommandEffect, CommandError, StateAfter},
+    state::published::PublishedState,
 };
 
 /// First answers read back at once, and those that wait.
@@ -34,6 +36,8 @@ pub(crate) struct RepeatedRequests {
     gate: WorkGate,
     commits: Questions<StoredCommit>,
     subjects: Questions<Subject>,
+    /// The sessions that a bulk revocation ended, as its first answer named some.
+    ended: SharedQuestions<Position, Vec<SessionId>>,
     shares: Arc<CallerShares<RepeatCaller>>,
 }
 
@@ -43,6 +47,7 @@ impl RepeatedRequests {
         Self {
             commits: SharedQuestions::at(gate.clone()),
             subjects: SharedQuestions::at(gate.clone()),
+            ended: SharedQuestions::at(gate.clone()),
             shares: CallerShares::of(&gate, SHARE),
             gate,
         }
@@ -76,6 +81,19 @@ impl RepeatedRequests {
         let _share = self.shares.take(repeater).ok_or_else(not_now)?;
         let fold = move || past(&id, at).map(Arc::new).map_err(unread);
         answered(self.subjects.ask(at, move |_| fold(), Result::clone).await)
+    }
+
+    /// Some of the sessions that the bulk revocation at this position ended. The commit does not say which, so every
+    /// session is looked at.
+    pub(super) async fn ended(
+        &self,
+        live: Arc<PublishedState>,
+        repeater: RepeatCaller,
+        position: Position,
+    ) -> Result<Vec<SessionId>, CommandError> {
+        let _share = self.shares.take(repeater).ok_or_else(not_now)?;
+        let find = move |_: &CancelCheck<'_>| ended_by_bulk(&live, position, SAMPLE);
+        self.ended.ask(position, find, Vec::clone).await.map_err(|_| not_now())
     }
 }
 

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use hashbrown::HashMap;
 
 use tenure_core::{
-    Commit, Digest16, Event, Position, Seconds, SessionId, StreamId, SubjectEvent, SubjectId, SystemEvent,
-    Timestamp,
+    ActiveSessions, Commit, Digest16, Event, Position, Seconds, SessionId, StreamId, SubjectEvent, SubjectId,
+    SystemEvent, Timestamp,
     bulk::{BulkRevocation, MatchCount, SessionSelector},
     command::{Command, SystemCommand},
     commit::IdempotencyMark,
@@ -33,12 +33,17 @@ use crate::authority::state::{
 /// Maximum marks per commit: 24 bytes each, far below the size that a commit may have.
 pub(crate) const MARKS_PER_COMMIT: usize = 1_000;
 
+/// What a look at all sessions of a subject is worth remembering for: fewer are looked at in no time.
+const CROWD: usize = 64;
+
 /// The commits of a batch and the state that they would leave.
 pub(crate) struct Batch<'a> {
     live: &'a PublishedState,
     subjects: HashMap<SubjectId, Arc<Subject>>,
     /// The subject being decided about, so that the fold need not look it up again.
     at_hand: Option<Arc<Subject>>,
+    /// The crowded subjects that creates were for, with their active sessions if nothing but creates has followed.
+    crowds: HashMap<SubjectId, Option<ActiveSessions>>,
     /// The sessions that it begins.
     begun: HashMap<SessionId, SubjectId>,
     system: Arc<SystemState>,
@@ -108,6 +113,7 @@ impl<'a> Batch<'a> {
             live,
             subjects: HashMap::with_capacity(commits),
             at_hand: None,
+            crowds: HashMap::new(),
             begun: HashMap::new(),
             system: Arc::clone(&live.system().system),
             is_system_changed: false,
@@ -178,12 +184,17 @@ impl<'a> Batch<'a> {
         observed: &Observation,
         stamp: CommitStamp,
     ) -> Result<Decision, CommitError> {
+        let crowd = self.crowd_for(&subject, command, stamp.at);
+        let with_crowd = crowd.map(|active| Observation { active: Some(active), ..observed.clone() });
+        let observed = with_crowd.as_ref().unwrap_or(observed);
         let decision = decide(self.system.policy_in_force(), &subject, command, observed, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(RecordedRefusal { refusal, record }) => (record, Some(refusal)),
         };
+        let crowd = with_crowd.and_then(|observed| observed.active);
         if events.is_empty() {
+            self.keep_crowd(&subject.id, crowd);
             let after = StateAfter::of(command, &subject);
             return Ok(Decision { refusal, commit: None, after });
         }
@@ -196,9 +207,36 @@ impl<'a> Batch<'a> {
         // Held nowhere else, it is changed where it lies.
         self.subjects.remove(&id);
         self.at_hand = Some(subject);
-        let commit = Some(self.add(staged)?);
-        let after = self.subjects.get(&id).and_then(|subject| StateAfter::of(command, subject));
-        Ok(Decision { refusal, commit, after })
+        let stored = self.add(staged)?;
+        let subject = self.subjects.get(&id);
+        let after = subject.and_then(|subject| StateAfter::of(command, subject));
+        let crowd = subject.zip(crowd).and_then(|(subject, active)| active.after(subject, &stored.commit));
+        self.keep_crowd(&id, crowd);
+        Ok(Decision { refusal, commit: Some(stored), after })
+    }
+
+    /// What the second create for a crowded subject is decided by, and those after it: each would look at all of its
+    /// sessions.
+    fn crowd_for(&mut self, subject: &Subject, command: &Command, at: Timestamp) -> Option<ActiveSessions> {
+        if !matches!(command, Command::CreateSession(_)) || subject.sessions.len() < CROWD {
+            return None;
+        }
+        let Some(kept) = self.crowds.get_mut(&subject.id) else {
+            self.crowds.insert(subject.id.clone(), None);
+            return None;
+        };
+        kept.take().filter(|active| active.holds_at(at)).or_else(|| ActiveSessions::of(subject, at))
+    }
+
+    fn keep_crowd(&mut self, id: &SubjectId, crowd: Option<ActiveSessions>) {
+        if let Some(kept) = self.crowds.get_mut(id) {
+            *kept = crowd;
+        }
+    }
+
+    /// Whether it is known that no session of a subject can be found idle.
+    pub(super) fn has_nothing_idle(&self, id: &SubjectId) -> bool {
+        matches!(self.crowds.get(id), Some(Some(_)))
     }
 
     /// Whether a command about a subject would be granted and say nothing new.
@@ -410,6 +448,7 @@ impl FoldTarget for Batch<'_> {
     }
 
     fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {
+        self.keep_crowd(id, None);
         let at_hand = self.at_hand.take().filter(|subject| subject.id == *id);
         let mut subject = at_hand.unwrap_or_else(|| self.subject(id));
         let outcome = change(Arc::make_mut(&mut subject));
@@ -427,6 +466,7 @@ impl FoldTarget for Batch<'_> {
     }
 
     fn end_selected(&mut self, bulk: BulkRevocation) {
+        self.crowds.values_mut().for_each(|active| *active = None);
         self.bulks.push(bulk);
     }
 }

@@ -356,7 +356,7 @@ impl Sequencer {
         at: Timestamp,
     ) -> Result<(), CommandError> {
         let rests_on = command.rests_on();
-        if rests_on == ActivityDependency::Nothing {
+        if rests_on == ActivityDependency::Nothing || batch.has_nothing_idle(id) {
             return Ok(());
         }
         let subject = batch.subject(id);
