@@ -101,6 +101,24 @@ fn a_watched_page_that_has_not_changed_is_not_sent_again() {
     assert_ne!(later.header("etag"), Some(&*tag));
 }
 
+/// The forms of a page that stayed open were refused after another sign-in in its browser: it kept the mark of the former
+/// one for as long as nothing else changed.
+#[test]
+fn a_page_that_stays_open_gets_the_mark_of_a_later_sign_in() {
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    let (before, after) = (Desk::sign_in(&server, &server.admin), Desk::sign_in(&server, &server.admin));
+    let tag = look(&before, "/console/agents").expect(200).header("etag").unwrap().to_owned();
+    let request = server.get("/console/agents").header("host", server.address().to_string());
+    let request = request.header("cookie", after.cookie.clone()).header("x-tenure-live", "1");
+    let page = request.header("if-none-match", tag).send().expect(200);
+    let (_, mark) = page.body.split_once(r#"name="mark" value=""#).unwrap();
+    let mark = mark.split('"').next().unwrap();
+    let path = format!("/console/sessions/{}/veto", session.id);
+    after.post_unmarked(&path, &[("mark", mark)], &origin(&server)).expect(303);
+    assert_eq!(server.events("SessionRevoked").len(), 1);
+}
+
 #[test]
 fn what_is_shared_is_shared_by_those_with_equal_rights_alone() {
     let server = Server::start();

@@ -13,7 +13,11 @@ use tenure_protocol::entropy::session_id;
 use crate::authority::{AuthenticatedSession, Authority, CommandError, RequestContext};
 use crate::http::{PeerAddress, ask_the_leader};
 
-use super::{Console, channel::SecureChannel, form::FormFields};
+use super::{
+    Console,
+    channel::SecureChannel,
+    form::{FormFields, UnreadForm},
+};
 use crate::console::{
     pages::sign_in,
     response::{PageFailure, PageResult, SignedInVisitor},
@@ -52,7 +56,7 @@ impl BrowserRequest {
         let channel = SecureChannel::of(&console, &parts);
         let query = FormFields::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let form = match parts.method.as_str() {
-            "POST" => FormFields::read(body).await.ok_or_else(too_large)?,
+            "POST" => FormFields::read(body).await.map_err(unread)?,
             "GET" | "HEAD" => FormFields::default(),
             _ => {
                 return Err(PageFailure::of(
@@ -122,8 +126,19 @@ impl BrowserRequest {
     }
 }
 
-fn too_large() -> PageFailure {
-    PageFailure::of(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The form is longer than it may be.")
+fn unread(why: UnreadForm) -> PageFailure {
+    match why {
+        UnreadForm::TooLong => PageFailure::of(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PAYLOAD_TOO_LARGE",
+            "The form is longer than it may be.",
+        ),
+        UnreadForm::NotArrived => PageFailure::of(
+            StatusCode::BAD_REQUEST,
+            "INVALID_REQUEST",
+            "The form did not arrive within 30 seconds. Nothing was changed; send it again.",
+        ),
+    }
 }
 
 /// A request with a valid sign-in.

@@ -43,7 +43,7 @@ struct SharedPage {
     headers: HeaderMap,
     text: Arc<str>,
     /// The same for the same content: what the reader sees of the page has not changed.
-    tag: HeaderValue,
+    tag: String,
 }
 
 impl SharedPage {
@@ -91,7 +91,7 @@ pub(super) async fn shared(visit: &SignedInRequest, page: impl Future<Output = P
     let (parts, body) = response.into_parts();
     let text = body.collect().await.map_err(|error| PageFailure::of_ours(&error.to_string()))?.to_bytes();
     let text = String::from_utf8(text.into()).map_err(|error| PageFailure::of_ours(&error.to_string()))?;
-    let tag = tag_of(&text)?;
+    let tag = tag_of(&text);
     let made = SharedPage { made: stopwatch().into(), headers: parts.headers, text: text.into(), tag };
     let response = sent(visit, &made);
     *kept = Some(made);
@@ -99,22 +99,32 @@ pub(super) async fn shared(visit: &SignedInRequest, page: impl Future<Output = P
 }
 
 /// The time of the server stands before the body, so it does not count.
-fn tag_of(text: &str) -> Result<HeaderValue, PageFailure> {
+fn tag_of(text: &str) -> String {
     let body = text.split_once("<body>").map_or(text, |(_, body)| body);
-    let tag = format!("\"{}\"", blake3::hash(body.as_bytes()).to_hex());
-    HeaderValue::try_from(tag).map_err(|error| PageFailure::of_ours(&error.to_string()))
+    blake3::hash(body.as_bytes()).to_hex().to_string()
 }
 
 /// The page with the mark of its reader, or, to one that has it already, that it has not changed.
 fn sent(visit: &SignedInRequest, page: &SharedPage) -> Response {
-    let is_known = visit.headers().get(header::IF_NONE_MATCH) == Some(&page.tag);
-    let body = if is_known { Body::empty() } else { Body::from(page.text.replace(MARK, &visit.mark())) };
+    let mark = visit.mark();
+    let tag = tag_of_reader(&page.tag, &mark);
+    let is_known = visit.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known == &*tag);
+    let body = if is_known { Body::empty() } else { Body::from(page.text.replace(MARK, &mark)) };
     let mut response = Response::new(body);
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         *response.headers_mut() = page.headers.clone();
     }
-    response.headers_mut().insert(header::ETAG, page.tag.clone());
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
     response
+}
+
+/// A tag that is another one after another sign-in in the same browser: a page that stayed open needs the new mark.
+fn tag_of_reader(content: &str, mark: &str) -> String {
+    let reader = blake3::derive_key("tenure 2026 tag of a reader of a page", mark.as_bytes());
+    let reader = u64::from_le_bytes(*reader.first_chunk().expect("it is longer"));
+    format!("\"{content}-{reader:016x}\"")
 }

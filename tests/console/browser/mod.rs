@@ -398,6 +398,19 @@ fn an_open_veto_appears_on_the_overview_without_a_reload_and_watching_is_no_use(
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+/// Countdowns went on and nothing new appeared, and nothing said so: the sign-in had ended meanwhile.
+#[test]
+fn a_page_that_is_not_live_any_more_says_so() {
+    let Some(browser) = Chromium::open("a page after the end of its sign-in", Window::DESK) else { return };
+    let server = Server::start();
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.see("//p[@class='calm']");
+    assert_eq!(browser.run("return document.querySelector('#live')"), Value::Null);
+    // As soon as half an hour has passed without use.
+    server.advance(1_801);
+    browser.see("//p[@id='live' and contains(., 'the sign-in has ended')]");
+}
+
 /// The first page over a slow line at night, and nobody else who hears of it.
 #[test]
 fn the_first_page_is_light_and_asks_nobody_else() {
