@@ -13,6 +13,7 @@ mod followers;
 mod handover;
 mod heads;
 mod joining;
+mod key_pages;
 mod linear;
 mod mending;
 mod node;

@@ -92,6 +92,11 @@ impl Broker {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.config.parent().unwrap()
+    }
+
     /// The port of its clients.
     pub fn port(&self) -> u16 {
         self.port

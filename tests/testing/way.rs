@@ -27,6 +27,8 @@ struct State {
     are_answers_held: bool,
     /// So many more connections pass.
     admitted: Option<usize>,
+    /// What is asked with these words in it is lost.
+    swallowed: Option<&'static str>,
     /// So many more bytes of answers pass, about.
     answers_left: Option<usize>,
     is_over: bool,
@@ -69,11 +71,17 @@ impl Way {
         self.shared.state.lock().unwrap().admitted = Some(connections);
     }
 
+    /// What is asked with these words in it is lost, as if the server had too much to do. Where several questions are
+    /// under way at once, others may be lost with it.
+    pub fn swallow(&self, words: &'static str) {
+        self.shared.state.lock().unwrap().swallowed = Some(words);
+    }
+
     /// It is whole again.
     pub fn mend(&self) {
         let mut state = self.shared.state.lock().unwrap();
         (state.is_cut, state.are_answers_held) = (false, false);
-        (state.admitted, state.answers_left) = (None, None);
+        (state.admitted, state.answers_left, state.swallowed) = (None, None, None);
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -145,6 +153,8 @@ impl Shared {
             };
             if is_answers {
                 self.counts(count);
+            } else if self.swallows(&bytes[..count]) {
+                continue;
             }
             if !self.waits_until_whole(is_answers) || to.write_all(&bytes[..count]).is_err() {
                 break;
@@ -155,6 +165,11 @@ impl Shared {
         for stream in [from, to] {
             drop(stream.shutdown(Shutdown::Both));
         }
+    }
+
+    fn swallows(&self, asked: &[u8]) -> bool {
+        let swallowed = self.state.lock().unwrap().swallowed;
+        swallowed.is_some_and(|words| asked.windows(words.len()).any(|part| part == words.as_bytes()))
     }
 
     /// So many bytes of an answer are on their way.
