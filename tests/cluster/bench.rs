@@ -30,7 +30,9 @@ fn each_thing_that_the_benchmark_of_a_cluster_promises_is_measured() {
     let (outages, rates): (Vec<_>, Vec<_>) = items.iter().partition(|item| item["times"].is_u64());
     assert!(outages.len() == 6 && outages.iter().all(|item| is_told(item, "medianMillis")), "{items:?}");
     assert!(rates.len() == 6 && rates.iter().all(|item| is_told(item, "perSecond")), "{items:?}");
-    assert!(is_told(&items[0], "ratio"), "{items:?}");
+    for told in ["ratio", "cpuMicros", "followersMicros", "brokersMicros"] {
+        assert!(is_told(&items[0], told), "{told}: {items:?}");
+    }
     // Nothing of it is left.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

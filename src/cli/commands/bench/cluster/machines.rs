@@ -51,6 +51,12 @@ impl ChildProcess {
         }
     }
 
+    /// How long processors have worked on it; nothing where the system does not say.
+    fn worked(&self) -> Duration {
+        let child = self.child.as_ref().map(Child::id);
+        child.and_then(worked_on).unwrap_or_default()
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), CommandError> {
         let child = self.child.as_ref().ok_or_else(|| failed("the process does not run"))?;
         kill_process(Pid::from_child(child), signal).map_err(failed)
@@ -110,6 +116,11 @@ impl BrokerCluster {
         let mut command = Command::new(this_program()?);
         command.args(words).args(["--set", &format!("log.url={}", self.url())]).env_clear();
         command.output().map_err(failed)
+    }
+
+    /// How long processors have worked on them.
+    pub(super) fn worked(&self) -> Duration {
+        self.processes.iter().map(ChildProcess::worked).sum()
     }
 
     /// The secret that the nodes share.
@@ -228,7 +239,7 @@ impl NodeProcess {
 
 /// A node on its own ways to the brokers, which are never cut.
 pub(super) struct DirectNode {
-    _process: ChildProcess,
+    process: ChildProcess,
     /// Host and port.
     pub(super) host: String,
 }
@@ -246,8 +257,21 @@ impl DirectNode {
         let words = words.chain([data.display().to_string()]).chain(settings);
         let mut process = ChildProcess::new(&this_program()?, words.collect());
         process.begin()?;
-        Ok(Self { _process: process, host })
+        Ok(Self { process, host })
     }
+
+    /// How long processors have worked on it.
+    pub(super) fn worked(&self) -> Duration {
+        self.process.worked()
+    }
+}
+
+/// How long processors have worked on a process: the fourteenth and fifteenth fields of its `stat`, in hundredths of a
+/// second. The name of the program, before them, is in parentheses.
+fn worked_on(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let ticks = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    ticks.sum::<Result<u64, _>>().ok().map(|ticks| Duration::from_millis(ticks * 10))
 }
 
 /// Waits until it is so.

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use self::{
     bench_cluster::BenchCluster,
-    machines::{BrokerCluster, NodeProcess, private_directory},
+    machines::{BrokerCluster, DirectNode, private_directory},
 };
 use super::{
     EffortArgs,
@@ -28,6 +28,7 @@ use super::{
     fixture::DiskAuthority,
     renew::SessionStock,
     report::{RoundSeries, print_with},
+    rounds::many,
 };
 use crate::cli::{
     context::GlobalArgs,
@@ -44,6 +45,9 @@ const COLUMNS: &[Column] = &[
     Column::plain("P50 MS", "p50Millis"),
     Column::plain("P99 MS", "p99Millis"),
     Column::plain("RATIO", "ratio"),
+    Column::plain("CPU US", "cpuMicros"),
+    Column::plain("FOLLOWERS US", "followersMicros"),
+    Column::plain("BROKERS US", "brokersMicros"),
     Column::plain("TIMES", "times"),
     Column::plain("MEDIAN MS", "medianMillis"),
     Column::plain("WORST MS", "worstMillis"),
@@ -152,15 +156,21 @@ impl ClusterBench {
             options.cluster = Some(cluster);
         })?;
         let mut leader = SessionStock::on(leader, &runtime, self.sessions as usize)?;
-        let followers =
-            [1, 2].map(|number| NodeProcess::start(&brokers, &dir.join(format!("node-{number}"))));
-        let _followers = followers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // Nothing is between them and the brokers: it would work in this process, at the cost of the leader.
+        let followers = [1, 2].map(|number| {
+            let data = dir.join(format!("node-{number}"));
+            private_directory(&data)?;
+            DirectNode::start(&brokers, &data)
+        });
+        let followers = followers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let elsewhere = || (followers.iter().map(DirectNode::worked).sum::<Duration>(), brokers.worked());
         let mut alone = SessionStock::new(&runtime, scratch, self.sessions as usize)?;
         let series = |work: &str| -> Vec<_> {
             self.clients.iter().map(|&clients| RoundSeries::new(work, clients.into())).collect()
         };
         let (mut ours, mut theirs) =
             (series("renew, leader of three nodes"), series("renew, one node on sled"));
+        let mut others = vec![OthersWork::default(); self.clients.len()];
         for stock in [&mut leader, &mut alone] {
             // A first lap outside of the count warms everything up.
             stock.round(&runtime, self.clients[0], Duration::ZERO)?;
@@ -168,14 +178,16 @@ impl ClusterBench {
         for round in 1..=self.effort.rounds {
             for (index, &clients) in self.clients.iter().enumerate() {
                 output.progress(&format!("round {round} of {}, {clients} callers", self.effort.rounds));
-                ours[index].add(&leader.round(&runtime, clients, self.length())?);
+                let before = elsewhere();
+                let round = leader.round(&runtime, clients, self.length())?;
+                others[index].add(before, elsewhere(), round.micros.len());
+                ours[index].add(&round);
                 theirs[index].add(&alone.round(&runtime, clients, self.length())?);
             }
         }
-        Ok(ours
-            .iter()
-            .zip(&theirs)
-            .flat_map(|(ours, theirs)| [ours.item(Some(theirs)), theirs.item(None)])
+        let pairs = ours.iter().zip(&theirs).zip(&others);
+        Ok(pairs
+            .flat_map(|((ours, theirs), others)| [others.beside(ours.item(Some(theirs))), theirs.item(None)])
             .collect())
     }
 
@@ -197,6 +209,30 @@ impl ClusterBench {
             items.extend(outages::measure(&mut house, self.times, say)?);
         }
         Ok(items)
+    }
+}
+
+/// How long processors worked on renewals outside of this process: on the followers, and on the brokers.
+#[derive(Clone, Default)]
+struct OthersWork {
+    followers: Duration,
+    brokers: Duration,
+    renewals: usize,
+}
+
+impl OthersWork {
+    fn add(&mut self, before: (Duration, Duration), after: (Duration, Duration), renewals: usize) {
+        self.followers += after.0.saturating_sub(before.0);
+        self.brokers += after.1.saturating_sub(before.1);
+        self.renewals += renewals;
+    }
+
+    /// Beside what is said of the leader.
+    fn beside(&self, mut item: Value) -> Value {
+        let each = |worked: Duration| (worked.as_secs_f64() * 1e8 / many(self.renewals)).round() / 100.0;
+        item["followersMicros"] = json!(each(self.followers));
+        item["brokersMicros"] = json!(each(self.brokers));
+        item
     }
 }
 
