@@ -18,7 +18,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Req
 use futures_util::{StreamExt, future::join_all};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::timeout};
 
 use super::{
     BrokerError, IdentityFile,
@@ -202,14 +202,17 @@ impl BrokerConnection {
 
     fn subscribe(&self, subject: &str) -> Result<Subscriber, BrokerError> {
         let (client, to) = (self.client.clone(), subject.to_owned());
-        let subscribed = self.wait(subject, async move {
+        let subscribing = async move {
             let subscribed = client.subscribe(to).await;
             // Or else what is asked for next could be answered before it.
             let flushed = client.flush().await;
             subscribed
                 .map_err(|error| error.to_string())
                 .and_then(|it| flushed.map(|()| it).map_err(|e| e.to_string()))
-        })?;
+        };
+        // Without a connection it would wait for one.
+        let subscribed = self.wait(subject, async move { timeout(4 * LOOK, subscribing).await })?;
+        let subscribed = subscribed.unwrap_or_else(|late| Err(late.to_string()));
         subscribed.map_err(|why| BrokerError::NoAnswer { what: subject.to_owned(), why })
     }
 

@@ -9,7 +9,8 @@ use std::{
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    BrokerConnection, JetStreamLog, JetStreamOptions, JetStreamWriter, Leadership, PATIENCE, bar,
+    BrokerConnection, BrokerError, JetStreamLog, JetStreamOptions, JetStreamWriter, Leadership, PATIENCE,
+    StreamNames, bar,
     cluster_view::ClusterView,
     connection::ReplayedMessage,
     lease::{HeldLease, LeaseStore},
@@ -29,7 +30,8 @@ pub struct ClusterMember {
     standby: Standby,
     quiet: SilenceTimer,
     place: LeaseStore,
-    tail: Receiver<ReplayedMessage>,
+    /// What the broker says again; none while this node leads, which would hear all that it has said itself.
+    tail: Option<Receiver<ReplayedMessage>>,
     /// With the log while this node leads.
     publisher: Option<FramePublisher>,
     log: Arc<JetStreamLog>,
@@ -83,12 +85,19 @@ pub fn join_for(
         }
         if standby.end.is_placed() { standby.compare(&connection) } else { standby.find_place(&connection) }
     })?;
-    let subjects = [options.names.tail(), options.names.pulse()];
-    let tail = checked(&mut standby, |_| Ok(connection.listen(&subjects)?))?;
+    let tail = Some(checked(&mut standby, |_| Ok(listen(&connection, &options.names)?))?);
     let publisher = FramePublisher::new(connection, options.names.clone());
     let log = Arc::new(JetStreamLog::of(copy, shelf, options.cut, head, Arc::clone(&publisher.resent)));
     let (quiet, publisher) = (SilenceTimer::new(standby.end.sequence), Some(publisher));
     Ok(ClusterMember { standby, quiet, place, tail, publisher, log })
+}
+
+/// What the broker says again of frames and of the lease.
+fn listen(
+    connection: &BrokerConnection,
+    names: &StreamNames,
+) -> Result<Receiver<ReplayedMessage>, BrokerError> {
+    connection.listen(&[names.tail(), names.pulse()])
 }
 
 /// Connects, and goes on trying while there is no server to connect to.
@@ -139,9 +148,11 @@ impl ClusterMember {
             *log.head.write() = end.tail.head();
             if commits.is_empty() { Ok(()) } else { fold(commits) }
         };
-        match self.standby.once(&self.place, &mut self.quiet, &mut fold) {
+        match self.look(&mut fold) {
             Ok(None) => {
-                self.standby.listen(&self.tail, &mut fold).map_err(lasting)?;
+                if let Some(tail) = &self.tail {
+                    self.standby.listen(tail, &mut fold).map_err(lasting)?;
+                }
                 self.standby.sight.reached(&self.standby.end);
                 Ok(MemberStep::Follows)
             }
@@ -155,6 +166,14 @@ impl ClusterMember {
             }
             Err(FollowError::Lasting(error)) => Err(error),
         }
+    }
+
+    /// Looks at the log and at the lease; listens from before, so that nothing comes between the two unheard.
+    fn look(&mut self, fold: &mut FrameFold<'_>) -> Result<Option<u64>, FollowError> {
+        if let (None, Some(publisher)) = (&self.tail, &self.publisher) {
+            self.tail = Some(listen(publisher.connection(), &self.standby.options.names)?);
+        }
+        self.standby.once(&self.place, &mut self.quiet, fold)
     }
 
     fn take_the_lead(&mut self, sequence: u64, fold: &mut FrameFold<'_>) -> Result<MemberStep, OpenError> {
@@ -192,6 +211,7 @@ impl ClusterMember {
 
     fn leads(&mut self, lease: HeldLease, leadership: Arc<Leadership>) {
         let Some(publisher) = self.publisher.take() else { return };
+        self.tail = None;
         let end = self.standby.end.clone();
         leadership.reaches(end.sequence, end.position(), end.term);
         lease.say(&leadership);
