@@ -7,6 +7,7 @@ mod certificates;
 mod checkpoints;
 mod clock;
 mod cut_off;
+mod deposed;
 mod ended;
 mod failover;
 mod followers;

@@ -30,12 +30,17 @@ use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
 use utoipa::ToSchema;
 
-use super::reply::problem::{Problem, ProblemCode};
+use super::{
+    only_leader::ask_the_leader,
+    reply::problem::{Problem, ProblemCode},
+};
 use crate::authority::Authority;
 use crate::node::{MembershipView, NodeRole, OwnValidity, SharedLog};
 
 /// How long a request waits for a position to arrive here.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits until a node knows that it leads no more, once something speaks for it.
+const STEPPING_DOWN: Duration = Duration::from_millis(500);
 /// How long a node waits to fold what it has forwarded.
 const OWN_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -238,7 +243,8 @@ impl ClusterNodes {
         }
     }
 
-    /// Waits until it is certain that this node's state is the newest, or was after `asked`.
+    /// Waits until it is certain that this node's state is the newest, or was after `asked`. If it is not, another node
+    /// may be to answer.
     ///
     /// # Errors
     /// It does not become certain in time, or another node leads.
@@ -246,14 +252,24 @@ impl ClusterNodes {
         while asked.elapsed() < PATIENCE {
             let leadership = match &self.view.borrow().role {
                 NodeRole::Leads(leadership) => Arc::clone(leadership),
-                NodeRole::Follows | NodeRole::Over(_) => return Err(ProblemCode::Stale.into()),
+                NodeRole::Follows | NodeRole::Over(_) => break,
             };
             if leadership.is_held() || leadership.was_certain_since(asked) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        ask_the_leader();
         Err(ProblemCode::Stale.into())
+    }
+
+    /// Waits a moment until this node knows that it leads no more; whether it knows.
+    pub(super) async fn steps_down(&self) -> bool {
+        let begun = stopwatch();
+        while self.leads() && begun.elapsed() < STEPPING_DOWN {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        !self.leads()
     }
 }
 

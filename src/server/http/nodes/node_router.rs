@@ -11,9 +11,9 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::Response,
 };
@@ -69,6 +69,9 @@ struct NodeRouter {
     nodes: Arc<ClusterNodes>,
 }
 
+/// A request whose body is here.
+type WholeRequest = (Parts, Bytes);
+
 /// A request that this node may decide; it is not deposed of its own will before that has happened.
 struct DecisionGuard<'n>(&'n AtomicUsize);
 
@@ -101,7 +104,8 @@ impl NodeRouter {
         if is_forwarded && let Err(refused) = self.nodes.let_in(&self.api, &request) {
             return refused;
         }
-        if let Some(own) = own_answer(request.method(), request.uri().path()).filter(|_| !is_forwarded) {
+        let own = own_answer(request.method(), request.uri().path()).filter(|_| !is_forwarded);
+        if let Some(own) = own {
             if !self.nodes.leads() {
                 return self.try_here(request, next).await;
             }
@@ -112,18 +116,31 @@ impl NodeRouter {
         if request.uri().path() == handover::PATH && self.nodes.leads() {
             return next.run(request).await;
         }
+        // It may turn out that this node leads no more, and then the next one is to have all of it.
+        let whole = match self.whole(request).await {
+            Ok(whole) => whole,
+            Err(refused) => return refused,
+        };
         self.held().await;
-        let deciding = DecisionGuard::begin(self.nodes.shared.deciding());
-        if self.nodes.leads() {
-            let changes = request.method() != Method::GET;
-            let mut response = self.decide(request, next).await;
-            if is_forwarded && changes {
+        if self.nodes.leads()
+            && let Some(mut response) = self.lead(&whole, next.clone(), own.is_some()).await
+        {
+            if is_forwarded && whole.0.method != Method::GET {
                 response.headers_mut().insert(REACHED, self.api.authority.live().position().0.into());
             }
             return response;
         }
-        drop(deciding);
-        if is_forwarded { self.misdirected(&request) } else { self.hand_on(request, next).await }
+        if is_forwarded { self.misdirected(&head(&whole.0)) } else { self.hand_on(whole, next).await }
+    }
+
+    /// A request with all of its body.
+    async fn whole(&self, request: Request) -> Result<WholeRequest, Response> {
+        let (parts, body) = request.into_parts();
+        let body = collect(body, self.api.settings.max_body).await;
+        match body {
+            Ok(body) => Ok((parts, body)),
+            Err(problem) => Err(refuse_unjudged(&self.api, &head(&parts), problem)),
+        }
     }
 
     /// While the lead is given away nothing is begun.
@@ -153,17 +170,28 @@ impl NodeRouter {
         true
     }
 
-    /// Decides as the leader. A leader that slept may be one no more, and does not know yet: what it refuses or finds
-    /// done already, without recording anything, is answered only once it is certain that it still led.
-    async fn decide(&self, request: Request, next: Next) -> Response {
-        let head = shell(&request);
-        let response = self.answer(request, next).await;
-        let is_recorded = response.headers().contains_key(POSITION);
-        if is_recorded || response.status().is_server_error() || self.nodes.confirm(stopwatch()).await.is_ok()
-        {
-            return response;
+    /// Decides as the leader; none if this node turns out to lead no more, and the request has recorded nothing. What
+    /// a follower answers, too, may be as old as there.
+    async fn lead(&self, whole: &WholeRequest, next: Next, may_be_old: bool) -> Option<Response> {
+        let deciding = DecisionGuard::begin(self.nodes.shared.deciding());
+        if self.nodes.staleness().is_some() {
+            let (response, is_for_the_leader) = unless_wanted(self.answer(request_of(whole), next)).await;
+            let is_failure = response.status().is_server_error();
+            let is_told_anyway = (is_failure || may_be_old) && !is_for_the_leader;
+            if is_told_anyway || response.headers().contains_key(POSITION) || self.still_led(is_failure).await
+            {
+                return Some(response);
+            }
         }
-        self.stale(&head)
+        drop(deciding);
+        if self.nodes.steps_down().await { None } else { Some(self.stale(&head(&whole.0))) }
+    }
+
+    /// A leader that slept may be one no more, and does not know yet: what it refuses or finds done already, without
+    /// recording anything, is told only once it is certain that it still led.
+    async fn still_led(&self, is_failure: bool) -> bool {
+        // Nothing is decided while the lead is given away.
+        !(is_failure && self.nodes.shared.is_holding()) && self.nodes.confirm(stopwatch()).await.is_ok()
     }
 
     /// Answers from the state here, if it is fresh enough, and says how fresh.
@@ -181,7 +209,8 @@ impl NodeRouter {
         // This process may have stood still meanwhile.
         let is_newest = before.is_zero() && self.nodes.staleness().is_some_and(|after| after.is_zero());
         let stale = if is_newest { Duration::ZERO } else { before + begun.elapsed() };
-        if stale > self.nodes.most {
+        // What was recorded is acknowledged, however long that took.
+        if stale > self.nodes.most && !response.headers().contains_key(POSITION) {
             return self.stale(&head);
         }
         response.headers_mut().insert(STALENESS, in_millis(stale).into());
@@ -217,22 +246,22 @@ impl NodeRouter {
         let (response, is_for_the_leader) = unless_wanted(self.answer(request, next.clone())).await;
         // What is not here may merely not be here yet.
         if is_for_the_leader || response.status() == StatusCode::NOT_FOUND {
-            return self.hand_on(again, next).await;
+            return self.hand_on((again.into_parts().0, Bytes::new()), next).await;
         }
         response
     }
 
     /// The newest state is asked of the node that leads.
     async fn introspect(&self, request: Request, next: Next) -> Response {
-        let (parts, body) = request.into_parts();
-        let body = match collect(body, self.api.settings.max_body).await {
-            Ok(body) => body,
-            Err(problem) => {
-                return refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem);
-            }
+        let whole = match self.whole(request).await {
+            Ok(whole) => whole,
+            Err(refused) => return refused,
         };
-        let request = Request::from_parts(parts, Body::from(body.clone()));
-        if wants_strict(&body) { self.hand_on(request, next).await } else { self.answer(request, next).await }
+        if wants_strict(&whole.1) {
+            self.hand_on(whole, next).await
+        } else {
+            self.answer(request_of(&whole), next).await
+        }
     }
 
     /// Gives the leader's place to clients that find leaders by themselves.
@@ -249,31 +278,26 @@ impl NodeRouter {
         response
     }
 
-    async fn hand_on(&self, request: Request, next: Next) -> Response {
+    async fn hand_on(&self, whole: WholeRequest, next: Next) -> Response {
+        let request = head(&whole.0);
         if !self.nodes.forwards {
             return self.misdirected(&request);
         }
         let traced = TracedRequest::begin(self.api.settings.traces.as_ref(), &request, "(forwarded)");
         let response = match traced.current() {
-            None => self.forward(request, next).await,
-            Some(current) => Box::pin(current.around(self.forward(request, next))).await,
+            None => self.forward(&whole, next).await,
+            Some(current) => Box::pin(current.around(self.forward(&whole, next))).await,
         };
         traced.end(&response);
         response
     }
 
-    async fn forward(&self, request: Request, next: Next) -> Response {
-        let (parts, body) = request.into_parts();
-        let body = match collect(body, self.api.settings.max_body).await {
-            Ok(body) => body,
-            Err(problem) => {
-                return refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem);
-            }
-        };
-        match self.nodes.forward(&parts, &body).await {
+    async fn forward(&self, whole: &WholeRequest, next: Next) -> Response {
+        let refuse = |problem: Problem| refuse_unjudged(&self.api, &head(&whole.0), problem);
+        match self.nodes.forward(&whole.0, &whole.1).await {
             ForwardOutcome::Here => {
-                let _deciding = DecisionGuard::begin(self.nodes.shared.deciding());
-                self.decide(Request::from_parts(parts, Body::from(body)), next).await
+                let decided = self.lead(whole, next, false).await;
+                decided.unwrap_or_else(|| self.stale(&head(&whole.0)))
             }
             ForwardOutcome::Answered(mut response) => {
                 let reached = response.headers_mut().remove(REACHED);
@@ -283,18 +307,11 @@ impl NodeRouter {
                 }
                 response
             }
-            ForwardOutcome::TurnedAway => {
-                let problem = Problem::from(ProblemCode::Stale).saying(TURNED_AWAY_HERE);
-                refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem)
-            }
-            ForwardOutcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
+            ForwardOutcome::TurnedAway => refuse(Problem::from(ProblemCode::Stale).saying(TURNED_AWAY_HERE)),
+            ForwardOutcome::NotDone => self.stale(&head(&whole.0)),
             ForwardOutcome::Unknown => {
                 self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
-                refuse_unjudged(
-                    &self.api,
-                    &Request::from_parts(parts, Body::empty()),
-                    ProblemCode::OutcomeUnknown,
-                )
+                refuse(ProblemCode::OutcomeUnknown.into())
             }
         }
     }
@@ -345,6 +362,16 @@ fn shell(request: &Request) -> Request {
     *shell.headers_mut() = request.headers().clone();
     *shell.extensions_mut() = request.extensions().clone();
     shell
+}
+
+/// The same of one whose body is here.
+fn head(parts: &Parts) -> Request {
+    Request::from_parts(parts.clone(), Body::empty())
+}
+
+/// The request once more.
+fn request_of((parts, body): &WholeRequest) -> Request {
+    Request::from_parts(parts.clone(), Body::from(body.clone()))
 }
 
 /// `7`, or `2:7` in a later epoch.
