@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::json;
+use tenure_testing::way::Way;
 
 use crate::{
     broker::{self, Broker},
@@ -15,6 +16,7 @@ use crate::{
 };
 
 const MENDED: &str = "a damaged segment is replaced by the file of another node";
+const MADE_AGAIN: &str = "a damaged segment is made again of the broker's log";
 const SOUND: &str = "this part of the history reads as it was written again";
 const SEGMENT: &str = "segments/00000000000000000001.segment";
 
@@ -68,20 +70,48 @@ fn a_segment_that_is_damaged_while_a_node_runs_is_taken_from_another_node() {
         callers[number].create(&format!("after-{times}"));
         assert!(!data[number].join("mending").exists());
     }
-    // What the other has is no help where it is damaged as well.
+    // Where the other one's is damaged as well, it is made of the broker's log.
     for dir in data {
         flip(&dir.join(SEGMENT), None);
     }
-    for node in &mut nodes {
-        node.waits_to_say("a damaged segment cannot be replaced by the file of another node yet");
-    }
-    assert!(callers.iter().all(|caller| !is_ready(caller)));
-    fs::write(data[0].join(SEGMENT), &good).unwrap();
-    waits_until("one does not mend the other", || fs::read(data[1].join(SEGMENT)).unwrap() == good);
-    for caller in callers {
+    let made_again = || nodes.iter().any(|node| node.said().contains(MADE_AGAIN));
+    waits_until("none is made again", made_again);
+    for (dir, caller) in data.iter().zip(callers) {
+        waits_until("it is not mended", || fs::read(dir.join(SEGMENT)).unwrap() == good);
         waits_until("it grants nothing", || is_ready(caller));
     }
     assert_eq!(answers(&follower, &granted)[..12], expected[..12]);
+}
+
+/// A node without others had to be stopped by hand, though the broker has all of its history.
+#[test]
+fn a_segment_that_no_other_node_has_is_made_again_of_the_brokers_log() {
+    let Some(program) = broker::program("that a damaged segment is made again") else { return };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 1);
+    let data = dirs[0].path();
+    let to_broker = Way::to(broker.port());
+    let url = format!("nats://127.0.0.1:{}", to_broker.port());
+    let (mut node, _way) = Node::start_behind_a_way(&url, data, &[CUT]);
+    let leader = node.leader(data);
+    let granted = fill(&leader, 0..560);
+    time_passes(&leader);
+    waits_until("no checkpoint is made", || !checkpoints(data).is_empty());
+    let (path, expected) = (data.join(SEGMENT), answers(&leader, &granted));
+    let good = fs::read(&path).unwrap();
+    flip(&path, None);
+    // What the broker does not give is waited for.
+    to_broker.hold_answers();
+    node.waits_to_say("a damaged segment cannot be replaced yet");
+    assert_ne!(fs::read(&path).unwrap(), good);
+    to_broker.mend();
+    waits_until("it is not made again", || fs::read(&path).unwrap() == good);
+    assert!(node.said().contains(MADE_AGAIN) && !node.said().contains(MENDED), "{}", node.said());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    node.waits_to_say(SOUND);
+    waits_until("it grants nothing", || is_ready(&leader));
+    assert_eq!(answers(&leader, &granted)[..12], expected[..12]);
+    assert!(!data.join("mending").exists());
 }
 
 /// A joining node asked a node that had been killed again and again, though another one had said that it has nothing.

@@ -22,6 +22,7 @@ mod nodes;
 mod opening;
 mod publisher;
 mod read_end;
+mod rebuilding;
 mod refused;
 mod sealing;
 mod secrets;
@@ -67,6 +68,7 @@ pub use self::{
     names::StreamNames,
     nodes::{NodeRecord, NodeRegistry},
     opening::{is_of_segments, segments_aside, set_segments_aside, untrue_segments},
+    rebuilding::FrameReader,
     refused::BrokerError,
     secrets::{AllSecrets, BrokerSecrets, StoredSecret},
     standby::{StandbyStatus, StatusListener},

@@ -1,4 +1,4 @@
-//! A segment that is damaged is made good by the file of another node.
+//! A segment that is damaged is made good by another file.
 
 use std::{fs, path::Path};
 

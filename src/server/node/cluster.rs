@@ -18,8 +18,8 @@ use tenure_log::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, JetStreamLog, LogError, LogHead, SealedFile,
     SegmentedLog, StoredBytes, StoredCommit,
     jetstream::{
-        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, HeadStream, Leadership, LeaseClaim,
-        MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
+        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, FrameReader, HeadStream, Leadership,
+        LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
     },
 };
 use tenure_protocol::entropy::{self, Entropy};
@@ -80,6 +80,8 @@ pub(super) struct ClusterParticipation {
     pub(super) exchange: Arc<HeadExchange>,
     /// Which others there are.
     pub(super) registry: NodeRegistry,
+    /// The history as the broker has it.
+    pub(super) frames: FrameReader,
     /// The name of this node.
     pub(super) node: String,
 }
@@ -154,9 +156,11 @@ pub(super) fn join(
     let shared = Arc::new(shared);
     let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
     let stream = HeadStream::on(Arc::clone(&connection), names.clone());
+    let frames = FrameReader::on(Arc::clone(&connection), names.clone());
     let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
     let registry = NodeRegistry::on(connection, names);
-    let part = ClusterParticipation { shared, member, leads: term.is_some(), exchange, registry, node };
+    let part =
+        ClusterParticipation { shared, member, leads: term.is_some(), exchange, registry, frames, node };
     Ok(JoinedNode { part, folded })
 }
 
@@ -286,6 +290,17 @@ impl SharedLog {
     /// Puts the file of another node in the place of a damaged segment, if it is the same one.
     pub(super) fn mend(&self, number: usize, file: &Path) -> Result<(), String> {
         self.log.mend(number, file)
+    }
+
+    /// Makes a damaged segment again, in this file, and puts it in its place if it is the same one.
+    pub(super) fn rebuild(
+        &self,
+        number: usize,
+        frames: &FrameReader,
+        file: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        self.log.rebuild(number, frames, file, go_on)
     }
 
     /// What a node that joins may have.

@@ -1,8 +1,8 @@
-//! A segment that is found to be damaged while the node runs is made good by the file of another node: all nodes make
-//! the same.
+//! A segment that is found to be damaged while the node runs is made good by the file of another node, for all nodes make
+//! the same; where none has it, by the frames that the broker has.
 //!
-//! The node keeps the header of what it has lost and believes no other file, so it does not matter who sends it. The
-//! scrub reads again what was put in its place; when that is sound, the alarm is over and the node grants again.
+//! The node keeps the header of what it has lost and believes no other file, so it does not matter who sends it, or of
+//! what it is made. The scrub reads again what was put in its place; when that is sound, the alarm is over and the node grants again.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tenure_log::EventLog;
+use tenure_log::{EventLog, jetstream::FrameReader};
 use tenure_protocol::{clock::stopwatch, entropy::OsEntropy};
 use tenure_threads::worker::WorkerThread;
 use tokio::time::timeout;
@@ -37,6 +37,7 @@ const MENDING: &str = "mending";
 /// What it works with.
 pub(super) struct HistoryMending {
     shared: Arc<SharedLog>,
+    frames: FrameReader,
     /// For which segments the others were asked, by number, and when.
     asked: Vec<(usize, Instant)>,
 }
@@ -46,8 +47,8 @@ impl HistoryMending {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(shared: Arc<SharedLog>) -> io::Result<WorkerThread> {
-        let mut mending = Self { shared, asked: Vec::new() };
+    pub(super) fn start(shared: Arc<SharedLog>, frames: FrameReader) -> io::Result<WorkerThread> {
+        let mut mending = Self { shared, frames, asked: Vec::new() };
         WorkerThread::start("tenure-mend", move |stop| {
             while stop.pause(LOOK).is_continue() {
                 mending.look(&|| !stop.is_over());
@@ -67,28 +68,31 @@ impl HistoryMending {
             let Some(path) = files.get(number).map(|file| file.path().to_owned()) else { continue };
             let path = path.display();
             match self.mend(number, go_on) {
-                Ok(from) => {
+                Ok(Some(from)) => {
                     tracing::info!(%path, from, "a damaged segment is replaced by the file of another node");
                 }
-                Err(why) => tracing::warn!(
-                    %path,
-                    why,
-                    again_after = ?AGAIN,
-                    "a damaged segment cannot be replaced by the file of another node yet"
-                ),
+                Ok(None) => {
+                    tracing::info!(%path, "a damaged segment is made again of the broker's log");
+                }
+                Err(why) => {
+                    tracing::warn!(%path, why, again_after = ?AGAIN, "a damaged segment cannot be replaced yet");
+                }
             }
         }
     }
 
-    /// Gives which node it came from.
-    fn mend(&self, number: usize, go_on: &dyn Fn() -> bool) -> Result<String, String> {
+    /// Gives which node it came from; none if from the broker.
+    fn mend(&self, number: usize, go_on: &dyn Fn() -> bool) -> Result<Option<String>, String> {
         let files = self.shared.sealed_files();
         let name = files.get(number).and_then(|file| file.path().file_name()).ok_or("it is gone")?;
         let data = self.shared.history().map(HistoryFiles::data).ok_or("the node is just starting")?;
         let place = begin(data, name.as_ref()).map_err(|error| error.to_string())?;
-        let done = self.fetch_from_others(number, &place, go_on);
+        let done = self.fetch_from_others(number, &place, go_on).map(Some).or_else(|others| {
+            let made = self.shared.rebuild(number, &self.frames, &place, go_on);
+            made.map(|()| None).map_err(|broker| format!("{others}; of the broker's log: {broker}"))
+        });
         if let Err(error) = fs::remove_dir_all(data.join(MENDING)) {
-            tracing::warn!(%error, "what was fetched cannot be removed");
+            tracing::warn!(%error, "what is left of it cannot be removed");
         }
         done
     }

@@ -434,11 +434,11 @@ fn take_part(
     (texts, keyring): (Arc<SubjectKeys>, TokenKeyring),
     clock: Option<Arc<TestClock>>,
 ) -> io::Result<(Arc<SharedLog>, (WorkerThread, WorkerThread))> {
-    let ClusterParticipation { shared, member, exchange, registry, node, .. } = part;
+    let ClusterParticipation { shared, member, exchange, registry, frames, node, .. } = part;
     shared.attach(texts, keyring.clone());
     let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority), clock)?;
     let (own, authority) = (Arc::clone(&shared), Arc::clone(authority));
-    let peers = PeerExchange { registry, exchange, node, shared: own, authority, keyring }.start()?;
+    let peers = PeerExchange { registry, frames, exchange, node, shared: own, authority, keyring }.start()?;
     Ok((shared, (membership, peers)))
 }
 

@@ -1,12 +1,12 @@
 //! The thread on which a node of a cluster hears of the others, and says how it is doing itself: the signed heads, and
-//! which nodes there are. What is damaged here is made good by them (`history_mending`).
+//! which nodes there are. What is damaged here is made good (`history_mending`).
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tenure_log::jetstream::{BrokerError, NodeRecord, NodeRegistry};
+use tenure_log::jetstream::{BrokerError, FrameReader, NodeRecord, NodeRegistry};
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tenure_threads::worker::WorkerThread;
 
@@ -21,6 +21,7 @@ const SAY: Duration = Duration::from_secs(5);
 /// What it works with.
 pub(super) struct PeerExchange {
     pub(super) registry: NodeRegistry,
+    pub(super) frames: FrameReader,
     pub(super) exchange: Arc<HeadExchange>,
     pub(super) node: String,
     pub(super) shared: Arc<SharedLog>,
@@ -43,9 +44,9 @@ impl PeerExchange {
     pub(super) fn start(self) -> std::io::Result<WorkerThread> {
         WorkerThread::start("tenure-peers", move |stop| {
             let (mut said, mut is_away) = (None, false);
-            let mending = HistoryMending::start(Arc::clone(&self.shared));
+            let mending = HistoryMending::start(Arc::clone(&self.shared), self.frames.clone());
             let _mending = mending.inspect_err(|error| {
-                tracing::warn!(%error, "no thread for damaged segments: they are not fetched from other nodes");
+                tracing::warn!(%error, "no thread for damaged segments: they stay damaged");
             });
             loop {
                 let looked = self.look(&mut said);

@@ -21,8 +21,8 @@ use tenure_testing::{
 
 pub(super) use self::faults::Faults;
 use super::{
-    BrokerAccess, BrokerConnection, JetStreamLog, JetStreamOptions, LeaseClaim, MemberStep, StatusListener,
-    StreamNames, StreamSettings, init, is_of_segments, join, join_for, set_segments_aside,
+    BrokerAccess, BrokerConnection, FrameReader, JetStreamLog, JetStreamOptions, LeaseClaim, MemberStep,
+    StatusListener, StreamNames, StreamSettings, init, is_of_segments, join, join_for, set_segments_aside,
 };
 use crate::{EventLog, OpenError, SegmentEvents, StoredCommit, conformance};
 

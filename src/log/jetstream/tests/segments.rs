@@ -1,10 +1,10 @@
 //! What is sealed of a log of several machines, and starts that go on behind it.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use super::{
-    Broker, JetStreamLog, JetStreamOptions, MemberStep, broker, is_of_segments, join_for, led, make, node,
-    set_segments_aside,
+    Broker, FrameReader, JetStreamLog, JetStreamOptions, MemberStep, broker, is_of_segments, join_for, led,
+    make, names, node, operator, set_segments_aside,
 };
 use crate::{
     EventLog, OpenError, RootHash, SealedHistory, SegmentedLog, StartupFold, StoredCommit, TreeEdge,
@@ -123,6 +123,44 @@ fn two_nodes_make_the_same_segments() {
         let file = |data: &Path| fs::read(data.join(format!("segments/{first:020}.segment"))).unwrap();
         assert_eq!(file(dirs[0].path()), file(dirs[1].path()));
     }
+}
+
+/// A damaged one could only be made again by a start, which read all of the stream.
+#[test]
+fn a_damaged_segment_is_made_again_of_the_frames() {
+    let Some(program) = broker::program("that a damaged segment is made again of the frames") else { return };
+    let broker = Broker::start(&program);
+    (1..=2).for_each(|log| make(&broker, log));
+    let (dir, options) = (tempfile::tempdir().unwrap(), node(&broker, 1, "a"));
+    let data = dir.path();
+    let history = sealed(data, &options);
+    let log = led(data, &options).unwrap();
+    let frames_of = |number| FrameReader::on(Arc::new(operator(&broker)), names(number));
+    let (frames, made) = (frames_of(1), data.join("made"));
+    for (number, first) in [1, 11, 21, 31].into_iter().enumerate() {
+        let path = data.join(format!("segments/{first:020}.segment"));
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, &good[..good.len() / 2]).unwrap();
+        log.rebuild(number, &frames, &made, &|| true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), good);
+    }
+    assert_eq!(read_all(&log), history);
+    assert!(log.rebuild(4, &frames, &made, &|| true).is_err() && !made.exists());
+    // Another log is not believed, nor one that is shorter, and a node that stops waits for nothing.
+    let path = data.join("segments/00000000000000000011.segment");
+    let damaged = b"damaged";
+    fs::write(&path, damaged).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let foreign = led(other.path(), &node(&broker, 2, "b")).unwrap();
+    append_all(&foreign, (50..59).map(small).collect());
+    assert!(log.rebuild(1, &frames_of(2), &made, &|| true).is_err());
+    append_all(&foreign, (59..90).map(small).collect());
+    let refused = log.rebuild(1, &frames_of(2), &made, &|| true).unwrap_err();
+    assert!(refused.contains("it is another segment"), "{refused}");
+    assert!(log.rebuild(1, &frames, &made, &|| false).unwrap_err().contains("stops"));
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+    log.rebuild(1, &frames, &made, &|| true).unwrap();
+    assert_eq!(read_all(&log), history);
 }
 
 #[test]
