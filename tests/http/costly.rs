@@ -11,30 +11,14 @@ use std::{
 use serde_json::json;
 use tenure::{
     clock::{pause, stopwatch},
-    core::{
-        Actor, Commit, CommitId, Event, Position, Seconds, SessionId, SessionMode, StreamId, SubjectEvent,
-        SubjectId, Timestamp,
-        event::{SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered},
-    },
-    log::{self, AppendOutcome, EncodedCommit, EventLog, encode},
+    core::SessionId,
 };
+use tenure_testing::history::append_fleet;
 
 use crate::server::{PATIENCE, Request, Server, all_at_once};
 
 /// Sessions in the history: folding it takes a while, and whoever asks meanwhile meets the gate.
 const SESSIONS: u64 = 30_000;
-const BATCH: u64 = 500;
-
-const TERMS: SessionTerms = SessionTerms {
-    ttl: Seconds(604_800),
-    max_renewals: 100,
-    absolute_lifetime: Seconds(7_776_000),
-    renewal_reject_window: Seconds(3_600),
-    idle_timeout: None,
-    mode: SessionMode::Fixed,
-    on_reuse: None,
-    purpose: None,
-};
 
 /// A server with a long history: many subjects of an owner `fleet` with a session each.
 fn server_with_history() -> Server {
@@ -45,44 +29,9 @@ fn server_with_history() -> Server {
 fn server_with_history_and(settings: &[&str]) -> Server {
     let mut server = Server::with(settings);
     assert!(server.stop().success());
-    let log = log::open(&server.data(), &mut |_| Ok(())).unwrap();
-    let at = log.head().recorded_at;
-    for from in (0..SESSIONS).step_by(usize::try_from(BATCH).unwrap()) {
-        let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();
-        assert_eq!(log.append(log.head().position, batch), Ok(AppendOutcome::Appended));
-    }
-    drop(log);
+    append_fleet(&server.data(), SESSIONS);
     server.start_again();
     server
-}
-
-fn begun(number: u64, at: Timestamp) -> EncodedCommit {
-    let subject: SubjectId = format!("agent-{number:06}").parse().unwrap();
-    let profile = SubjectProfile { owner_id: Some("fleet".parse().unwrap()), ..SubjectProfile::default() };
-    let created = SessionCreated {
-        session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
-        terms: TERMS,
-        expires_at: at.plus(TERMS.ttl),
-        renew_at: Some(at.plus(TERMS.ttl.half())),
-        device: None,
-        scopes: vec![],
-        metadata: None,
-        constraints: None,
-    };
-    let commit = Commit {
-        id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
-        stream: StreamId::Subject(subject),
-        expected: Position::ZERO,
-        recorded_at: at,
-        actor: Actor::AUTHORITY,
-        correlation_id: None,
-        idempotency: None,
-        events: vec![
-            Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
-            Event::Subject(SubjectEvent::SessionCreated(created)),
-        ],
-    };
-    encode(&commit).unwrap()
 }
 
 /// A number of the metrics; 0 when there is no such line yet.
