@@ -3,6 +3,8 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use tenure_protocol::subject::SubjectKind;
+
 use super::{id::OwnerId, policy::OnLimit, text::SealedText};
 
 /// What is registered of a subject. A registration replaces the whole of it.
@@ -32,22 +34,6 @@ pub struct SubjectProfile {
     /// Instead of `limits.on_device_limit`.
     #[n(6)]
     pub on_device_limit: Option<OnLimit>,
-}
-
-/// What a subject is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum SubjectKind {
-    /// A program that acts by itself.
-    #[n(0)]
-    Agent,
-    /// A person.
-    #[n(1)]
-    User,
-    /// A program that others call.
-    #[n(2)]
-    Service,
 }
 
 /// What becomes of one part of a registration.

@@ -13,8 +13,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod actor;
 pub mod amount;
 pub mod clock;
+pub mod credential;
 pub mod entropy;
 pub mod epoch;
 pub mod id;
@@ -23,9 +25,11 @@ pub mod limits;
 pub mod schema;
 pub mod secret;
 pub mod session;
+pub mod subject;
 pub mod time;
 pub mod token;
 pub mod token_cache;
+pub mod webhook;
 pub mod wire;
 
 pub use amount::Amount;

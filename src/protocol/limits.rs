@@ -16,6 +16,16 @@ pub enum OnLimit {
     EvictOldest,
 }
 
+impl OnLimit {
+    /// Each with its name.
+    pub const NAMES: [(&str, Self); 2] = [("reject", Self::Reject), ("evict_oldest", Self::EvictOldest)];
+
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+}
+
 /// What happens when a token that was replaced asks for a renewal, and the one that replaced it is used as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(index_only)]

@@ -12,8 +12,12 @@ pub use utoipa::{
 use crate::{
     Amount, CredentialId, EpochPosition, EventId, KeyId, OnLimit, OwnerId, Position, Seconds, SessionId,
     SubjectId, Timestamp, WebhookId,
+    actor::ActorKind,
+    credential::Role,
     id::LONGEST_CHOSEN,
     session::{EndTrigger, SessionMode, SessionStatus},
+    subject::SubjectKind,
+    webhook::{NoticeKind, WebhookFormat},
 };
 
 fn text(format: SchemaFormat) -> RefOr<Schema> {
@@ -114,5 +118,10 @@ schemas! {
     SessionMode as "Mode" => words(&SessionMode::ALL.map(SessionMode::name));
     SessionStatus as "Status" => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
     EndTrigger as "Trigger" => words(&EndTrigger::ALL.map(|(name, _)| name));
-    OnLimit => words(&["reject", "evict_oldest"]);
+    OnLimit => words(&OnLimit::NAMES.map(|(name, _)| name));
+    ActorKind => words(&ActorKind::ALL.map(|(name, _)| name));
+    Role => words(&Role::ALL.map(|(name, _)| name));
+    SubjectKind => words(&SubjectKind::ALL.map(|(name, _)| name));
+    NoticeKind => words(&NoticeKind::ALL.map(NoticeKind::name));
+    WebhookFormat => words(&WebhookFormat::ALL.map(|(name, _)| name));
 }

@@ -29,6 +29,18 @@ impl Secret {
     pub(crate) fn serialize_exposed<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.expose())
     }
+
+    /// The same of one that may be missing.
+    #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+    pub(crate) fn serialize_exposed_option<S: Serializer>(
+        secret: &Option<Self>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match secret {
+            Some(secret) => serializer.serialize_some(secret.expose()),
+            None => serializer.serialize_none(),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Secret {

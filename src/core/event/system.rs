@@ -3,6 +3,8 @@
 use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
+pub use tenure_protocol::credential::Role;
+
 use super::{
     EndTrigger, EpochBegan, EventKind, KeyRotated, OwnerMatchCount, SessionSelector, SessionsSeen,
     WebhookCreated, WebhookDeleted, subject::EndMembers,
@@ -177,39 +179,6 @@ pub struct TokensPresented {
     /// Each once, in the order of their session ids.
     #[n(0)]
     pub presented: Vec<PresentedToken>,
-}
-
-/// What an API key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Everything that API keys may.
-    #[n(0)]
-    Admin,
-    /// Subjects and sessions.
-    #[n(1)]
-    Issuer,
-    /// The sessions of its own subjects.
-    #[n(2)]
-    Owner,
-    /// Introspection.
-    #[n(3)]
-    Verifier,
-    /// Reading.
-    #[n(4)]
-    Auditor,
-}
-
-impl Role {
-    /// Each with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("admin", Self::Admin),
-        ("issuer", Self::Issuer),
-        ("owner", Self::Owner),
-        ("verifier", Self::Verifier),
-        ("auditor", Self::Auditor),
-    ];
 }
 
 /// An API key was admitted.

@@ -5,11 +5,17 @@
 //! as text ([`OpenWord`]), so that an older client understands a newer authority.
 
 pub mod access;
+pub mod actor;
+pub mod audit;
+pub mod credentials;
+pub mod events;
 pub mod introspection;
 pub mod keys;
 pub mod revocations;
 pub mod sessions;
+pub mod subjects;
 pub mod usage;
+pub mod webhooks;
 
 use std::borrow::Cow;
 
@@ -17,11 +23,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::{AccessTokenView, NewAccessToken},
+    actor::ActorView,
+    audit::{CheckView, ConsistencyView, DifferenceView, HeadView, ProofView},
+    credentials::{CredentialView, IssuedCredential},
+    events::RecordedEvent,
     introspection::{DeadToken, IntrospectReply, IntrospectRequest, LiveToken, TokenStatus, TokenStatuses},
     keys::{KeyView, KeysView},
     revocations::{EndedSelection, EndedSession, FeedHead, FeedItem, FeedPage, SelectorView},
     sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionNews, SessionView},
+    subjects::{SubjectView, SuspensionView},
     usage::{ConstraintsView, NewConstraints, NewUse, RecordedUsage, UsageView},
+    webhooks::{AttemptView, CreatedWebhook, DeliveryView, WaitingNotice, WebhookHealthView, WebhookView},
 };
 
 /// A word of a list that may grow in a later version.

@@ -68,7 +68,7 @@ impl SettingKind {
             Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
             Self::Fraction(place) => put(place(config), text.parse().ok()),
             Self::Flag(place) => put(place(config), text.parse().ok()),
-            Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
+            Self::OnLimit(place) => put(place(config), choose(&OnLimit::NAMES, &text)),
             Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
             Self::Verify(place) => put(place(config), choose(&VerifyScope::NAMES, &text)),
             Self::Address(place) => put(place(config), address(&text)),
@@ -91,7 +91,7 @@ impl SettingKind {
             Self::Count(_, _, place) => place(config).to_string(),
             Self::Fraction(place) => place(config).to_string(),
             Self::Flag(place) => place(config).to_string(),
-            Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
+            Self::OnLimit(place) => word(&OnLimit::NAMES, place(config)),
             Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
             Self::Verify(place) => word(&VerifyScope::NAMES, place(config)),
             Self::Address(place) => place(config).to_string(),
@@ -113,7 +113,7 @@ impl SettingKind {
             Self::Count(least, most, _) => format!("{least} to {most}"),
             Self::Fraction(_) => "0.001 to 1".to_owned(),
             Self::Flag(_) => "true or false".to_owned(),
-            Self::OnLimit(_) => words(&ON_LIMIT),
+            Self::OnLimit(_) => words(&OnLimit::NAMES),
             Self::OnReuse(_) => words(&OnReuse::NAMES),
             Self::Verify(_) => words(&VerifyScope::NAMES),
             Self::Address(_) => {
@@ -193,7 +193,6 @@ impl SettingKind {
 }
 
 /// The words of choices, as in the API.
-const ON_LIMIT: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
 
 fn choose<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)

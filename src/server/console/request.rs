@@ -228,7 +228,7 @@ impl SignedInRequest {
         let links = PAGES.iter().filter(|(_, _, roles)| self.has_role(roles));
         SignedInVisitor {
             name: name.unwrap_or_else(|| self.credential.id.to_string()),
-            role: role_name(self.role()),
+            role: self.role().name(),
             mark: self.mark(),
             links: links.map(|(path, name, _)| (*path, *name)).collect(),
         }
@@ -278,9 +278,4 @@ impl SignedInRequest {
         }
         response
     }
-}
-
-/// A role's name in the API.
-pub(super) fn role_name(role: Role) -> &'static str {
-    Role::ALL.iter().find(|(_, known)| *known == role).map_or("", |(name, _)| name)
 }

@@ -1,13 +1,15 @@
 //! `/v1/credentials`: API keys. A key is shown once, when it is issued.
 
 use axum::http::StatusCode;
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::NewCredential;
 use crate::tokens::ApiKey;
-use tenure_core::{CredentialId, OwnerId, Seconds, StreamId, Timestamp, event::Role, system::Credential};
-use tenure_protocol::wire::Page;
+use tenure_core::{CredentialId, OwnerId, Seconds, StreamId, event::Role, system::Credential};
+use tenure_protocol::{
+    Secret,
+    wire::{CredentialView, IssuedCredential, Page},
+};
 
 use super::{
     api::ApiContext,
@@ -41,34 +43,6 @@ pub(super) struct NewCredentialBody {
     expires_in: Option<u32>,
 }
 
-/// An API key, without the key.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CredentialView {
-    credential_id: CredentialId,
-    role: Role,
-    owner_id: Option<OwnerId>,
-    name: Option<String>,
-    created_at: Timestamp,
-    /// When it ends; null if it has no end.
-    expires_at: Option<Timestamp>,
-    /// The full hour before its last use; null if it was never used.
-    last_used_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    /// Whether it is held since a restore: it opens nothing until an admin confirms it.
-    held: bool,
-}
-
-/// An API key that was issued.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct IssuedCredential<'a> {
-    #[serde(flatten)]
-    credential: CredentialView,
-    /// The key itself: shown now, and null when the request is repeated.
-    key: Option<&'a str>,
-}
-
 fn parse(fields: &mut RequestFields) -> Option<NewCredential> {
     let role = fields.one_of("role", &Role::ALL);
     let role = fields.required("role", role);
@@ -89,7 +63,7 @@ fn view(api: &ApiContext, credential: &Credential) -> CredentialView {
     let texts = TextOpener::of_stream(&api.authority, StreamId::System);
     CredentialView {
         credential_id: credential.id,
-        role: credential.role,
+        role: credential.role.name().into(),
         owner_id: credential.owner_id.clone(),
         name: texts.open("name", credential.name.as_ref()),
         created_at: credential.created_at,
@@ -125,7 +99,7 @@ pub(super) async fn issue(call: ApiCall) -> Result<HttpReply, Problem> {
     let key = ApiKey::draw(authority.entropy());
     let issued = authority.issue_credential(context, &key, new).await?;
     let (id, position) = (issued.id, issued.position);
-    let key = (!issued.is_repeat).then(|| key.expose());
+    let key = (!issued.is_repeat).then(|| Secret::new(key.expose()));
     let mut credential = view_of(&call.api, id)?;
     // The answer to a repeat is that of the first time, whatever became of the key since.
     credential.revoked_at = None;

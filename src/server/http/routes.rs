@@ -169,7 +169,7 @@ pub fn route_facts() -> Vec<RouteFacts> {
         .map(|route| RouteFacts {
             method: route.method.to_string(),
             path: route.path.clone(),
-            roles: route.access.roles.iter().map(|role| super::request::access::role_name(*role)).collect(),
+            roles: route.access.roles.iter().map(|role| role.name()).collect(),
             session_token: route.access.session != SessionAccess::No,
             public: route.access.public,
         })

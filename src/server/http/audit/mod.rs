@@ -4,17 +4,15 @@ pub(super) mod export;
 
 use std::{fmt::Write, sync::Arc};
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::gate::CancelCheck;
 use tenure_audit::{
     SignedHead,
     live_check::{CheckFindings, StateDifference},
     transparency::{merkle_index::ProofFailure, proof::NodeHash},
 };
-use tenure_core::{EpochPosition, Position, SubjectId};
+use tenure_core::{EpochPosition, Position};
 use tenure_log::waiting_for_disk;
+use tenure_protocol::wire::{CheckView, ConsistencyView, DifferenceView, HeadView, ProofView};
 
 use super::{
     only_leader::ask_the_leader,
@@ -25,88 +23,8 @@ use super::{
     request::{as_of::AsOfQuery, call::ApiCall, fields::RequestFields},
 };
 
-/// A signed head.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct HeadView {
-    /// How many events it covers: the position of the last.
-    size: u64,
-    /// The RFC 6962 root over their record hashes, hex.
-    root_hash: String,
-    /// The head as a C2SP tlog-checkpoint, to be kept as it is.
-    signed_head: String,
-    /// What judges it: the *vkey* of C2SP signed-note. Take it from here once, and compare ever after.
-    verifier_key: String,
-    /// The epoch of the history: 1, and more after a restore that may have lost events. Each has a key of its own.
-    epoch: u32,
-}
-
-/// The inclusion proof of an event under a signed head.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ProofView {
-    /// The event's position; its leaf has the index before it.
-    position: u64,
-    /// How many events the tree has.
-    size: u64,
-    /// SHA-256 of a zero byte and the event's record hash, hex.
-    leaf_hash: String,
-    /// The root of the tree, hex.
-    root_hash: String,
-    /// The inclusion proof of RFC 6962, section 2.1.1, from the leaf up, hex.
-    hashes: Vec<String>,
-}
-
-/// The consistency proof between two heads.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ConsistencyView {
-    /// How many events the earlier tree has.
-    from: u64,
-    /// How many events the later tree has.
-    to: u64,
-    /// The root of the earlier, hex.
-    from_root: String,
-    /// The root of the later, hex.
-    to_root: String,
-    /// The consistency proof of RFC 6962, section 2.1.2, hex.
-    hashes: Vec<String>,
-}
-
-/// What a comparison of the live state with the log found.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CheckView {
-    /// The last position that was replayed.
-    position: u64,
-    /// How many subjects were compared.
-    subjects: u64,
-    /// How many sessions.
-    sessions: u64,
-    /// Whether memory and log say the same.
-    agrees: bool,
-    /// What they say differently.
-    differences: Vec<DifferenceView>,
-}
-
-/// Something that memory and log say differently.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DifferenceView {
-    /// The subject; null for the authority's own state.
-    subject_id: Option<SubjectId>,
-    /// The position up to which the log was replayed.
-    position: u64,
-    /// BLAKE3 of the state's canonical bytes as the log gives them, hex; null if it knows no such subject.
-    replayed: Option<String>,
-    /// The same of the live state.
-    live: Option<String>,
-}
-
-impl From<StateDifference> for DifferenceView {
-    fn from(StateDifference { subject, position, replayed, live }: StateDifference) -> Self {
-        Self { subject_id: subject, position: position.0, replayed, live }
-    }
+fn difference_view(StateDifference { subject, position, replayed, live }: StateDifference) -> DifferenceView {
+    DifferenceView { subject_id: subject, position: position.0, replayed, live }
 }
 
 /// Compare the live state with the log, replayed now from position 1.
@@ -129,7 +47,7 @@ pub(super) async fn check(call: ApiCall) -> Result<HttpReply, Problem> {
         subjects,
         sessions,
         agrees: differences.is_empty(),
-        differences: differences.into_iter().map(DifferenceView::from).collect(),
+        differences: differences.into_iter().map(difference_view).collect(),
     }))
 }
 

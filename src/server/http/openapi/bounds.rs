@@ -6,8 +6,10 @@ use std::{fmt::Display, ops::RangeInclusive};
 use serde_json::{Map, Value, json};
 
 use super::json_schema;
-use crate::http::{reply::problem::INACTIVE, request::limits, sessions::access_tokens};
-use crate::notify::webhooks;
+use crate::http::{
+    reply::problem::INACTIVE, request::limits, sessions::access_tokens, webhooks::ShownOutcome,
+};
+use crate::notify::webhooks::{self, DeliveryOutcome, DeliveryStatus};
 use tenure_core::{
     EventKind, NoticeKind, Policy,
     policy::{IDLE_TIMEOUT, OnReuse, REJECT_WINDOW, SHORTEST_TTL},
@@ -103,11 +105,19 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("DeadToken", "active", json!({ "const": false })),
         ("DeadToken", "code", one_of(&inactive)),
         ("RecordedEvent", "kind", one_of(&EventKind::names())),
+        ("DeliveryView", "status", one_of(&DeliveryStatus::ALL.map(|(name, _)| name))),
+        ("AttemptView", "outcome", one_of(&outcomes())),
+        ("TestView", "outcome", one_of(&outcomes())),
         ("RevokedSession", "status", json!({ "const": "REVOKED" })),
         ("RenewalRejectedNotice", "cause", one_of(&["owner", "policy"])),
         ("ExpiringSoonNotice", "why", one_of(&["renewals", "absolute"])),
         ("ExpiredNotice", "cause", one_of(&["ttl", "idle", "absolute"])),
     ]
+}
+
+fn outcomes() -> Vec<&'static str> {
+    let names = DeliveryOutcome::ALL.map(|(name, _)| name);
+    names.into_iter().chain([ShownOutcome::FAILED]).collect()
 }
 
 fn scope() -> Value {

@@ -4,7 +4,6 @@ mod bounds;
 mod headers;
 mod json_schema;
 mod rules;
-pub(super) mod schema;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -23,7 +22,7 @@ use super::{
         problem::{Problem, ProblemCode},
     },
     request::{
-        access::{SessionAccess, role_name},
+        access::SessionAccess,
         call::ApiCall,
         route::{BodyKind, Route},
     },
@@ -170,7 +169,7 @@ fn security(route: &Route) -> Value {
 
 /// The handler's own words, and whom the route admits.
 fn described(route: &Route, operation: &Value) -> String {
-    let roles: Vec<_> = route.access.roles.iter().map(|role| role_name(*role)).collect();
+    let roles: Vec<_> = route.access.roles.iter().map(|role| role.name()).collect();
     let session = (route.access.session != SessionAccess::No).then_some("the session's own token");
     let admitted: Vec<_> = roles.into_iter().chain(session).collect();
     let admitted = if route.access.public { "everybody".into() } else { admitted.join(", ") };

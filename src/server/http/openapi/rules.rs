@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use crate::http::request::access::role_name;
 use tenure_core::{SessionMode, event::Role};
 
 /// Present, and not null.
@@ -25,7 +24,7 @@ fn either(condition: &Value, then: &Value, otherwise: &Value) -> Value {
 fn rules() -> [(&'static str, Value); 6] {
     let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
     let batch = given("tokens", &json!({ "type": "array" }));
-    let is_owner = given("role", &json!({ "const": role_name(Role::Owner) }));
+    let is_owner = given("role", &json!({ "const": Role::Owner.name() }));
     let is_sliding = given("mode", &json!({ "const": SessionMode::Sliding.name() }));
     let narrow = ["ownerId", "subjectId", "device", "issuedBefore", "keyId"];
     let is_narrow: Vec<_> = narrow.iter().map(|field| given(field, &text)).collect();

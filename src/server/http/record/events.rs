@@ -3,45 +3,27 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value, value::RawValue};
-use utoipa::ToSchema;
-
-use crate::http::reply::{actor_view::ActorView, text::kept_object};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::notify::FeedCommit;
-use tenure_core::{
-    Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, StreamId, SubjectId, Timestamp,
-};
+use tenure_core::{Event, EventKind, KindSet, OwnerId, Position, StreamId};
 use tenure_log::StoredCommit;
-use tenure_protocol::wire::Page;
+use tenure_protocol::wire::{Page, RecordedEvent};
 
 use super::{EventReader, RecordView, bulk_event::confine, kinds, parameters::RecordParameters, stream};
 use crate::http::{
     api::ApiContext,
-    reply::{HttpReply, problem::Problem, text::TextOpener},
+    reply::{
+        HttpReply,
+        actor_view::actor_view,
+        problem::Problem,
+        text::{TextOpener, kept_object},
+    },
     request::{call::ApiCall, fields::RequestFields},
 };
-
-/// One fact.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RecordedEvent {
-    position: Position,
-    event_id: EventId,
-    recorded_at: Timestamp,
-    kind: &'static str,
-    version: u8,
-    subject_id: Option<SubjectId>,
-    session_id: Option<SessionId>,
-    #[schema(value_type = ActorView)]
-    actor: Actor,
-    correlation_id: Option<String>,
-    /// What happened; its members are those of the kind, see the event catalogue.
-    #[schema(value_type = Object)]
-    data: EventData,
-    /// BLAKE3 of the stored bytes, hex.
-    record_hash: String,
-}
 
 /// The members of an event. Metadata is shown with the digits and the order that it was given with, which no tree of
 /// values keeps.
@@ -133,13 +115,7 @@ pub(crate) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
 /// The events of a commit, each as JSON; those of the authority itself as this owner reads them.
 fn written(api: &ApiContext, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc<str>> {
     let events = stored.positions().enumerate();
-    let events = events.map(|(index, position)| {
-        let mut event = recorded_event(api, stored, index, position);
-        if let Some(owner) = owner {
-            confine(&mut event.data.members, owner);
-        }
-        event
-    });
+    let events = events.map(|(index, position)| recorded_event(api, stored, (index, position), owner));
     events
         .map(|event| serde_json::to_string(&event).expect("our own documents are always JSON").into())
         .collect()
@@ -148,8 +124,8 @@ fn written(api: &ApiContext, stored: &StoredCommit, owner: Option<&OwnerId>) -> 
 fn recorded_event(
     api: &ApiContext,
     stored: &StoredCommit,
-    index: usize,
-    position: Position,
+    (index, position): (usize, Position),
+    owner: Option<&OwnerId>,
 ) -> RecordedEvent {
     let commit = &stored.commit;
     let event = &commit.events[index];
@@ -162,19 +138,20 @@ fn recorded_event(
         position,
         event_id: commit.id.event(u16::try_from(index).expect("a commit has fewer than 65 536 events")),
         recorded_at: commit.recorded_at,
-        kind: event.kind().name(),
+        kind: event.kind().name().into(),
         version: event.kind().version(),
         subject_id,
         session_id: event.session_id(),
-        actor: commit.actor.clone(),
+        actor: actor_view(&commit.actor),
         correlation_id: commit.correlation_id.clone(),
-        data: data(event, &texts),
+        data: data(event, &texts, owner),
         record_hash: stored.record_hashes[index].to_string(),
     }
 }
 
-/// The members of an event, its texts opened; null where a text was erased.
-fn data(event: &Event, texts: &TextOpener<'_>) -> EventData {
+/// The members of an event, its texts opened; null where a text was erased. Of the authority's own events an owner reads
+/// what concerns it.
+fn data(event: &Event, texts: &TextOpener<'_>, owner: Option<&OwnerId>) -> Box<RawValue> {
     let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
         unreachable!("every event is written as an object")
     };
@@ -187,5 +164,8 @@ fn data(event: &Event, texts: &TextOpener<'_>) -> EventData {
             members.insert(field.into(), opened.map_or(Value::Null, Value::String));
         }
     }
-    EventData { members, metadata }
+    if let Some(owner) = owner {
+        confine(&mut members, owner);
+    }
+    to_raw_value(&EventData { members, metadata }).expect("our own documents are always JSON")
 }

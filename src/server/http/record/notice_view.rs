@@ -2,8 +2,8 @@
 
 use utoipa::ToSchema;
 
-use crate::http::reply::actor_view::ActorView;
 use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::EndTrigger};
+use tenure_protocol::wire::ActorView;
 
 /// What a subscriber learns of an event.
 #[derive(ToSchema)]

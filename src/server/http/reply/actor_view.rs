@@ -1,13 +1,9 @@
-//! How an actor looks in the OpenAPI document.
+//! Who caused something, as the API shows it.
 
-use tenure_core::commit::ActorKind;
-use utoipa::ToSchema;
+use tenure_core::Actor;
+use tenure_protocol::wire::ActorView;
 
-/// Who caused it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it documents what an actor is written as")]
-pub(crate) struct ActorView {
-    kind: ActorKind,
-    /// The id of its credential or session; null for the authority itself.
-    id: Option<String>,
+/// As the API shows it.
+pub(crate) fn actor_view(actor: &Actor) -> ActorView {
+    ActorView { kind: actor.kind.name().into(), id: actor.id.clone() }
 }

@@ -303,8 +303,8 @@ fn forbidden(access: AccessRule, role: Option<Role>) -> Problem {
         None => "this needs an API key, not a session token".to_owned(),
         Some(_) if access.roles.is_empty() => "this needs the session's own token, not an API key".to_owned(),
         Some(role) => {
-            let others: Vec<_> = access.roles.iter().copied().map(role_name).collect();
-            format!("this key has the role {}; this needs {}", role_name(role), others.join(" or "))
+            let others: Vec<_> = access.roles.iter().map(|role| role.name()).collect();
+            format!("this key has the role {}; this needs {}", role.name(), others.join(" or "))
         }
     };
     Problem::from(ProblemCode::Forbidden).saying(detail)
@@ -317,9 +317,4 @@ pub(in crate::http) fn check_role(caller: &Caller, roles: &'static [Role]) -> Re
         Some(role) if roles.contains(&role) => Ok(()),
         role => Err(forbidden(access, role)),
     }
-}
-
-/// A role's name in the API.
-pub(crate) fn role_name(role: Role) -> &'static str {
-    Role::ALL.iter().find(|(_, known)| *known == role).map_or("", |(name, _)| name)
 }

@@ -6,21 +6,20 @@ pub(super) mod suspension;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::{NewProfile, RegisteredSubject, SubjectChanges};
 use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    EpochPosition, OwnerId, Position, SubjectId, Timestamp,
+    EpochPosition, OwnerId, SubjectId, Timestamp,
     event::{ProfileChanges, Role, SubjectKind},
     policy::OnLimit,
     state::AuthorityState,
     subject::{ProfileAndSuspension, Subject, SubjectRegistration},
 };
-use tenure_protocol::wire::Page;
+use tenure_protocol::wire::{Page, SubjectView};
 
-use self::suspension::SuspensionView;
+use self::suspension::suspension_view;
 use super::{
     api::ApiContext,
     reply::{
@@ -56,41 +55,15 @@ pub(super) struct SubjectBody {
     on_device_limit: Option<OnLimit>,
 }
 
-/// A subject, as of the moment that it says.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SubjectView {
-    subject_id: SubjectId,
-    name: Option<String>,
-    kind: Option<SubjectKind>,
-    owner_id: Option<OwnerId>,
-    max_sessions: Option<u32>,
-    max_sessions_per_device: Option<u32>,
-    on_limit: Option<OnLimit>,
-    on_device_limit: Option<OnLimit>,
-    /// Null when it is not suspended.
-    suspension: Option<SuspensionView>,
-    /// How many of its sessions are active.
-    active_sessions: usize,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    as_of_position: Position,
-    as_of_time: Timestamp,
-}
-
-const LIMITS: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
-const KINDS: [(&str, SubjectKind); 3] =
-    [("agent", SubjectKind::Agent), ("user", SubjectKind::User), ("service", SubjectKind::Service)];
-
 fn profile(fields: &mut RequestFields) -> NewProfile {
     NewProfile {
         name: fields.text("name", limits::NAME),
-        kind: fields.one_of("kind", &KINDS),
+        kind: fields.one_of("kind", &SubjectKind::ALL),
         owner_id: fields.id("ownerId"),
         max_sessions: fields.small("maxSessions", limits::MAX_SESSIONS),
         max_sessions_per_device: fields.small("maxSessionsPerDevice", limits::MAX_SESSIONS),
-        on_limit: fields.one_of("onLimit", &LIMITS),
-        on_device_limit: fields.one_of("onDeviceLimit", &LIMITS),
+        on_limit: fields.one_of("onLimit", &OnLimit::NAMES),
+        on_device_limit: fields.one_of("onDeviceLimit", &OnLimit::NAMES),
     }
 }
 
@@ -98,13 +71,14 @@ fn changes(fields: &mut RequestFields) -> SubjectChanges {
     SubjectChanges {
         name: fields.change("name", |fields| fields.text("name", 1..=128)),
         others: ProfileChanges {
-            kind: fields.change("kind", |fields| fields.one_of("kind", &KINDS)),
+            kind: fields.change("kind", |fields| fields.one_of("kind", &SubjectKind::ALL)),
             owner_id: fields.change("ownerId", |fields| fields.id("ownerId")),
             max_sessions: fields.change("maxSessions", |fields| fields.small("maxSessions", 1..=10_000)),
             max_sessions_per_device: fields
                 .change("maxSessionsPerDevice", |fields| fields.small("maxSessionsPerDevice", 1..=10_000)),
-            on_limit: fields.change("onLimit", |fields| fields.one_of("onLimit", &LIMITS)),
-            on_device_limit: fields.change("onDeviceLimit", |fields| fields.one_of("onDeviceLimit", &LIMITS)),
+            on_limit: fields.change("onLimit", |fields| fields.one_of("onLimit", &OnLimit::NAMES)),
+            on_device_limit: fields
+                .change("onDeviceLimit", |fields| fields.one_of("onDeviceLimit", &OnLimit::NAMES)),
             ..ProfileChanges::default()
         },
     }
@@ -126,13 +100,13 @@ fn view_of(
     SubjectView {
         subject_id: id.clone(),
         name: TextOpener::of(&api.authority, id).open("name", profile.name.as_ref()),
-        kind: profile.kind,
+        kind: profile.kind.map(|kind| kind.name().into()),
         owner_id: profile.owner_id.clone(),
         max_sessions: profile.max_sessions,
         max_sessions_per_device: profile.max_sessions_per_device,
-        on_limit: profile.on_limit,
-        on_device_limit: profile.on_device_limit,
-        suspension: SuspensionView::of(api, id, suspension.as_ref(), moment),
+        on_limit: profile.on_limit.map(|action| action.name().into()),
+        on_device_limit: profile.on_device_limit.map(|action| action.name().into()),
+        suspension: suspension_view(api, id, suspension.as_ref(), moment),
         active_sessions,
         created_at: registration.created_at,
         updated_at: registration.updated_at,

@@ -1,21 +1,21 @@
 //! `/v1/subjects/{subjectId}/suspend` and `…/resume`.
 
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::NewSuspension;
 use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    Actor, SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role,
+    SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role,
     suspension::SubjectSuspension,
 };
+use tenure_protocol::wire::{SubjectView, SuspensionView};
 
-use super::{SubjectView, answered};
+use super::answered;
 use crate::http::{
     api::ApiContext,
     reply::{
         HttpReply,
-        actor_view::ActorView,
+        actor_view::actor_view,
         problem::{Problem, ProblemCode},
         text::TextOpener,
     },
@@ -42,36 +42,20 @@ pub(crate) struct ResumeBody {
     reason: Option<String>,
 }
 
-/// The suspension of a subject.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SuspensionView {
-    /// When it was recorded.
-    at: Timestamp,
-    /// Who suspended the subject.
-    #[schema(value_type = ActorView)]
-    by: Actor,
-    reason: Option<String>,
-    /// When it ends by itself; null: not.
-    until: Option<Timestamp>,
-}
-
-impl SuspensionView {
-    /// This suspension of a subject, if it is in force at the moment.
-    pub(super) fn of(
-        api: &ApiContext,
-        id: &SubjectId,
-        recorded: Option<&SubjectSuspension>,
-        moment: AsOfMoment,
-    ) -> Option<Self> {
-        let suspension = recorded.filter(|suspension| suspension.is_in_force(moment.at))?;
-        Some(Self {
-            at: suspension.at,
-            by: suspension.by.clone(),
-            reason: TextOpener::of(&api.authority, id).open("reason", suspension.reason.as_ref()),
-            until: suspension.until,
-        })
-    }
+/// This suspension of a subject, if it is in force at the moment.
+pub(super) fn suspension_view(
+    api: &ApiContext,
+    id: &SubjectId,
+    recorded: Option<&SubjectSuspension>,
+    moment: AsOfMoment,
+) -> Option<SuspensionView> {
+    let suspension = recorded.filter(|suspension| suspension.is_in_force(moment.at))?;
+    Some(SuspensionView {
+        at: suspension.at,
+        by: actor_view(&suspension.by),
+        reason: TextOpener::of(&api.authority, id).open("reason", suspension.reason.as_ref()),
+        until: suspension.until,
+    })
 }
 
 /// Suspend a subject: it gets no new session, and none of its tokens work.

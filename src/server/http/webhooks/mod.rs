@@ -4,7 +4,7 @@
 mod health;
 
 use axum::http::StatusCode;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -12,19 +12,21 @@ use crate::authority::CommandError;
 use crate::notify::{
     NoticeId,
     webhooks::{
-        AttemptAnswer, CreationError, DeliveryAttempt, DeliveryOutcome, DeliveryReport, DeliveryStatus,
-        RecordOutcome, TestTooSoon, WebhookDestination, draw_secret,
+        AttemptAnswer, CreationError, DeliveryAttempt, DeliveryOutcome, DeliveryReport, RecordOutcome,
+        TestTooSoon, WebhookDestination, draw_secret,
     },
 };
 use tenure_core::{
-    EpochPosition, NoticeKind, OwnerId, Position, Timestamp, WebhookId,
+    EpochPosition, NoticeKind, OwnerId, Position, WebhookId,
     event::WebhookCreated,
     webhook::{Webhook, WebhookFormat},
 };
-use tenure_protocol::entropy;
-use tenure_protocol::wire::Page;
+use tenure_protocol::{
+    Secret, entropy,
+    wire::{AttemptView, CreatedWebhook, DeliveryView, OpenWord, Page, WebhookHealthView, WebhookView},
+};
 
-use self::health::{WebhookHealthView, health_view};
+use self::health::health_view;
 use super::{
     api::ApiContext,
     reply::{
@@ -56,65 +58,11 @@ pub(super) struct NewWebhookBody {
     secret: Option<String>,
 }
 
-/// A webhook.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WebhookView {
-    webhook_id: WebhookId,
-    /// Scheme and host; the rest is never shown.
-    url: String,
-    /// The kinds of notices that it delivers; null for all.
-    kinds: Option<Vec<NoticeKind>>,
-    owner_id: Option<OwnerId>,
-    format: WebhookFormat,
-    created_at: Timestamp,
-    /// How deliveries have been going; null while the account of them is not open.
-    health: Option<WebhookHealthView>,
-}
-
-/// A webhook that was made.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreatedWebhook<'a> {
-    webhook_id: WebhookId,
-    /// The URL: whole now, scheme and host when the request is repeated.
-    url: &'a str,
-    /// The secret that signs the requests: shown now, and null when the request is repeated.
-    secret: Option<&'a str>,
-    kinds: Option<Vec<NoticeKind>>,
-    owner_id: Option<OwnerId>,
-    format: WebhookFormat,
-    created_at: Timestamp,
-}
-
 /// A deleted webhook.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeletedWebhook {
     webhook_id: WebhookId,
-}
-
-/// What became of a notice.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DeliveryView {
-    /// The notice: a position and a number.
-    #[schema(value_type = String)]
-    notice_id: String,
-    status: DeliveryStatus,
-    /// The newest 20 attempts, oldest first.
-    attempts: Vec<AttemptView>,
-    /// When it is tried next; null unless it is pending.
-    next_attempt_at: Option<Timestamp>,
-}
-
-/// An attempt to deliver a notice.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct AttemptView {
-    at: Timestamp,
-    outcome: ShownOutcome,
-    http_status: Option<u16>,
 }
 
 /// The position to start again from.
@@ -140,7 +88,7 @@ pub(super) struct RedeliveryView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestView {
     /// To an owner: `delivered` or `failed`.
-    outcome: ShownOutcome,
+    outcome: &'static str,
     /// The status that came back, if one did; null to an owner whose test failed.
     http_status: Option<u16>,
 }
@@ -152,18 +100,17 @@ pub(super) enum ShownOutcome {
     Failed,
 }
 
-impl Serialize for ShownOutcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Whole(outcome) => outcome.serialize(serializer),
-            Self::Failed => serializer.serialize_str(Self::FAILED),
-        }
-    }
-}
-
 impl ShownOutcome {
     /// What an owner reads in place of words that name hosts and ports.
     pub(super) const FAILED: &'static str = "failed";
+
+    /// Its name in the API.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole(outcome) => outcome.name(),
+            Self::Failed => Self::FAILED,
+        }
+    }
 
     /// An owner chooses the host and the moment of a test, so it must not serve to explore the network.
     fn of_test(outcome: DeliveryOutcome, is_owner: bool) -> Self {
@@ -206,12 +153,16 @@ fn view(webhook: &Webhook, health: Option<WebhookHealthView>) -> WebhookView {
     WebhookView {
         webhook_id: asked.webhook_id,
         url: asked.host.clone(),
-        kinds: asked.kinds.clone(),
+        kinds: kind_names(asked.kinds.as_deref()),
         owner_id: asked.owner_id.clone(),
-        format: asked.format,
+        format: asked.format.name().into(),
         created_at: webhook.created_at,
         health,
     }
+}
+
+fn kind_names(kinds: Option<&[NoticeKind]>) -> Option<Vec<OpenWord>> {
+    kinds.map(|kinds| kinds.iter().map(|kind| kind.name().into()).collect())
 }
 
 /// What is asked for, and where it is to go.
@@ -277,11 +228,11 @@ pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let event = &created.event;
     let view = CreatedWebhook {
         webhook_id: event.webhook_id,
-        url: url.unwrap_or(&event.host),
-        secret,
-        kinds: event.kinds.clone(),
+        url: Secret::new(url.unwrap_or(&event.host)),
+        secret: secret.map(Secret::new),
+        kinds: kind_names(event.kinds.as_deref()),
         owner_id: event.owner_id.clone(),
-        format: event.format,
+        format: event.format.name().into(),
         created_at: created.created_at,
     };
     Ok(HttpReply::json(StatusCode::CREATED, &view).at(Some(created.position)))
@@ -415,12 +366,18 @@ fn name_of(api: &ApiContext, id: NoticeId) -> String {
 fn delivery_view(api: &ApiContext, report: DeliveryReport, is_owner: bool) -> DeliveryView {
     let DeliveryReport { notice_id, status, attempts, next_attempt_at } = report;
     let attempts = attempts.into_iter().map(|attempt| attempt_view(attempt, is_owner)).collect();
-    DeliveryView { notice_id: name_of(api, notice_id), status, attempts, next_attempt_at }
+    DeliveryView {
+        notice_id: name_of(api, notice_id),
+        status: status.name().into(),
+        attempts,
+        next_attempt_at,
+    }
 }
 
 fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
     let DeliveryAttempt { at, outcome, http_status } = attempt;
-    AttemptView { at, outcome: ShownOutcome::of_attempt(outcome, is_owner), http_status }
+    let outcome = ShownOutcome::of_attempt(outcome, is_owner).name().into();
+    AttemptView { at, outcome, http_status }
 }
 
 /// Deliver a webhook's notices again from a position on, parked and delivered ones alike.
@@ -477,5 +434,8 @@ pub(super) async fn test(call: ApiCall) -> Result<HttpReply, Problem> {
 
 fn test_view(answer: AttemptAnswer, is_owner: bool) -> TestView {
     let outcome = ShownOutcome::of_test(answer.outcome, is_owner);
-    TestView { outcome, http_status: answer.status.filter(|_| outcome != ShownOutcome::Failed) }
+    TestView {
+        outcome: outcome.name(),
+        http_status: answer.status.filter(|_| outcome != ShownOutcome::Failed),
+    }
 }

@@ -31,7 +31,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{sleep, timeout},
@@ -180,8 +179,7 @@ pub struct DeliveryReport {
 }
 
 /// What became of a notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
     /// It is yet to be delivered.
     Pending,
@@ -189,6 +187,17 @@ pub enum DeliveryStatus {
     Delivered,
     /// It was given up; a redelivery sends it again.
     Parked,
+}
+
+impl DeliveryStatus {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("pending", Self::Pending), ("delivered", Self::Delivered), ("parked", Self::Parked)];
+
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
 }
 
 impl Webhooks {

@@ -52,8 +52,8 @@ impl DeliveryOutcome {
     ];
 
     /// Its name in the API.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, outcome)| *outcome == self).map_or("", |(name, _)| name)
+    pub(crate) const fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
     }
 
     pub(crate) const fn of_status(status: u16) -> Self {

@@ -1,0 +1,51 @@
+//! `/v1/credentials`.
+
+use serde::{Deserialize, Serialize};
+
+use super::OpenWord;
+#[cfg(feature = "utoipa")]
+use crate::credential::Role;
+use crate::{CredentialId, OwnerId, Secret, Timestamp};
+
+/// An API key, without the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct CredentialView {
+    /// The name by which it is withdrawn.
+    pub credential_id: CredentialId,
+    /// What it may do.
+    #[cfg_attr(feature = "utoipa", schema(value_type = Role))]
+    pub role: OpenWord,
+    /// For whom, when it is an owner's.
+    pub owner_id: Option<OwnerId>,
+    /// What people call it.
+    pub name: Option<String>,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// When it ends; null if it has no end.
+    pub expires_at: Option<Timestamp>,
+    /// The full hour before its last use; null if it was never used.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was withdrawn.
+    pub revoked_at: Option<Timestamp>,
+    /// Whether it is held since a restore: it opens nothing until an admin confirms it.
+    // An authority older than this field does not say.
+    #[serde(default)]
+    #[cfg_attr(feature = "utoipa", schema(required = true))]
+    pub held: bool,
+}
+
+/// An API key that was issued. The key is shown here and nowhere else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct IssuedCredential {
+    /// What it is.
+    #[serde(flatten)]
+    pub credential: CredentialView,
+    /// The key itself: shown now, and null when the request is repeated.
+    #[serde(serialize_with = "Secret::serialize_exposed_option")]
+    #[cfg_attr(feature = "utoipa", schema(value_type = Option<String>))]
+    pub key: Option<Secret>,
+}
