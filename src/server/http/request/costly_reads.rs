@@ -246,15 +246,20 @@ async fn take_or_refuse_later(
 ) -> Result<Option<ShareGuard<CallerId>>, Problem> {
     let share = take(shares, caller);
     if share.is_err() {
-        sleep(REFUSED_AFTER).await;
+        wait_to_refuse().await;
     }
     share
+}
+
+/// What a refusal waits for that would otherwise be made as fast as its caller can ask.
+pub(crate) async fn wait_to_refuse() {
+    sleep(REFUSED_AFTER).await;
 }
 
 /// What came of work behind a gate; that there was no place is said after a while.
 async fn refuse_later<T>(outcome: Result<T, GateRefusal>) -> Result<T, Problem> {
     if let Err(GateRefusal::Away) = outcome {
-        sleep(REFUSED_AFTER).await;
+        wait_to_refuse().await;
     }
     outcome.map_err(turned)
 }

@@ -35,6 +35,7 @@ use super::{
     },
     request::{
         call::ApiCall,
+        costly_reads::wait_to_refuse,
         epoch_stamp::EpochStamped,
         fields::RequestFields,
         page::{PageQuery, page_of},
@@ -388,7 +389,6 @@ fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     request_body = RedeliverBody,
     responses((status = 200, description = "They are pending again.", body = RedeliveryView)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn redeliver(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
     let from = fields.position("from");
@@ -405,11 +405,14 @@ pub(super) async fn redeliver(call: ApiCall) -> Result<HttpReply, Problem> {
     match call.api.webhooks.redeliver(webhook_id, from, to) {
         Ok(true) => Ok(HttpReply::ok(&RedeliveryView { webhook_id, from, to })),
         Ok(false) => Err(store_closed()),
-        Err(not_now) => Err(too_often(not_now, "an earlier redelivery by this webhook is not over yet")),
+        Err(not_now) => {
+            Err(too_often(not_now, "an earlier redelivery by this webhook is not over yet").await)
+        }
     }
 }
 
-fn too_often(not_now: TestTooSoon, why: &str) -> Problem {
+async fn too_often(not_now: TestTooSoon, why: &str) -> Problem {
+    wait_to_refuse().await;
     let mut problem = Problem::from(ProblemCode::RateLimited).saying(why);
     problem.retry_after = Some(not_now.retry_after);
     problem
@@ -426,10 +429,12 @@ pub(super) async fn test(call: ApiCall) -> Result<HttpReply, Problem> {
     let webhook = webhook(&call)?;
     let authority = &call.api.authority;
     let name = format!("msg_test_{}", entropy::session_id(authority.entropy(), authority.now()));
-    let answer = call.api.webhooks.test(&webhook, &name).await;
-    let answer = answer
-        .map_err(|not_now| too_often(not_now, "a webhook makes one test at a time, and 10 in a minute"))?;
-    Ok(HttpReply::ok(&test_view(answer, call.caller.owner().is_some())))
+    match call.api.webhooks.test(&webhook, &name).await {
+        Ok(answer) => Ok(HttpReply::ok(&test_view(answer, call.caller.owner().is_some()))),
+        Err(not_now) => {
+            Err(too_often(not_now, "a webhook makes one test at a time, and 10 in a minute").await)
+        }
+    }
 }
 
 fn test_view(answer: AttemptAnswer, is_owner: bool) -> TestView {
