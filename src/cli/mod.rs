@@ -116,10 +116,14 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// The same error without what is in the environment, which a usage line would show as needed.
+/// The same error without what is in the environment, which a usage line would show as needed, and without which a
+/// command that lacks its subcommand is answered with its help.
 fn as_typed(args: &[OsString], error: clap::Error) -> clap::Error {
     let again = without_environment(command()).try_get_matches_from(args);
-    again.err().filter(|again| again.kind() == error.kind()).unwrap_or(error)
+    let is_better = |again: &clap::Error| {
+        again.kind() == error.kind() || again.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    };
+    again.err().filter(is_better).unwrap_or(error)
 }
 
 fn without_environment(command: clap::Command) -> clap::Command {

@@ -31,6 +31,20 @@ fn the_options_of_all_commands_are_one_line_of_each_help() {
     assert!(kinds.contains("SESSION_RENEWAL_REJECTED"), "{kinds}");
 }
 
+/// With a key in the environment, as the README has it, a command without its subcommand was an error with a list of
+/// names, and without one it was the help.
+#[test]
+fn a_command_without_its_subcommand_is_answered_with_its_help_whatever_the_environment() {
+    let ground = Ground::empty();
+    for line in [&[][..], &["session"], &["audit"]] {
+        let without = ran(&mut ground.bare(line));
+        let with =
+            ran(ground.bare(line).env("TENURE_KEY", "tnr_key_x").env("TENURE_URL", "http://127.0.0.1:9"));
+        assert!(without.stderr.contains("Commands:"), "{line:?}: {without:?}");
+        assert_eq!((with.code, &with.stderr), (1, &without.stderr), "{line:?}");
+    }
+}
+
 #[test]
 fn the_version_names_the_commit_where_the_build_knew_it() {
     let ground = Ground::empty();

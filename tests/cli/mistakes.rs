@@ -49,6 +49,20 @@ fn what_is_not_there_is_answered_with_where_to_look() {
     assert!(foreign.stderr.contains("tenure context ls"), "{foreign:?}");
 }
 
+/// The holder of a vetoed session read that it was ended, and not that this was a veto.
+#[test]
+fn the_holder_of_an_ended_session_is_told_what_ended_it() {
+    let ground = Ground::new();
+    ground.server.register("bot", &json!({ "ownerId": "alice" }));
+    ground.tenure("session create bot --ttl 10m --token-file bot.token").ok();
+    ground.server.advance(400);
+    ground.tenure("session renew --token-file bot.token").ok();
+    ground.tenure("veto bot --reason late --yes").ok();
+    let refused = ground.tenure("session renew --token-file bot.token");
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("why: its renewal was vetoed"), "{refused:?}");
+}
+
 /// Two versions of one kind of event have one name, and the list of what is possible had it twice.
 #[test]
 fn each_kind_of_event_is_offered_once() {

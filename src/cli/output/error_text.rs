@@ -71,6 +71,9 @@ fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp
     if let Some(detail) = problem.detail.as_ref().filter(is_news) {
         line("why", detail);
     }
+    if let Some(trigger) = &problem.trigger {
+        line("why", end_in_words(trigger));
+    }
     if let Some(at) = &problem.retry_at {
         line("retry at", &moment(&Value::String(at.to_string()), |at| humanize::when(at, now)));
     }
@@ -85,6 +88,21 @@ fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp
         line("hint", hint);
     }
     told
+}
+
+/// What ended the session of a refused token.
+fn end_in_words(trigger: &str) -> &str {
+    match trigger {
+        "manual_revoke" => "an admin, an issuer or its owner ended it",
+        "renewal_rejected" => "its renewal was vetoed",
+        "self" => "its own token ended it",
+        "evicted" => "a newer session needed its place",
+        "token_reuse" => "a replaced token came back",
+        "subject_revoked" => "all sessions of its subject were ended, or all on its device",
+        "bulk" => "it was one of many that were ended at once",
+        "restore" => "the authority was restored from a backup that may lack events",
+        other => other,
+    }
 }
 
 /// What to do next, where the server cannot know how it is typed.
