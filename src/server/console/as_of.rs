@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 use tenure_audit::replay::ReplayEnd;
 use tenure_core::{EpochPosition, Position, Timestamp};
 
-use super::words::PageTime;
 use crate::console::{request::SignedInRequest, response::PageFailure};
 use crate::projections::history::AsOfMoment;
 
@@ -15,7 +14,7 @@ pub(super) struct AsOf {
     asked: Option<AsOfInput>,
     /// The API's parameter for the moment: a time, or a position.
     parameter: (Option<String>, Option<String>),
-    pub(super) at: PageTime,
+    pub(super) at: Timestamp,
     pub(super) position: u64,
     /// The last position that there is.
     pub(super) head: u64,
@@ -60,7 +59,7 @@ impl AsOf {
             given: given.to_owned(),
             parameter: (time.map(|time| time.to_string()), position.map(|position| position.to_string())),
             asked,
-            at: PageTime(moment.at),
+            at: moment.at,
             position: moment.position.0,
             head: visit.authority().live().position().0,
             path: visit.path().to_owned(),
@@ -83,14 +82,14 @@ impl AsOf {
         if !self.is_past() {
             return None;
         }
-        Some(AsOfMoment { position: Position(self.position), at: self.at.0 })
+        Some(AsOfMoment { position: Position(self.position), at: self.at })
     }
 
     /// Where a history of that moment ends.
     pub(super) const fn end(&self) -> (ReplayEnd, Position) {
         let end = match &self.asked {
             Some(AsOfInput::Position(position)) => ReplayEnd::Position(*position),
-            Some(AsOfInput::Time(_)) | None => ReplayEnd::Time(self.at.0),
+            Some(AsOfInput::Time(_)) | None => ReplayEnd::Time(self.at),
         };
         (end, Position(self.position))
     }

@@ -29,7 +29,7 @@ pub(super) struct DayChart {
     pub(super) peak: u32,
     pub(super) renewed: u32,
     pub(super) refused: u32,
-    pub(super) start: PageTime,
+    pub(super) start: Timestamp,
 }
 
 impl DayChart {
@@ -42,8 +42,7 @@ impl DayChart {
         let all = sum(minutes);
         let length = i64::try_from(minutes.len()).unwrap_or_default();
         let last = now.as_millis().div_euclid(MINUTE);
-        let start =
-            |number: i64| PageTime(Timestamp::ZERO.plus_millis((last - length + 1 + number) * MINUTE));
+        let start = |number: i64| Timestamp::ZERO.plus_millis((last - length + 1 + number) * MINUTE);
         let peak = bars.iter().map(|bar| bar.renewed + bar.refused).max().unwrap_or_default();
         let step = WIDTH / bars.len().max(1);
         let pieces = bars.iter().enumerate().flat_map(|(number, bar)| {

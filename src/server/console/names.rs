@@ -2,6 +2,7 @@
 //! that of their own.
 
 use tenure_core::{StreamId, event::Role};
+use tenure_protocol::wire::ActorView;
 
 use super::{request::SignedInRequest, words::plain};
 
@@ -21,6 +22,17 @@ impl SignedInRequest {
         let system = self.authority().live().system();
         let name = system.system.credentials.get(&id)?.name.as_ref()?;
         self.authority().open_text(&StreamId::System, "name", name).map(plain)
+    }
+
+    /// Who did something, in words: a key by its name, as far as the reader may know it.
+    pub(super) fn actor_words(&self, actor: &ActorView) -> String {
+        match (&*actor.kind, &actor.id) {
+            ("credential", Some(id)) => self.key_name(id).unwrap_or_else(|| format!("API key {id}")),
+            ("authority", _) => "the authority itself".to_owned(),
+            ("link", Some(id)) => format!("the owner, by the link in notice {id}"),
+            (kind, Some(id)) => format!("{kind} {id}"),
+            (kind, None) => kind.to_owned(),
+        }
     }
 
     /// A sentence of a story, with the names of the keys in it.

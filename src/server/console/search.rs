@@ -1,14 +1,11 @@
 //! Which subjects a reader looks for: by their ids or the beginnings of them, by name, device, owner, and how they stand.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use tenure_protocol::wire::Page;
+use tenure_core::SessionId;
+use tenure_protocol::wire::{Page, SessionView, SubjectView};
 
 use super::form::{query, segment};
-use crate::console::{
-    pages::{agents::SubjectItem, session::SessionItem},
-    request::SignedInRequest,
-    response::PageFailure,
-};
+use crate::console::{request::SignedInRequest, response::PageFailure};
 
 /// Subjects per page.
 const PER_PAGE: usize = 50;
@@ -36,12 +33,12 @@ pub(super) struct SessionSearch {
 /// What was found.
 pub(super) enum SearchResult {
     Subjects {
-        subjects: Vec<SubjectItem>,
+        subjects: Vec<SubjectView>,
         /// Where the search goes on.
         next: Option<String>,
     },
     /// It is one session.
-    Session(String),
+    Session(SessionId),
 }
 
 impl SessionSearch {
@@ -101,15 +98,15 @@ impl SessionSearch {
         }
         if self.sought.is_empty() && self.status.is_empty() {
             let asked = self.of_api(self.cursor.as_deref(), "50");
-            let found: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            let found: Page<SubjectView> = visit.get(&format!("/v1/subjects{asked}")).await?;
             return Ok(SearchResult::Subjects { subjects: found.items, next: found.next_cursor });
         }
         let (mut subjects, next) = self.walk(visit).await?;
         if self.cursor.is_none() && !self.sought.is_empty() {
             let exact = known(visit.get(&format!("/v1/subjects/{}", segment(&self.sought))).await)?;
             let exact =
-                exact.filter(|subject: &SubjectItem| self.has_status(subject) && self.is_of_owner(subject));
-            subjects.retain(|subject| subject.subject_id != self.sought);
+                exact.filter(|subject: &SubjectView| self.has_status(subject) && self.is_of_owner(subject));
+            subjects.retain(|subject| subject.subject_id.as_str() != self.sought);
             subjects.splice(0..0, exact);
         }
         if subjects.is_empty() && next.is_none() && self.may_be_a_session() {
@@ -120,22 +117,22 @@ impl SessionSearch {
 
     /// Looks through the subjects by name. Of all subjects only those come into question whose ids begin so; of an
     /// owner's also those whose names or ids have it anywhere.
-    async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectItem>, Option<String>), PageFailure> {
+    async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectView>, Option<String>), PageFailure> {
         let is_of_few = !self.owner.is_empty() || visit.credential.owner_id.is_some();
         let begins = !is_of_few && !self.sought.is_empty();
         let first = begins.then(|| URL_SAFE_NO_PAD.encode(&self.sought));
         let mut cursor = self.cursor.clone().or(first);
-        let mut found: Vec<SubjectItem> = Vec::new();
+        let mut found: Vec<SubjectView> = Vec::new();
         for _ in 0..STRIDES {
             let asked = self.of_api(cursor.as_deref(), STRIDE);
-            let page: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            let page: Page<SubjectView> = visit.get(&format!("/v1/subjects{asked}")).await?;
             cursor = page.next_cursor;
             for subject in page.items {
-                if begins && !subject.subject_id.starts_with(&self.sought) {
+                if begins && !subject.subject_id.as_str().starts_with(&self.sought) {
                     return Ok((found, None));
                 }
                 if found.len() == PER_PAGE {
-                    let last = found.last().map(|last| Self::behind(&last.subject_id));
+                    let last = found.last().map(|last| Self::behind(last.subject_id.as_str()));
                     return Ok((found, last));
                 }
                 if self.has_status(&subject) && (begins || self.is_in(&subject)) {
@@ -149,13 +146,13 @@ impl SessionSearch {
         Ok((found, cursor))
     }
 
-    fn is_in(&self, subject: &SubjectItem) -> bool {
+    fn is_in(&self, subject: &SubjectView) -> bool {
         let sought = self.sought.to_lowercase();
         let name = subject.name.as_deref().unwrap_or_default();
-        subject.subject_id.to_lowercase().contains(&sought) || name.to_lowercase().contains(&sought)
+        subject.subject_id.as_str().to_lowercase().contains(&sought) || name.to_lowercase().contains(&sought)
     }
 
-    fn has_status(&self, subject: &SubjectItem) -> bool {
+    fn has_status(&self, subject: &SubjectView) -> bool {
         match &*self.status {
             "live" => subject.active_sessions > 0,
             "suspended" => subject.suspension.is_some(),
@@ -164,8 +161,8 @@ impl SessionSearch {
         }
     }
 
-    fn is_of_owner(&self, subject: &SubjectItem) -> bool {
-        self.owner.is_empty() || subject.owner_id.as_ref() == Some(&self.owner)
+    fn is_of_owner(&self, subject: &SubjectView) -> bool {
+        self.owner.is_empty() || subject.owner_id.as_ref().is_some_and(|owner| owner.as_str() == self.owner)
     }
 
     /// Those with a live session on the device.
@@ -179,7 +176,7 @@ impl SessionSearch {
             ("limit", Some(&limit)),
             ("cursor", cursor),
         ]);
-        let sessions: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let sessions: Page<SessionView> = visit.get(&format!("/v1/sessions{asked}")).await?;
         let mut subjects = subjects_of(visit, &sessions.items).await?;
         subjects.retain(|subject| self.has_status(subject) && self.is_in(subject));
         Ok(SearchResult::Subjects { subjects, next: sessions.next_cursor })
@@ -194,18 +191,20 @@ impl SessionSearch {
     /// A session by its id, or by the beginning or the end of it among the newest.
     async fn session(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let sought = self.sought.to_lowercase();
-        let exact: Option<SessionItem> =
+        let exact: Option<SessionView> =
             known(visit.get(&format!("/v1/sessions/{}", segment(&sought))).await)?;
         if let Some(session) = exact {
             return Ok(SearchResult::Session(session.session_id));
         }
-        let (mut met, mut cursor): (Vec<SessionItem>, Option<String>) = (Vec::new(), None);
+        let (mut met, mut cursor): (Vec<SessionView>, Option<String>) = (Vec::new(), None);
         for _ in 0..SESSION_STRIDES {
             let asked =
                 query(&[("status", Some("all")), ("limit", Some(STRIDE)), ("cursor", cursor.as_deref())]);
-            let page: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
-            let fits =
-                |it: &SessionItem| it.session_id.starts_with(&sought) || it.session_id.ends_with(&sought);
+            let page: Page<SessionView> = visit.get(&format!("/v1/sessions{asked}")).await?;
+            let fits = |it: &SessionView| {
+                let id = it.session_id.to_string();
+                id.starts_with(&sought) || id.ends_with(&sought)
+            };
             met.extend(page.items.into_iter().filter(fits));
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -213,7 +212,7 @@ impl SessionSearch {
             }
         }
         if let [only] = &met[..] {
-            return Ok(SearchResult::Session(only.session_id.clone()));
+            return Ok(SearchResult::Session(only.session_id));
         }
         met.truncate(UNORDERED);
         Ok(SearchResult::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
@@ -223,13 +222,13 @@ impl SessionSearch {
 /// The subjects of these sessions, each once.
 async fn subjects_of(
     visit: &SignedInRequest,
-    sessions: &[SessionItem],
-) -> Result<Vec<SubjectItem>, PageFailure> {
-    let mut subjects: Vec<SubjectItem> = Vec::new();
+    sessions: &[SessionView],
+) -> Result<Vec<SubjectView>, PageFailure> {
+    let mut subjects: Vec<SubjectView> = Vec::new();
     for session in sessions {
         let id = &session.subject_id;
         if subjects.iter().all(|subject| subject.subject_id != *id) {
-            subjects.push(visit.get(&format!("/v1/subjects/{}", segment(id))).await?);
+            subjects.push(visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?);
         }
     }
     Ok(subjects)

@@ -40,8 +40,8 @@ pub(super) struct TimelineView {
     pub(super) marks: Vec<TimelineMark>,
     /// Where the present is, in a picture of a live session that goes on to it.
     pub(super) now: Option<f64>,
-    pub(super) start: PageTime,
-    pub(super) end: PageTime,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
 }
 
 /// Maps moments to places.
@@ -82,8 +82,8 @@ impl TimelineView {
         now: Timestamp,
     ) -> Self {
         let (first, last) = (story.chapters.first(), story.chapters.last());
-        let start = first.map_or(session.created_at.0, |first| first.recorded_at);
-        let start = if window.is_first { session.created_at.0 } else { start };
+        let start = first.map_or(session.view.created_at, |first| first.recorded_at);
+        let start = if window.is_first { session.view.created_at } else { start };
         let end = last.map_or(start, |last| last.recorded_at);
         let end = if window.is_newest { last_moment(session, start, now) } else { end };
         #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
@@ -93,15 +93,15 @@ impl TimelineView {
             bars: bars(story, session, window, (start, end), &scale),
             marks: marks(story, &scale),
             now: (window.is_newest && session.is_active()).then(|| scale.place(now)),
-            start: PageTime(start),
-            end: PageTime(end),
+            start: start,
+            end: end,
         }
     }
 }
 
 /// The picture ends a little after what is known to come: the end of the period, or of the session.
 fn last_moment(session: &SessionItem, start: Timestamp, now: Timestamp) -> Timestamp {
-    let known = session.revoked_at.map_or(session.expires_at.0, |at| at.0);
+    let known = session.view.revoked_at.unwrap_or(session.view.expires_at);
     let known = if session.is_active() { known.max(now) } else { known };
     let length = known.as_millis() - start.as_millis();
     known.plus_millis((length / 20).max(1_000))
@@ -120,20 +120,22 @@ fn bars(
     let grants = story.chapters.iter().filter(|chapter| is_grant(chapter.kind));
     let begun = (!window.is_first).then_some(start);
     let grants: Vec<_> = begun.into_iter().chain(grants.map(|chapter| chapter.recorded_at)).collect();
-    let over = session.revoked_at.map_or(session.expires_at, |at| at.min(session.expires_at)).0;
+    let over = session.view.revoked_at.map_or(session.view.expires_at, |at| at.min(session.view.expires_at));
     let end = if window.is_newest { over } else { end };
     let mut bars: Vec<_> = (1..)
         .zip(grants.iter().zip(grants.iter().skip(1).chain([&end])))
         .map(|(number, (from, to))| {
             let class = if number % 2 == 1 { "period odd" } else { "period even" };
             let which = if window.is_first { format!("Period {number}") } else { "A period".to_owned() };
-            let title = format!("{which}: {} to {}", PageTime(*from).utc(), PageTime(*to).utc());
+            let title = format!("{which}: {} to {}", from.utc(), to.utc());
             scale.bar(*from, *to, class, title)
         })
         .collect();
-    if let (Some(renewed), Some(until), true) = (session.renewed_at, session.veto_until, window.is_newest) {
+    if let (Some(renewed), Some(until), true) =
+        (session.view.renewed_at, session.veto_until, window.is_newest)
+    {
         let title = format!("Veto expected until {}", until.utc());
-        let bar = scale.bar(renewed.0, until.0, "window", title);
+        let bar = scale.bar(renewed, until, "window", title);
         bars.push(TimelineBar { y: WINDOW_TOP, height: WINDOW_HEIGHT, ..bar });
     }
     bars
@@ -143,7 +145,7 @@ fn marks(story: &SessionStory, scale: &TimeScale) -> Vec<TimelineMark> {
     let mark = |chapter: &tenure_audit::story::StoryEntry| TimelineMark {
         x: scale.place(chapter.recorded_at),
         class: class_of(chapter.kind),
-        title: format!("{}: {}", PageTime(chapter.recorded_at).utc(), chapter.words),
+        title: format!("{}: {}", chapter.recorded_at.utc(), chapter.words),
         position: chapter.position.0,
     };
     story.chapters.iter().map(mark).collect()

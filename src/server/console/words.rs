@@ -2,7 +2,6 @@
 
 use std::borrow::{Borrow, Cow};
 
-use serde::{Deserialize, Deserializer};
 use tenure_core::Timestamp;
 
 /// A text that people chose, with its invisible characters, and those that turn the direction of text, made visible.
@@ -32,33 +31,29 @@ pub(super) fn clipped(text: &str, most: usize) -> String {
 }
 
 /// A moment on a page: UTC in the markup, in the reader's zone where a script may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PageTime(pub(super) Timestamp);
-
-impl PageTime {
+pub(super) trait PageTime {
     /// For `datetime`.
-    pub(super) fn iso(self) -> String {
-        self.0.to_string()
-    }
+    fn iso(&self) -> String;
 
     /// For people: `2026-11-21 01:35:00 UTC`.
-    pub(super) fn utc(self) -> String {
-        let iso = self.iso();
-        format!("{} {} UTC", iso.get(..10).unwrap_or_default(), iso.get(11..19).unwrap_or_default())
-    }
+    fn utc(&self) -> String;
 }
 
-impl<'de> Deserialize<'de> for PageTime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse(&text).map(Self).ok_or_else(|| serde::de::Error::custom("not a time"))
+impl PageTime for Timestamp {
+    fn iso(&self) -> String {
+        self.to_string()
+    }
+
+    fn utc(&self) -> String {
+        let iso = self.iso();
+        format!("{} {} UTC", iso.get(..10).unwrap_or_default(), iso.get(11..19).unwrap_or_default())
     }
 }
 
 /// A part of a sentence: some text, and the moment that follows.
 pub(super) struct SentencePart {
     pub(super) text: String,
-    pub(super) time: Option<PageTime>,
+    pub(super) time: Option<Timestamp>,
 }
 
 /// A sentence with its moments, which a page shows in the reader's zone.
@@ -73,13 +68,13 @@ pub(super) fn sentence(mut text: &str) -> Vec<SentencePart> {
 }
 
 /// The first moment in a text, and what stands before and behind it.
-fn first_time(text: &str) -> Option<(&str, PageTime, &str)> {
+fn first_time(text: &str) -> Option<(&str, Timestamp, &str)> {
     const DAY: usize = "2026-11-21".len();
     const WHOLE: usize = "2026-11-21T01:35:00.000Z".len();
     let mut begins = text.match_indices('T').filter_map(|(middle, _)| middle.checked_sub(DAY));
     begins.find_map(|begin| {
         let time = Timestamp::parse(text.get(begin..begin + WHOLE)?)?;
-        Some((&text[..begin], PageTime(time), &text[begin + WHOLE..]))
+        Some((&text[..begin], time, &text[begin + WHOLE..]))
     })
 }
 
@@ -97,14 +92,14 @@ pub(super) fn length(seconds: impl Borrow<u64>) -> String {
 }
 
 /// How long it is until a moment, in words.
-pub(super) fn within(moment: impl Borrow<PageTime>, now: impl Borrow<Timestamp>) -> String {
-    length(moment.borrow().0.seconds_since(*now.borrow()))
+pub(super) fn within(moment: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
+    length(moment.borrow().seconds_since(*now.borrow()))
 }
 
 /// How far ahead a moment is, in words.
-pub(super) fn ahead(moment: impl Borrow<PageTime>, now: impl Borrow<Timestamp>) -> String {
+pub(super) fn ahead(moment: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
     let (moment, now) = (moment.borrow(), now.borrow());
-    if moment.0 <= *now { "now".to_owned() } else { format!("in {}", within(moment, now)) }
+    if moment <= now { "now".to_owned() } else { format!("in {}", within(moment, now)) }
 }
 
 #[cfg(test)]
@@ -122,7 +117,7 @@ mod tests {
     fn a_sentence_is_parted_at_its_moments() {
         let parts = |text: &str| -> Vec<_> {
             let parts = sentence(text).into_iter();
-            parts.map(|part| (part.text, part.time.map(PageTime::utc).unwrap_or_default())).collect()
+            parts.map(|part| (part.text, part.time.map(|time| time.utc()).unwrap_or_default())).collect()
         };
         assert_eq!(
             parts("Until 2026-11-21T01:35:00.000Z, at 2026-11-22T00:00:00.250Z"),

@@ -5,57 +5,20 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::http::Method;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
 use serde_json::json;
-use tenure_core::{Timestamp, event::Role};
-use tenure_protocol::{
-    KeyId,
-    wire::{KeyView, KeysView, OpenWord, Page},
-};
+use tenure_core::{CredentialId, SessionId, SubjectId, Timestamp, event::Role};
+use tenure_protocol::wire::{CredentialView, KeyView, KeysView, Page, SubjectView};
 
 use super::{
-    agents::{SubjectItem, rows},
+    agents::{is_sign_in, rows},
     session::SessionItem,
 };
 use crate::console::{
     form::{query, segment},
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
-    words::PageTime,
+    words::PageTime as _,
 };
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyItem {
-    credential_id: String,
-    role: String,
-    owner_id: Option<String>,
-    name: Option<String>,
-    created_at: PageTime,
-    expires_at: Option<PageTime>,
-    last_used_at: Option<PageTime>,
-    #[serde(default)]
-    revoked_at: Option<PageTime>,
-}
-
-/// A key that signs access tokens, or did.
-struct TokenKeyRow {
-    key_id: KeyId,
-    state: OpenWord,
-    created_at: PageTime,
-    retire_at: Option<PageTime>,
-}
-
-impl TokenKeyRow {
-    fn of(key: KeyView) -> Self {
-        Self {
-            key_id: key.key_id,
-            state: key.state,
-            created_at: PageTime(key.created_at),
-            retire_at: key.retire_at.map(PageTime),
-        }
-    }
-}
 
 /// Those who are signed in.
 struct SignIns {
@@ -63,7 +26,7 @@ struct SignIns {
     /// How many more there are.
     more: usize,
     /// How many there are of each key.
-    counts: HashMap<String, usize>,
+    counts: HashMap<CredentialId, usize>,
 }
 
 /// Someone who is signed in.
@@ -78,13 +41,13 @@ struct SignIn {
 #[template(path = "keys.html")]
 struct KeysPage {
     frame: PageFrame,
-    keys: Vec<KeyItem>,
+    keys: Vec<CredentialView>,
     has_more: bool,
     /// Whether these are all keys, and not only the reader's own.
     is_all: bool,
-    token_keys: Vec<TokenKeyRow>,
+    token_keys: Vec<KeyView>,
     sign_ins: SignIns,
-    own: String,
+    own: SessionId,
     /// Whether the reader may withdraw and rotate keys.
     may_change: bool,
     mark: String,
@@ -93,10 +56,10 @@ struct KeysPage {
 
 impl KeysPage {
     fn may_end(&self, sign_in: &SignIn) -> bool {
-        sign_in.session.session_id != self.own && (self.may_change || sign_in.is_own)
+        sign_in.session.view.session_id != self.own && (self.may_change || sign_in.is_own)
     }
 
-    fn sign_ins_with(&self, key: &str) -> usize {
+    fn sign_ins_with(&self, key: &CredentialId) -> usize {
         self.sign_ins.counts.get(key).copied().unwrap_or_default()
     }
 }
@@ -114,7 +77,7 @@ const PER_KEY: usize = 10;
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     let is_all = visit.has_role(&[Role::Admin, Role::Auditor]);
     let (keys, has_more) = if is_all {
-        let found: Page<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
+        let found: Page<CredentialView> = visit.get("/v1/credentials?limit=200").await?;
         (found.items, found.next_cursor.is_some())
     } else {
         (vec![visit.get("/v1/credentials/self").await?], false)
@@ -126,9 +89,9 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
         keys,
         has_more,
         is_all,
-        token_keys: token_keys.keys.into_iter().map(TokenKeyRow::of).collect(),
+        token_keys: token_keys.keys,
         sign_ins,
-        own: visit.holder().session.id.to_string(),
+        own: visit.holder().session.id,
         may_change: visit.has_role(&[Role::Admin]),
         mark: visit.mark(),
         now: visit.now(),
@@ -136,35 +99,42 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
 }
 
 /// All sign-ins, or those with the reader's own key.
-async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Result<SignIns, PageFailure> {
-    let own = visit.holder().session.subject.to_string();
+async fn sign_ins(
+    visit: &SignedInRequest,
+    is_all: bool,
+    keys: &[CredentialView],
+) -> Result<SignIns, PageFailure> {
+    let own = &visit.holder().session.subject;
     let subjects = if is_all { subjects(visit).await? } else { vec![own.clone()] };
     let each = (SHOWN / subjects.len().max(1)).clamp(1, PER_KEY);
-    let (rows, _) = rows(visit, subjects.into_iter(), None, each).await?;
-    let names = keys.iter().filter_map(|key| Some((&*key.credential_id, key.name.as_deref()?)));
-    let names: HashMap<&str, &str> = names.collect();
+    let (rows, _) = rows(visit, subjects, None, each).await?;
+    let names = keys.iter().filter_map(|key| Some((key.credential_id, key.name.as_deref()?)));
+    let names: HashMap<CredentialId, &str> = names.collect();
     let (mut found, mut counts) = (Vec::new(), HashMap::new());
-    for row in &rows {
-        let id = row.subject.subject_id.strip_prefix(SIGN_INS).unwrap_or_default();
-        counts.insert(id.to_owned(), row.subject.active_sessions);
-    }
-    let all: usize = counts.values().sum();
     for row in rows {
-        let id = row.subject.subject_id.strip_prefix(SIGN_INS).unwrap_or_default();
-        let key = names.get(id).copied().unwrap_or(id);
-        let is_own = row.subject.subject_id == own;
-        let sign_in = |session| SignIn { session, key: key.to_owned(), is_own };
+        let subject = &row.subject.view;
+        let Some(id) = key_of(&subject.subject_id) else { continue };
+        counts.insert(id, subject.active_sessions);
+        let key = names.get(&id).map_or_else(|| id.to_string(), |name| (*name).to_owned());
+        let is_own = subject.subject_id == *own;
+        let sign_in = |session| SignIn { session, key: key.clone(), is_own };
         found.extend(row.sessions.into_iter().map(sign_in));
     }
-    found.sort_by_key(|sign_in| std::cmp::Reverse(sign_in.session.created_at));
+    let all: usize = counts.values().sum();
+    found.sort_by_key(|sign_in| std::cmp::Reverse(sign_in.session.view.created_at));
     Ok(SignIns { more: all.saturating_sub(found.len()), shown: found, counts })
 }
 
+/// The key of the sign-ins that a subject stands for.
+fn key_of(subject: &SubjectId) -> Option<CredentialId> {
+    subject.as_str().strip_prefix(SIGN_INS)?.parse().ok()
+}
+
 /// The subjects with active sign-ins.
-async fn subjects(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
+async fn subjects(visit: &SignedInRequest) -> Result<Vec<SubjectId>, PageFailure> {
     let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
-    let found: Page<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
-    let of_console = found.items.into_iter().take_while(SubjectItem::is_sign_in);
+    let found: Page<SubjectView> = visit.get(&format!("/v1/subjects{asked}")).await?;
+    let of_console = found.items.into_iter().take_while(|it| is_sign_in(&it.subject_id));
     Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())
 }
 

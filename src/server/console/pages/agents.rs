@@ -2,8 +2,8 @@
 
 use askama::Template;
 use axum::http::Method;
-use serde::Deserialize;
-use tenure_core::{Timestamp, event::Role};
+use tenure_core::{SubjectId, Timestamp, event::Role};
+use tenure_protocol::wire::SubjectView;
 
 use super::session::SessionItem;
 use crate::console::{
@@ -25,83 +25,32 @@ const SESSIONS_SHOWN: usize = 3;
 /// cards that do not fit are on the next page.
 const WEIGHT: usize = 74_000;
 
-/// A subject, as the API shows it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A subject as the API shows it, with what a page needs beside it.
+#[derive(Clone, Debug)]
 pub(in crate::console) struct SubjectItem {
-    pub(in crate::console) subject_id: String,
-    pub(in crate::console) name: Option<String>,
-    pub(in crate::console) kind: Option<String>,
-    pub(in crate::console) owner_id: Option<String>,
-    pub(in crate::console) max_sessions: Option<u32>,
-    pub(in crate::console) max_sessions_per_device: Option<u32>,
-    pub(in crate::console) on_limit: Option<String>,
-    pub(in crate::console) on_device_limit: Option<String>,
-    pub(in crate::console) suspension: Option<SuspensionItem>,
-    pub(in crate::console) active_sessions: usize,
-    pub(in crate::console) created_at: PageTime,
-}
-
-/// How a subject is suspended.
-#[derive(Clone, Debug, Deserialize)]
-pub(in crate::console) struct SuspensionItem {
-    pub(in crate::console) at: PageTime,
-    pub(in crate::console) by: ActorItem,
-    pub(in crate::console) reason: Option<String>,
-    pub(in crate::console) until: Option<PageTime>,
-}
-
-/// Who did something.
-#[derive(Clone, Debug, Deserialize)]
-pub(in crate::console) struct ActorItem {
-    pub(in crate::console) kind: String,
-    pub(in crate::console) id: Option<String>,
-    /// What people call the key. Not from the API.
-    #[serde(skip)]
-    name: Option<String>,
-}
-
-impl ActorItem {
-    /// The same with the name of the key, as far as the reader may know it.
-    pub(in crate::console) fn named(mut self, visit: &SignedInRequest) -> Self {
-        self.name =
-            self.id.as_deref().filter(|_| self.kind == "credential").and_then(|id| visit.key_name(id));
-        self
-    }
-
-    pub(in crate::console) fn words(&self) -> String {
-        if let Some(name) = &self.name {
-            return name.clone();
-        }
-        match (&*self.kind, &self.id) {
-            ("credential", Some(id)) => format!("API key {id}"),
-            ("authority", _) => "the authority itself".to_owned(),
-            ("link", Some(id)) => format!("the owner, by the link in notice {id}"),
-            (kind, Some(id)) => format!("{kind} {id}"),
-            (kind, None) => kind.to_owned(),
-        }
-    }
+    pub(in crate::console) view: SubjectView,
+    /// Who suspended it, in words; empty unless it is suspended.
+    pub(in crate::console) suspended_by: String,
 }
 
 impl SubjectItem {
-    /// The same with the name of the key that suspended it.
-    pub(in crate::console) fn named(mut self, visit: &SignedInRequest) -> Self {
-        let named = |it: SuspensionItem| SuspensionItem { by: it.by.named(visit), ..it };
-        self.suspension = self.suspension.map(named);
-        self
+    pub(in crate::console) fn of(visit: &SignedInRequest, view: SubjectView) -> Self {
+        let suspended_by = view.suspension.as_ref().map(|suspension| visit.actor_words(&suspension.by));
+        Self { view, suspended_by: suspended_by.unwrap_or_default() }
     }
 
     pub(in crate::console) fn title(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.subject_id)
+        self.view.name.as_deref().unwrap_or(self.view.subject_id.as_str())
     }
 
     pub(in crate::console) fn kind_or_unknown(&self) -> &str {
-        self.kind.as_deref().unwrap_or("subject")
+        self.view.kind.as_deref().unwrap_or("subject")
     }
+}
 
-    pub(in crate::console) fn is_sign_in(&self) -> bool {
-        self.subject_id.starts_with("console:")
-    }
+/// Whether it stands for those who sign in with a key.
+pub(in crate::console) fn is_sign_in(subject: &SubjectId) -> bool {
+    subject.as_str().starts_with("console:")
 }
 
 /// A row of the page.
@@ -110,8 +59,8 @@ pub(in crate::console) struct AgentRow {
     /// Those whose renewals can be vetoed first, then the newest.
     pub(in crate::console) sessions: Vec<SessionItem>,
     more: usize,
-    last_renewal: Option<PageTime>,
-    next_renewal: Option<PageTime>,
+    last_renewal: Option<Timestamp>,
+    next_renewal: Option<Timestamp>,
 }
 
 /// A row as it stands on the page.
@@ -157,15 +106,15 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     let (subjects, next) = match search.find(visit).await? {
         SearchResult::Subjects { subjects, next } => (subjects, next),
         SearchResult::Session(id) => {
-            return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id))));
+            return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id.to_string()))));
         }
     };
-    let subjects = subjects.into_iter().filter(|subject| !subject.is_sign_in());
-    let subjects = subjects.map(|subject| subject.subject_id);
+    let subjects = subjects.into_iter().map(|subject| subject.subject_id);
+    let subjects = subjects.filter(|id| !is_sign_in(id)).collect();
     let (rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
     let may_veto = !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]);
-    let FittingCards { mut cards, last } = fitting_cards(&rows, may_veto, then.at.0, visit.now())?;
-    let next = last.map(|last| SessionSearch::behind(&last)).or(next);
+    let FittingCards { mut cards, last } = fitting_cards(&rows, may_veto, then.at, visit.now())?;
+    let next = last.map(|last| SessionSearch::behind(last.as_str())).or(next);
     // What needs a person comes first.
     cards.sort_by_key(|(is_open, _)| !is_open);
     Ok(response::ok(&AgentsPage {
@@ -185,12 +134,11 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
 /// that moment.
 pub(in crate::console) async fn rows(
     visit: &SignedInRequest,
-    subjects: impl Iterator<Item = String>,
+    subjects: Vec<SubjectId>,
     then: Option<AsOfMoment>,
     most: usize,
 ) -> Result<(Vec<AgentRow>, usize), PageFailure> {
-    let ids: Vec<_> = subjects.filter_map(|id| id.parse().ok()).collect();
-    let cards = visit.console().api.subject_cards(&visit.credential, ids, then, most).await?;
+    let cards = visit.console().api.subject_cards(&visit.credential, subjects, then, most).await?;
     let count = cards.len();
     let rows = cards.into_iter().flatten().map(|card| row(visit, card)).collect::<Result<Vec<_>, _>>()?;
     let absent = count - rows.len();
@@ -202,7 +150,7 @@ struct FittingCards {
     /// Each with whether a renewal can be vetoed.
     cards: Vec<(bool, String)>,
     /// The last subject on the page, if there are more.
-    last: Option<String>,
+    last: Option<SubjectId>,
 }
 
 fn fitting_cards(
@@ -217,7 +165,7 @@ fn fitting_cards(
         let card = card.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
         weight += card.len();
         if weight > WEIGHT && number > 0 {
-            return Ok(FittingCards { cards, last: Some(rows[number - 1].subject.subject_id.clone()) });
+            return Ok(FittingCards { cards, last: Some(rows[number - 1].subject.view.subject_id.clone()) });
         }
         cards.push((row.sessions.iter().any(|session| session.is_vetoable(now)), card));
     }
@@ -225,17 +173,17 @@ fn fitting_cards(
 }
 
 fn row(visit: &SignedInRequest, card: SubjectCard) -> Result<AgentRow, PageFailure> {
-    let subject = shown::<SubjectItem>(card.subject)?.named(visit);
+    let subject = SubjectItem::of(visit, shown(card.subject)?);
     let session = |found: CardSession| {
         let session: SessionItem = shown(found.session)?;
-        Ok(SessionItem { veto_until: found.veto_until.map(PageTime), ..session })
+        Ok(SessionItem { veto_until: found.veto_until, ..session })
     };
     let sessions = card.sessions.into_iter().map(session).collect::<Result<Vec<_>, PageFailure>>()?;
     Ok(AgentRow {
-        more: subject.active_sessions.saturating_sub(sessions.len()),
+        more: subject.view.active_sessions.saturating_sub(sessions.len()),
         subject,
         sessions,
-        last_renewal: card.last_renewal.map(PageTime),
-        next_renewal: card.next_renewal.map(PageTime),
+        last_renewal: card.last_renewal,
+        next_renewal: card.next_renewal,
     })
 }

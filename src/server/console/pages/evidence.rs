@@ -2,9 +2,8 @@
 
 use askama::Template;
 use axum::{body::Body, http::Method};
-use serde::Deserialize;
-use serde_json::Value;
 use tenure_core::event::Role;
+use tenure_protocol::wire::{CheckView, HeadView};
 
 use crate::console::{
     form::query,
@@ -12,41 +11,21 @@ use crate::console::{
     response::{self, PageFrame, PageResult},
 };
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadItem {
-    size: u64,
-    root_hash: String,
-    #[serde(rename = "signedHead")]
-    note: String,
-    verifier_key: String,
-}
-
-/// What a comparison of the live state with the log found.
-#[derive(Deserialize)]
-struct StateCheckItem {
-    position: u64,
-    subjects: u64,
-    sessions: u64,
-    agrees: bool,
-    differences: Vec<Value>,
-}
-
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct AuditPage {
     frame: PageFrame,
-    head: HeadItem,
+    head: HeadView,
     position: u64,
     /// What keeps the authority from being ready.
     alarm: Option<String>,
     may_check: bool,
-    check: Option<StateCheckItem>,
+    check: Option<CheckView>,
 }
 
 /// The page.
 pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
-    let head: HeadItem = visit.get("/v1/audit/head").await?;
+    let head: HeadView = visit.get("/v1/audit/head").await?;
     let check = match visit.query().get("check") {
         Some(_) => Some(visit.get("/v1/audit/check").await?),
         None => None,

@@ -7,10 +7,9 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tenure_core::event::Role;
-use tenure_protocol::wire::Page;
+use tenure_core::{Position, event::Role};
+use tenure_protocol::wire::{Page, RecordedEvent};
 
-use super::agents::ActorItem;
 use crate::console::{
     as_of::AsOf,
     form::query,
@@ -29,17 +28,21 @@ const SHOWN: usize = 50;
 const REACHES: [u64; 2] = [200, 2_000];
 /// From this number on they are many.
 const ENOUGH: usize = 20;
-/// An event, as the API shows it.
+
+/// An event as the API shows it, with its members.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "RecordedEvent")]
 pub(super) struct EventItem {
-    pub(super) position: u64,
-    pub(super) recorded_at: PageTime,
-    kind: String,
-    subject_id: Option<String>,
-    session_id: Option<String>,
-    pub(super) actor: ActorItem,
+    pub(super) record: RecordedEvent,
     pub(super) data: Map<String, Value>,
+}
+
+impl TryFrom<RecordedEvent> for EventItem {
+    type Error = serde_json::Error;
+
+    fn try_from(record: RecordedEvent) -> Result<Self, Self::Error> {
+        Ok(Self { data: serde_json::from_str(record.data.get())?, record })
+    }
 }
 
 impl EventItem {
@@ -71,7 +74,7 @@ struct LogPage<'a> {
     subject: &'a str,
     session: &'a str,
     /// The event that the address names.
-    marked: u64,
+    marked: Position,
     /// Among how many of the newest events these were sought; `None` if that were all.
     sought: Option<u64>,
     older: Option<String>,
@@ -122,21 +125,21 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
             break;
         }
     }
-    let is_beyond = found.items.iter().any(|event| event.position > head);
-    found.items.retain(|event| event.position <= head);
+    let is_beyond = found.items.iter().any(|event| event.record.position.0 > head);
+    found.items.retain(|event| event.record.position.0 <= head);
     let more = found.items.len().saturating_sub(SHOWN);
     if more > 0 {
         found.items.drain(..more);
-        from = found.items.first().map_or(from, |first| first.position - 1);
+        from = found.items.first().map_or(from, |first| first.record.position.0 - 1);
     }
-    let last = found.items.last().map_or(from, |event| event.position);
+    let last = found.items.last().map_or(from, |event| event.record.position.0);
     let is_end = found.next_cursor.is_none() || is_beyond || last >= head;
     Ok(response::ok(&LogPage {
         frame: PageFrame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
         kinds: kinds.unwrap_or_default(),
         subject: subject.unwrap_or_default(),
         session: session.unwrap_or_default(),
-        marked: marked.unwrap_or_default(),
+        marked: Position(marked.unwrap_or_default()),
         sought: (reaches == REACHES && is_end).then(|| head - from).filter(|_| from > 0),
         older: (from > 0).then(|| filters(from.saturating_sub(back), None)),
         newer: (!is_end).then(|| filters(last, None)),

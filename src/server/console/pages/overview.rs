@@ -15,6 +15,7 @@ use crate::console::{
     form::segment,
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
+    words::PageTime as _,
 };
 
 /// Maximum items shown of each kind.
@@ -136,8 +137,8 @@ async fn suspended(
 ) -> Result<Vec<SubjectItem>, PageFailure> {
     let mut found = Vec::new();
     for id in ids.iter().take(SHOWN) {
-        let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?;
-        found.push(subject.named(visit));
+        let subject = visit.get(&format!("/v1/subjects/{}", segment(id.as_str()))).await?;
+        found.push(SubjectItem::of(visit, subject));
     }
     Ok(found)
 }

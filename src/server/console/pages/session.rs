@@ -4,11 +4,8 @@ use askama::Template;
 use axum::http::Method;
 use serde::Deserialize;
 use tenure_audit::story::{LiveDetails, SessionStory, StoryEntry};
-use tenure_core::{Position, Timestamp, event::Role, session::SessionStatus};
-use tenure_protocol::{
-    Amount,
-    wire::{ConstraintsView, OpenWord, SessionView, UsageView},
-};
+use tenure_core::{Position, SessionId, Timestamp, event::Role, session::SessionStatus};
+use tenure_protocol::{Amount, wire::SessionView};
 
 use crate::console::{
     as_of::AsOf,
@@ -16,95 +13,58 @@ use crate::console::{
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
     timeline::{StoryWindow, TimelineView},
-    words::{PageTime, SentencePart, plain, sentence},
+    words::{PageTime, SentencePart, length, plain, sentence},
 };
 use crate::http::StoryPart;
 
-/// A session as the API shows it, with what a page needs.
+/// A session as the API shows it, with what a page needs beside it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "SessionView")]
 pub(in crate::console) struct SessionItem {
-    pub(in crate::console) session_id: String,
-    pub(in crate::console) subject_id: String,
-    pub(in crate::console) subject_name: Option<String>,
-    pub(in crate::console) owner_id: Option<String>,
-    pub(in crate::console) device: Option<String>,
-    pub(in crate::console) mode: OpenWord,
-    pub(in crate::console) status: SessionStatus,
-    pub(in crate::console) renewal_count: u32,
-    pub(in crate::console) max_renewals: u32,
-    pub(in crate::console) renewals_left: u32,
-    pub(in crate::console) ttl: u64,
-    pub(in crate::console) created_at: PageTime,
-    pub(in crate::console) expires_at: PageTime,
-    pub(in crate::console) absolute_expires_at: PageTime,
-    pub(in crate::console) renewed_at: Option<PageTime>,
-    pub(in crate::console) renew_at: Option<PageTime>,
-    pub(in crate::console) idle_timeout: Option<u64>,
-    pub(in crate::console) last_seen_at: Option<PageTime>,
-    pub(in crate::console) revoked_at: Option<PageTime>,
-    pub(in crate::console) revoked_trigger: Option<OpenWord>,
-    pub(in crate::console) revoked_reason: Option<String>,
-    pub(in crate::console) scopes: Vec<String>,
-    pub(in crate::console) constraints: Option<ConstraintsView>,
-    pub(in crate::console) usage: UsageView,
+    pub(in crate::console) view: SessionView,
     /// Until when a veto is expected. Not from the API, which gives it in notices.
-    pub(in crate::console) veto_until: Option<PageTime>,
+    pub(in crate::console) veto_until: Option<Timestamp>,
 }
 
 impl From<SessionView> for SessionItem {
     fn from(view: SessionView) -> Self {
-        Self {
-            session_id: view.session_id.to_string(),
-            subject_id: view.subject_id.to_string(),
-            subject_name: view.subject_name,
-            owner_id: view.owner_id.map(|owner| owner.to_string()),
-            device: view.device,
-            mode: view.mode,
-            status: view.status,
-            renewal_count: view.renewal_count,
-            max_renewals: view.max_renewals,
-            renewals_left: view.renewals_left,
-            ttl: view.ttl.0.into(),
-            created_at: PageTime(view.created_at),
-            expires_at: PageTime(view.expires_at),
-            absolute_expires_at: PageTime(view.absolute_expires_at),
-            renewed_at: view.renewed_at.map(PageTime),
-            renew_at: view.renew_at.map(PageTime),
-            idle_timeout: view.idle_timeout.map(|length| length.0.into()),
-            last_seen_at: view.last_seen_at.map(PageTime),
-            revoked_at: view.revoked_at.map(PageTime),
-            revoked_trigger: view.revoked_trigger,
-            revoked_reason: view.revoked_reason,
-            scopes: view.scopes,
-            constraints: view.constraints,
-            usage: view.usage,
-            veto_until: None,
-        }
+        Self { view, veto_until: None }
     }
 }
 
 impl SessionItem {
     pub(in crate::console) fn title(&self) -> &str {
-        self.subject_name.as_deref().unwrap_or(&self.subject_id)
+        self.view.subject_name.as_deref().unwrap_or(self.view.subject_id.as_str())
     }
 
-    pub(in crate::console) fn short_id(&self) -> &str {
-        self.session_id.rsplit('-').next().unwrap_or_default()
+    /// The end of its id, which is unlike those of others.
+    pub(in crate::console) fn short_id(&self) -> String {
+        let id = self.view.session_id.to_string();
+        id.rsplit('-').next().unwrap_or_default().to_owned()
+    }
+
+    /// The length of a period, in words.
+    fn period(&self) -> String {
+        length(u64::from(self.view.ttl.0))
+    }
+
+    /// After how long without use it ends, in words.
+    fn idle_length(&self) -> Option<String> {
+        self.view.idle_timeout.map(|idle| length(u64::from(idle.0)))
     }
 
     pub(in crate::console) fn is_active(&self) -> bool {
-        self.status == SessionStatus::Active
+        self.view.status == SessionStatus::Active
     }
 
     /// Whether its latest renewal can be vetoed now.
     pub(in crate::console) fn is_vetoable(&self, now: Timestamp) -> bool {
-        self.is_active() && self.veto_until.is_some_and(|until| now <= until.0)
+        self.is_active() && self.veto_until.is_some_and(|until| now <= until)
     }
 
     /// Its status as a word of its own.
     pub(in crate::console) fn status_word(&self) -> &'static str {
-        match self.status {
+        match self.view.status {
             SessionStatus::Active => "active",
             SessionStatus::Revoked => "ended",
             SessionStatus::Expired => "expired",
@@ -113,23 +73,24 @@ impl SessionItem {
 
     /// The used part of its most used budget; `None` without a budget.
     pub(in crate::console) fn used_part(&self) -> Option<f64> {
-        let constraints = self.constraints.as_ref()?;
+        let constraints = self.view.constraints.as_ref()?;
         let part = |used: f64, most: f64| (most > 0.0).then(|| used / most);
         let amount = constraints.max_total_amount.as_ref();
-        let amount = amount.and_then(|most| part(rough(&self.usage.total_amount), rough(most)));
+        let amount = amount.and_then(|most| part(rough(&self.view.usage.total_amount), rough(most)));
         #[expect(clippy::cast_precision_loss, reason = "it is the length of a bar")]
-        let count =
-            constraints.max_transactions.and_then(|most| part(self.usage.transactions as f64, most as f64));
+        let count = constraints
+            .max_transactions
+            .and_then(|most| part(self.view.usage.transactions as f64, most as f64));
         amount.into_iter().chain(count).reduce(f64::max)
     }
 
     /// What is used of its budget, in words; `None` without one.
     pub(in crate::console) fn budget(&self) -> Option<String> {
-        let constraints = self.constraints.as_ref()?;
+        let constraints = self.view.constraints.as_ref()?;
         let most = constraints.max_total_amount.as_ref();
-        let amount = most.map(|most| format!("{} of {most} used", self.usage.total_amount));
+        let amount = most.map(|most| format!("{} of {most} used", self.view.usage.total_amount));
         let most = constraints.max_transactions;
-        let count = most.map(|most| format!("{} of {most} uses", self.usage.transactions));
+        let count = most.map(|most| format!("{} of {most} uses", self.view.usage.transactions));
         let told: Vec<_> = amount.into_iter().chain(count).collect();
         (!told.is_empty()).then(|| told.join(", "))
     }
@@ -169,7 +130,7 @@ struct StoryView {
 /// What happened at a position.
 struct ChapterView {
     position: u64,
-    at: PageTime,
+    at: Timestamp,
     words: Vec<SentencePart>,
     /// Of a refusal.
     rule: Option<&'static str>,
@@ -179,7 +140,7 @@ impl StoryView {
     fn of(story: &SessionStory) -> Self {
         let chapter = |it: &StoryEntry| ChapterView {
             position: it.position.0,
-            at: PageTime(it.recorded_at),
+            at: it.recorded_at,
             words: sentence(&it.words),
             rule: it.because.as_ref().map(|because| because.rule),
         };
@@ -201,13 +162,13 @@ async fn read_then(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Ses
 /// Reads a session, with the end of its veto window.
 pub(in crate::console) async fn read(visit: &SignedInRequest, id: &str) -> Result<SessionItem, PageFailure> {
     let mut session: SessionItem = visit.get(&format!("/v1/sessions/{}", segment(id))).await?;
-    session.veto_until = veto_until(visit, &session.session_id);
+    session.veto_until = veto_until(visit, session.view.session_id);
     Ok(session)
 }
 
 /// Until when a veto of the latest renewal of a session that the reader may see is expected.
-pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: &str) -> Option<PageTime> {
-    visit.authority().live().session(id.parse().ok()?)?.veto_window_end().map(PageTime)
+pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: SessionId) -> Option<Timestamp> {
+    visit.authority().live().session(id)?.veto_window_end()
 }
 
 /// The page.
@@ -223,7 +184,7 @@ pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageR
     };
     let older = part.as_ref().and_then(|part| part.older);
     let window = StoryWindow { is_newest: before.is_none(), is_first: older.is_none() };
-    let timeline = part.as_ref().map(|part| TimelineView::of(&part.story, &session, window, then.at.0));
+    let timeline = part.as_ref().map(|part| TimelineView::of(&part.story, &session, window, then.at));
     let title = format!("{} · {}", session.title(), session.status_word());
     Ok(response::ok(&SessionPage {
         frame: PageFrame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
@@ -235,7 +196,7 @@ pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageR
         may_end: !then.is_past() && visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
         may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
         mark: visit.mark(),
-        now: then.at.0,
+        now: then.at,
         then,
         session,
     }))
@@ -254,11 +215,9 @@ async fn story(
     if !visit.has_role(READERS) {
         return Ok(None);
     }
-    let Ok(id) = session.session_id.parse() else { return Ok(None) };
-    let live = LiveDetails {
-        reason: session.revoked_reason.clone(),
-        last_seen_at: session.last_seen_at.map(|at| at.0),
-    };
+    let id = session.view.session_id;
+    let live =
+        LiveDetails { reason: session.view.revoked_reason.clone(), last_seen_at: session.view.last_seen_at };
     let mut part = visit.console().api.story(&visit.credential, id, live, then.end(), before).await?;
     for chapter in part.iter_mut().flat_map(|part| &mut part.story.chapters) {
         chapter.words = visit.with_names(&plain(std::mem::take(&mut chapter.words)));

@@ -8,11 +8,11 @@ use axum::{
     response::Response,
 };
 use serde_json::{Map, Value, json};
-use tenure_core::{Timestamp, event::Role};
-use tenure_protocol::wire::Page;
+use tenure_core::{SessionId, Timestamp, event::Role};
+use tenure_protocol::wire::{Page, SubjectView};
 
 use super::{
-    agents::SubjectItem,
+    agents::{SubjectItem, is_sign_in},
     log::EventItem,
     session::{SessionItem, veto_until},
 };
@@ -41,7 +41,7 @@ struct LaneBar {
     width: f64,
     class: &'static str,
     title: String,
-    session_id: String,
+    session_id: SessionId,
 }
 
 #[derive(Template)]
@@ -64,7 +64,7 @@ struct SubjectPage {
 /// Who answered for a subject from an event on.
 struct OwnershipRow {
     position: u64,
-    at: PageTime,
+    at: Timestamp,
     owner: Option<String>,
     by: String,
 }
@@ -73,10 +73,10 @@ impl OwnershipRow {
     fn of(visit: &SignedInRequest, event: &EventItem) -> Self {
         let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
         Self {
-            position: event.position,
-            at: event.recorded_at,
+            position: event.record.position.0,
+            at: event.record.recorded_at,
             owner,
-            by: event.actor.clone().named(visit).words(),
+            by: visit.actor_words(&event.record.actor),
         }
     }
 }
@@ -84,43 +84,45 @@ impl OwnershipRow {
 /// Which forms are on the page; the API judges what they send.
 impl SubjectPage {
     fn may_suspend(&self) -> bool {
-        let is_free = !self.then.is_past() && self.subject.suspension.is_none() && !self.subject.is_sign_in();
+        let is_free = !self.then.is_past()
+            && self.subject.view.suspension.is_none()
+            && !is_sign_in(&self.subject.view.subject_id);
         is_free && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
     }
 
     fn may_resume(&self) -> bool {
         !self.then.is_past()
-            && self.subject.suspension.is_some()
+            && self.subject.view.suspension.is_some()
             && matches!(self.role, Role::Admin | Role::Owner)
     }
 
     fn may_end(&self) -> bool {
         !self.then.is_past()
-            && self.subject.active_sessions > 0
+            && self.subject.view.active_sessions > 0
             && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
     }
 
     fn may_erase(&self) -> bool {
-        !self.then.is_past() && self.role == Role::Admin && !self.subject.is_sign_in()
+        !self.then.is_past() && self.role == Role::Admin && !is_sign_in(&self.subject.view.subject_id)
     }
 }
 
 /// The page.
 pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     let then = AsOf::of(visit, &[]).await?;
-    let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}{}", segment(id), then.query(&[]))).await?;
-    let subject = subject.named(visit);
+    let subject: SubjectView = visit.get(&format!("/v1/subjects/{}{}", segment(id), then.query(&[]))).await?;
+    let subject = SubjectItem::of(visit, subject);
     let asked = then.query(&[
-        ("subjectId", Some(&subject.subject_id)),
+        ("subjectId", Some(subject.view.subject_id.as_str())),
         ("status", Some("all")),
         ("limit", Some("100")),
     ]);
     let found: Page<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
     let mut sessions = found.items;
     for session in sessions.iter_mut().filter(|_| !then.is_past()) {
-        session.veto_until = veto_until(visit, &session.session_id);
+        session.veto_until = veto_until(visit, session.view.session_id);
     }
-    let lanes = lanes(&sessions, then.at.0);
+    let lanes = lanes(&sessions, then.at);
     Ok(response::ok(&SubjectPage {
         frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
         owners: owners(visit, &subject, &then).await?,
@@ -129,7 +131,7 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
         has_more: found.next_cursor.is_some(),
         role: visit.role(),
         mark: visit.mark(),
-        now: then.at.0,
+        now: then.at,
         then,
         subject,
         sessions,
@@ -152,13 +154,13 @@ async fn owners(
         return Ok(vec![only]);
     }
     let asked = query(&[
-        ("subjectId", Some(&subject.subject_id)),
+        ("subjectId", Some(subject.view.subject_id.as_str())),
         ("kinds", Some("SubjectRegistered")),
         ("limit", Some(REGISTRATIONS)),
     ]);
     let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
     let mut owners: Vec<OwnershipRow> = Vec::new();
-    for event in found.items.into_iter().filter(|event| event.position <= then.position) {
+    for event in found.items.into_iter().filter(|event| event.record.position.0 <= then.position) {
         let row = OwnershipRow::of(visit, &event);
         if owners.last().is_none_or(|last| last.owner != row.owner) {
             owners.push(row);
@@ -174,24 +176,24 @@ async fn only_registration(
     visit: &SignedInRequest,
     subject: &SubjectItem,
 ) -> Result<Option<OwnershipRow>, PageFailure> {
-    let Ok(id) = subject.subject_id.parse() else { return Ok(None) };
-    let known = visit.authority().live().subject(&id).and_then(|subject| subject.registration.clone());
+    let id = &subject.view.subject_id;
+    let known = visit.authority().live().subject(id).and_then(|subject| subject.registration.clone());
     let Some(registration) = known.filter(|it| it.created_at == it.updated_at) else { return Ok(None) };
     let after = registration.created.0.saturating_sub(1);
     let found: Page<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
-    let first = found.items.into_iter().find(|event| event.position == registration.created.0);
+    let first = found.items.into_iter().find(|event| event.record.position == registration.created);
     let owner = registration.standing.profile.owner_id.as_ref().map(ToString::to_string);
     Ok(first.as_ref().map(|first| OwnershipRow::of(visit, first)).filter(|row| row.owner == owner))
 }
 
 /// One lane for each device, the sessions as bars from their beginning to their end.
 fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<DeviceLane> {
-    let Some(start) = sessions.iter().map(|session| session.created_at).min() else { return vec![] };
+    let Some(start) = sessions.iter().map(|session| session.view.created_at).min() else { return vec![] };
     let end = sessions.iter().map(|session| end_of(session, now)).max().unwrap_or(now);
     let mut devices: BTreeMap<&str, Vec<LaneBar>> = BTreeMap::new();
     for session in sessions {
-        let name = session.device.as_deref().unwrap_or("no device");
-        devices.entry(name).or_default().push(lane_bar(session, start.0, end, now));
+        let name = session.view.device.as_deref().unwrap_or("no device");
+        devices.entry(name).or_default().push(lane_bar(session, start, end, now));
     }
     let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| DeviceLane {
         name: name.to_owned(),
@@ -202,7 +204,7 @@ fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<DeviceLane> {
 }
 
 fn end_of(session: &SessionItem, now: Timestamp) -> Timestamp {
-    let end = session.revoked_at.unwrap_or(session.expires_at).0;
+    let end = session.view.revoked_at.unwrap_or(session.view.expires_at);
     if session.is_active() { end.max(now) } else { end }
 }
 
@@ -212,13 +214,13 @@ fn lane_bar(session: &SessionItem, start: Timestamp, end: Timestamp, now: Timest
         let length = (end.as_millis() - start.as_millis()).max(1) as f64;
         ((at.as_millis() - start.as_millis()) as f64 / length * WIDTH).clamp(0.0, WIDTH).round()
     };
-    let (x, last) = (place(session.created_at.0), place(end_of(session, now)));
+    let (x, last) = (place(session.view.created_at), place(end_of(session, now)));
     LaneBar {
         x,
         width: (last - x).max(3.0),
         class: session.status_word(),
-        title: format!("{} from {}", session.status_word(), session.created_at.utc()),
-        session_id: session.session_id.clone(),
+        title: format!("{} from {}", session.status_word(), session.view.created_at.utc()),
+        session_id: session.view.session_id,
     }
 }
 

@@ -49,11 +49,11 @@ struct VetoPage<'a> {
     session_id: String,
     device: Option<String>,
     scopes: String,
-    renewed_at: PageTime,
-    expires_at: PageTime,
-    absolute_expires_at: PageTime,
-    until: PageTime,
-    ended_at: Option<PageTime>,
+    renewed_at: Timestamp,
+    expires_at: Timestamp,
+    absolute_expires_at: Timestamp,
+    until: Timestamp,
+    ended_at: Option<Timestamp>,
     is_suspended: bool,
     action: String,
     now: Timestamp,
@@ -61,7 +61,7 @@ struct VetoPage<'a> {
 
 impl VetoPage<'_> {
     fn life(&self) -> String {
-        length(self.absolute_expires_at.0.seconds_since(self.now))
+        length(self.absolute_expires_at.seconds_since(self.now))
     }
 
     fn left(&self) -> String {
@@ -135,7 +135,7 @@ fn page_of<'a>(
     let name =
         subject.profile().and_then(|profile| profile.name.as_ref()).and_then(|name| open("name", name));
     let device = session.device_name().and_then(|name| open("device", name));
-    let renewed_at = PageTime(session.renewed_at().unwrap_or(session.created_at));
+    let renewed_at = session.renewed_at().unwrap_or(session.created_at);
     let standing = standing(session, claims, now);
     VetoPage {
         frame: PageFrame::of(None, "Veto a renewal", "veto").at(now),
@@ -147,10 +147,10 @@ fn page_of<'a>(
         device,
         scopes: session.scopes().join(" "),
         renewed_at,
-        expires_at: PageTime(session.expires_at),
-        absolute_expires_at: PageTime(session.absolute_expires_at()),
-        until: PageTime(session.veto_window_end().unwrap_or(session.created_at)),
-        ended_at: session.revocation.as_ref().map(|revocation| PageTime(revocation.at)),
+        expires_at: session.expires_at,
+        absolute_expires_at: session.absolute_expires_at(),
+        until: session.veto_window_end().unwrap_or(session.created_at),
+        ended_at: session.revocation.as_ref().map(|revocation| revocation.at),
         is_suspended: subject.suspension_at(now).is_some(),
         action: format!("/console/veto/{token}"),
         session,

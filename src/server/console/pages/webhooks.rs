@@ -2,10 +2,9 @@
 
 use askama::Template;
 use axum::http::Method;
-use serde::Deserialize;
 use serde_json::json;
 use tenure_core::event::Role;
-use tenure_protocol::wire::Page;
+use tenure_protocol::wire::{AttemptView, DeliveryView, Page, WebhookView};
 
 use crate::console::{
     form::segment,
@@ -14,58 +13,25 @@ use crate::console::{
     words::PageTime,
 };
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WebhookItem {
-    webhook_id: String,
-    url: String,
-    kinds: Option<Vec<String>>,
-    owner_id: Option<String>,
-    format: String,
-    created_at: PageTime,
-    health: Option<HealthItem>,
+/// A webhook with its newest deliveries.
+struct WebhookRow {
+    webhook: WebhookView,
+    deliveries: Vec<DeliveryView>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HealthItem {
-    last_success_at: Option<PageTime>,
-    last_failure: Option<AttemptItem>,
-    consecutive_failures: u32,
-    failing_since: Option<PageTime>,
-    pending: usize,
-    parked: usize,
-    oldest_pending: Option<WaitingNotice>,
-    next_attempt_at: Option<PageTime>,
+#[derive(Template)]
+#[template(path = "webhooks.html")]
+struct WebhooksPage {
+    frame: PageFrame,
+    rows: Vec<WebhookRow>,
+    may_send: bool,
+    mark: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WaitingNotice {
-    notice_id: String,
-    since: PageTime,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DeliveryItem {
-    notice_id: String,
-    status: String,
-    attempts: Vec<AttemptItem>,
-    next_attempt_at: Option<PageTime>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AttemptItem {
-    at: PageTime,
-    outcome: String,
-    http_status: Option<u16>,
-}
-
-impl AttemptItem {
-    fn words(&self) -> &str {
-        match &*self.outcome {
+impl WebhooksPage {
+    /// How an attempt went.
+    fn outcome_words(attempt: &AttemptView) -> &str {
+        match &*attempt.outcome {
             "delivered" => "delivered",
             "http_error" => "the receiver answered with an error",
             "redirected" => "the receiver sent us elsewhere",
@@ -81,32 +47,17 @@ impl AttemptItem {
     }
 }
 
-/// A webhook with its newest deliveries.
-struct WebhookRow {
-    webhook: WebhookItem,
-    deliveries: Vec<DeliveryItem>,
-}
-
-#[derive(Template)]
-#[template(path = "webhooks.html")]
-struct WebhooksPage {
-    frame: PageFrame,
-    rows: Vec<WebhookRow>,
-    may_send: bool,
-    mark: String,
-}
-
 /// Deliveries on the page, shared between the webhooks.
 const DELIVERIES: usize = 200;
 
 /// The page.
 pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
-    let found: Page<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
+    let found: Page<WebhookView> = visit.get("/v1/webhooks?limit=50").await?;
     let each = (DELIVERIES / found.items.len().max(1)).clamp(5, 50);
     let mut rows = Vec::new();
     for webhook in found.items {
-        let path = format!("/v1/webhooks/{}/deliveries?limit={each}", segment(&webhook.webhook_id));
-        let deliveries = visit.get::<Page<DeliveryItem>>(&path).await?.items;
+        let path = format!("/v1/webhooks/{}/deliveries?limit={each}", webhook.webhook_id);
+        let deliveries = visit.get::<Page<DeliveryView>>(&path).await?.items;
         rows.push(WebhookRow { webhook, deliveries });
     }
     Ok(response::ok(&WebhooksPage {

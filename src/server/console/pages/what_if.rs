@@ -6,6 +6,8 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use tenure_audit::what_if::{Divergence, PolicyOverrides, WhatIfReport};
 
+use tenure_core::Timestamp;
+
 use crate::console::{
     request::SignedInRequest,
     response::{self, PageFrame, PageResult},
@@ -51,8 +53,8 @@ struct WhatIfPage {
 }
 
 impl WhatIfPage {
-    fn when(divergence: &Divergence) -> PageTime {
-        PageTime(divergence.recorded_at)
+    fn when(divergence: &Divergence) -> Timestamp {
+        divergence.recorded_at
     }
 }
 
