@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use minicbor::{Decoder, data::Type};
 
-use super::{StoredCommit, encode, samples};
-use tenure_core::{Event, EventKind, Position};
+use super::{StoredCommit, codec::CommitOutline, encode, samples};
+use tenure_core::{Event, EventKind, Position, StreamId};
 
 fn dir() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/events")
@@ -120,6 +120,19 @@ fn show(d: &mut Decoder<'_>, out: &mut String) {
     }
 }
 
+/// An outline says the same of bytes of every format and version.
+fn assert_is_outlined(stored: &StoredCommit, bytes: &[u8]) {
+    let outline = CommitOutline::of(bytes).unwrap();
+    assert_eq!(outline.recorded_at, stored.commit.recorded_at);
+    assert_eq!(
+        outline.subject.map(|id| StreamId::Subject(id.parse().unwrap())).as_ref(),
+        Some(&stored.commit.stream)
+    );
+    assert_eq!(outline.record_hashes(), stored.record_hashes);
+    let events: Vec<_> = outline.events(|_| true).map(|event| event.unwrap().unwrap()).collect();
+    assert_eq!(events, stored.commit.events);
+}
+
 #[test]
 fn every_sample_still_says_what_it_said() {
     for sample in expected() {
@@ -127,6 +140,7 @@ fn every_sample_still_says_what_it_said() {
         let stored = StoredCommit::decode(Position(42), &bytes).unwrap();
         assert_eq!(stored.commit, samples::full(sample.event.clone()));
         assert_eq!(described(&sample.name, &bytes), sample.read("txt"));
+        assert_is_outlined(&stored, &bytes);
         if sample.is_current {
             let encoded = encode(&stored.commit).unwrap();
             assert_eq!(encoded.bytes(), bytes);

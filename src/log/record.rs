@@ -61,12 +61,24 @@ pub struct StreamKey([u8; 16]);
 impl StreamKey {
     /// The key of this stream.
     pub fn of(stream: &StreamId) -> Self {
+        match stream {
+            StreamId::System => Self::named(None),
+            StreamId::Subject(id) => Self::of_subject(id.as_str()),
+        }
+    }
+
+    /// The key of the stream of this subject.
+    pub(crate) fn of_subject(id: &str) -> Self {
+        Self::named(Some(id))
+    }
+
+    fn named(subject: Option<&str>) -> Self {
         static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("tenure v1 stream"));
         let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
         // The first byte keeps the system apart from every subject, whatever the subject is called.
-        match stream {
-            StreamId::System => hasher.update(&[0]),
-            StreamId::Subject(id) => hasher.update(&[1]).update(id.as_str().as_bytes()),
+        match subject {
+            None => hasher.update(&[0]),
+            Some(id) => hasher.update(&[1]).update(id.as_bytes()),
         };
         Self(first_half(&hasher.finalize()))
     }

@@ -4,9 +4,13 @@
 //! The tree of `n` leaves has one full subtree for each bit set in `n`, the largest to the left. To append
 //! a leaf is to add one to a binary number: equal neighbours merge, as carries do.
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, block_api::compress256};
 
 use super::record::{RecordHash, RootHash};
+
+/// What SHA-256 begins with (FIPS 180-4, section 5.3.3).
+const BEGIN: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// A growing tree, of which only what is needed to grow further is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +69,9 @@ pub fn no_leaves() -> RootHash {
 
 /// The hash of a leaf. The first byte keeps leaves and nodes apart: otherwise a node could be passed off as a record.
 pub fn leaf(record: &RecordHash) -> [u8; 32] {
-    Sha256::new().chain_update([0]).chain_update(record.as_bytes()).finalize().into()
+    let mut block = [0; 64];
+    block[1..33].copy_from_slice(record.as_bytes());
+    sha256_padded(&mut [block], 33)
 }
 
 /// The hashes of the leaves of these records.
@@ -75,7 +81,29 @@ pub(crate) fn leaves(records: &[RecordHash]) -> Vec<[u8; 32]> {
 
 /// The hash of a node above two others.
 pub fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    let mut blocks = [[0; 64]; 2];
+    blocks[0][0] = 1;
+    blocks[0][1..33].copy_from_slice(left);
+    blocks[0][33..].copy_from_slice(&right[..31]);
+    blocks[1][0] = right[31];
+    sha256_padded(&mut blocks, 65)
+}
+
+/// The SHA-256 of the first `length` bytes of these blocks, of which the rest is zero and has room for the padding
+/// (FIPS 180-4, section 5.1.1). Most of what a log hashes are leaves and nodes, whose length is fixed: laid out as blocks
+/// at once, they are not gathered piece by piece.
+fn sha256_padded(blocks: &mut [[u8; 64]], length: u8) -> [u8; 32] {
+    let bytes = blocks.as_flattened_mut();
+    bytes[usize::from(length)] = 0x80;
+    let end = bytes.len();
+    bytes[end - 2..].copy_from_slice(&(u16::from(length) * 8).to_be_bytes());
+    let mut state = BEGIN;
+    compress256(&mut state, blocks);
+    let mut digest = [0; 32];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
 }
 
 #[cfg(test)]
@@ -111,6 +139,17 @@ mod tests {
         let records: Vec<_> = (0..130).map(record).collect();
         for size in 0..=records.len() {
             assert_eq!(tree_of(&records[..size]).root().as_bytes(), &defined(&records[..size]), "{size}");
+        }
+    }
+
+    #[test]
+    fn leaves_and_nodes_are_what_sha_256_makes_of_their_bytes() {
+        for n in 0..100 {
+            let (one, other) = (record(n), record(n + 1));
+            let (left, right) = (one.as_bytes(), other.as_bytes());
+            let of = |parts: &[&[u8]]| <[u8; 32]>::from(Sha256::digest(parts.concat()));
+            assert_eq!(leaf(&one), of(&[&[0], left]));
+            assert_eq!(parent(left, right), of(&[&[1], left, right]));
         }
     }
 

@@ -4,6 +4,8 @@
 //! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would
 //! be a second hash of the same fact.
 
+mod outline;
+
 use std::{borrow::Cow, sync::LazyLock};
 
 use blake3::{
@@ -12,6 +14,7 @@ use blake3::{
 };
 use minicbor::{Decode, Encode, Encoder};
 
+pub(super) use self::outline::{CommitOutline, time_and_count};
 use crate::{LogError, record::EncodedCommit, record::RecordHash, upcast};
 use tenure_core::{
     Actor, Commit, CommitId, Event, EventKind, Position, StreamId, SubjectEvent, SubjectId, SystemEvent,
@@ -195,13 +198,6 @@ pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
     let mut rest = bytes;
     take_prefixed(&mut rest)?;
     take_count(&mut rest)
-}
-
-/// When the commit of these bytes was recorded, and how many events it has, without reading these.
-pub(super) fn outline(bytes: &[u8]) -> Result<(Timestamp, u16), DecodeError> {
-    let mut rest = bytes;
-    let header = decode_header(take_prefixed(&mut rest)?)?;
-    Ok((header.recorded_at, take_count(&mut rest)?))
 }
 
 /// A commit of a request that had an idempotency key: what its header says of the request.

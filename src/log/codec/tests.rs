@@ -58,6 +58,36 @@ proptest! {
         prop_assert_eq!(usize::from(count(encoded.bytes()).unwrap()), encoded.record_hashes().len());
     }
 
+    #[test]
+    fn an_outline_says_what_the_whole_commit_says(commit in commits()) {
+        let encoded = encode(&commit).unwrap();
+        let outline = CommitOutline::of(encoded.bytes()).unwrap();
+        let subject = match &commit.stream {
+            StreamId::System => None,
+            StreamId::Subject(id) => Some(id.as_str()),
+        };
+        prop_assert_eq!((outline.recorded_at, outline.subject), (commit.recorded_at, subject));
+        prop_assert_eq!(outline.record_hashes(), encoded.record_hashes());
+        let events = u16::try_from(commit.events.len()).unwrap();
+        prop_assert_eq!(time_and_count(encoded.bytes()), Ok((commit.recorded_at, events)));
+        let all: Vec<_> = outline.events(|_| true).map(Result::unwrap).collect();
+        prop_assert_eq!(all, commit.events.iter().cloned().map(Some).collect::<Vec<_>>());
+        let renewals: Vec<_> = outline.events(|kind| kind == EventKind::SessionRenewed).map(Result::unwrap).collect();
+        let is_renewal = |event: &&Event| event.kind() == EventKind::SessionRenewed;
+        let expected: Vec<_> =
+            commit.events.iter().map(|event| Some(event).filter(is_renewal).cloned()).collect();
+        prop_assert_eq!(renewals, expected);
+    }
+
+    #[test]
+    fn an_outline_cut_short_or_lengthened_is_an_error(commit in commits()) {
+        let encoded = encode(&commit).unwrap();
+        for length in 0..encoded.bytes().len() {
+            prop_assert!(CommitOutline::of(&encoded.bytes()[..length]).is_err());
+        }
+        prop_assert!(CommitOutline::of(&[encoded.bytes(), &[0]].concat()).is_err());
+    }
+
     /// One commit has one spelling: bytes that decode are the bytes that encode.
     #[test]
     fn whatever_decodes_encodes_to_the_same_bytes(

@@ -65,7 +65,7 @@ impl FrameReader {
                 let message = message.ok_or_else(|| self.lacks(place))?;
                 for (first, end, bytes) in self.open(place, &message.data)?.ranges() {
                     if first == next && next <= last {
-                        let outline = codec::outline(bytes).map_err(|error| error.to_string())?;
+                        let outline = codec::time_and_count(bytes).map_err(|error| error.to_string())?;
                         writer.add(first, outline.0, bytes).map_err(said)?;
                         next = end;
                     }

@@ -40,7 +40,7 @@ pub(crate) fn decoded(first: Position, bytes: &[u8]) -> Result<StoredCommit, Log
     StoredCommit::decode(first, bytes).map_err(|error| corrupt(first, &error))
 }
 
-fn corrupt(position: Position, why: &impl ToString) -> LogError {
+pub(super) fn corrupt(position: Position, why: &impl ToString) -> LogError {
     LogError::Corrupt { position, why: why.to_string() }
 }
 

@@ -4,13 +4,16 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{CommitVisitor, SegmentShelf, reading::decoded};
+use super::{
+    CommitVisitor, SegmentShelf,
+    reading::{corrupt, decoded},
+};
 use crate::{
-    LogError, OpenError, RecordHash, codec,
+    LogError, OpenError, RecordHash,
+    codec::{CommitOutline, time_and_count},
     segment::{self, Segment, SegmentWriter, index::IndexBuilder},
     sled::error::io_at,
     tail::LogTail,
-    tree,
 };
 use tenure_core::Position;
 use tenure_files::replacement::put_in_place;
@@ -120,9 +123,7 @@ impl SegmentMaking<'_> {
                 if log_id.is_none() {
                     log_id = decoded(first, bytes)?.record_hashes.first().copied();
                 }
-                let outline = codec::outline(bytes);
-                let (recorded_at, events) =
-                    outline.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
+                let (recorded_at, events) = time_and_count(bytes).map_err(|error| corrupt(first, &error))?;
                 failed = failed.take().or(writer.add(first, recorded_at, bytes).err());
                 position = Position(first.0 + u64::from(events) - 1);
                 Ok(events.into())
@@ -161,10 +162,12 @@ impl SegmentMaking<'_> {
 }
 
 /// That what is on disk reads as it was written, and is what the tree was made of; gives what its index is made of.
+///
+/// The tree says that these are the commits that were appended, so they need not be decoded for that.
 fn check(path: &Path, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<IndexBuilder, SealError> {
     let segment = Segment::open(path.to_owned()).map_err(io_at(path))?;
     let mut index = IndexBuilder::new(&segment.header);
-    let mut tail = segment.header.base.clone();
+    let mut recorded_at = segment.header.base.recorded_at();
     let blocks = segment.blocks().map_err(LogError::from)?;
     for number in 0..blocks.len() {
         if !go_on() {
@@ -172,13 +175,15 @@ fn check(path: &Path, end: &LogTail, go_on: &dyn Fn() -> bool) -> Result<IndexBu
         }
         let bytes = blocks.read(number).map_err(LogError::from)?;
         for (first, _, bytes) in blocks.commits(number, &bytes).map_err(LogError::from)? {
-            let stored = decoded(first, bytes)?;
-            let leaves = tree::leaves(&stored.record_hashes);
-            tail.follow_leaves(stored.commit.recorded_at, &leaves)?;
-            index.add(&stored, &leaves);
+            let commit = CommitOutline::of(bytes).map_err(|error| corrupt(first, &error))?;
+            if commit.recorded_at < recorded_at {
+                return Err(LogError::OutOfOrder { last: recorded_at, given: commit.recorded_at }.into());
+            }
+            recorded_at = commit.recorded_at;
+            index.add_outline(first, &commit).map_err(|error| corrupt(first, &error))?;
         }
     }
-    if tail == *end && segment.header.end == *end {
+    if index.end(recorded_at) == *end && segment.header.end == *end {
         return Ok(index);
     }
     Err(SealError::Untrue { first: segment.header.first(), last: segment.header.last() })

@@ -72,8 +72,11 @@ impl Frame {
         key(self.first)
     }
 
-    fn begin(first: Position) -> Self {
-        Self { first, events: 0, bytes: vec![0; V2.commits_at] }
+    /// One with room for so many bytes of commits.
+    fn begin(first: Position, room: usize) -> Self {
+        let mut bytes = Vec::with_capacity(MAX_FRAME_BYTES.min(V2.commits_at + room));
+        bytes.resize(V2.commits_at, 0);
+        Self { first, events: 0, bytes }
     }
 
     /// The position of its first event.
@@ -91,7 +94,7 @@ impl Frame {
     /// One without commits, which only says in which term the next ones are written.
     #[cfg(feature = "jetstream")]
     pub(crate) fn barrier(first: Position) -> Self {
-        Self::begin(first)
+        Self::begin(first, 0)
     }
 
     fn has_room_for(&self, commit: &EncodedCommit) -> bool {
@@ -139,15 +142,17 @@ pub(crate) const fn key(first: Position) -> [u8; 8] {
 /// Puts commits into as few frames as hold them, in order.
 pub(crate) fn pack(commits: &[(Position, EncodedCommit)]) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
+    let mut left: usize = commits.iter().map(|(_, commit)| 4 + commit.bytes.len()).sum();
     for (first, commit) in commits {
         match frames.last_mut() {
             Some(frame) if frame.has_room_for(commit) => frame.push(commit),
             Some(_) | None => {
-                let mut frame = Frame::begin(*first);
+                let mut frame = Frame::begin(*first, left);
                 frame.push(commit);
                 frames.push(frame);
             }
         }
+        left -= 4 + commit.bytes.len();
     }
     frames
 }

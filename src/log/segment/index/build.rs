@@ -7,11 +7,17 @@ use std::{
 };
 
 use super::{
-    BLOCK_LEVEL, key_of_session, key_of_stream,
+    BLOCK_LEVEL, key_of_session, key_of_subject,
     layout::{BODY, IndexLayout, IndexSection, check},
 };
-use crate::{StoredCommit, segment::header::SegmentHeader, tree::parent};
-use tenure_core::{Event, Position, StreamId, SubjectEvent, SystemEvent};
+use crate::{
+    DecodeError, StoredCommit,
+    codec::CommitOutline,
+    segment::header::SegmentHeader,
+    tail::LogTail,
+    tree::{TreeEdge, leaf, parent},
+};
+use tenure_core::{Event, EventKind, Position, StreamId, SubjectEvent, SystemEvent, Timestamp};
 
 /// A key, and how far behind the first position of the segment.
 type IndexEntry = (u64, u32);
@@ -59,26 +65,59 @@ impl IndexBuilder {
     /// Adds a commit, with the hashes of the leaves of its records.
     pub(crate) fn add(&mut self, stored: &StoredCommit, leaves: &[[u8; 32]]) {
         let first = self.place(stored.first);
-        if let StreamId::Subject(_) = &stored.commit.stream {
-            self.streams.push((key_of_stream(&stored.commit.stream), first));
+        if let StreamId::Subject(id) = &stored.commit.stream {
+            self.streams.push((key_of_subject(id.as_str()), first));
         }
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            let place = self.place(position);
-            if event.is_revocation() {
-                self.revocations.push(place);
-            }
-            match event {
-                Event::Subject(SubjectEvent::SessionCreated(event)) => {
-                    self.created.push((key_of_session(event.session_id), place));
-                    self.creations.push(place);
-                }
-                Event::Subject(SubjectEvent::SubjectErased(_)) => self.erasures.push(place),
-                Event::Subject(_) => {}
-                Event::System(event) => self.add_system(event, first, place),
-            }
+            self.add_event(event, first, self.place(position));
         }
         for leaf in leaves {
             self.tree.append(leaf);
+        }
+    }
+
+    /// Adds a commit that begins here, by its outline.
+    ///
+    /// # Errors
+    /// One of its events cannot be read.
+    pub(crate) fn add_outline(
+        &mut self,
+        first: Position,
+        commit: &CommitOutline<'_>,
+    ) -> Result<(), DecodeError> {
+        let first = self.place(first);
+        if let Some(id) = commit.subject {
+            self.streams.push((key_of_subject(id), first));
+        }
+        for (place, event) in (first..).zip(commit.events(is_in_an_index)) {
+            if let Some(event) = event? {
+                self.add_event(&event, first, place);
+            }
+        }
+        for record in commit.record_hashes() {
+            self.tree.append(&leaf(&record));
+        }
+        Ok(())
+    }
+
+    /// The end of the log behind what was added, whose last commit was recorded at this moment.
+    pub(crate) fn end(&self, recorded_at: Timestamp) -> LogTail {
+        let tree = TreeEdge::from_peaks(self.tree.size, self.tree.peaks.clone());
+        LogTail::of(recorded_at, tree.expect("there is a peak for each bit of the size"))
+    }
+
+    fn add_event(&mut self, event: &Event, first: u32, place: u32) {
+        if event.is_revocation() {
+            self.revocations.push(place);
+        }
+        match event {
+            Event::Subject(SubjectEvent::SessionCreated(event)) => {
+                self.created.push((key_of_session(event.session_id), place));
+                self.creations.push(place);
+            }
+            Event::Subject(SubjectEvent::SubjectErased(_)) => self.erasures.push(place),
+            Event::Subject(_) => {}
+            Event::System(event) => self.add_system(event, first, place),
         }
     }
 
@@ -144,6 +183,36 @@ impl IndexBuilder {
                 out.put_all(section, &self.tree.nodes, |node, body| body.extend_from_slice(node))
             }
         }
+    }
+}
+
+/// Whether an index says more of such an event than whose it is.
+const fn is_in_an_index(kind: EventKind) -> bool {
+    match kind {
+        EventKind::SubjectRegistered
+        | EventKind::SessionRenewed
+        | EventKind::RenewalRejected
+        | EventKind::SessionExpired
+        | EventKind::SessionRefreshed
+        | EventKind::UsageRecorded
+        | EventKind::SubjectResumed => false,
+        EventKind::SessionCreated
+        | EventKind::SessionRevoked
+        | EventKind::SessionsRevoked
+        | EventKind::SubjectErased
+        | EventKind::SubjectSuspended
+        | EventKind::SelectionRevoked
+        | EventKind::TokensPresented
+        | EventKind::SessionsSeen
+        | EventKind::CredentialIssued
+        | EventKind::CredentialRevoked
+        | EventKind::CredentialConfirmed
+        | EventKind::PolicyChanged
+        | EventKind::KeyRotated
+        | EventKind::WebhookCreated
+        | EventKind::WebhookDeleted
+        | EventKind::EpochBegan
+        | EventKind::LogSegmented => true,
     }
 }
 

@@ -57,6 +57,10 @@ pub(crate) fn key_of_stream(stream: &StreamId) -> u64 {
     key(StreamKey::of(stream).as_bytes())
 }
 
+fn key_of_subject(id: &str) -> u64 {
+    key(StreamKey::of_subject(id).as_bytes())
+}
+
 pub(crate) fn key_of_session(id: SessionId) -> u64 {
     static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("tenure v1 index session"));
     key(blake3::Hasher::new_from_context_key(&KEY).update(id.as_bytes()).finalize().as_bytes())
