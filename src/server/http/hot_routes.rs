@@ -3,10 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::{
-    http::{HeaderMap, Method, Request, Uri},
-    response::Response,
-};
+use axum::http::{HeaderMap, Method, Request, Uri};
 
 use super::{
     api::ApiContext,
@@ -14,7 +11,7 @@ use super::{
         call::RouteParams,
         peer::PeerAddress,
         route::Route,
-        serve::{SentBody, serve_whole},
+        serve::{SentBody, serve_in_bytes},
     },
     routes::ROUTES,
 };
@@ -51,18 +48,20 @@ impl HotRequest {
 }
 
 impl ApiContext {
-    /// The answer to a request with these headers and this body. Only headers that change no answer may be left out.
+    /// Answers a request with these headers and this body: writes the head of the answer, but for what the connection
+    /// says of itself, and gives the body. Only headers that change no answer may be left out.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         hot: HotRequest,
         peer: &PeerAddress,
         headers: HeaderMap,
         body: Vec<u8>,
-    ) -> Response {
+        head: &mut Vec<u8>,
+    ) -> Vec<u8> {
         let HotRequest { route, params, uri } = hot;
         let (mut parts, ()) = Request::new(()).into_parts();
         (parts.method, parts.uri, parts.headers) = (route.method.clone(), uri, headers);
-        serve_whole(self, route, params, Some(peer), (parts, SentBody::Here(body))).await
+        serve_in_bytes(self, route, params, Some(peer), (parts, SentBody::Here(body)), head).await
     }
 }
 

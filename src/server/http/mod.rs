@@ -32,6 +32,7 @@ pub(crate) use self::nodes::{
     ClusterNodes, node_router::guarded, own_answers::is_own_answer, reported_uses::hand_over,
 };
 pub(crate) use self::only_leader::ask_the_leader;
+pub(crate) use self::reply::{write_header, write_number};
 pub(crate) use self::subject_cards::{CardSession, SubjectCard};
 pub use self::{
     api::{ApiContext, ApiSettings},

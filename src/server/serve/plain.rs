@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    reply_bytes::write,
+    reply_bytes::complete,
     request_head::{NotPlain, RequestHead},
     timeouts::{ConnectionRequests, TimeoutConnection},
 };
@@ -139,11 +139,13 @@ impl PlainServer {
         let under_way = requests.begin();
         reading.read_up_to(length + body).await?;
         let body = reading.take(length, body);
-        let answering = pin!(self.api.answer(request, peer, headers, body));
-        let response = reading.unless_gone(answering).await?;
-        let is_last = is_last || is_stopping();
         written.clear();
-        write(written, response, self.hsts.as_ref(), is_last).await;
+        let body = {
+            let answering = pin!(self.api.answer(request, peer, headers, body, written));
+            reading.unless_gone(answering).await?
+        };
+        let is_last = is_last || is_stopping();
+        complete(written, &body, self.hsts.as_ref(), is_last);
         reading.stream.write_all(written).await?;
         drop(under_way);
         reading.stream.flush().await?;

@@ -142,7 +142,8 @@ fn push_text(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
 }
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
+/// Writes a number in digits.
+pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut first = digits.len();
     loop {

@@ -143,7 +143,7 @@ impl ApiCall {
 
     /// Refuses a query where none is known.
     pub(crate) fn no_query(&self) -> Result<(), Problem> {
-        self.query()?.finish()
+        if self.has_body_alone() { Ok(()) } else { self.query()?.finish() }
     }
 
     /// The request's idempotency key, if it has one: 1 to 128 visible characters, quoted or not.

@@ -14,7 +14,7 @@ use tenure_protocol::entropy;
 use super::limits;
 use crate::http::{
     api::ApiContext,
-    reply::{REQUEST_ID, ReplyStamp},
+    reply::{REQUEST_ID, ReplyStamp, ShownId},
 };
 
 /// The names of a request. Most are never written out: a reply carries one, and a log line or an event only now and then.
@@ -41,10 +41,9 @@ impl RequestId {
 
     /// What the reply to this request carries.
     pub(crate) fn stamp(&self, api: &ApiContext) -> ReplyStamp {
-        let own = || HeaderValue::try_from(self.recorded.to_string());
-        let own = || own().expect("a request id is made of visible characters");
+        let request_id = self.given.clone().map_or(ShownId::Own(self.recorded), ShownId::Given);
         let epochs = api.authority.live().system().system.epochs.clone();
-        ReplyStamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now(), epochs }
+        ReplyStamp { request_id, now: api.authority.now(), epochs }
     }
 }
 

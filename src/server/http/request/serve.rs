@@ -36,9 +36,9 @@ use crate::http::{
     api::ApiContext,
     operations::metrics::CounterTarget,
     reply::{
-        HttpReply,
+        HttpReply, ReplyStamp,
         problem::{Problem, ProblemCode},
-        problem_response,
+        problem_response, write_problem_head,
     },
 };
 
@@ -72,17 +72,35 @@ pub(crate) async fn serve(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<PeerAddress>().cloned();
-    serve_whole(&api, route, params, peer.as_ref(), (parts, SentBody::Coming(body))).await
+    let request = (parts, SentBody::Coming(body));
+    let (result, asked) = served(&api, route, params, peer.as_ref(), request).await;
+    respond(&api, result, asked)
 }
 
-/// The same of a request without its wrapping.
-pub(crate) async fn serve_whole(
+/// The same of a request without its wrapping. Writes the head of the answer, but for what the connection says of
+/// itself, and gives the body.
+pub(crate) async fn serve_in_bytes(
     api: &Arc<ApiContext>,
     route: &'static Route,
     params: RouteParams,
     peer: Option<&PeerAddress>,
     request: (Parts, SentBody),
-) -> Response {
+    head: &mut Vec<u8>,
+) -> Vec<u8> {
+    let (result, asked) = served(api, route, params, peer, request).await;
+    handed_over(api, result, asked, |outcome, stamp| match outcome {
+        Ok(reply) => reply.write_head(stamp, head),
+        Err(problem) => write_problem_head(&problem, stamp, head),
+    })
+}
+
+async fn served(
+    api: &Arc<ApiContext>,
+    route: &'static Route,
+    params: RouteParams,
+    peer: Option<&PeerAddress>,
+    request: (Parts, SentBody),
+) -> (Result<HttpReply, Problem>, RequestLog) {
     let (method, headers) = (&request.0.method, &request.0.headers);
     let mut asked =
         RequestLog::of(api, (method, headers, peer), &route.path, CounterTarget::Route(route.number));
@@ -92,7 +110,7 @@ pub(crate) async fn serve_whole(
             Box::pin(current.around(answer(api, route, params, peer, request, &mut asked))).await
         }
     };
-    respond(api, result, asked)
+    (result, asked)
 }
 
 async fn answer(
@@ -235,13 +253,27 @@ pub(crate) fn refuse_unjudged(
     respond(api, Err(problem.into()), RequestLog::on_no_route(api, request))
 }
 
-fn respond(api: &ApiContext, result: Result<HttpReply, Problem>, mut asked: RequestLog) -> Response {
+fn respond(api: &ApiContext, result: Result<HttpReply, Problem>, asked: RequestLog) -> Response {
+    handed_over(api, result, asked, |outcome, stamp| match outcome {
+        Ok(reply) => reply.into_response(stamp),
+        Err(problem) => problem_response(&problem, stamp),
+    })
+}
+
+/// Counts and logs the outcome of a request, and has it made an answer of some form.
+fn handed_over<T>(
+    api: &ApiContext,
+    result: Result<HttpReply, Problem>,
+    mut asked: RequestLog,
+    form: impl FnOnce(Result<HttpReply, Problem>, ReplyStamp) -> T,
+) -> T {
     let replying = asked.span.as_ref().and_then(|span| span.stage("reply"));
     let stamp = asked.id.stamp(api);
-    let (response, code) = match result {
+    let (answer, status, code) = match result {
         Ok(reply) => {
             api.metrics.granted();
-            (reply.into_response(stamp), "ok")
+            let status = reply.status();
+            (form(Ok(reply), stamp), status, "ok")
         }
         Err(problem) => {
             let code = problem.code.name();
@@ -255,15 +287,15 @@ fn respond(api: &ApiContext, result: Result<HttpReply, Problem>, mut asked: Requ
                     credential,
                 });
             }
-            (problem_response(&problem.timed(api.authority.now()), stamp), code)
+            let status = problem.code.status();
+            (form(Err(problem.timed(api.authority.now())), stamp), status, code)
         }
     };
-    api.metrics.answered(asked.target, response.status(), asked.begun.elapsed());
-    let status = response.status().as_u16();
+    api.metrics.answered(asked.target, status, asked.begun.elapsed());
     drop(replying);
-    let trace = asked.trace(status, code);
-    asked.log(status, code, trace);
-    response
+    let trace = asked.trace(status.as_u16(), code);
+    asked.log(status.as_u16(), code, trace);
+    answer
 }
 
 /// Whether it is of any use to know the trace of a request.
