@@ -1,7 +1,8 @@
 """Divides the instructions in a file of callgrind's among the stages of a request.
 
 An instruction belongs to the stage of the source file that it comes from, code that was inlined included. What serves
-every stage (the standard library, the allocator, the ciphers) belongs to the stage that called it.
+every stage (the standard library, the allocator, the ciphers) belongs to the stage that called it: where it was inlined,
+to the stage of which the function has most.
 """
 
 import collections
@@ -9,7 +10,7 @@ import re
 
 # The first pattern that is found in the path of a source file decides. None: the stage of the caller.
 STAGES = [
-    (r"tokens/|token_cache|/quick_cache", "token open"),
+    (r"tokens/|token_cache|/quick_cache|/rusty_paseto-|/siphasher-", "token open"),
     (r"src/log/codec|/minicbor|src/log/encod", "encode"),
     (r"src/audit/|merkle", "tree"),
     (r"src/log/|/sled-|/crc32fast|/fs2", "store"),
@@ -30,7 +31,7 @@ PATTERNS = [(re.compile(pattern), stage) for pattern, stage in STAGES]
 
 def stage_of(path, function):
     """The stage of code; none when that is the stage of its caller."""
-    if re.search(r"Tokens::seal|tokens::local::", function):
+    if re.search(r"TokenSealer::seal|paseto::seal|Paseto<.*>::try_encrypt", function):
         return "seal"
     return next((stage for pattern, stage in PATTERNS if pattern.search(path)), None)
 
@@ -95,12 +96,22 @@ def of_functions(path, patterns):
     return sum(max(found) for found in costs)
 
 
-def shares(counts):
+def homes(counts):
+    """For each function with code of a stage, the stage of which it has most."""
+    sums = collections.defaultdict(collections.Counter)
+    for (function, file), cost in counts.own.items():
+        stage = stage_of(file, function)
+        if stage:
+            sums[function][stage] += cost
+    return {function: stages.most_common(1)[0][0] for function, stages in sums.items()}
+
+
+def shares(counts, home):
     """For each function, what part of its cost is of which stage, as far as its callers decide."""
     callers = collections.defaultdict(list)
     for (caller, file, callee), cost in counts.calls.items():
         if caller != callee:
-            callers[callee].append((caller, stage_of(file, caller), cost))
+            callers[callee].append((caller, stage_of(file, caller) or home.get(caller), cost))
     shares = collections.defaultdict(lambda: {"rest": 1.0})
     for _ in range(40):
         shares = collections.defaultdict(
@@ -122,9 +133,10 @@ def inherited(callers, shares):
 def divided(counts):
     """Instructions by stage, and by stage and function."""
     by_stage, details = collections.Counter(), collections.Counter()
-    inherited_by = shares(counts)
+    home = homes(counts)
+    inherited_by = shares(counts, home)
     for (function, file), cost in counts.own.items():
-        stage = stage_of(file, function)
+        stage = stage_of(file, function) or home.get(function)
         for name, part in ({stage: 1.0} if stage else inherited_by[function]).items():
             if name == "encode" and "blake3" in file + function:
                 name = "hash"
