@@ -20,6 +20,7 @@ mod mending;
 mod node;
 mod own_answers;
 mod pair;
+mod permissions;
 mod siege;
 mod standby;
 mod strangers;

@@ -283,7 +283,8 @@ fn options(
     let heard = Arc::clone(heard);
     let mut options = identity::options(access)?
         .name(format!("tenure {name}"))
-        .custom_inbox_prefix(format!("_INBOX_{name}"))
+        // In parts, so that a permission can name those of all nodes, or of one.
+        .custom_inbox_prefix(format!("_INBOX.tenure.{}", name.replace('_', ".")))
         .connection_timeout(LOOK)
         .ping_interval(Duration::from_secs(1))
         .request_timeout(Some(LOOK))

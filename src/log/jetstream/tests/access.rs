@@ -128,7 +128,7 @@ fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
         (user(dir.path(), "operator"), user(dir.path(), "node"));
     let ((reader, reader_file), (_, stranger_file)) =
         (user(dir.path(), "reader"), user(dir.path(), "stranger"));
-    let subscribe = "subscribe: [\"_INBOX_>\", \"_INBOX_a_log.>\", \"_INBOX_a_lease.>\", \"t1.v1.tail\", \"t1.v1.pulse\"]";
+    let subscribe = "subscribe: [\"_INBOX.tenure.a.>\", \"t1.v1.tail\", \"t1.v1.pulse\"]";
     let looks = "\"$JS.API.STREAM.INFO.*\", \"$JS.API.STREAM.MSG.GET.*\"";
     let users = format!(
         "authorization {{ users: [
