@@ -20,8 +20,8 @@ pub mod record;
 #[cfg(test)]
 mod samples;
 mod segment;
+mod segment_store;
 mod segmented;
-mod shelf;
 pub mod sled;
 mod tail;
 pub mod tree;
@@ -41,8 +41,8 @@ pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use segment::{
     CheckedSegment, IndexedHistory, IndexedKind, SealedFile, SegmentStream, check_segment, check_segments,
 };
+pub use segment_store::{DamagedSegment, ScrubPace, ScrubResult, SealError};
 pub use segmented::{SegmentedLog, VouchedRoot};
-pub use shelf::{DamagedSegment, ScrubPace, ScrubResult, SealError};
 pub use sled::{
     DamagedPart, DirectoryCopy, HistoryCopy, OpenError, RepairError, RepairVisitor, SealedHistory,
     SegmentEnd, SledLog, StartupFold, StorageFigures, VerifyScope, find_damage, repair,

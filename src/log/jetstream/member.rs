@@ -71,9 +71,10 @@ pub fn join_for(
     told: StatusListener,
     folding: &mut dyn StartupFold,
 ) -> Result<ClusterMember, OpenError> {
-    let OpenedCopy { copy, shelf, end } = opening::open(data_dir, folding)?;
+    let OpenedCopy { copy, segment_store, end } = opening::open(data_dir, folding)?;
     let head = end.tail.head();
-    let (log_id, segments) = (shelf.ends().first().map(|first| first.log_id), shelf.directory().to_owned());
+    let (log_id, segments) =
+        (segment_store.ends().first().map(|first| first.log_id), segment_store.directory().to_owned());
     let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, told);
     let connection = connect(&mut standby, "log")?;
     let place =
@@ -87,7 +88,8 @@ pub fn join_for(
     })?;
     let tail = Some(checked(&mut standby, |_| Ok(listen(&connection, &options.names)?))?);
     let publisher = FramePublisher::new(connection, options.names.clone());
-    let log = Arc::new(JetStreamLog::of(copy, shelf, options.cut, head, Arc::clone(&publisher.resent)));
+    let log =
+        Arc::new(JetStreamLog::of(copy, segment_store, options.cut, head, Arc::clone(&publisher.resent)));
     let (quiet, publisher) = (SilenceTimer::new(standby.end.sequence), Some(publisher));
     Ok(ClusterMember { standby, quiet, place, tail, publisher, log })
 }

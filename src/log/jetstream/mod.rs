@@ -53,7 +53,7 @@ use self::{
 use crate::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
     StoredBytes, StoredCommit,
-    shelf::{CommitVisitor, ReadCursor, SegmentShelf, bytes_of, commits_of, read_from},
+    segment_store::{CommitVisitor, ReadCursor, SegmentStore, bytes_of, commits_of, read_from},
     sled::frame::{self, Frame},
 };
 use tenure_core::Position;
@@ -94,7 +94,7 @@ pub struct JetStreamOptions {
 /// The log as this node has it. It takes commits while the node leads.
 pub struct JetStreamLog {
     copy: Arc<LocalCopy>,
-    shelf: SegmentShelf,
+    segment_store: SegmentStore,
     search: Mutex<RangeSearch>,
     head: RwLock<LogHead>,
     /// None while another node leads.
@@ -131,15 +131,15 @@ fn bar(standby: &mut Standby, publisher: &FramePublisher) -> Result<PublishOutco
 impl JetStreamLog {
     fn of(
         copy: Arc<LocalCopy>,
-        shelf: SegmentShelf,
+        segment_store: SegmentStore,
         cut: SegmentEvents,
         head: LogHead,
         resent: Arc<AtomicU64>,
     ) -> Self {
-        let search = Mutex::new(RangeSearch::behind(shelf.end(), cut));
+        let search = Mutex::new(RangeSearch::behind(segment_store.end(), cut));
         Self {
             copy,
-            shelf,
+            segment_store,
             search,
             head: RwLock::new(head),
             writer: Mutex::new(None),
@@ -274,7 +274,7 @@ impl JetStreamLog {
         }
         let mut reading = ReadCursor { next: after.next(), last, wanted: max_events };
         loop {
-            let segments = self.shelf.all();
+            let segments = self.segment_store.all();
             reading.read_segments(&segments, take)?;
             if reading.is_done() {
                 return Ok(());
@@ -288,7 +288,7 @@ impl JetStreamLog {
                 Ok(!reading.is_done())
             });
             // What was in the copy a moment ago may be in a segment by now.
-            if read.is_ok() || self.shelf.all().len() == segments.len() {
+            if read.is_ok() || self.segment_store.all().len() == segments.len() {
                 return read;
             }
         }
@@ -298,7 +298,7 @@ impl JetStreamLog {
     fn try_read_commits(&self, positions: &[Position], take: &mut CommitVisitor<'_>) -> Result<(), LogError> {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
-        let segments = self.shelf.all();
+        let segments = self.segment_store.all();
         let mut wanted = there.peekable();
         while let Some(position) = wanted.peek().copied() {
             let number = segments.partition_point(|segment| segment.header.last() < position);
@@ -364,15 +364,15 @@ impl EventLog for JetStreamLog {
     }
 
     fn indexed(&self) -> IndexedHistory {
-        self.shelf.indexed()
+        self.segment_store.indexed()
     }
 
     fn damage(&self) -> Vec<String> {
-        self.shelf.damage()
+        self.segment_store.damage()
     }
 
     fn sealed_files(&self) -> Vec<SealedFile> {
-        self.shelf.files()
+        self.segment_store.files()
     }
 
     fn stopped(&self) -> Option<String> {

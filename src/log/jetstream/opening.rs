@@ -13,7 +13,7 @@ use super::{
 use crate::{
     OpenError, SealedHistory, StartupFold, StoredCommit,
     segment::Segment,
-    shelf::SegmentShelf,
+    segment_store::SegmentStore,
     sled::{
         data_dir::{DataDir, sync_dir},
         error::io_at,
@@ -26,7 +26,7 @@ use crate::{
 /// What was found.
 pub(super) struct OpenedCopy {
     pub(super) copy: Arc<LocalCopy>,
-    pub(super) shelf: SegmentShelf,
+    pub(super) segment_store: SegmentStore,
     pub(super) end: ReadEnd,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn open(data_dir: &Path, folding: &mut dyn StartupFold) -> Result<Ope
         // What it has is of no use without what is between it and the segments.
         copy.clear()?;
     }
-    Ok(OpenedCopy { copy, shelf: SegmentShelf::of(data, segments), end })
+    Ok(OpenedCopy { copy, segment_store: SegmentStore::of(data, segments), end })
 }
 
 /// Each segment must continue the one before it. Of the first ones only the headers are read.

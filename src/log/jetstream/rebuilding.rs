@@ -35,10 +35,10 @@ impl JetStreamLog {
         file: &Path,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), String> {
-        let segments = self.shelf.all();
+        let segments = self.segment_store.all();
         let ours = segments.get(number).ok_or("there are fewer segments")?;
         frames.write(&ours.header, file, go_on)?;
-        self.shelf.mend(number, file)
+        self.segment_store.mend(number, file)
     }
 }
 

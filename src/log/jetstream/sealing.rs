@@ -10,7 +10,7 @@ use crate::{
     DamagedSegment, EventLog, LogError, OpenError, ScrubPace, ScrubResult, SealError, SegmentEnd,
     SegmentEvents, SegmentedLog, StorageFigures, VouchedRoot, codec,
     ranges::SegmentRanges,
-    shelf::{RangeEnd, SegmentMaking},
+    segment_store::{RangeEnd, SegmentMaking},
 };
 use tenure_core::Position;
 
@@ -45,7 +45,7 @@ impl JetStreamLog {
     /// # Errors
     /// Why it was not put there.
     pub fn mend(&self, number: usize, file: &Path) -> Result<(), String> {
-        self.shelf.mend(number, file)
+        self.segment_store.mend(number, file)
     }
 
     /// Where the range behind the last segment ends; none while it is not full.
@@ -92,7 +92,7 @@ impl SegmentedLog for JetStreamLog {
 
     fn unsealed(&self) -> usize {
         let events = self.search.lock().events().max(1);
-        let full = (self.head().position.0 / events).saturating_sub(self.shelf.end().0 / events);
+        let full = (self.head().position.0 / events).saturating_sub(self.segment_store.end().0 / events);
         usize::try_from(full).unwrap_or(usize::MAX)
     }
 
@@ -104,14 +104,14 @@ impl SegmentedLog for JetStreamLog {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<Position>, SealError> {
         let Some(end) = self.full_range()?.filter(|end| *end <= signed) else { return Ok(None) };
-        let (segment, index) = self.shelf.seal_up_to(&SegmentMaking {
+        let (segment, index) = self.segment_store.seal_up_to(&SegmentMaking {
             end: RangeEnd::Vouched(end, &|tail| root(end).is_some_and(|root| root == tail.tree().root())),
             read: &|after, most, take| self.try_read(after, most, take),
             go_on,
             step: &|name| tracing::trace!(name, "sealing"),
         })?;
         self.search.lock().end = None;
-        self.shelf.put_index(&segment, index, &|name| tracing::trace!(name, "sealing"))?;
+        self.segment_store.put_index(&segment, index, &|name| tracing::trace!(name, "sealing"))?;
         if let Err(why) = self.copy.let_go(end) {
             tracing::warn!(why, "what is in segments stays in the copy of the log for now");
         }
@@ -119,7 +119,7 @@ impl SegmentedLog for JetStreamLog {
     }
 
     fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
-        self.shelf.index(go_on, &|name| tracing::trace!(name, "sealing"))
+        self.segment_store.index(go_on, &|name| tracing::trace!(name, "sealing"))
     }
 
     fn make_spare(&self) -> Result<bool, OpenError> {
@@ -127,25 +127,25 @@ impl SegmentedLog for JetStreamLog {
     }
 
     fn segment_ends(&self) -> Vec<SegmentEnd> {
-        self.shelf.ends()
+        self.segment_store.ends()
     }
 
     fn figures(&self) -> io::Result<StorageFigures> {
         Ok(StorageFigures {
-            segments: self.shelf.all().len() as u64,
-            sealed: self.shelf.end(),
+            segments: self.segment_store.all().len() as u64,
+            sealed: self.segment_store.end(),
             unsealed: self.unsealed() as u64,
             oldest: None,
-            bytes: self.shelf.bytes() + self.copy.len(),
+            bytes: self.segment_store.bytes() + self.copy.len(),
             needs: 0,
         })
     }
 
     fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
-        self.shelf.scrub(number, pace)
+        self.segment_store.scrub(number, pace)
     }
 
     fn doubted(&self) -> Vec<DamagedSegment> {
-        self.shelf.doubted()
+        self.segment_store.doubted()
     }
 }

@@ -47,7 +47,7 @@ use crate::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, LogError, LogHead, SealedFile, SegmentEvents,
     StoredBytes, StoredCommit,
     ranges::SegmentRanges,
-    shelf::{CommitVisitor, ReadCursor, SegmentShelf, bytes_of, commits_of, hand_over, read_from},
+    segment_store::{CommitVisitor, ReadCursor, SegmentStore, bytes_of, commits_of, hand_over, read_from},
     tail::{LogTail, StagedBatch},
 };
 use tenure_core::Position;
@@ -73,7 +73,7 @@ pub struct SledLog {
     /// In order; the last one is written to.
     stores: RwLock<Vec<Arc<StoreRange>>>,
     /// What is in files that never change, in order: all of the history up to some position.
-    shelf: SegmentShelf,
+    segment_store: SegmentStore,
     sealing: Mutex<SealQueue>,
     writer: Mutex<SledWriter>,
     head: RwLock<LogHead>,
@@ -162,12 +162,12 @@ impl SledLog {
         } = opening::open(data_dir, cut, folding)?;
         let range = Arc::clone(stores.last().expect("there is a store to write to"));
         let head = tail.head();
-        let (sealing, shelf) = (SealQueue::new(ends), SegmentShelf::of(data.clone(), segments));
+        let (sealing, segment_store) = (SealQueue::new(ends), SegmentStore::of(data.clone(), segments));
         let filled = Vec::new();
         let writer = SledWriter { data, range, tail, check, head_file, store, ranges, is_full, filled };
         Ok(Self {
             stores: RwLock::new(stores),
-            shelf,
+            segment_store,
             sealing: Mutex::new(sealing),
             writer: Mutex::new(writer),
             head: RwLock::new(head),
@@ -280,7 +280,7 @@ impl SledLog {
         let mut reading = ReadCursor { next: after.next(), last, wanted: max_events };
         // In this order: a store goes only when its segment is there.
         let stores = self.stores.read().clone();
-        reading.read_segments(&self.shelf.all(), take)?;
+        reading.read_segments(&self.segment_store.all(), take)?;
         for (index, range) in stores.iter().enumerate() {
             let end = stores.get(index + 1).map_or(reading.last.next(), |next| next.first);
             if reading.next < end {
@@ -295,7 +295,7 @@ impl SledLog {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
         let stores = self.stores.read().clone();
-        let segments = self.shelf.all();
+        let segments = self.segment_store.all();
         let mut wanted = there.peekable();
         while let Some(position) = wanted.peek().copied() {
             let number = segments.partition_point(|segment| segment.header.last() < position);
@@ -466,15 +466,15 @@ impl EventLog for SledLog {
     }
 
     fn indexed(&self) -> IndexedHistory {
-        self.shelf.indexed()
+        self.segment_store.indexed()
     }
 
     fn damage(&self) -> Vec<String> {
-        self.shelf.damage()
+        self.segment_store.damage()
     }
 
     fn sealed_files(&self) -> Vec<SealedFile> {
-        self.shelf.files()
+        self.segment_store.files()
     }
 
     fn stopped(&self) -> Option<String> {

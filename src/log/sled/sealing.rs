@@ -14,7 +14,7 @@ use super::{SegmentEnd, SledLog, StoreRange, data_dir::DataDir, head_file::HeadR
 use crate::{
     DamagedSegment, LogError, ScrubPace, ScrubResult, SealError,
     segment::{Segment, index::IndexBuilder},
-    shelf::{RangeEnd, SegmentMaking},
+    segment_store::{RangeEnd, SegmentMaking},
     tail::LogTail,
 };
 use tenure_core::{Position, Timestamp};
@@ -72,7 +72,7 @@ impl SledLog {
         if let Some(end) = end.filter(|end| end.position() <= signed) {
             let (segment, index) = self.seal_up_to(&end, go_on)?;
             self.sealing.lock().ends.pop_front();
-            self.shelf.put_index(&segment, index, &|name| self.step(name))?;
+            self.segment_store.put_index(&segment, index, &|name| self.step(name))?;
             sealed = Some(end.position());
         }
         self.retire_stores();
@@ -95,12 +95,12 @@ impl SledLog {
     /// # Errors
     /// See [`SealError`]; the next call tries again.
     pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
-        self.shelf.index(go_on, &|name| self.step(name))
+        self.segment_store.index(go_on, &|name| self.step(name))
     }
 
     /// Where each of its segments ends, in order.
     pub fn segment_ends(&self) -> Vec<SegmentEnd> {
-        self.shelf.ends()
+        self.segment_store.ends()
     }
 
     /// Reads a segment again, by its number from 0 on.
@@ -108,12 +108,12 @@ impl SledLog {
     /// # Errors
     /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
     pub fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
-        self.shelf.scrub(number, pace)
+        self.segment_store.scrub(number, pace)
     }
 
     /// The segments that did not read as they were written, and have not since.
     pub fn doubted(&self) -> Vec<DamagedSegment> {
-        self.shelf.doubted()
+        self.segment_store.doubted()
     }
 
     /// How large it is on disk.
@@ -122,11 +122,11 @@ impl SledLog {
     /// The system does not say how long a file is.
     pub fn figures(&self) -> std::io::Result<StorageFigures> {
         let stores = self.stores.read().clone();
-        let mut bytes = self.shelf.bytes();
+        let mut bytes = self.segment_store.bytes();
         for range in &stores {
             bytes += range.store.len()?;
         }
-        let (segments, sealed) = (self.shelf.all().len() as u64, self.shelf.end());
+        let (segments, sealed) = (self.segment_store.all().len() as u64, self.segment_store.end());
         let (unsealed, oldest, full) = {
             let ends = &self.sealing.lock().ends;
             let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
@@ -155,7 +155,7 @@ impl SledLog {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(Arc<Segment>, IndexBuilder), SealError> {
         self.record_size()?;
-        self.shelf.seal_up_to(&SegmentMaking {
+        self.segment_store.seal_up_to(&SegmentMaking {
             end: RangeEnd::Known(end),
             read: &|after, most, take| self.try_read(after, most, take),
             go_on,
@@ -193,7 +193,7 @@ impl SledLog {
 
     /// Takes the stores from the list that hold nothing but what is in segments. The head record names a later one.
     fn retire_stores(&self) {
-        let sealed = self.shelf.end();
+        let sealed = self.segment_store.end();
         let mut stores = self.stores.write();
         let retired = stores.windows(2).take_while(|pair| pair[1].first <= sealed.next()).count();
         let retired: Vec<_> = stores.drain(..retired).collect();

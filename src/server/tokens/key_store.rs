@@ -207,7 +207,7 @@ impl<K: KeyMaterial> KeyStore<K> {
 
 impl<K: KeyMaterial> Debug for KeyStore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shelf({:?})", self.ring.load())
+        write!(f, "KeyStore({:?})", self.ring.load())
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
         standby::Standby,
     },
     samples::{at, commit, small, subject},
-    shelf::SegmentShelf,
+    segment_store::SegmentStore,
     sled::data_dir::DataDir,
 };
 use tenure_core::CommitId;
@@ -58,12 +58,12 @@ pub(super) fn believer(data: &Path, options: &JetStreamOptions) -> JetStreamLog 
         pause(Duration::from_millis(5));
     }
     let end = standby.end;
-    let shelf = SegmentShelf::of(DataDir::of(data), Vec::new());
+    let segment_store = SegmentStore::of(DataDir::of(data), Vec::new());
     JetStreamLog {
         head: RwLock::new(end.tail.head()),
         copy,
-        search: Mutex::new(RangeSearch::behind(shelf.end(), options.cut)),
-        shelf,
+        search: Mutex::new(RangeSearch::behind(segment_store.end(), options.cut)),
+        segment_store,
         writer: Mutex::new(Some(super::super::JetStreamWriter {
             publisher,
             end,

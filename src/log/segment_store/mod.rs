@@ -28,12 +28,12 @@ pub use self::{
 
 /// What is in files that never change, in order: all of the history up to some position.
 #[derive(Debug)]
-pub(crate) struct SegmentShelf {
+pub(crate) struct SegmentStore {
     data: DataDir,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
 }
 
-impl SegmentShelf {
+impl SegmentStore {
     /// With these segments, which were found in this directory.
     pub(crate) fn of(data: DataDir, segments: Vec<Arc<Segment>>) -> Self {
         Self { data, segments: RwLock::new(Arc::new(segments)) }

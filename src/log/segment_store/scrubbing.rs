@@ -1,6 +1,6 @@
 //! Segments are read again, whole, long after they were written: disks forget.
 
-use super::SegmentShelf;
+use super::SegmentStore;
 use crate::{LogError, segment::FileStamp};
 
 /// Says, after a number of bytes, whether to go on.
@@ -25,7 +25,7 @@ pub struct DamagedSegment {
     file: Option<FileStamp>,
 }
 
-impl SegmentShelf {
+impl SegmentStore {
     /// Reads a segment again, by its number from 0 on, with every check that a start makes of it, and leaves nothing of
     /// it in the memory of the system.
     ///

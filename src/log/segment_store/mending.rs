@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-use super::SegmentShelf;
+use super::SegmentStore;
 use crate::{
     segment::{Segment, in_words},
     sled::data_dir::sync_dir,
 };
 
-impl SegmentShelf {
+impl SegmentStore {
     /// Puts a file in the place of a segment, by its number from 0 on, if it is what that segment was when it was
     /// opened. Its header stays in memory and says what all of the file must be, so nothing else is believed.
     ///

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{SealError, SegmentShelf};
+use super::{SealError, SegmentStore};
 use crate::{
     LogError,
     segment::{
@@ -16,7 +16,7 @@ use crate::{
 };
 use tenure_files::replacement::put_in_place;
 
-impl SegmentShelf {
+impl SegmentStore {
     /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
     /// none until it was put right.
     ///

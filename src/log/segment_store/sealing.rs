@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    CommitVisitor, SegmentShelf,
+    CommitVisitor, SegmentStore,
     reading::{corrupt, decoded},
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(crate) struct SegmentMaking<'m> {
     pub(crate) step: &'m dyn Fn(&str),
 }
 
-impl SegmentShelf {
+impl SegmentStore {
     /// Makes the next segment; gives it, and what its index is made of.
     ///
     /// # Errors
