@@ -25,12 +25,14 @@ mod key_mirror;
 mod membership;
 mod no_keys;
 mod node_mac;
+mod options;
 mod peers;
 mod retention;
 mod scrubber;
 mod sealer;
 mod secrets;
 pub mod snapshot;
+mod start_error;
 mod startup_replay;
 mod state_view;
 
@@ -41,23 +43,19 @@ use std::{
 };
 
 use crate::authority::{
-    Authority, BatchObserver, BegunEpoch, CommandError, Dependencies, DiskRoom, IdempotencyTable, NewEpoch,
-    PublishedState, SubjectHistory, TokenIssuance,
+    Authority, BatchObserver, BegunEpoch, Dependencies, DiskRoom, IdempotencyTable, NewEpoch, PublishedState,
+    SubjectHistory,
 };
 use crate::checkpoint::{ListingCheckpoint, TrustedCheckpoints};
-use crate::notify::webhooks::{self, Webhooks};
-use crate::personal_data::{SubjectKeys, TextError};
+use crate::notify::webhooks::{WebhookSource, Webhooks};
+use crate::personal_data::SubjectKeys;
 use crate::projections::{Projections, history};
 use crate::tokens::{KeyedDigests, TokenKeyring};
 use parking_lot::Mutex;
-use tenure_audit::{
-    Evidence, HeadError, HeadKey, HeadSigner, LiveCheck, MerkleIndex, SignedHeads, live_check,
-};
-use tenure_core::{Policy, Position, Seconds, Timestamp, state::AuthorityState, trim::TrimHorizon};
-use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SegmentedLog, StoredCommit, VerifyScope};
+use tenure_audit::{Evidence, HeadKey, HeadSigner, LiveCheck, MerkleIndex, SignedHeads, live_check};
+use tenure_core::{Position, Timestamp, state::AuthorityState, trim::TrimHorizon};
+use tenure_log::{EventLog, RecordHash, SegmentedLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
-use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::WorkerThread;
 
 pub(crate) use self::certificates::PeerCertificate;
@@ -81,77 +79,12 @@ use self::{
 pub use self::{
     credential::{IssuedKey, issue_credential},
     epoch::EpochRequest,
+    options::NodeOptions,
+    start_error::StartError,
 };
 
 /// Events since the last snapshot after which a start writes another one.
 const EVENTS_PER_SNAPSHOT: u64 = 100_000;
-
-/// How to open a node.
-pub struct NodeOptions {
-    /// The data directory; made when it is not there.
-    pub data: PathBuf,
-    /// The limits that apply from now on; none keeps those recorded last, or the defaults.
-    pub policy: Option<Policy>,
-    /// How long idempotency keys are remembered, `idempotency.window`.
-    pub idempotency_window: Seconds,
-    /// How many are, `idempotency.max`.
-    pub idempotency_max: usize,
-    /// Within how long what was recorded is under a signed head, `audit.head_interval`.
-    pub head_interval: Seconds,
-    /// A further file for signed heads, `audit.head_file`.
-    pub head_file: Option<PathBuf>,
-    /// Disk space reserved for revocations, vetoes and suspensions, in bytes; 0 reserves none.
-    pub reserve: u64,
-    /// By how many events the history is cut into segments, `log.segment_events`.
-    pub segment_events: SegmentEvents,
-    /// How much of the log a start reads, `log.verify`.
-    pub verify: VerifyScope,
-    /// How fast segments are read again, in bytes a second, `log.scrub_rate`; 0 for never.
-    pub scrub_rate: u64,
-    /// How long ended sessions stay in memory, `retention.memory`.
-    pub retention: Seconds,
-    /// Whether time stands still until it is moved.
-    pub test_clock: bool,
-    /// What webhooks obey.
-    pub webhooks: webhooks::WebhookSettings,
-    /// What tokens obey.
-    pub issuing: TokenIssuance,
-    /// Where ids and keys come from.
-    pub entropy: Arc<dyn Entropy>,
-    /// Begins another epoch at this start, after a restore that may have lost events.
-    pub begin_epoch: Option<EpochRequest>,
-    /// The log of several machines that this node takes part in; none for a log of its own.
-    pub cluster: Option<ClusterOptions>,
-    /// Whether this start is part of a restore into the directory, which no other process may use before it is
-    /// finished.
-    pub restoring: bool,
-}
-
-impl NodeOptions {
-    /// The defaults, on this data directory.
-    pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            policy: None,
-            idempotency_window: Seconds(600),
-            idempotency_max: 1_000_000,
-            head_interval: Seconds(1),
-            head_file: None,
-            reserve: 64 << 20,
-            segment_events: SegmentEvents::AsRecorded,
-            verify: VerifyScope::Hot,
-            scrub_rate: 16 << 20,
-            retention: Seconds(86_400),
-            test_clock: false,
-            webhooks: webhooks::WebhookSettings::default(),
-            issuing: TokenIssuance::default(),
-            entropy: Arc::new(OsEntropy),
-            begin_epoch: None,
-            cluster: None,
-            restoring: false,
-        }
-    }
-}
 
 /// An authority at work, with the projections that follow every batch.
 pub struct Node {
@@ -179,79 +112,6 @@ pub struct Node {
     jobs: Option<WorkerThread>,
     /// What goes over the files of the log on this machine.
     background: (WorkerThread, WorkerThread),
-}
-
-/// Why a node does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The log is in use, damaged, or of another format.
-    #[error(transparent)]
-    Log(#[from] OpenError),
-    /// A key file is missing, damaged, or readable by others.
-    #[error(transparent)]
-    Keys(#[from] KeyFileError),
-    /// The log is there, and the keys that go with it are not.
-    #[error(
-        "{path} is missing, but the log is not empty: put the keys back that belong to it; \
-         new ones would make every token and every text of it unreadable"
-    )]
-    KeysMissing {
-        /// Where they should be.
-        path: String,
-    },
-    /// Text about a subject is in the log, and the key that opens it is nowhere.
-    #[error(
-        "{path} lacks the key of subject {subject}, and there is text about it in the log: put the file back \
-         that belongs to this log"
-    )]
-    SubjectKeyMissing {
-        /// The file of keys.
-        path: String,
-        /// Whose key.
-        subject: String,
-    },
-    /// The key of a subject that was erased is still there, and cannot be destroyed.
-    #[error("the key of an erased subject is still there and cannot be destroyed: {0}")]
-    Forgetting(#[source] TextError),
-    /// The log ends before the position that a snapshot was written of.
-    #[error(
-        "{path} was written at position {snapshot}, but the log ends at position {head}: events are missing. \
-         Put the log back that belongs to it; to go on without the missing events, remove the snapshot"
-    )]
-    BehindSnapshot {
-        /// The snapshot.
-        path: String,
-        /// Where it stands.
-        snapshot: Position,
-        /// Where the log ends.
-        head: Position,
-    },
-    /// A restore into the directory was not finished.
-    #[error("{path} holds an unfinished restore: remove what is in it, and restore again")]
-    Unfinished {
-        /// The data directory.
-        path: String,
-    },
-    /// A file of the data directory cannot be written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The log is not the one that was signed, or no head can be signed.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// The system gives no thread.
-    #[error("no thread for what is due from time to time: {0}")]
-    Thread(#[source] io::Error),
-    /// A node of a cluster cannot take part.
-    #[error("this node cannot take part in the cluster: {0}")]
-    Cluster(String),
-    /// The first commit of this start failed.
-    #[error("the start cannot be recorded: {0}")]
-    Record(#[source] CommandError),
 }
 
 impl Node {
@@ -322,8 +182,7 @@ impl Node {
         let needs_key = needs_key || holds_keys;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
-        let webhooks =
-            Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::WebhookSource>, &data, webhooks);
+        let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn WebhookSource>, &data, webhooks);
         let check =
             LiveCheck::start(log, Arc::new(state_view::StateView(Arc::clone(&authority))), live_check::SLICE)
                 .map_err(StartError::Thread)?;
