@@ -15,7 +15,7 @@ use crate::console::{
     form::query,
     live_tail,
     request::SignedInRequest,
-    response::{self, PageFrame, PageResult},
+    response::{self, PageFailure, PageFrame, PageResult},
     words::PageTime,
 };
 
@@ -46,6 +46,10 @@ impl TryFrom<RecordedEvent> for EventItem {
 }
 
 impl EventItem {
+    pub(super) const fn position(&self) -> u64 {
+        self.record.position.0
+    }
+
     /// What it says, in one line, without what says nothing.
     fn summary(&self) -> String {
         let said = |(name, value): (&String, &Value)| match value {
@@ -84,67 +88,113 @@ struct LogPage<'a> {
     tail: Option<String>,
 }
 
+/// Which events are asked for.
+struct EventFilter<'v> {
+    kinds: Option<&'v str>,
+    subject: Option<&'v str>,
+    session: Option<&'v str>,
+}
+
+impl<'v> EventFilter<'v> {
+    fn of(visit: &'v SignedInRequest) -> Self {
+        let given = |name| visit.query().get(name);
+        Self { kinds: given("kinds"), subject: given("subjectId"), session: given("sessionId") }
+    }
+
+    /// The query for events after a position, of the API with a limit, of this page with a moment.
+    fn query(&self, after: u64, limit: Option<&str>, as_of: Option<&str>) -> String {
+        query(&[
+            ("after", Some(&after.to_string())),
+            ("kinds", self.kinds),
+            ("subjectId", self.subject),
+            ("sessionId", self.session),
+            ("limit", limit),
+            ("asOf", as_of),
+        ])
+    }
+
+    /// How far back the newest ones are sought. A subject's story begins at its beginning; what only some events are is
+    /// sought from the end.
+    fn reaches(&self, visit: &SignedInRequest) -> &'static [u64] {
+        match (self.subject.or(self.session), self.kinds.is_some() || visit.has_role(&[Role::Owner])) {
+            (Some(_), _) => &[u64::MAX],
+            (None, true) => &REACHES,
+            (None, false) => &[PER_PAGE],
+        }
+    }
+}
+
+/// The events of a page.
+struct FoundEvents {
+    events: Vec<EventItem>,
+    /// They are all that match after this position.
+    from: u64,
+    /// Up to this one.
+    last: u64,
+    /// Whether that is the end of the log, as it is or was.
+    is_end: bool,
+}
+
+impl FoundEvents {
+    /// The events after a position, or the newest ones; none behind the head.
+    async fn read(
+        visit: &SignedInRequest,
+        filter: &EventFilter<'_>,
+        after: Option<u64>,
+        head: u64,
+    ) -> Result<Self, PageFailure> {
+        let reaches = filter.reaches(visit);
+        let beginnings = match after {
+            Some(after) => vec![after.min(head)],
+            None => reaches.iter().map(|reach| head.saturating_sub(*reach)).collect(),
+        };
+        // Of the newest there may be more than are shown; the page before has the others.
+        let limit = if after.is_none() && reaches == REACHES { "200" } else { "50" };
+        let (mut from, mut found) = (0, Page::<EventItem> { items: vec![], next_cursor: None });
+        for beginning in beginnings {
+            from = beginning;
+            found = visit.get(&format!("/v1/events{}", filter.query(from, Some(limit), None))).await?;
+            if found.items.len() >= ENOUGH || from == 0 {
+                break;
+            }
+        }
+        let Page { items: mut events, next_cursor } = found;
+        let is_beyond = events.iter().any(|event| event.position() > head);
+        events.retain(|event| event.position() <= head);
+        let more = events.len().saturating_sub(SHOWN);
+        if more > 0 {
+            events.drain(..more);
+            from = events.first().map_or(from, |first| first.position() - 1);
+        }
+        let last = events.last().map_or(from, EventItem::position);
+        Ok(Self { events, from, last, is_end: next_cursor.is_none() || is_beyond || last >= head })
+    }
+}
+
 /// The page: the newest events, or those after a position.
 pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
-    let given = |name| visit.query().get(name);
-    let (kinds, subject, session) = (given("kinds"), given("subjectId"), given("sessionId"));
-    let number = |name| given(name).and_then(|text: &str| text.parse::<u64>().ok());
+    let filter = EventFilter::of(visit);
+    let number = |name| visit.query().get(name).and_then(|text: &str| text.parse::<u64>().ok());
     let then = AsOf::of(visit, &["kinds", "subjectId", "sessionId"]).await?;
     let head = then.position;
     let marked = number("position");
     let after = marked.map(|position| position.saturating_sub(PER_PAGE / 2)).or_else(|| number("after"));
-    let filters = |after: u64, limit: Option<&str>| {
-        let after = after.to_string();
-        query(&[
-            ("after", Some(&after)),
-            ("kinds", kinds),
-            ("subjectId", subject),
-            ("sessionId", session),
-            ("limit", limit),
-            ("asOf", Some(&*then.given).filter(|given| limit.is_none() && !given.is_empty())),
-        ])
-    };
-    // One subject's story begins at its beginning; what only some events are is sought from the end.
-    let reaches: &[u64] = match (subject.or(session), kinds.is_some() || visit.has_role(&[Role::Owner])) {
-        (Some(_), _) => &[u64::MAX],
-        (None, true) => &REACHES,
-        (None, false) => &[PER_PAGE],
-    };
-    let back = if reaches == REACHES { REACHES[1] } else { PER_PAGE };
-    let beginnings = match after {
-        Some(after) => vec![after.min(head)],
-        None => reaches.iter().map(|reach| head.saturating_sub(*reach)).collect(),
-    };
-    // Of the newest there may be more than are shown; the page before has the others.
-    let limit = if after.is_none() && reaches == REACHES { "200" } else { "50" };
-    let (mut from, mut found) = (0, Page::<EventItem> { items: vec![], next_cursor: None });
-    for beginning in beginnings {
-        from = beginning;
-        found = visit.get(&format!("/v1/events{}", filters(from, Some(limit)))).await?;
-        if found.items.len() >= ENOUGH || from == 0 {
-            break;
-        }
-    }
-    let is_beyond = found.items.iter().any(|event| event.record.position.0 > head);
-    found.items.retain(|event| event.record.position.0 <= head);
-    let more = found.items.len().saturating_sub(SHOWN);
-    if more > 0 {
-        found.items.drain(..more);
-        from = found.items.first().map_or(from, |first| first.record.position.0 - 1);
-    }
-    let last = found.items.last().map_or(from, |event| event.record.position.0);
-    let is_end = found.next_cursor.is_none() || is_beyond || last >= head;
+    let FoundEvents { events, from, last, is_end } = FoundEvents::read(visit, &filter, after, head).await?;
+    let is_sought = filter.reaches(visit) == REACHES;
+    let back = if is_sought { REACHES[1] } else { PER_PAGE };
+    let given = Some(&*then.given).filter(|given| !given.is_empty());
+    let page_after = |after| filter.query(after, None, given);
     Ok(response::ok(&LogPage {
         frame: PageFrame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
-        kinds: kinds.unwrap_or_default(),
-        subject: subject.unwrap_or_default(),
-        session: session.unwrap_or_default(),
+        kinds: filter.kinds.unwrap_or_default(),
+        subject: filter.subject.unwrap_or_default(),
+        session: filter.session.unwrap_or_default(),
         marked: Position(marked.unwrap_or_default()),
-        sought: (reaches == REACHES && is_end).then(|| head - from).filter(|_| from > 0),
-        older: (from > 0).then(|| filters(from.saturating_sub(back), None)),
-        newer: (!is_end).then(|| filters(last, None)),
-        tail: (is_end && !then.is_past()).then(|| filters(head, None)),
-        events: found.items,
+        sought: (is_sought && is_end).then(|| head - from).filter(|_| from > 0),
+        older: (from > 0).then(|| page_after(from.saturating_sub(back))),
+        newer: (!is_end).then(|| page_after(last)),
+        tail: (is_end && !then.is_past()).then(|| page_after(head)),
+        events,
         then,
     }))
 }

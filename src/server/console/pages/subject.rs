@@ -73,7 +73,7 @@ impl OwnershipRow {
     fn of(visit: &SignedInRequest, event: &EventItem) -> Self {
         let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
         Self {
-            position: event.record.position.0,
+            position: event.position(),
             at: event.record.recorded_at,
             owner,
             by: visit.actor_words(&event.record.actor),
@@ -160,7 +160,7 @@ async fn owners(
     ]);
     let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
     let mut owners: Vec<OwnershipRow> = Vec::new();
-    for event in found.items.into_iter().filter(|event| event.record.position.0 <= then.position) {
+    for event in found.items.into_iter().filter(|event| event.position() <= then.position) {
         let row = OwnershipRow::of(visit, &event);
         if owners.last().is_none_or(|last| last.owner != row.owner) {
             owners.push(row);
