@@ -1,14 +1,22 @@
 //! For services that take Tenure's tokens: checks them, offline or by asking, and protects a tower service.
 //!
-//! There is no server in it: it uses the domain's value types, time, chance, requests, and nothing else of this crate
-//! but the memory of genuine tokens.
+//! ```
+//! use tenure_verify::{AuthorityConnection, Verifier, VerifierConfig};
 //!
-//! ```text
-//!   request ─► ProtectLayer ─► Verifier ─► Memo, or one Ed25519 verification ─► State: keys, revocations, freshness
-//!                   │                                                            ▲
-//!                   │                                      FeedFollower ─► AuthorityConnection: GET keys, GET revocations/feed
-//!                   │                                      (and its stream, as it happens)
-//!                   └────────► Introspection ─────────────────────────► AuthorityConnection: POST introspect
+//! # async fn serve(bearer: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! // Access tokens of this authority that were made for us.
+//! let verifier = Verifier::new(VerifierConfig::of("https://auth.example.com").for_audience("orders"))?;
+//! // Asks for keys and revocations, for as long as it is kept. Without it every token is refused.
+//! let _follower = verifier.follow(AuthorityConnection::to("https://auth.example.com", "tnr_key_…")?);
+//! verifier.ready().await;
+//!
+//! match verifier.check(bearer) {
+//!     Ok(claims) => println!("{} may {}", claims.subject, claims.scopes.join(" ")),
+//!     Err(rejection) if rejection.is_temporary() => println!("try again later: {rejection}"),
+//!     Err(rejection) => println!("refused: {rejection}"),
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! - [`Verifier`] judges **access tokens** (PASETO v4.public) without asking anyone. A [`FeedFollower`] keeps it fresh. It
@@ -17,7 +25,16 @@
 //! - [`Introspection`] asks the authority about each **session token**.
 //! - [`ProtectLayer`] lets requests through by either of them.
 //!
-//! `docs/verify.md` says what the bound means, and `examples/protected_service.rs` is a whole service.
+//! ```text
+//!   request ─► ProtectLayer ─► Verifier ─► TokenCache, or one Ed25519 verification ─► keys, revocations, freshness
+//!                   │                                                                   ▲
+//!                   │                              FeedFollower ─► AuthorityConnection: GET keys, GET revocations/feed
+//!                   │                                              (and its stream, as it happens)
+//!                   └────────► Introspection ────► AuthorityConnection: POST introspect
+//! ```
+//!
+//! There is no server code in it. `docs/verify.md` says what the bound means, and `examples/protected_service.rs` is a
+//! whole service.
 
 mod challenge;
 mod claims;

@@ -20,7 +20,7 @@ const TOLERANCE: Duration = Duration::from_millis(500);
 /// What a verifier knows.
 #[derive(Debug)]
 pub(super) struct VerifierState {
-    rules: VerifierConfig,
+    config: VerifierConfig,
     ring: KeySet,
     revoked: RevocationSet,
     /// None before the first complete answer.
@@ -60,9 +60,9 @@ pub(super) struct VerifiedToken {
 
 impl VerifierState {
     /// It knows nothing yet and refuses everything.
-    pub(super) fn new(rules: VerifierConfig) -> Self {
-        let revoked = RevocationSet::new(rules.remembered_revocations);
-        Self { rules, ring: KeySet::default(), revoked, heard: None }
+    pub(super) fn new(config: VerifierConfig) -> Self {
+        let revoked = RevocationSet::new(config.remembered_revocations);
+        Self { config, ring: KeySet::default(), revoked, heard: None }
     }
 
     /// The key that a token says it was signed with, when the token may be judged at all and the key is a good one.
@@ -88,7 +88,7 @@ impl VerifierState {
     pub(super) fn authority_time(&self, now: Duration) -> Result<Timestamp, Rejection> {
         let heard = self.heard.ok_or(Rejection::NotReady)?;
         let age = now.saturating_sub(heard.asked);
-        if age >= self.rules.staleness_bound {
+        if age >= self.config.staleness_bound {
             return Err(Rejection::Stale { age });
         }
         let since = now.saturating_sub(heard.last_asked).as_millis();
@@ -140,16 +140,16 @@ impl VerifierState {
     }
 
     fn judge_claims(&self, claims: &AccessClaims, time: Timestamp) -> Result<(), Rejection> {
-        if claims.issuer != self.rules.issuer {
+        if claims.issuer != self.config.issuer {
             return Err(Rejection::WrongIssuer);
         }
-        if claims.audience != self.rules.audience {
+        if claims.audience != self.config.audience {
             return Err(Rejection::WrongAudience);
         }
         if time >= claims.expires_at {
             return Err(Rejection::Expired);
         }
-        let latest = time.plus(self.rules.clock_skew);
+        let latest = time.plus(self.config.clock_skew);
         if claims.not_before > latest || claims.issued_at > latest {
             return Err(Rejection::NotYetValid);
         }
@@ -206,8 +206,8 @@ mod tests {
     }
 
     /// It was heard at this time of the authority.
-    fn state(rules: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> VerifierState {
-        let mut state = VerifierState::new(rules);
+    fn state(config: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> VerifierState {
+        let mut state = VerifierState::new(config);
         state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
         state.synchronized(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: time });
         state
@@ -275,9 +275,9 @@ mod tests {
     #[test]
     fn issuer_and_audience_are_those_of_the_rules_exactly() {
         let judge = |audience: Option<&str>, token: &VerifiedToken| {
-            let rules =
+            let config =
                 VerifierConfig { audience: audience.map(str::to_owned), ..VerifierConfig::of("tenure") };
-            state(rules, at(0), None).judge(token, HEARD)
+            state(config, at(0), None).judge(token, HEARD)
         };
         let for_orders = with(|claims| claims.audience = Some("orders".to_owned()));
         assert_eq!(judge(Some("orders"), &for_orders), Ok(()));

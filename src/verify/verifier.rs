@@ -25,9 +25,9 @@ const FRESH_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Verifier(Arc<VerifierInner>);
 
 struct VerifierInner {
-    rules: VerifierConfig,
+    config: VerifierConfig,
     state: RwLock<VerifierState>,
-    memo: TokenCache<VerifiedToken>,
+    token_cache: TokenCache<VerifiedToken>,
     clock: Arc<dyn Clock>,
     /// A fresh answer is wanted sooner than it would come.
     wanted: Notify,
@@ -42,8 +42,8 @@ impl Verifier {
     ///
     /// # Errors
     /// Rules that cannot be followed.
-    pub fn new(rules: VerifierConfig) -> Result<Self, InvalidConfig> {
-        Self::with(rules, Arc::new(SystemClock::new()), &OsEntropy)
+    pub fn new(config: VerifierConfig) -> Result<Self, InvalidConfig> {
+        Self::with(config, Arc::new(SystemClock::new()), &OsEntropy)
     }
 
     /// The same with a clock of one's own, of which only [`Clock::since_boot`] is asked, and chance.
@@ -51,15 +51,15 @@ impl Verifier {
     /// # Errors
     /// Rules that cannot be followed.
     pub fn with(
-        rules: VerifierConfig,
+        config: VerifierConfig,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> Result<Self, InvalidConfig> {
-        rules.check()?;
+        config.check()?;
         Ok(Self(Arc::new(VerifierInner {
-            state: RwLock::new(VerifierState::new(rules.clone())),
-            memo: TokenCache::new(rules.remembered_tokens, entropy),
-            rules,
+            state: RwLock::new(VerifierState::new(config.clone())),
+            token_cache: TokenCache::new(config.remembered_tokens, entropy),
+            config,
             clock,
             wanted: Notify::new(),
             wanted_at: Mutex::default(),
@@ -87,8 +87,8 @@ impl Verifier {
         if token.len() > LONGEST {
             return Err(Rejection::Malformed);
         }
-        let digest = self.0.memo.digest(token);
-        if let Some(known) = self.0.memo.recall(digest) {
+        let digest = self.0.token_cache.digest(token);
+        if let Some(known) = self.0.token_cache.recall(digest) {
             self.0.state.read().judge(&known, now)?;
             return Ok(known.claims);
         }
@@ -96,7 +96,7 @@ impl Verifier {
         // No lock is held while the signature is verified.
         let key = self.0.state.read().key_of(&untrusted, now)?;
         let verified = verify(&untrusted, &key)?;
-        self.0.memo.remember(digest, verified.clone());
+        self.0.token_cache.remember(digest, verified.clone());
         self.0.state.read().judge(&verified, now)?;
         Ok(verified.claims)
     }
@@ -124,7 +124,7 @@ impl Verifier {
 
     /// Its configuration.
     pub fn config(&self) -> &VerifierConfig {
-        &self.0.rules
+        &self.0.config
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -148,7 +148,7 @@ impl Verifier {
     fn request_round(&self) -> Option<Duration> {
         let now = self.elapsed();
         let mut wanted_at = self.0.wanted_at.lock();
-        if let Some(at) = wanted_at.filter(|at| now.saturating_sub(*at) < self.0.rules.poll) {
+        if let Some(at) = wanted_at.filter(|at| now.saturating_sub(*at) < self.0.config.poll) {
             let is_under_way = self.0.rounds.borrow().is_none_or(|begun| begun < at);
             return is_under_way.then_some(at);
         }
@@ -167,6 +167,6 @@ impl Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("rules", &self.0.rules).field("status", &self.status()).finish()
+        f.debug_struct("Verifier").field("config", &self.0.config).field("status", &self.status()).finish()
     }
 }
