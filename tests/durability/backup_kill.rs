@@ -22,7 +22,7 @@ use crate::{
     authority::{Authority, admin_key, serve, serve_through},
     caller::Caller,
     ground::{copy, has_program},
-    history::{History, repeat},
+    history::History,
     load::{Appetite, Ledger, Load},
     sealing::{SEGMENT, fill_one_store, sealed_with, segments},
 };
@@ -91,12 +91,7 @@ fn what_was_acknowledged_survives_kill_9_while_segments_and_backups_are_made() {
         }
         let authority = Authority::launch(with_backups(&data, &backups), &data).unwrap();
         let admin = authority.admin();
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        repeat(&admin, &mut ledger);
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        history.must_explain(&admin, &ledger);
+        history.must_survive(&admin, &mut ledger);
         all.add(ledger);
         let body = json!({ "name": NAME, "incremental": true, "withoutKeys": true });
         let made = admin.post("/v1/backup", None, &body).unwrap();

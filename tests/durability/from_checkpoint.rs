@@ -11,7 +11,7 @@ use crate::{
     authority::Authority,
     caller::Caller,
     checkpoints::{until_checkpoint, with_checkpoint},
-    history::{History, repeat},
+    history::History,
     load::{Appetite, Load},
     sealing::{PATIENCE, SEGMENT, doctor, flip, in_one_store, number_of, segments, start},
 };
@@ -124,12 +124,7 @@ fn what_was_acknowledged_survives_kills_between_starts_from_checkpoints() {
         let authority = start(&data);
         from_checkpoints += u32::from(authority.said().contains(GOES_ON));
         let admin = authority.admin();
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        repeat(&admin, &mut ledger);
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        history.must_explain(&admin, &ledger);
+        history.must_survive(&admin, &mut ledger);
         // A head covers the range that is sealed next.
         authority.stop_well();
         if from_checkpoints >= 3 {

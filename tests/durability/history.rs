@@ -123,6 +123,17 @@ impl History {
         told
     }
 
+    /// After a start: what was acknowledged is there, before and after what was asked last is repeated, and the answers
+    /// are what the events say.
+    pub(crate) fn must_survive(&mut self, admin: &Caller, ledger: &mut Ledger) {
+        self.follow(admin);
+        self.must_hold(ledger);
+        repeat(admin, ledger);
+        self.follow(admin);
+        self.must_hold(ledger);
+        self.must_explain(admin, ledger);
+    }
+
     /// The answers about these sessions are what their events say.
     pub(crate) fn must_explain(&self, admin: &Caller, ledger: &Ledger) {
         let told = self.told();

@@ -9,7 +9,7 @@ use tenure::clock::{pause, stopwatch};
 use crate::{
     ambient::{Chance, say, setting},
     authority::{Authority, kill_while_starting},
-    history::{History, repeat},
+    history::History,
     load::{Appetite, Ledger, Load},
 };
 
@@ -63,12 +63,7 @@ fn wear_out_a_directory(rounds: Range<u32>, chance: &mut Chance) -> (Ledger, His
         }
         let authority = Authority::start(&data);
         let admin = authority.admin();
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        repeat(&admin, &mut ledger);
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        history.must_explain(&admin, &ledger);
+        history.must_survive(&admin, &mut ledger);
         all.add(ledger);
         // One in three is killed once more, the others stop in good order.
         if round % 3 != 0 {

@@ -11,7 +11,7 @@ use crate::{
     ambient::{Chance, not_run, say, setting},
     authority::Authority,
     ground::Ground,
-    history::{History, repeat},
+    history::History,
     load::{Appetite, Ledger, Load},
     sealing::{SEGMENT, number_of},
 };
@@ -77,12 +77,7 @@ fn wear_out_a_disk(
         ground = ground.restore_power();
         let authority = Authority::start_with(&data, settings);
         let admin = authority.admin();
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        repeat(&admin, &mut ledger);
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        history.must_explain(&admin, &ledger);
+        history.must_survive(&admin, &mut ledger);
         all.add(ledger);
         // A head covers the ranges that are sealed in the next round.
         if round % 3 == 0 || !settings.is_empty() {

@@ -9,7 +9,7 @@ use crate::{
     ambient::Chance,
     authority::Authority,
     caller::{Caller, Reply},
-    history::{History, repeat},
+    history::History,
     load::{Appetite, Load, work},
 };
 
@@ -27,12 +27,7 @@ fn a_stop_under_load_loses_nothing() {
         let mut ledger = load.ledger();
         let authority = Authority::start(&data);
         let admin = authority.admin();
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        repeat(&admin, &mut ledger);
-        history.follow(&admin);
-        history.must_hold(&ledger);
-        history.must_explain(&admin, &ledger);
+        history.must_survive(&admin, &mut ledger);
         authority.stop_well();
     }
 }
