@@ -12,10 +12,11 @@ use super::{
 };
 use crate::authority::state::activity::ActivityTracker;
 use tenure_core::{
-    Actor, SessionId,
+    Actor, Event, SessionId, SubjectEvent,
     command::{Command, EndContested, SystemCommand},
     event::PresentedToken,
 };
+use tenure_log::StoredCommit;
 use tenure_protocol::clock::stopwatch;
 
 /// Maximum commits of marks made durable together.
@@ -34,6 +35,17 @@ impl Sequencer {
         self.record_marks();
         self.end_contested();
         self.record_uses(ActivityTracker::all)
+    }
+
+    /// Forgets marks that were overtaken by what these commits record.
+    pub(super) fn forget_overtaken(&self, commits: &[Arc<StoredCommit>]) {
+        let events = commits.iter().flat_map(|stored| &stored.commit.events);
+        self.presented_tokens.overtaken(events.filter_map(|event| match event {
+            Event::Subject(SubjectEvent::SessionRenewed(renewed)) => {
+                Some((renewed.session_id, renewed.generation))
+            }
+            Event::Subject(_) | Event::System(_) => None,
+        }));
     }
 
     /// Whether the authority may record its own notes now. They wait for room, because no caller asked for them.

@@ -534,6 +534,7 @@ impl Sequencer {
         for subject in published.subjects.values() {
             self.live.publish_subject(Arc::clone(subject));
         }
+        self.forget_overtaken(&published.commits);
         if let Some(system) = &published.system {
             if published.rotates_keys() && !self.tokens.keyring().follow(&system.keys, published.recorded_at)
             {

@@ -5,7 +5,7 @@
 //! ([`SystemCommand::MarkPresented`](tenure_core::command::SystemCommand)), so a crash may forget those of
 //! the last seconds; that only leaves a lost reply answerable for a little longer.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 
 use parking_lot::Mutex;
 
@@ -49,6 +49,23 @@ impl PresentedTokens {
         pending
     }
 
+    /// Forgets what was presented before these renewals. Many sessions are renewed right after they have shown their
+    /// token, and their marks would say nothing any more when they are due to be recorded.
+    pub(crate) fn overtaken(&self, renewed: impl Iterator<Item = (SessionId, Generation)>) {
+        let mut renewed = renewed.peekable();
+        if renewed.peek().is_none() {
+            return;
+        }
+        let mut marks = self.marks.lock();
+        for (id, generation) in renewed {
+            if let Entry::Occupied(mark) = marks.entry(id)
+                && *mark.get() < generation
+            {
+                mark.remove();
+            }
+        }
+    }
+
     /// Forgets marks that the log holds now, or that the next renewal has overtaken.
     pub(crate) fn recorded(&self, marks: &[PresentedToken]) {
         let mut pending = self.marks.lock();
@@ -71,5 +88,17 @@ mod tests {
             presented_tokens.mark(id, generation);
         }
         assert!(presented_tokens.has_seen(id, Generation(3)));
+    }
+
+    #[test]
+    fn a_renewal_takes_earlier_marks_away_and_no_other() {
+        let presented_tokens = PresentedTokens::default();
+        let [renewed, shown_since, other] = [1, 2, 3].map(|byte| SessionId::from_bytes([byte; 16]));
+        for (id, generation) in [(renewed, 4), (shown_since, 5), (other, 1)] {
+            presented_tokens.mark(id, Generation(generation));
+        }
+        presented_tokens.overtaken([renewed, shown_since].map(|id| (id, Generation(5))).into_iter());
+        let left = presented_tokens.pending(9);
+        assert_eq!(left.iter().map(|mark| mark.session_id).collect::<Vec<_>>(), [shown_since, other]);
     }
 }
