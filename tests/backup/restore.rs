@@ -49,6 +49,21 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
     assert_eq!(name, "The name of after", "text opens");
 }
 
+/// A mistyped path was told to make the backup again, "which completes it".
+#[test]
+fn where_there_is_no_backup_a_restore_says_so_and_names_the_place() {
+    let house = House::new();
+    fs::create_dir(house.path("empty")).unwrap();
+    fs::create_dir(house.path("other")).unwrap();
+    fs::write(house.path("other/notes.txt"), "no backup").unwrap();
+    for place in ["nowhere", "empty", "other"] {
+        let refused = house.restore(place, "new", &["--accept-loss"]);
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.stderr.contains(&format!("{place}: there is no backup")), "{refused:?}");
+    }
+    assert!(!house.path("new").exists());
+}
+
 #[test]
 fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
     let house = House::new();

@@ -147,6 +147,14 @@ pub(super) fn passphrase(file: &Path) -> Result<SecretString, CommandError> {
     Ok(SecretString::from(text.to_owned()))
 }
 
+/// The same where a backup is read from a place that was typed.
+pub(super) fn failed_at(place: &Path) -> impl FnOnce(BackupError) -> CommandError + '_ {
+    move |error| match error {
+        BackupError::Absent(_) => CommandError::Missing(format!("{}: {error}", place.display())),
+        other => failed(other),
+    }
+}
+
 /// What a backup or a restore failed with.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn failed(error: BackupError) -> CommandError {
@@ -166,6 +174,7 @@ pub(super) fn failed(error: BackupError) -> CommandError {
         | BackupError::Unfinished
         | BackupError::Keys(_)
         | BackupError::Start(_) => unhealthy(ExitStatus::Conflict),
+        BackupError::Absent(_) => CommandError::Missing(why),
         BackupError::NoRecipient
         | BackupError::NotOpened { .. }
         | BackupError::OpenerNeeded

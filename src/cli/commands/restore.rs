@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    backup::{failed, passphrase, secret_of},
+    backup::{failed_at, passphrase, secret_of},
     serve::{effective, setting},
 };
 use crate::cli::{
@@ -106,7 +106,7 @@ impl RestoreArgs {
             keep_credentials: self.keep_credentials,
             head_file: config.audit.head_file.clone(),
         };
-        let restored = restore(&BackupFolder::at(&self.from), &asked).map_err(failed)?;
+        let restored = restore(&BackupFolder::at(&self.from), &asked).map_err(failed_at(&self.from))?;
         self.report(global.output(), &restored)
     }
 

@@ -37,7 +37,7 @@ pub fn check(
     trusted: Option<&VerifierKey>,
     known: &[SignedHead],
 ) -> Result<CheckedBackup, BackupError> {
-    let manifest = BackupManifest::read(from)?.ok_or(BackupError::Unfinished)?;
+    let manifest = BackupManifest::of_whole(from)?;
     let key = key_of(&manifest)?;
     if trusted.is_some_and(|trusted| *trusted != key) {
         let why = "the heads of the backup are signed by another key than the trusted one".to_owned();

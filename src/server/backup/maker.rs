@@ -195,20 +195,12 @@ fn begin(to: &dyn BackupDestination, is_incremental: bool) -> Result<Option<Back
         Some(_) => Ok(before),
         None => {
             let names = to.list().map_err(BackupError::io("the place of the backup"))?;
-            match names.into_iter().find(|name| !is_ours(name)) {
+            match names.into_iter().find(|name| !manifest::is_of_a_backup(name)) {
                 Some(other) => Err(BackupError::NotOurs(other)),
                 None => Ok(None),
             }
         }
     }
-}
-
-const KINDS: [&str; 5] = ["part-", BackupPart::SEGMENT, "heads-", "webhooks-", "keys-"];
-
-fn is_ours(name: &str) -> bool {
-    name == manifest::FILE
-        || name.strip_suffix(".tmp") == Some(manifest::FILE)
-        || KINDS.iter().any(|kind| name.starts_with(kind))
 }
 
 /// Removes parts that no manifest names: an attempt before was not finished.
@@ -227,7 +219,7 @@ fn forget_unnamed(to: &dyn BackupDestination, parts: &[BackupPart]) -> Result<()
 fn remove_replaced(to: &dyn BackupDestination, manifest: &BackupManifest) -> Result<(), BackupError> {
     let is_named = |name: &str| manifest.entries().any(|entry: &FileEntry| entry.file == name);
     for name in to.list().map_err(BackupError::io("the place of the backup"))? {
-        if is_ours(&name) && name != manifest::FILE && !is_named(&name) {
+        if manifest::is_of_a_backup(&name) && name != manifest::FILE && !is_named(&name) {
             to.remove(&name).map_err(BackupError::io(&name))?;
         }
     }

@@ -97,6 +97,11 @@ impl BackupManifest {
         Ok(Some(manifest))
     }
 
+    /// That of a whole backup.
+    pub(super) fn of_whole(from: &dyn BackupDestination) -> Result<Self, BackupError> {
+        Self::read(from)?.ok_or_else(|| BackupError::without_manifest(from))
+    }
+
     /// Writes the manifest: from then on the backup is whole.
     pub(super) fn write(&self, to: &dyn BackupDestination) -> Result<(), BackupError> {
         let body = serde_json::to_string_pretty(self).expect("our own documents are always JSON");
@@ -113,6 +118,25 @@ impl BackupManifest {
     /// How long all its files are.
     pub(super) fn bytes(&self) -> u64 {
         self.entries().map(|entry| entry.bytes).sum()
+    }
+}
+
+/// How the names of the other files of a backup begin.
+const KINDS: [&str; 5] = ["part-", BackupPart::SEGMENT, "heads-", "webhooks-", "keys-"];
+
+/// Whether a file of this name is of a backup, finished or not.
+pub(super) fn is_of_a_backup(name: &str) -> bool {
+    name == FILE || name.strip_suffix(".tmp") == Some(FILE) || KINDS.iter().any(|kind| name.starts_with(kind))
+}
+
+impl BackupError {
+    /// What is there instead of a whole backup.
+    fn without_manifest(from: &dyn BackupDestination) -> Self {
+        match from.list() {
+            Err(error) => Self::Absent(error.to_string()),
+            Ok(names) if names.iter().any(|name| is_of_a_backup(name)) => Self::Unfinished,
+            Ok(_) => Self::Absent("the place holds no file of one".to_owned()),
+        }
     }
 }
 

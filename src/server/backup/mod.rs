@@ -65,6 +65,9 @@ pub enum BackupError {
         /// What is read.
         expected: &'static str,
     },
+    /// There is no backup.
+    #[error("there is no backup: {0}")]
+    Absent(String),
     /// There is no whole backup.
     #[error("there is no whole backup: it has no manifest. Make it again, which completes it")]
     Unfinished,

@@ -23,7 +23,7 @@ impl BackupCopy {
     /// # Errors
     /// There is none, or its manifest is damaged.
     pub fn open(from: BackupFolder) -> Result<Self, BackupError> {
-        let manifest = BackupManifest::read(&from)?.ok_or(BackupError::Unfinished)?;
+        let manifest = BackupManifest::of_whole(&from)?;
         Ok(Self { from, manifest })
     }
 }

@@ -130,7 +130,7 @@ fn clear(data: &Path, was_there: bool) -> io::Result<()> {
 }
 
 fn plan(from: &dyn BackupDestination, asked: &RestoreRequest) -> Result<RestorePlan, BackupError> {
-    let manifest = super::manifest::BackupManifest::read(from)?.ok_or(BackupError::Unfinished)?;
+    let manifest = super::manifest::BackupManifest::of_whole(from)?;
     let key = check::key_of(&manifest)?;
     let newest = asked.head.as_ref().map(|notes| newest(notes, &key)).transpose()?;
     let shared: Vec<_> = asked.head.iter().flat_map(|notes| heads_in(notes, &key)).collect();

@@ -110,7 +110,7 @@ impl VerifyArgs {
 /// The files by their digests, the history by its signed heads.
 fn verify_backup(output: Output, backup: &Path, trusted: &TrustedHeads) -> Result<(), CommandError> {
     let key = trusted.key.as_ref();
-    let checked = check(&BackupFolder::at(backup), key, &trusted.heads).map_err(backup::failed)?;
+    let checked = check(&BackupFolder::at(backup), key, &trusted.heads).map_err(backup::failed_at(backup))?;
     let manifest = &checked.manifest;
     let document = json!({
         "verified": key.map(|_| true), "consistent": true, "from": 1, "to": manifest.position,
