@@ -1,18 +1,21 @@
 //! Subjects with a long history as they were at some of their commits: a question about their past begins at the nearest
 //! one, and not at the first event.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use parking_lot::Mutex;
 
 use tenure_core::{
-    Position, SubjectId, Timestamp, scope::FoldScope, state::AuthorityState, subject::Subject,
+    Position, SubjectId, Timestamp, scope::FoldScope, session::Session, state::AuthorityState,
+    subject::Subject,
 };
 
 /// Commits of a subject from one mark to the next.
 const STRIDE: usize = 500;
 /// Maximum number of marks; the longest unused one makes room.
 const KEPT: usize = 256;
+/// Maximum bytes of all marks. A caller decides how much metadata its sessions have, so their number alone is no bound.
+const BYTES: usize = 32 << 20;
 /// A subject with more sessions is not kept: a mark holds a list of them.
 const SESSIONS: usize = 1_000;
 
@@ -48,9 +51,51 @@ impl FoldedSubject {
 
 #[derive(Debug, Default)]
 struct MarkTable {
-    /// By subject and position; the number says when a mark was used last.
-    marks: BTreeMap<(SubjectId, Position), (FoldedSubject, u64)>,
+    /// By subject and position.
+    marks: BTreeMap<(SubjectId, Position), KeptMark>,
     used: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct KeptMark {
+    folded: FoldedSubject,
+    /// When it was used last.
+    used: u64,
+    bytes: usize,
+}
+
+impl MarkTable {
+    fn remove(&mut self, key: &(SubjectId, Position)) {
+        if let Some(mark) = self.marks.remove(key) {
+            self.bytes -= mark.bytes;
+        }
+    }
+
+    fn remove_longest_unused(&mut self) {
+        let oldest = self.marks.iter().min_by_key(|(_, mark)| mark.used).map(|(key, _)| key.clone());
+        if let Some(key) = oldest {
+            self.remove(&key);
+        }
+    }
+}
+
+/// At least as many as a subject has of its own; what it shares with another mark counts for each.
+fn bytes_of(subject: &Subject) -> usize {
+    let mut counted = ByteCounter(size_of::<FoldedSubject>() + subject.sessions.len() * size_of::<Session>());
+    minicbor::encode(subject, &mut counted).expect("counting does not fail");
+    counted.0
+}
+
+struct ByteCounter(usize);
+
+impl minicbor::encode::Write for ByteCounter {
+    type Error = Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0 += bytes.len();
+        Ok(())
+    }
 }
 
 /// The marks of all subjects.
@@ -83,30 +128,48 @@ impl FoldMarks {
         table.used += 1;
         let now = table.used;
         let range = (id.clone(), Position::ZERO)..=(id.clone(), until);
-        let (_, (mark, used)) = table.marks.range_mut(range).next_back()?;
-        *used = now;
-        Some(mark.clone())
+        let (_, mark) = table.marks.range_mut(range).next_back()?;
+        mark.used = now;
+        Some(mark.folded.clone())
     }
 
     /// Keeps one more.
-    pub(super) fn keep(&self, mark: FoldedSubject) {
-        if mark.subject.sessions.len() > SESSIONS {
+    pub(super) fn keep(&self, folded: FoldedSubject) {
+        if folded.subject.sessions.len() > SESSIONS {
             return;
         }
+        let (key, bytes) = ((folded.subject.id.clone(), folded.position), bytes_of(&folded.subject));
         let mut table = self.table.lock();
+        table.remove(&key);
         table.used += 1;
-        let now = table.used;
-        table.marks.insert((mark.subject.id.clone(), mark.position), (mark, now));
-        if table.marks.len() > KEPT {
-            let oldest = table.marks.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
-            oldest.and_then(|key| table.marks.remove(&key));
+        let mark = KeptMark { folded, used: table.used, bytes };
+        table.marks.insert(key, mark);
+        table.bytes += bytes;
+        while table.marks.len() > KEPT || table.bytes > BYTES {
+            table.remove_longest_unused();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tenure_core::{
+        Actor, Commit, CommitId, Event, SealedText, Seconds, SessionId, SessionMode, StreamId, SubjectEvent,
+        event::{SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered},
+    };
+
     use super::*;
+
+    const TERMS: SessionTerms = SessionTerms {
+        ttl: Seconds(60),
+        max_renewals: 1,
+        absolute_lifetime: Seconds(120),
+        renewal_reject_window: Seconds(60),
+        idle_timeout: None,
+        mode: SessionMode::Fixed,
+        on_reuse: None,
+        purpose: None,
+    };
 
     fn id(name: &str) -> SubjectId {
         name.parse().unwrap()
@@ -142,5 +205,55 @@ mod tests {
         assert_eq!(nearest(1), Some(1));
         marks.keep(mark("a", kept + 1));
         assert_eq!((nearest(1), nearest(2), nearest(kept + 1)), (Some(1), Some(1), Some(kept + 1)));
+    }
+
+    /// A subject whose sessions have metadata.
+    fn heavy(position: u64, sessions: u64, metadata: usize) -> FoldedSubject {
+        let mut state = AuthorityState::of(FoldScope::Subject(id("a")));
+        let created = (0..sessions).map(|number| {
+            Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
+                session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
+                terms: TERMS,
+                expires_at: Timestamp::from_millis(60_000),
+                renew_at: None,
+                device: None,
+                scopes: vec![],
+                metadata: Some(SealedText::from_bytes(vec![7; metadata])),
+                constraints: None,
+            }))
+        });
+        let registered = SubjectRegistered { profile: SubjectProfile::default() };
+        let registered = Event::Subject(SubjectEvent::SubjectRegistered(registered));
+        let commit = Commit {
+            id: CommitId::from_bytes([0; 16]),
+            stream: StreamId::Subject(id("a")),
+            expected: Position::ZERO,
+            recorded_at: Timestamp::ZERO,
+            actor: Actor::AUTHORITY,
+            correlation_id: None,
+            idempotency: None,
+            events: [registered].into_iter().chain(created).collect(),
+        };
+        state.apply(&commit).unwrap();
+        let subject = state.subjects.remove(&id("a")).unwrap();
+        FoldedSubject { position: Position(position), recorded_at: Timestamp::ZERO, subject }
+    }
+
+    /// 256 marks of 1,000 sessions with 4 KB of metadata each were a gigabyte.
+    #[test]
+    fn marks_of_large_subjects_are_bounded_in_bytes() {
+        let marks = FoldMarks::default();
+        let one = heavy(1, SESSIONS as u64, 4_096);
+        for position in 1..=20 {
+            marks.keep(FoldedSubject { position: Position(position), ..one.clone() });
+            // Kept again it counts once.
+            marks.keep(FoldedSubject { position: Position(position), ..one.clone() });
+        }
+        let table = marks.table.lock();
+        let (held, last) = (table.marks.len(), table.marks.keys().map(|(_, position)| position.0).max());
+        assert!((1..=8).contains(&held), "{held} marks of 4 MB");
+        assert_eq!(last, Some(20));
+        assert_eq!(table.bytes, held * bytes_of(&one.subject));
+        assert!((SESSIONS * 4_096..SESSIONS * 5_000).contains(&bytes_of(&one.subject)));
     }
 }
