@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::relay::PendingReply;
-
 /// Maximum commands per batch; a frame of the log holds about as many renewals.
 pub(super) const BATCH: usize = 512;
 /// The longest time spent on decisions before the disk is asked. Some decisions cost a hundred times what a renewal
@@ -46,9 +44,9 @@ impl BatchSize {
         WHILE_ENDS_COME.saturating_mul(millis.max(1)).min(BATCH)
     }
 
-    /// These were decided now.
-    pub(super) fn note_decided(&mut self, decided: &[PendingReply], now: Instant) {
-        if decided.iter().any(|(caller, _)| caller.goes_first) {
+    /// Some commands were decided now; of each, whether it goes before others, as an end does.
+    pub(super) fn note_decided(&mut self, go_first: impl IntoIterator<Item = bool>, now: Instant) {
+        if go_first.into_iter().any(|goes_first| goes_first) {
             self.last_end = Some(now);
         }
     }
@@ -78,7 +76,9 @@ mod tests {
     fn a_batch_is_small_while_ends_come_and_else_as_large_as_a_frame() {
         let (mut size, now) = (after(&[(1, 1_000)]), stopwatch());
         assert_eq!(size.most(now), BATCH);
-        size.last_end = Some(now);
+        size.note_decided([false; 100], now);
+        assert_eq!(size.most(now), BATCH, "none of these was an end");
+        size.note_decided([false, true, false], now);
         assert_eq!((size.most(now), size.beside_urgent()), (64, 32));
         assert_eq!(size.most(now + EXPECTED), BATCH);
     }

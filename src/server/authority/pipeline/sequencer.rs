@@ -156,7 +156,7 @@ impl Sequencer {
         let live = Arc::clone(&self.live);
         let mut batch = Batch::new(&live, requests.len());
         let waiting = self.decide_batch(&mut batch, requests);
-        self.size.note_decided(&waiting, begun);
+        self.size.note_decided(waiting.iter().map(|(caller, _)| caller.goes_first), begun);
         let result = self.commit(batch, begun);
         for (caller, _) in &waiting {
             caller.passage.durable();
