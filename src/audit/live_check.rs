@@ -104,7 +104,7 @@ pub enum CheckError {
     #[error("the check was ended with the authority")]
     Over,
     /// No caller waits for it any more.
-    #[error("nobody waits for the check any more")]
+    #[error("the check was cancelled")]
     Unwanted,
 }
 

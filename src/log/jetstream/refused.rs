@@ -41,7 +41,7 @@ pub enum BrokerError {
     },
     /// It is of a version with known faults.
     #[error(
-        "nats-server {version} keeps no log of ours: at least {least} is needed, for older ones have lost messages"
+        "nats-server {version} is too old: at least {least} is needed, because older versions have lost messages"
     )]
     TooOld {
         /// What it says of itself.

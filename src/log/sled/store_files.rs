@@ -80,7 +80,7 @@ impl StoreFiles {
         }
         let blobs = self.dir.join("blobs");
         if blobs.is_dir() && fs::read_dir(&blobs).map_err(io_at(&blobs))?.next().is_some() {
-            return Err(damaged(&blobs, None, "is not empty; a log of ours keeps nothing there"));
+            return Err(damaged(&blobs, None, "is not empty, but a log keeps nothing there"));
         }
         Ok(())
     }

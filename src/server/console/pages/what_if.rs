@@ -22,7 +22,7 @@ const COUNTS: [(&str, &str); 6] = [
     ("refused", "Renewals refused"),
     ("evicted", "Made room for a newer one"),
     ("endedForReuse", "Ended because a replaced token came back"),
-    ("revoked", "Ended by somebody"),
+    ("revoked", "Revoked"),
 ];
 
 /// A setting of the form.
