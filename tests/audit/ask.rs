@@ -3,28 +3,18 @@
 use std::{fs, process::Command};
 
 use serde_json::Value;
+use tenure_testing::command::CommandOutput;
 
 use crate::incident;
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn ask(words: &[&str]) -> Ran {
+fn ask(words: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
     command.args(["audit", "ask"]).args(words).env_clear().env("TZ", "UTC");
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    command.output().unwrap().into()
 }
 
 /// Of the night of the incident, with the key that the reader brought.
-fn asked(words: &[&str]) -> Ran {
+fn asked(words: &[&str]) -> CommandOutput {
     let (file, key) = (incident::path("incident.export"), incident::vkey());
     ask(&[words, &["--file", file.to_str().unwrap(), "--verifier-key", &key]].concat())
 }

@@ -3,8 +3,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tenure_testing::command::CommandOutput;
 
-use crate::{commands::Ran, server::Serving};
+use crate::server::Serving;
 
 /// Two sessions of an agent of a team, one on a laptop, and one of an agent of nobody; by id.
 fn fleet() -> (Serving, Vec<String>) {
@@ -19,7 +20,7 @@ fn fleet() -> (Serving, Vec<String>) {
     (serving, made.into())
 }
 
-fn revoke(serving: &Serving, arguments: &[&str]) -> Ran {
+fn revoke(serving: &Serving, arguments: &[&str]) -> CommandOutput {
     serving.run(&[&["session", "revoke"], arguments].concat())
 }
 

@@ -1,12 +1,9 @@
 //! `tenure audit …` on the frozen export: what it prints, and what it exits with.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
+use tenure_testing::command::CommandOutput;
 
 use crate::incident::{bytes, lines, path, vkey};
 
@@ -15,40 +12,16 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tenure");
 pub(crate) const BOT: &str = "01a200c4-6280-7013-ac66-70bf18b2a29c";
 const MAILER: &str = "01a20104-78c0-7e52-8f82-c606b6b9ebc4";
 
-/// What a command came to.
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
-    }
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
 /// Runs `tenure audit` with these arguments.
-pub(crate) fn audit(arguments: &[&str]) -> Ran {
+pub(crate) fn audit(arguments: &[&str]) -> CommandOutput {
     Command::new(BINARY).arg("audit").args(arguments).output().unwrap().into()
 }
 
-fn on(file: &Path, arguments: &[&str]) -> Ran {
+fn on(file: &Path, arguments: &[&str]) -> CommandOutput {
     audit(&[arguments, &["--file", file.to_str().unwrap(), "--verifier-key", &vkey()]].concat())
 }
 
-fn on_incident(arguments: &[&str]) -> Ran {
+fn on_incident(arguments: &[&str]) -> CommandOutput {
     on(&path("incident.export"), arguments)
 }
 
@@ -78,7 +51,7 @@ fn verify_exits_with_6_and_names_the_first_bad_position() {
     fs::write(&file, text.replacen("\"records\":[\"5d", "\"records\":[\"5e", 1)).unwrap();
     let ran = on(&file, &["verify", "-o", "json"]);
     assert_eq!(ran.code, 6);
-    assert_eq!(ran.json()["firstBadPosition"], 6);
+    assert_eq!(ran.json_of_any_end()["firstBadPosition"], 6);
     assert!(ran.stderr.contains("position 6"), "{}", ran.stderr);
     for command in [&["replay"][..], &["show", BOT], &["diff", "1", "2"]] {
         assert_eq!(on(&file, command).code, 6, "{command:?}");
@@ -92,7 +65,7 @@ fn a_cut_export_is_no_history_for_who_brought_a_key() {
     let lines = lines();
     fs::write(&file, format!("{}\n", lines[..lines.len() - 1].join("\n"))).unwrap();
     let ran = on(&file, &["verify", "-o", "json"]);
-    assert_eq!((ran.code, &ran.json()["firstBadPosition"]), (6, &23.into()));
+    assert_eq!((ran.code, &ran.json_of_any_end()["firstBadPosition"]), (6, &23.into()));
     assert_eq!(on(&file, &["replay"]).code, 6);
     let ran = audit(&["replay", "-o", "json", "--file", file.to_str().unwrap()]);
     assert_eq!((ran.code, &ran.json()["asOfPosition"]), (0, &22.into()));

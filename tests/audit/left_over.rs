@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use crate::{commands::Ran, server::Serving};
+use tenure_testing::command::CommandOutput;
 
-fn restarted(directory: &std::path::Path, arguments: &[&str]) -> Result<Serving, Ran> {
+use crate::server::Serving;
+
+fn restarted(directory: &std::path::Path, arguments: &[&str]) -> Result<Serving, CommandOutput> {
     Serving::try_on(directory.to_owned(), arguments)
 }
 

@@ -1,20 +1,22 @@
 //! `tenure audit show` of a subject, from wherever the history is read. From a file or a stopped server's directory it took
 //! nothing but a session's whole id, which one had to find by a replay first.
 
+use tenure_testing::command::CommandOutput;
+
 use crate::{
-    commands::{BOT, Ran, audit},
+    commands::{BOT, audit},
     incident::{path, vkey},
     server::Serving,
 };
 
-fn shown(words: &[&str]) -> Ran {
+fn shown(words: &[&str]) -> CommandOutput {
     let (file, key) = (path("incident.export"), vkey());
     let words = [&["show"], words, &["--file", file.to_str().unwrap(), "--verifier-key", &key, "-o", "json"]]
         .concat();
     audit(&words)
 }
 
-fn id(ran: &Ran) -> String {
+fn id(ran: &CommandOutput) -> String {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json()["session"]["sessionId"].as_str().unwrap().to_owned()
 }
@@ -61,7 +63,7 @@ fn a_live_server_its_directory_and_its_export_say_the_same_of_a_subject() {
         let _ = std::fs::remove_file(serving.path().join(&token));
         assert_eq!(serving.run(&["session", "create", subject, "--token-file", &token]).code, 0);
     }
-    let chapters = |ran: Ran| ran.json()["chapters"].clone();
+    let chapters = |ran: CommandOutput| ran.json()["chapters"].clone();
     let live = chapters(serving.run(&["audit", "show", "agent-7"]));
     assert_eq!(live[0]["kind"], "SessionCreated");
     let of_two = serving.run(&["audit", "show", "agent-8"]);

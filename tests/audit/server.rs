@@ -8,8 +8,9 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tenure_testing::command::CommandOutput;
 
-use crate::commands::{BINARY, Ran};
+use crate::commands::BINARY;
 
 pub(crate) struct Serving {
     directory: Option<TempDir>,
@@ -32,7 +33,7 @@ impl Serving {
     }
 
     /// As [`Serving::on`]; what it said, where it does not start.
-    pub(crate) fn try_on(path: PathBuf, arguments: &[&str]) -> Result<Self, Ran> {
+    pub(crate) fn try_on(path: PathBuf, arguments: &[&str]) -> Result<Self, CommandOutput> {
         let mut process = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--test-clock"])
             .args(arguments)
@@ -49,18 +50,18 @@ impl Serving {
         });
         let Some(url) = url else {
             let code = process.wait().unwrap().code().unwrap();
-            return Err(Ran { code, stdout: String::new(), stderr: said });
+            return Err(CommandOutput { code, stdout: String::new(), stderr: said });
         };
         // What is said behind it is read, or the server would stand still some day.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { directory: None, path, process, url })
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_as("json", arguments)
     }
 
-    pub(crate) fn run_as(&self, form: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_as(&self, form: &str, arguments: &[&str]) -> CommandOutput {
         let key = self.path.join("data/admin.key");
         let output = Command::new(BINARY)
             .args(arguments)
@@ -275,7 +276,7 @@ fn a_stopped_server_says_the_same_as_the_running_one() {
     let in_use = serving.run(&["audit", "verify", "--data", "data"]);
     assert_eq!(in_use.code, 2, "{}", in_use.stderr);
     let directory = serving.stop();
-    let run = |arguments: &[&str]| -> Ran {
+    let run = |arguments: &[&str]| -> CommandOutput {
         let command = Command::new(BINARY)
             .arg("audit")
             .args(arguments)

@@ -7,9 +7,10 @@ use std::{
 
 use serde_json::Value;
 use tenure::{audit::HeadKey, entropy::SeededEntropy};
+use tenure_testing::command::CommandOutput;
 
 use crate::{
-    commands::{BOT, Ran, audit},
+    commands::{BOT, audit},
     incident::{bytes, lines, path, vkey},
     server::Serving,
 };
@@ -50,7 +51,7 @@ impl Ground {
     }
 
     /// A command on a history, with what is brought along.
-    fn run(&self, command: &[&str], on: &[&str], brought: &[&str]) -> Ran {
+    fn run(&self, command: &[&str], on: &[&str], brought: &[&str]) -> CommandOutput {
         let out = self.at("out.export");
         drop(fs::remove_file(&out));
         let (out, policy) = (text(&out), self.at("policy.toml"));
@@ -297,7 +298,7 @@ fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
         let file = ground.at("forged.export");
         let ran =
             ground.run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
-        let verdict = ran.json();
+        let verdict = ran.json_of_any_end();
         assert_eq!((ran.code, &verdict["vouchedTo"]), (6, &good.into()), "{verdict}");
         if good < size {
             assert_eq!(verdict["firstBadPosition"], good + 1, "{verdict}");
@@ -336,8 +337,9 @@ fn a_fault_is_told_once() {
     let said = format!("{}{}", ran.stdout, ran.stderr);
     let why = ran.stderr.trim().trim_start_matches("error: ").rsplit(": ").next().unwrap();
     assert_eq!(said.matches(why).count(), 1, "{said}");
-    let verdict =
-        ground.run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()]).json();
+    let verdict = ground
+        .run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()])
+        .json_of_any_end();
     assert!(verdict["why"].as_str().unwrap().contains(why) && verdict["place"].is_string(), "{verdict}");
 }
 

@@ -51,7 +51,7 @@ fn message(mut stream: TcpStream) -> Option<(String, Value)> {
 
 fn confirmed(server: &Server, key: &str) {
     assert_eq!(server.ask("GET", "/v1/credentials/self", key, None).status, 401);
-    server.run(&["credential", "confirm", "--all", "--yes"]).done();
+    server.run(&["credential", "confirm", "--all", "--yes"]).ok();
     assert_eq!(server.ask("GET", "/v1/credentials/self", key, None).status, 200);
 }
 
@@ -84,7 +84,7 @@ fn nothing_of_the_lost_history_passes_for_new() {
     assert!(told.iter().any(|(id, _)| id.starts_with(&format!("msg_{}", fork + 1)[..4])), "{told:?}");
     server.stop();
 
-    let restored = house.restore("backups/b", "new", &["--accept-loss"]).done();
+    let restored = house.restore("backups/b", "new", &["--accept-loss"]).ok();
     assert!(restored.stderr.contains("erase again") && restored.stderr.contains("confirm"), "{restored:?}");
     let restored = restored.json();
     assert_eq!((&restored["epoch"], &restored["sessionsEnded"]), (&2.into(), &1.into()), "{restored}");
@@ -173,7 +173,7 @@ fn keys_stay_as_they_were_where_that_is_asked_for() {
     let key = server.key.clone();
     assert_eq!(server.back_up(&house, "b", false).status, 200);
     server.stop();
-    let restored = house.restore("backups/b", "new", &["--accept-loss", "--keep-credentials"]).done().json();
+    let restored = house.restore("backups/b", "new", &["--accept-loss", "--keep-credentials"]).ok().json();
     assert_eq!(restored["adminKeyFile"], Value::Null);
     let server = house.serve("new");
     assert_eq!(server.ask("GET", "/v1/credentials/self", &key, None).status, 200);
@@ -189,7 +189,7 @@ fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
     assert_eq!(server.back_up(&house, "b", false).status, 200);
     server.session("lost");
     server.stop();
-    house.restore("backups/b", "new", &[&["--accept-loss"], &further[..]].concat()).done();
+    house.restore("backups/b", "new", &[&["--accept-loss"], &further[..]].concat()).ok();
     house.try_serve("new", &further).unwrap().stop();
     let notes = std::fs::read_to_string(house.path("heads")).unwrap();
     assert!(notes.contains("\nepoch 2 from "), "the first head of the epoch names the fork: {notes}");
@@ -201,7 +201,7 @@ fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
     let before = notes.split("\nepoch 2 from ").next().unwrap();
     let before = before.rsplit_once("\n\ntenure/").unwrap().0;
     std::fs::write(other.path("heads"), format!("{before}\n")).unwrap();
-    other.restore("backups/b", "new", &["--accept-loss"]).done();
+    other.restore("backups/b", "new", &["--accept-loss"]).ok();
     other.try_serve("new", &further).unwrap().stop();
 }
 
@@ -211,13 +211,13 @@ fn a_second_restore_without_proof_begins_a_third_epoch() {
     let server = house.serve("data");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
     server.stop();
-    house.restore("backups/b", "two", &["--accept-loss"]).done();
+    house.restore("backups/b", "two", &["--accept-loss"]).ok();
     let server = house.serve("two");
     let (_, token) = server.session("bot");
     assert_eq!(server.back_up(&house, "c", false).status, 200);
     assert_eq!(house.manifest("backups/c")["epoch"], 2);
     server.stop();
-    let restored = house.restore("backups/c", "three", &["--accept-loss"]).done().json();
+    let restored = house.restore("backups/c", "three", &["--accept-loss"]).ok().json();
     assert_eq!(restored["epoch"], 3);
     let server = house.serve("three");
     assert_eq!(server.judge(&token), "SESSION_REVOKED");
@@ -246,26 +246,26 @@ fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
     server.session("lost");
     server.stop();
     std::fs::copy(house.path("data/heads.notes"), house.path("heads")).unwrap();
-    house.restore("backups/b", "new", &["--accept-loss"]).done();
+    house.restore("backups/b", "new", &["--accept-loss"]).ok();
     let server = house.serve("new");
     server.session("fresh");
     let new = server.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
-    server.run(&["audit", "export", "all.export"]).done();
+    server.run(&["audit", "export", "all.export"]).ok();
     let verify = |key: &str, more: &[&str]| {
         house.run(&[&["audit", "verify", "--file", "all.export", "--verifier-key", key], more].concat())
     };
-    assert_eq!(verify(&new, &[]).done().json()["verified"], true);
+    assert_eq!(verify(&new, &[]).ok().json()["verified"], true);
     let former = verify(&old, &[]);
     assert_eq!(former.code, 6, "{former:?}");
-    let found = former.json();
+    let found = former.json_of_any_end();
     assert_eq!((&found["vouchedTo"], &found["fork"]["epoch"]), (&fork.into(), &2.into()), "{found}");
     assert!(
         former.stderr.contains("another epoch") && former.stderr.contains("--accept-epoch 2"),
         "{former:?}"
     );
-    verify(&old, &["--accept-epoch", "2"]).done();
+    verify(&old, &["--accept-epoch", "2"]).ok();
     assert_eq!(verify(&old, &["--accept-epoch", "1"]).code, 6);
-    verify(&old, &["--accept-epoch", "2", "--heads", "heads"]).done();
+    verify(&old, &["--accept-epoch", "2", "--heads", "heads"]).ok();
     let online = server.run(&["audit", "verify", "--verifier-key", &old]);
     assert_eq!(online.code, 6, "{online:?}");
     let other = house.serve("other");
@@ -278,14 +278,14 @@ fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
     let stopped = |key: &str, more: &[&str]| {
         house.run(&[&["audit", "verify", "--data", "new", "--verifier-key", key], more].concat())
     };
-    stopped(&new, &[]).done();
+    stopped(&new, &[]).ok();
     let former = stopped(&old, &[]);
     assert_eq!(former.code, 6, "{former:?}");
-    let found = former.json();
+    let found = former.json_of_any_end();
     assert_eq!((&found["vouchedTo"], &found["fork"]["epoch"]), (&fork.into(), &2.into()), "{found}");
     assert!(former.stderr.contains("--accept-epoch 2"), "{former:?}");
-    stopped(&old, &["--accept-epoch", "2"]).done();
-    stopped(&old, &["--accept-epoch", "2", "--heads", "heads"]).done();
+    stopped(&old, &["--accept-epoch", "2"]).ok();
+    stopped(&old, &["--accept-epoch", "2", "--heads", "heads"]).ok();
     assert_eq!(stopped(&old, &["--accept-epoch", "1"]).code, 6);
     assert_eq!(stopped(&foreign, &["--accept-epoch", "2"]).code, 6);
 }

@@ -4,42 +4,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tenure_testing::command::CommandOutput;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tenure");
-
-/// What a command came to.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    pub(crate) fn done(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
-        self
-    }
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
 
 /// Where everything is.
 pub(crate) struct House {
@@ -64,7 +36,7 @@ impl House {
     }
 
     /// Runs a command here.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output =
             Command::new(BINARY).args(arguments).args(["-o", "json"]).current_dir(&self.directory).output();
         output.unwrap().into()
@@ -115,7 +87,7 @@ impl House {
     }
 
     /// Restores with the identity.
-    pub(crate) fn restore(&self, backup: &str, data: &str, more: &[&str]) -> Ran {
+    pub(crate) fn restore(&self, backup: &str, data: &str, more: &[&str]) -> CommandOutput {
         self.run(&[&["restore", backup, "--data", data, "--identity", "identity"], more].concat())
     }
 }
@@ -196,7 +168,7 @@ impl Server {
     }
 
     /// The CLI with the admin's key.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = Command::new(BINARY)
             .args(arguments)
             .args(["--url", &self.url, "-o", "json"])

@@ -34,10 +34,10 @@ fn an_increment_adds_parts_and_writes_no_part_again() {
         1,
         "no older keys stay: {files:?}"
     );
-    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).done().json();
+    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
     assert_eq!(verdict["to"], made.body["position"], "{verdict}");
     server.stop();
-    let restored = house.restore("backups/b", "new", &["--head", "data/head.note"]).done().json();
+    let restored = house.restore("backups/b", "new", &["--head", "data/head.note"]).ok().json();
     assert_eq!(restored["position"], made.body["position"]);
 }
 
@@ -68,7 +68,7 @@ fn erased_text_stays_erased_after_the_next_increment() {
     assert_eq!(server.back_up(&house, "b", true).status, 200);
     let key = server.key.clone();
     server.stop();
-    house.restore("backups/b", "new", &["--head", "data/head.note"]).done();
+    house.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
     let server = house.serve("new");
     let name = |id: &str| server.ask("GET", &format!("/v1/subjects/{id}"), &key, None).body["name"].clone();
     assert_eq!((name("anna"), name("bert")), (json!(null), json!("The name of bert")));
@@ -85,7 +85,7 @@ fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_hist
     server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
     server.stop();
     // As if the erasure had come between the end of the history and the copy of the keys.
-    house.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).done();
+    house.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).ok();
     let server = house.serve("new");
     assert_eq!(server.get("/v1/subjects/anna").body["name"], json!(null));
     let events = server.get("/v1/events?kinds=SubjectErased").body;
@@ -122,8 +122,8 @@ fn a_backup_that_was_killed_is_completed_by_the_next_one() {
     let made = server.back_up(&house, "b", true);
     assert_eq!(made.status, 200, "{made:?}");
     assert!(house.files("backups/b").iter().all(|name| !name.contains(".tmp")));
-    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).done().json();
+    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
     assert_eq!(verdict["to"], made.body["position"], "{verdict}");
     server.stop();
-    house.restore("backups/b", "new", &["--head", "data/head.note"]).done();
+    house.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
 }

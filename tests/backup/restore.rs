@@ -36,7 +36,7 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
     let key = server.key.clone();
     server.stop();
 
-    let restored = house.restore("backups/night", "new", &["--tail", "data"]).done().json();
+    let restored = house.restore("backups/night", "new", &["--tail", "data"]).ok().json();
     assert_eq!((&restored["epoch"], &restored["newEpoch"]), (&1.into(), &false.into()), "{restored}");
     assert_eq!(restored["position"], head["size"]);
     let server = house.serve("new");
@@ -96,8 +96,7 @@ fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_n
     let server = house.serve("data");
     let (_, token) = server.session("bot");
     server.stop();
-    let backup =
-        house.run(&["backup", "stopped", "--data", "data", "--passphrase-file", "passphrase"]).done();
+    let backup = house.run(&["backup", "stopped", "--data", "data", "--passphrase-file", "passphrase"]).ok();
     assert_eq!(backup.json()["epoch"], 1);
     let closed = fs::read_to_string(house.path("data/head.note")).unwrap();
     assert!(closed.lines().any(|line| line == "closed"), "{closed}");
@@ -116,7 +115,7 @@ fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_n
     assert!(refused.code == 5 && refused.stderr.contains("while the authority ran"), "{refused:?}");
     let wrong = with("wrong", "closed");
     assert!(wrong.code == 1 && wrong.stderr.contains("passphrase is wrong"), "{wrong:?}");
-    assert_eq!(with("passphrase", "closed").done().json()["epoch"], 1);
+    assert_eq!(with("passphrase", "closed").ok().json()["epoch"], 1);
     let server = house.serve("new");
     let judged = server.ask("POST", "/v1/introspect", &key, Some(&json!({ "token": token })));
     assert_eq!(judged.body["active"], true, "{judged:?}");
@@ -128,7 +127,7 @@ fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
     let server = house.serve("data");
     server.session("bot");
     server.stop();
-    house.run(&["backup", "bare", "--data", "data", "--without-keys"]).done();
+    house.run(&["backup", "bare", "--data", "data", "--without-keys"]).ok();
     assert!(house.manifest("bare")["keys"].is_null());
     let head = ["--head", "data/head.note"];
     let restore = |keys: &[&str]| house.run(&[&["restore", "bare", "--data", "new"], keys, &head].concat());
@@ -139,7 +138,7 @@ fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
     let foreign = restore(&["--keys", "other/keys"]);
     assert_ne!(foreign.code, 0, "{foreign:?}");
     assert!(foreign.stderr.contains("keys") && !house.path("new").exists(), "{foreign:?}");
-    restore(&["--keys", "data/keys"]).done();
+    restore(&["--keys", "data/keys"]).ok();
     house.serve("new").stop();
 }
 
@@ -171,7 +170,7 @@ fn what_may_be_asked_for_is_checked_before_anything_is_written() {
     let auditor = server.post("/v1/credentials", &json!({ "role": "auditor" })).body["key"].clone();
     let body = json!({ "name": "y", "withoutKeys": true });
     assert_eq!(server.ask("POST", "/v1/backup", auditor.as_str().unwrap(), Some(&body)).status, 403);
-    server.run(&["backup", "z", "--recipient", &house.recipient]).done();
+    server.run(&["backup", "z", "--recipient", &house.recipient]).ok();
     let passphrase = server.run(&["backup", "p", "--passphrase-file", "passphrase"]);
     assert!(passphrase.code == 1 && passphrase.stderr.contains("never travels"), "{passphrase:?}");
 }

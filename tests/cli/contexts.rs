@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::ground::{Ground, Ran, ran};
+use tenure_testing::command::CommandOutput;
 
-fn bare(ground: &Ground, line: &str) -> Ran {
+use crate::ground::{Ground, ran};
+
+fn bare(ground: &Ground, line: &str) -> CommandOutput {
     ran(&mut ground.bare(&line.split(' ').collect::<Vec<_>>()))
 }
 

@@ -7,7 +7,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::ground::{Ground, Ran, ran};
+use tenure_testing::command::CommandOutput;
+
+use crate::ground::{Ground, ran};
 
 /// The README's first command; every command in it is one that anybody can type.
 #[test]
@@ -47,7 +49,7 @@ fn an_authority_to_try_things_on_says_how_to_reach_it_and_is_gone_when_it_ends()
     let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
     let exports: Vec<_> =
         lines.take(2).map(|line| line.strip_prefix("export ").unwrap().to_owned()).collect();
-    let tenure = |line: &str| -> Ran {
+    let tenure = |line: &str| -> CommandOutput {
         let mut command = ground.bare(&line.split(' ').collect::<Vec<_>>());
         ran(command.envs(exports.iter().map(|export| export.split_once('=').unwrap())))
     };

@@ -5,36 +5,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
 use tempfile::TempDir;
+use tenure_testing::command::CommandOutput;
 
 use crate::server::Server;
 
 pub(crate) struct Ground<S = Server> {
     pub(crate) server: S,
     directory: TempDir,
-}
-
-/// What a command did.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    pub(crate) fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn json(self) -> Value {
-        let ran = self.ok();
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
-    }
 }
 
 impl Ground<()> {
@@ -86,12 +64,12 @@ impl Ground {
     }
 
     /// What an admin's command does. A word with spaces stands in apostrophes.
-    pub(crate) fn tenure(&self, line: &str) -> Ran {
+    pub(crate) fn tenure(&self, line: &str) -> CommandOutput {
         self.tenure_by(&self.server.admin, line)
     }
 
     /// The same by another key.
-    pub(crate) fn tenure_by(&self, key: &str, line: &str) -> Ran {
+    pub(crate) fn tenure_by(&self, key: &str, line: &str) -> CommandOutput {
         let words = words(line);
         ran(&mut self.by(key, &words.iter().map(String::as_str).collect::<Vec<_>>()))
     }
@@ -104,7 +82,7 @@ impl Ground {
     }
 
     /// What an admin's command shows on a terminal of 80 columns, to one who types this.
-    pub(crate) fn on_terminal(&self, line: &str, typed: &str) -> Ran {
+    pub(crate) fn on_terminal(&self, line: &str, typed: &str) -> CommandOutput {
         let words: Vec<_> = words(line).iter().map(|word| format!("'{word}'")).collect();
         let program = env!("CARGO_BIN_EXE_tenure");
         let shell = format!("stty cols 80; exec '{program}' {}", words.join(" "));
@@ -129,7 +107,7 @@ impl Ground {
         std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         drop(stdin);
-        Ran {
+        CommandOutput {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap().replace('\r', ""),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -149,11 +127,6 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-pub(crate) fn ran(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+pub(crate) fn ran(command: &mut Command) -> CommandOutput {
+    command.output().unwrap().into()
 }

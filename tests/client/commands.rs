@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tenure_testing::command::CommandOutput;
 
 use crate::server::Server;
 
@@ -12,37 +13,18 @@ pub(crate) struct Ground {
     directory: TempDir,
 }
 
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{}", self.stderr);
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
-
 impl Ground {
     pub(crate) fn new() -> Self {
         Self { server: Server::start(), directory: tempfile::tempdir().unwrap() }
     }
 
-    pub(crate) fn run(&self, url: Option<&str>, line: &str) -> Ran {
+    pub(crate) fn run(&self, url: Option<&str>, line: &str) -> CommandOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         command.args(line.split(' ')).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
         if let Some(url) = url {
             command.args(["--url", url, "--key-file"]).arg(self.server.data().join("admin.key"));
         }
-        let output = command.output().unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        command.output().unwrap().into()
     }
 
     pub(crate) fn place(&self, name: &str) -> std::path::PathBuf {
@@ -50,7 +32,7 @@ impl Ground {
     }
 
     /// As an admin of the server.
-    pub(crate) fn tenure(&self, line: &str) -> Ran {
+    pub(crate) fn tenure(&self, line: &str) -> CommandOutput {
         self.run(Some(&format!("http://{}", self.server.address())), line)
     }
 

@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::commands::{Ground, Ran};
+use tenure_testing::command::CommandOutput;
+
+use crate::commands::Ground;
 
 #[test]
 fn a_fault_of_a_field_is_told_once_in_the_words_of_its_option() {
@@ -109,7 +111,7 @@ fn what_cannot_be_undone_is_not_done_without_a_terminal_or_a_yes() {
 }
 
 /// Runs a command on a terminal, with this typed.
-fn on_a_terminal(ground: &Ground, line: &str, typed: &str, environment: &[(&str, &str)]) -> Ran {
+fn on_a_terminal(ground: &Ground, line: &str, typed: &str, environment: &[(&str, &str)]) -> CommandOutput {
     let url = format!("http://{}", ground.server.address());
     let key = ground.server.data().join("admin.key");
     let program = env!("CARGO_BIN_EXE_tenure");
@@ -121,7 +123,7 @@ fn on_a_terminal(ground: &Ground, line: &str, typed: &str, environment: &[(&str,
         .env("TENURE_KEY", fs::read_to_string(key).unwrap().trim());
     command.env("TERM", "xterm").env_remove("NO_COLOR").envs(environment.iter().copied());
     let output = command.output().unwrap();
-    Ran {
+    CommandOutput {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod collector;
+pub mod command;
 pub mod history;
 mod request;
 pub mod server;
