@@ -158,6 +158,12 @@ fn a_damaged_segment_is_made_again_of_the_frames() {
     let refused = log.rebuild(1, &frames_of(2), &made, &|| true).unwrap_err();
     assert!(refused.contains("it is another segment"), "{refused}");
     assert!(log.rebuild(1, &frames, &made, &|| false).unwrap_err().contains("stops"));
+    // Nor is a file with the right header and another byte.
+    let mut flipped = fs::read(data.join("segments/00000000000000000001.segment")).unwrap();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&made, flipped).unwrap();
+    assert!(log.mend(0, &made).is_err());
     assert_eq!(fs::read(&path).unwrap(), damaged);
     log.rebuild(1, &frames, &made, &|| true).unwrap();
     assert_eq!(read_all(&log), history);
