@@ -26,6 +26,8 @@ pub(super) const HOLDS: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(750);
 /// A lease is not relied on this long before its end.
 const MARGIN: Duration = Duration::from_secs(1);
+/// What is being appended for so long may be in the log already, and be seen by others.
+const DOUBTFUL: Duration = Duration::from_millis(50);
 /// How long one try may take.
 const TRY: Duration = Duration::from_millis(500);
 
@@ -155,6 +157,8 @@ pub struct Leadership {
     certain: Mutex<Instant>,
     /// When the lease was last granted.
     granted: Mutex<Instant>,
+    /// When what is being appended was first sent; none while nothing is.
+    appending: Mutex<Option<Instant>>,
     /// The last frame and event that are stored, and the term; none before the frame that begins it.
     reached: Mutex<Option<(u64, u64, u64)>>,
     /// What the clock of a test shows here; none without one.
@@ -167,7 +171,8 @@ impl Leadership {
     pub(super) fn begin() -> Arc<Self> {
         let (certain, granted) = (Mutex::new(stopwatch()), Mutex::new(stopwatch()));
         let (reached, shown, lost) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
-        Arc::new(Self { certain, granted, reached, shown, lost, changed: Condvar::new() })
+        let appending = Mutex::new(None);
+        Arc::new(Self { certain, granted, appending, reached, shown, lost, changed: Condvar::new() })
     }
 
     /// The log holds this by now.
@@ -200,12 +205,26 @@ impl Leadership {
 
     /// Whether no other node can lead now: the lease holds, by a clock that cannot be set, with a margin.
     pub fn is_held(&self) -> bool {
-        self.lost().is_none() && self.granted.lock().elapsed() + MARGIN < HOLDS
+        self.lost().is_none()
+            && self.granted.lock().elapsed() + MARGIN < HOLDS
+            && self.doubted_since().is_none()
+    }
+
+    /// Something is being appended since then, or nothing is.
+    pub(super) fn appends(&self, since: Option<Instant>) {
+        *self.appending.lock() = since;
+    }
+
+    /// Since when it is not certain that this node knows all of the log: what it appends may be there, and be answered
+    /// by the others, while it waits to hear so.
+    fn doubted_since(&self) -> Option<Instant> {
+        self.appending.lock().filter(|since| since.elapsed() >= DOUBTFUL)
     }
 
     /// Whether it was certain at this moment or later.
     pub fn was_certain_since(&self, moment: Instant) -> bool {
-        self.lost().is_none() && *self.certain.lock() >= moment
+        let is_doubted = self.doubted_since().is_some_and(|since| since < moment);
+        self.lost().is_none() && *self.certain.lock() >= moment && !is_doubted
     }
 
     /// It was certain at this moment that no other node leads: what was asked then has been granted.
@@ -216,7 +235,8 @@ impl Leadership {
 
     /// For how long that has not been certain.
     pub fn uncertain_for(&self) -> Duration {
-        self.certain.lock().elapsed()
+        let doubted = self.doubted_since().map_or(Duration::ZERO, |since| since.elapsed());
+        self.certain.lock().elapsed().max(doubted)
     }
 
     /// Why this node leads no more; none while it does.

@@ -218,6 +218,9 @@ impl JetStreamLog {
             let begun = stopwatch();
             let (end, next) = (&mut writer.end, frame.next());
             let (bytes, check) = frame.seal(end.term, end.check);
+            if let Some(leadership) = &*self.leadership.read() {
+                leadership.appends(Some(begun));
+            }
             let put = writer.publisher.put(&bytes, check, end.sequence, writer.patience);
             if put != PublishOutcome::Stored {
                 return (index, put);
@@ -332,7 +335,11 @@ impl EventLog for JetStreamLog {
             return Ok(AppendOutcome::Appended);
         }
         let frames = frame::pack(&staged.accepted).into_iter().map(|frame| (frame.first(), frame)).collect();
-        match self.put_all(writer, frames) {
+        let put = self.put_all(writer, frames);
+        if let Some(leadership) = &*self.leadership.read() {
+            leadership.appends(None);
+        }
+        match put {
             (_, PublishOutcome::Stored) => {
                 let head = staged.head();
                 writer.end.tail.admit(staged);
