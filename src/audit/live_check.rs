@@ -32,6 +32,7 @@ use tenure_core::{
 use tenure_log::{EventLog, LogError};
 use tenure_threads::{
     panics::PanicWatch,
+    priority::stand_back,
     worker::{StopSignal, WorkerThread},
 };
 
@@ -149,7 +150,10 @@ impl LiveCheck {
         });
         let own = Arc::clone(&duty);
         let stop = Arc::clone(&duty.stop);
-        let worker = WorkerThread::with(stop, "tenure-check", move |_| own.watch.run(|| own.run()))?;
+        let worker = WorkerThread::with(stop, "tenure-check", move |_| {
+            stand_back();
+            own.watch.run(|| own.run());
+        })?;
         Ok(Self { duty, _worker: worker })
     }
 

@@ -30,6 +30,34 @@ pub trait BackupDestination {
     fn remove(&self, name: &str) -> io::Result<()>;
 }
 
+/// A file that is on the disk up to few bytes behind its end. What waits in memory, a barrier of the log on the same
+/// file system would wait for as well.
+struct SteadyFile {
+    file: File,
+    behind: usize,
+}
+
+impl SteadyFile {
+    /// So much of it waits in memory at most.
+    const MOST_BEHIND: usize = 4 << 20;
+}
+
+impl Write for SteadyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.behind += written;
+        if self.behind >= Self::MOST_BEHIND {
+            self.file.sync_data()?;
+            self.behind = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// What a file is called while it is written.
 const UNFINISHED: &str = "tmp";
 
@@ -78,9 +106,9 @@ impl BackupDestination for BackupFolder {
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let beside = self.0.join(format!("{name}.{UNFINISHED}"));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let mut out = io::BufWriter::with_capacity(1 << 20, file);
+        let mut out = io::BufWriter::with_capacity(1 << 20, SteadyFile { file, behind: 0 });
         write(&mut out)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.file.sync_all()?;
         put_in_place(&beside, &self.0.join(name))
     }
 

@@ -17,13 +17,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tenure_threads::priority::stand_back;
 use tokio::sync::oneshot;
 
 pub(crate) use self::shares::{CallerShares, ShareGuard};
-
-/// How far costly work stands behind what answers checks (`nice`): it takes the time that they leave.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 /// Why costly work was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,17 +198,6 @@ impl Drop for RunningThread<'_> {
         }
     }
 }
-
-#[cfg(target_os = "linux")]
-fn stand_back() {
-    // On Linux this is a matter of the thread alone. Refused or not, the work is done.
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "costly work has the same priority as all else");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stand_back() {}
 
 struct SingleJob<W, T> {
     work: W,

@@ -16,7 +16,10 @@ use super::checkpoint_scrub::CheckpointScrub;
 use crate::{authority::Authority, checkpoint::TrustedCheckpoints};
 use tenure_log::{DamagedSegment, LogError, ScrubResult, SegmentedLog};
 use tenure_protocol::clock::stopwatch;
-use tenure_threads::worker::{StopSignal, WorkerThread};
+use tenure_threads::{
+    priority::stand_back,
+    worker::{StopSignal, WorkerThread},
+};
 
 /// The pause between two rounds, in looks.
 const REST: u32 = 10;
@@ -39,6 +42,7 @@ pub(super) fn start(
     rate: u64,
 ) -> std::io::Result<WorkerThread> {
     WorkerThread::start("tenure-scrub", move |stop| {
+        stand_back();
         let (looked, judged) = (Mutex::new(None), Mutex::default());
         let known = checkpoints.known();
         let scrubber = Scrubber { log, known, authority: Arc::clone(&authority), rate, stop, looked, judged };

@@ -19,12 +19,13 @@ use tenure_protocol::clock::stopwatch;
 use tenure_server::backup::{
     BackupError, BackupFolder, BackupMaker, BackupMode, BackupSummary, KeyProtection,
 };
+use tenure_threads::priority::stand_back;
 
 /// Arguments of `tenure bench backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// How many events the log has at least
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
 
     /// How many callers renew meanwhile
@@ -32,8 +33,12 @@ pub(crate) struct BackupArgs {
     clients: u16,
 
     /// How many sessions they renew in turn
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     sessions: u32,
+
+    /// Renewals per second of all callers together; 0 for as many as they can
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    rate: u32,
 
     #[command(flatten)]
     effort: EffortArgs,
@@ -73,6 +78,7 @@ impl BackupArgs {
         let mut stock = SessionStock::new(&runtime, &scratch, self.sessions as usize)?;
         output.progress("sealing the history");
         settle(stock.node())?;
+        stock.rate = (self.rate > 0).then_some(self.rate);
         // Outside of the count: it warms everything up.
         stock.round(&runtime, self.clients, A_WHILE)?;
         let quiet =
@@ -85,6 +91,7 @@ impl BackupArgs {
         let mut conditions = machine();
         conditions.insert("events".into(), events.into());
         conditions.insert("clients".into(), self.clients.into());
+        conditions.insert("rate".into(), self.rate.into());
         conditions.insert("syncMillis".into(), json!(scratch.sync_latency()?.as_secs_f64() * 1e3));
         print_with(output, &conditions, &items, COLUMNS)
     }
@@ -104,6 +111,8 @@ impl BackupArgs {
         let backups = Arc::new(BackupMaker::of(stock.node()));
         let to = BackupFolder::made_at(scratch.path().join(folder)).map_err(failed)?;
         let making = thread::spawn(move || {
+            // As the server does.
+            stand_back();
             let begun = stopwatch();
             let taken: Result<BackupSummary, BackupError> =
                 backups.take(&to, way, &KeyProtection::WithoutKeys);

@@ -34,11 +34,19 @@ impl LapSetup for ClockSetup {
 pub(super) struct RenewCaller {
     pub(super) authority: Arc<Authority>,
     pub(super) tokens: Vec<SessionToken>,
+    /// When it may ask, if it is held to a rate.
+    pub(super) pace: Option<tokio::time::Interval>,
 }
 
 impl BenchCaller for RenewCaller {
     fn len(&self) -> usize {
         self.tokens.len()
+    }
+
+    async fn turn(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.tick().await;
+        }
     }
 
     async fn call(&mut self, index: usize) -> Result<(), String> {

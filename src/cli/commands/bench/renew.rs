@@ -10,7 +10,10 @@ use std::{
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, Interval},
+};
 
 use super::{
     EffortArgs,
@@ -165,6 +168,8 @@ pub(super) struct SessionStock {
     disk: DiskAuthority,
     tokens: Vec<SessionToken>,
     left: Arc<AtomicU32>,
+    /// Renewals per second of all callers together, where they are held to a rate.
+    pub(super) rate: Option<u32>,
 }
 
 impl SessionStock {
@@ -174,7 +179,7 @@ impl SessionStock {
 
     /// The same on an open authority.
     pub(super) fn on(disk: DiskAuthority, runtime: &Runtime, count: usize) -> Result<Self, CommandError> {
-        let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default() };
+        let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default(), rate: None };
         stock.refill(runtime, count)?;
         Ok(stock)
     }
@@ -209,8 +214,14 @@ impl SessionStock {
             self.refill(runtime, self.tokens.len())?;
         }
         let authority = &self.disk.node.authority;
+        let _within = runtime.enter();
         let callers = dealt(std::mem::take(&mut self.tokens), clients)
-            .map(|tokens| RenewCaller { authority: Arc::clone(authority), tokens })
+            .zip(0..)
+            .map(|(tokens, number)| RenewCaller {
+                authority: Arc::clone(authority),
+                tokens,
+                pace: self.rate.map(|rate| pace(rate, clients, number)),
+            })
             .collect();
         let between = ClockSetup { clock: Arc::clone(&self.disk.clock), left: Arc::clone(&self.left) };
         // No time at all is one lap.
@@ -232,6 +243,12 @@ impl SessionStock {
         let health = self.disk.node.authority.health();
         (health.commits(), health.batches())
     }
+}
+
+/// The turns of one of so many callers, who ask one after the other and together at this rate.
+fn pace(rate: u32, clients: u16, number: u32) -> Interval {
+    let step = Duration::from_secs(1) / rate;
+    tokio::time::interval_at(Instant::now() + step * number, step * u32::from(clients))
 }
 
 /// Deals all things out to a number of takers.

@@ -22,6 +22,10 @@ use tenure_protocol::clock::{stopwatch, worked};
 pub(super) trait BenchCaller: Send + 'static {
     /// How often it asks in a lap.
     fn len(&self) -> usize;
+    /// Waits until it may ask again. One that is not held to a rate asks at once.
+    fn turn(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
     /// Asks for the `index`th time in this lap.
     fn call(&mut self, index: usize) -> impl Future<Output = Result<(), String>> + Send;
 }
@@ -124,6 +128,7 @@ async fn laps<C: BenchCaller, B: LapSetup>(mut caller: C, shared: Arc<RoundState
             return (caller, micros);
         }
         for index in 0..caller.len() {
+            caller.turn().await;
             let asked = stopwatch();
             if let Err(fault) = caller.call(index).await {
                 shared.fault.lock().get_or_insert(fault);
