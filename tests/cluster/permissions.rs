@@ -46,7 +46,9 @@ fn nodes_with_the_documented_permissions_lead_follow_erase_and_take_over() {
     let (keys, files): (Vec<_>, Vec<_>) = made.into_iter().unzip();
     let broker = Broker::start_with(&program, &documented(&keys));
     let data = ["one", "two"].map(|name| dir.path().join(name));
-    data.iter().for_each(|data| fs::create_dir(data).unwrap());
+    for data in &data {
+        fs::create_dir(data).unwrap();
+    }
     let secret = data[0].join("cluster.secret");
     let words = ["--secret-file", secret.to_str().unwrap(), "--nkey-file", files[0].to_str().unwrap()];
     let (status, said) = cluster_on(

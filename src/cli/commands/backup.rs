@@ -149,9 +149,11 @@ pub(super) fn passphrase(file: &Path) -> Result<SecretString, CommandError> {
 
 /// The same where a backup is read from a place that was typed.
 pub(super) fn failed_at(place: &Path) -> impl FnOnce(BackupError) -> CommandError + '_ {
-    move |error| match error {
-        BackupError::Absent(_) => CommandError::Missing(format!("{}: {error}", place.display())),
-        other => failed(other),
+    move |error| {
+        if matches!(error, BackupError::Absent(_)) {
+            return CommandError::Missing(format!("{}: {error}", place.display()));
+        }
+        failed(error)
     }
 }
 

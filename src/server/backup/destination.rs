@@ -39,7 +39,7 @@ struct SteadyFile {
 
 impl SteadyFile {
     /// So much of it waits in memory at most.
-    const MOST_BEHIND: usize = 4 << 20;
+    const MOST_BEHIND: usize = 1 << 20;
 }
 
 impl Write for SteadyFile {

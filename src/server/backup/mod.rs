@@ -13,6 +13,7 @@ mod destination;
 mod keys;
 mod maker;
 mod manifest;
+mod pace;
 mod part;
 mod repair_source;
 mod restore;

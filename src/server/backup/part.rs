@@ -13,6 +13,7 @@ use super::{
     BackupError,
     destination::BackupDestination,
     manifest::{BackupPart, FileEntry},
+    pace::BackupPace,
 };
 use tenure_core::Position;
 use tenure_log::{EventLog, SealedFile, SegmentStream, StoredCommit, codec::MAX_COMMIT_BYTES};
@@ -131,15 +132,16 @@ pub(super) fn take_segment(
     sealed: &SealedFile,
     is_linked: bool,
 ) -> Result<BackupPart, BackupError> {
-    sealed.check()?;
+    let mut pace = BackupPace::begin();
+    sealed.check(&mut |bytes| pace.passed(bytes))?;
     let file = format!("{}{:020}", BackupPart::SEGMENT, sealed.first().0);
     let open = || File::open(sealed.path()).map_err(BackupError::io(&file));
     let mut entry = DigestingWriter::new(io::sink());
     if is_linked && to.link(&file, sealed.path()).map_err(BackupError::io(&file))? {
-        io::copy(&mut open()?, &mut entry).map_err(BackupError::io(&file))?;
+        io::copy(&mut pace.over(open()?), &mut entry).map_err(BackupError::io(&file))?;
         return Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry: entry.entry(&file) });
     }
-    let mut from = open()?;
+    let mut from = pace.over(open()?);
     let mut copied = None;
     let put = to.put(&file, &mut |out| {
         let mut out = DigestingWriter::new(out);

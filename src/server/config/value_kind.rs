@@ -193,7 +193,6 @@ impl SettingKind {
 }
 
 /// The words of choices, as in the API.
-
 fn choose<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
 }

@@ -93,8 +93,8 @@ impl TimelineView {
             bars: bars(story, session, window, (start, end), &scale),
             marks: marks(story, &scale),
             now: (window.is_newest && session.is_active()).then(|| scale.place(now)),
-            start: start,
-            end: end,
+            start,
+            end,
         }
     }
 }

@@ -333,7 +333,7 @@ mod tests {
         let reason = parts.status.canonical_reason().unwrap();
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16());
         for (name, value) in &parts.headers {
-            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+            head.extend([name.as_str(), ": ", value.to_str().unwrap(), "\r\n"]);
         }
         let body = pollster::block_on(axum::body::to_bytes(body, usize::MAX)).unwrap();
         (head, body.to_vec())
