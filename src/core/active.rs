@@ -204,6 +204,7 @@ mod tests {
             let command = create(number);
             let decided = decide(policy, &subject, &command, &observed, at);
             assert_eq!(decided, decide(policy, &subject, &command, &Observation::default(), at), "{number}");
+            assert!(number > 3 || decided.is_ok(), "there is room: {decided:?}");
             let events = decided.unwrap_or_default();
             kept = match append(&mut state, &id, at, events) {
                 Some(commit) => active.and_then(|active| active.after(&state.subjects[&id], &commit)),
@@ -260,8 +261,8 @@ mod tests {
         for on_limit in [OnLimit::Reject, OnLimit::EvictOldest] {
             assert!(creates(&policy(on_limit), 40, 0) > 20, "at one moment");
             assert!(creates(&policy(on_limit), 40, 1_000) > 20);
-            let short = Policy { ttl: Seconds(60), ..policy(on_limit) };
-            assert!(creates(&short, 200, 7_000) > 20, "while sessions end by themselves");
+            let short = Policy { ttl: Seconds(300), ..policy(on_limit) };
+            assert!(creates(&short, 200, 35_000) > 20, "while sessions end by themselves");
         }
     }
 
