@@ -79,16 +79,20 @@ fn a_session_records_usage_at_a_rate() {
     let (session, token) = server.session("a");
     let (other, _) = server.session("b");
     let mut client = server.call(ATTACKER);
-    let begun = stopwatch();
-    let codes: Vec<_> = (0..400).map(|_| usage(&mut client, &session, &token).status).collect();
-    let recorded = codes.iter().filter(|status| **status == 200).count();
-    let most = 101 + begun.elapsed().as_millis() / 50;
-    assert!(recorded >= 100 && recorded as u128 <= most, "{recorded} in {:?}", begun.elapsed());
-    assert!(codes.iter().all(|status| [200, 429].contains(status)), "{codes:?}");
-    // On its behalf it is the same session, and another one has a rate of its own.
-    while usage(&mut client, &session, &token).status == 200 {}
     let mut friend = server.call(FRIEND);
-    usage(&mut friend, &session, &server.admin).refused(429, "RATE_LIMITED");
+    let begun = stopwatch();
+    // On its behalf it is the same session: the two share one rate.
+    let codes: Vec<_> = (0..200)
+        .flat_map(|_| {
+            [usage(&mut client, &session, &token), usage(&mut friend, &session, &server.admin)]
+                .map(|answer| answer.status)
+        })
+        .collect();
+    let most = 101 + begun.elapsed().as_millis() / 50;
+    let recorded = codes.iter().filter(|status| **status == 200).count();
+    assert!(recorded >= 100 && recorded as u128 <= most, "{recorded} of at most {most}");
+    assert!(codes.iter().all(|status| [200, 429].contains(status)), "{codes:?}");
+    // Another session has a rate of its own.
     usage(&mut friend, &other, &server.admin).expect(200);
     let check = json!({ "token": token });
     friend.ask("POST", "/v1/introspect", &server.admin, Some(&check)).expect(200);
@@ -126,9 +130,10 @@ fn appends_have_a_rate_only_while_more_than_half_is_taken() {
     }
     let all: Vec<_> = (0..128).map(|n| slow(&server, &busy[n % 16])).collect();
     server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 128);
-    // A slow machine may have had a second meanwhile, and so another one.
+    let begun = stopwatch();
     let meanwhile: Vec<_> = (50..60).map(&mut put).collect();
-    assert!(meanwhile.iter().filter(|answer| answer.status == 201).count() < 5, "{meanwhile:?}");
+    let put_meanwhile = meanwhile.iter().filter(|answer| answer.status == 201).count();
+    assert!(put_meanwhile as u64 <= 2 + begun.elapsed().as_secs(), "{meanwhile:?}");
     meanwhile.into_iter().find(|answer| answer.status != 201).unwrap().refused(429, "RATE_LIMITED");
     drop(all);
     server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 0);
@@ -152,8 +157,10 @@ fn a_sign_in_counts_among_what_its_key_appends() {
         "POST /console/sign-in HTTP/1.1\r\nhost: localhost\r\n{more}content-length: {length}\r\n\r\n{form}"
     );
     let mut client = server.call(FRIEND);
+    let begun = stopwatch();
     let answers: Vec<_> = (0..10).map(|_| client.try_ask(request.as_bytes()).unwrap()).collect();
-    assert!(answers.iter().filter(|answer| answer.status == 303).count() < 5, "{answers:?}");
+    let signed_in = answers.iter().filter(|answer| answer.status == 303).count();
+    assert!(signed_in as u64 <= 2 + begun.elapsed().as_secs(), "{answers:?}");
     let refused = answers.iter().find(|answer| answer.status != 303).unwrap();
     assert_eq!((refused.status, refused.head.contains("retry-after: ")), (429, true), "{refused:?}");
 }

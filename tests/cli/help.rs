@@ -128,5 +128,5 @@ fn a_server_that_is_not_there_holds_no_shell_up() {
         .env("TENURE_URL", "http://192.0.2.1:7300")
         .env("TENURE_KEY", "tnr_key_x");
     assert_eq!(ran(&mut command).ok().stdout, "");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
 }

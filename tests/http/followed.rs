@@ -68,7 +68,7 @@ fn the_feed_says_at_least_every_two_seconds_until_when_all_was_heard() {
             server.advance(60);
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let clock = server.get("/v1/clock").bearer(&server.admin).send().json();
     assert_eq!(heads[3], clock["now"]);
     assert_ne!(heads[0], clock["now"]);
@@ -187,7 +187,7 @@ fn a_session_hears_of_its_end_whoever_ends_it_and_the_stream_closes() {
         let begun = stopwatch();
         end(&session);
         let (name, told) = next(&mut listener).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         let read = server.get(&session.path()).bearer(&server.admin).send().json();
         assert_eq!(name, "ended");
         assert_eq!(

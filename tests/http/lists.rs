@@ -68,5 +68,5 @@ fn a_read_waits_until_the_position_is_reached() {
     let far =
         server.get(&format!("/v1/subjects/a?minPosition={}", tail + 1 + 1_000_000)).bearer(&server.admin);
     far.send().refused(503, "POSITION_NOT_REACHED");
-    assert!((4..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!((4..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }

@@ -131,7 +131,7 @@ fn a_stream_ends_when_its_credential_is_revoked() {
     server.delete(&format!("/v1/credentials/{id}")).bearer(&server.admin).send().expect(200);
     let revoked = stopwatch();
     while listener.next().is_some() {}
-    assert!(revoked.elapsed() < Duration::from_secs(5), "{:?}", revoked.elapsed());
+    assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", revoked.elapsed());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn an_idle_stream_has_a_heartbeat() {
     listener.heartbeat();
     let begun = stopwatch();
     listener.heartbeat();
-    assert!((14..=17).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!((14..25).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_stop_ends_the_streams_and_is_quick() {
     listener.take(1);
     let begun = stopwatch();
     assert!(server.stop().success());
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     while listener.next().is_some() {}
 }
 
