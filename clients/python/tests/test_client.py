@@ -1,5 +1,7 @@
 """Single calls against the real server."""
 
+import socket
+import threading
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ground import Server
-from tenure import AsyncClient, Client, RefusedError, UnreachableError
+from tenure import AsyncClient, Client, RefusedError, TenureError, UnexpectedReplyError, UnreachableError
 from tenure.models import DeadToken, LiveToken
 
 
@@ -51,6 +53,37 @@ def test_a_session_is_created_read_used_renewed_and_ended(server: Server) -> Non
     with pytest.raises(RefusedError, match="SESSION_REVOKED") as ended:
         new.session(created.session_id)
     assert ended.value.problem.trigger == "renewal_rejected"
+
+
+ALERT = b"\x15\x03\x03\x00\x02\x02\x32"
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nHTTPS"
+
+
+@pytest.mark.parametrize(("answer", "error"), [(ALERT, UnreachableError), (BAD_REQUEST, UnexpectedReplyError)])
+def test_an_http_address_of_a_tls_server_is_told_the_right_one(answer: bytes, error: type[TenureError]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+        def answers() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4_096)
+                connection.sendall(answer)
+
+        answering = threading.Thread(target=answers)
+        answering.start()
+        with Client(f"http://{address}", "tnr_key_x", patience=0) as client, pytest.raises(error) as told:
+            client.sessions()
+        answering.join()
+    assert f"try https://{address}" in str(told.value)
+
+
+def test_an_https_address_of_a_plain_server_is_told_the_right_one(server: Server) -> None:
+    with (
+        Client(f"https://{server.address}", server.admin, patience=0) as client,
+        pytest.raises(UnreachableError, match=f"try {server.url}$"),
+    ):
+        client.sessions()
 
 
 def test_a_subject_is_suspended_and_resumed(server: Server) -> None:

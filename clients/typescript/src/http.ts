@@ -1,5 +1,6 @@
 /** One request over HTTP: a credential in the header and nowhere else, no redirect followed, every failure typed. */
 
+import { leadsHere } from "./address.js";
 import type { Time } from "./clock/server-time.js";
 import { millisOf } from "./clock/timestamp.js";
 import { RefusedError, UnexpectedReplyError, UnreachableError, UnsendableError, problemOf } from "./errors.js";
@@ -165,7 +166,23 @@ function joined(parts: Uint8Array[], length: number): Uint8Array {
 function refusal(base: URL, response: Response, text: string): RefusedError | UnexpectedReplyError {
   const problem = problemOf(parsed(text));
   if (problem !== undefined) return new RefusedError(problem, retryAfterOf(response));
-  return new UnexpectedReplyError(urlOf(base), response.status, "its error is no problem document");
+  // A port for TLS answers what is not encrypted with 400.
+  const doubt = response.status === 400 && base.protocol === "http:" ? speaksTls(base) : "";
+  return new UnexpectedReplyError(urlOf(base), response.status, `its error is no problem document${doubt}`);
+}
+
+/** What Node says of an answer that is not TLS, and of one that is not HTTP, such as the alert of a TLS server. */
+const NOT_TLS = ["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_PACKET_LENGTH_TOO_LONG"];
+const NOT_HTTP = ["HPE_INVALID_CONSTANT", "HPE_INVALID_VERSION"];
+
+function speaksTls(base: URL): string {
+  return `; it seems to speak TLS: try ${urlOf(base).replace(/^http:/, "https:")}`;
+}
+
+function speaksPlainHttp(base: URL): string {
+  return leadsHere(base)
+    ? `; it seems to speak plain HTTP: try ${urlOf(base).replace(/^https:/, "http:")}`
+    : "; it seems to speak plain HTTP, which keys and tokens are not sent by: it needs TLS";
 }
 
 function parsed(text: string): unknown {
@@ -183,6 +200,14 @@ function unreachable(base: URL, error: unknown, signal: AbortSignal | undefined)
   if (signal?.aborted === true && !(signal.reason instanceof TookTooLong)) return signal.reason as Error;
   let innermost: unknown = error;
   while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
-  const why = innermost instanceof Error ? innermost.message : String(innermost);
-  return new UnreachableError(urlOf(base), why === "" ? "the connection failed" : why, { cause: error });
+  const { code } = innermost as { code?: string };
+  // OpenSSL's own words quote its source.
+  if (base.protocol === "https:" && NOT_TLS.includes(code ?? "")) {
+    const why = `the answer is not TLS${speaksPlainHttp(base)}`;
+    return new UnreachableError(urlOf(base), why, { cause: error });
+  }
+  const said = innermost instanceof Error ? innermost.message : String(innermost);
+  const why = said === "" ? "the connection failed" : said;
+  const doubt = base.protocol === "http:" && NOT_HTTP.includes(code ?? "") ? speaksTls(base) : "";
+  return new UnreachableError(urlOf(base), why + doubt, { cause: error });
 }

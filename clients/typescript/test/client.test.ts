@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { createServer as createSocketServer, type AddressInfo } from "node:net";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
@@ -41,6 +42,31 @@ test("a call whose reply is lost, or that came at a bad moment, is made again an
   await using proxy = await Proxy.before(server.url, () => fates.shift() ?? "pass");
   await new Client(proxy.url, { credential: server.admin }).createSession({ subjectId: "agent-7" });
   assert.equal(await server.count("SessionCreated"), 1);
+});
+
+test("an address with the wrong scheme is told the right one", async () => {
+  await using server = await Server.start();
+  const wrong = new Client(server.url.replace("http:", "https:"), { credential: server.admin, patience: 0 });
+  await assert.rejects(wrong.listSessions(), (error) => {
+    assert(error instanceof UnreachableError && error.message.endsWith(`try ${server.url}`), inspect(error));
+    return true;
+  });
+  // What servers that know nothing but TLS answer: an alert, or a 400.
+  const answers: [Buffer, new (...given: never[]) => Error][] = [
+    [Buffer.from("15030300020232", "hex"), UnreachableError],
+    [Buffer.from("HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nHTTPS"), UnexpectedReplyError],
+  ];
+  for (const [answer, kind] of answers) {
+    const encrypted = createSocketServer((socket) => socket.once("data", () => socket.end(answer)));
+    await once(encrypted.listen(0, "127.0.0.1"), "listening");
+    const there = `127.0.0.1:${String((encrypted.address() as AddressInfo).port)}`;
+    const plain = new Client(`http://${there}`, { credential: "tnr_key_x", patience: 0 });
+    await assert.rejects(plain.listSessions(), (error) => {
+      assert(error instanceof kind && error.message.includes(`try https://${there}`), inspect(error));
+      return true;
+    });
+    encrypted.close();
+  }
 });
 
 test("an error says what it is, and whether another try is worth it", async () => {

@@ -1,13 +1,16 @@
 /** What is published is what a program gets: every entry, its types, and the examples of the page. */
 
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 
-import { PACKAGE, ROOT } from "./support/server.js";
+import { createSessionFile } from "@tenure/client/hold";
+
+import { PACKAGE, ROOT, Server } from "./support/server.js";
 
 /** A program's folder, with the packed package in its packages. */
 const folder = mkdtempSync(join(tmpdir(), "tenure-consumer-"));
@@ -66,10 +69,63 @@ test("every entry can be imported, and depends on nothing that is not installed"
     symlinkSync(resolve(PACKAGE, "node_modules", name), join(folder, "node_modules", name));
 });
 
+/** The examples of the page, in its order. */
+const page = readFileSync(join(ROOT, "clients/typescript/README.md"), "utf8");
+const examples = [...page.matchAll(/```[jt]s\n(.*?)```/gs)].map(([, code]) => code ?? "");
+
+/** Runs an example, with what only the reader knows in place of what stands there, and more behind it. */
+async function example(index: number, replaced: Record<string, string>, more: string, key: string): Promise<string> {
+  let code = examples[index] ?? "";
+  for (const [there, here] of Object.entries(replaced)) {
+    assert(code.includes(there), there);
+    code = code.replaceAll(there, here);
+  }
+  const name = `run-${String(index)}.mjs`;
+  writeFileSync(join(folder, name), `${code}\n${more}`);
+  const child = spawn(process.execPath, [name], { cwd: folder, env: { ...process.env, TENURE_KEY: key } });
+  let [said, wrong] = ["", ""];
+  child.stdout.on("data", (part: Buffer) => (said += part.toString()));
+  child.stderr.on("data", (part: Buffer) => (wrong += part.toString()));
+  const [status] = (await once(child, "close")) as [number | null];
+  assert.equal(status, 0, wrong);
+  return said;
+}
+
+test("the examples of the page run", async () => {
+  await using server = await Server.start({ settings: ["server.public_url=https://tenure.example"] });
+  await server.register("agent-7");
+  const terms = { subjectId: "agent-7", ttl: 3600, scopes: ["orders:read", "payments"] };
+  await createSessionFile(server.client, terms, join(folder, "agent-7.session"));
+  // The shop is the authority's own page of health: what counts is that it is asked.
+  const shop = { "https://shop.example/orders": `${server.url}/healthz` };
+  const held = await example(0, shop, "await session.revoke(); await session.ended;", server.admin);
+  assert.match(held, /^the session is over: \{/);
+
+  const authority = { "https://tenure.example": server.url };
+  assert.equal(await example(1, authority, "console.log(judged.active);", server.admin), "true\n");
+
+  const { token } = await server.client.createSession(terms);
+  const { accessToken } = await server.client.with({ credential: token }).mintAccessToken({ audience: "orders" });
+  const asking = `
+    await verifier.ready();
+    const listener = app.listen(0, "127.0.0.1", async () => {
+      const ask = async (method, path, token) => {
+        const headers = { authorization: "Bearer " + token };
+        const reply = await fetch("http://127.0.0.1:" + listener.address().port + path, { method, headers });
+        console.log(reply.status, reply.ok ? await reply.text() : "");
+      };
+      await ask("GET", "/orders", "${accessToken}");
+      await ask("POST", "/payments", "${token}");
+      await ask("POST", "/payments", "${accessToken}");
+      process.exit(0);
+    });`;
+  const guards = { 'url: "https://tenure.example"': `url: "${server.url}"` };
+  const answered = await example(2, guards, asking, await server.issueKey("verifier"));
+  assert.equal(answered, "200 the orders of agent-7\n200 paid by agent-7\n401 \n");
+});
+
 test("the examples of the page compile in a program that uses the package", () => {
-  const page = readFileSync(join(ROOT, "clients/typescript/README.md"), "utf8");
-  const examples = [...page.matchAll(/```[jt]s\n(.*?)```/gs)].map(([, code]) => code ?? "");
-  assert(examples.length >= 4);
+  assert.equal(examples.length, 4);
   const context = "declare const sessionId: string; declare const location: { assign(url: string): void };\n";
   const names = examples.map((code, index) => {
     const name = `example-${String(index)}.ts`;

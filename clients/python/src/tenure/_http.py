@@ -82,6 +82,23 @@ def checked_address(url: str, *, allow_plaintext: bool) -> str:
     return url.rstrip("/")
 
 
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer that is not TLS."""
+_NOT_HTTP: Final = ("illegal status line", "illegal request line")
+"""What h11 says of an answer that is not HTTP, such as the alert of a TLS server."""
+
+
+def doubt(base: str, *, why: str = "", status: int = 0) -> str:
+    """Say what may be wrong with the scheme of an address; a port for TLS answers what is not encrypted with 400."""
+    if base.startswith("https:") and any(sign in why for sign in _NOT_TLS):
+        if leads_here(base):
+            return f"; it seems to speak plain HTTP: try http{base.removeprefix('https')}"
+        return "; it seems to speak plain HTTP, which keys and tokens are not sent by: it needs TLS"
+    if base.startswith("http:") and (status == 400 or any(sign in why for sign in _NOT_HTTP)):
+        return f"; it seems to speak TLS: try https{base.removeprefix('http')}"
+    return ""
+
+
 def target(base: str, request: Request) -> str:
     """Make the URL of a request; no id leaves its place in it."""
     path = "/".join(quote(segment, safe="") for segment in request.path)
@@ -116,7 +133,7 @@ class Http:
                 yield received
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
-            raise UnreachableError(f"no answer from {self.base}: {why}") from error
+            raise UnreachableError(f"no answer from {self.base}: {why}{doubt(self.base, why=why)}") from error
         except RuntimeError as error:
             # Work in the background that comes upon connections which were closed meanwhile.
             if not self.io.is_closed:
@@ -152,7 +169,8 @@ class Http:
             document = json.loads(body)
             problem = decode(Problem, document)
         except (ValueError, RecursionError):
-            return self.unexpected(received.status, "its error is no problem document")
+            status = received.status
+            return self.unexpected(status, f"its error is no problem document{doubt(self.base, status=status)}")
         return RefusedError(problem, document, _seconds(received.headers.get("retry-after")))
 
     def unexpected(self, status: int, why: str) -> UnexpectedReplyError:
