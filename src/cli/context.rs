@@ -207,7 +207,7 @@ impl CommandContext {
 /// How a destructive command is held back.
 #[derive(Debug, Args)]
 pub(crate) struct CautionArgs {
-    /// Show what would end, and change nothing
+    /// Show the effect, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 

@@ -86,11 +86,23 @@ fn a_key_and_a_webhook_are_named_by_the_beginning_of_their_ids() {
     let ground = Ground::new();
     let made = ground.tenure("credential create --role verifier --name gateway -o json").json();
     let id = made["credentialId"].as_str().unwrap();
+    let confirmed = ground.tenure(&format!("credential confirm {} --yes -o json", &id[..18])).json();
+    assert_eq!(confirmed["credentialId"], id);
     assert!(ground.tenure("credential revoke gateway --yes").ok().stdout.contains(id));
     let hook = ground.tenure("webhook add https://receiver.example/hook -o json").json();
     let id = hook["webhookId"].as_str().unwrap();
     let removed = ground.tenure(&format!("webhook remove {} --yes -o json", &id[..18])).json();
     assert_eq!(removed["webhookId"], id);
+}
+
+/// It asked to confirm "0 API keys ()", and wanted a `--yes` for that.
+#[test]
+fn where_no_key_is_held_there_is_nothing_to_confirm() {
+    let ground = Ground::new();
+    for line in ["credential confirm --all", "credential confirm --all --dry-run"] {
+        let none = ground.tenure(line).ok();
+        assert!(none.stderr.contains("No API key is held."), "{line}: {none:?}");
+    }
 }
 
 #[test]

@@ -72,6 +72,30 @@ fn the_members_of_every_kind_are_told() {
     }
 }
 
+/// The arrays inside of events are written out in the format of the log: by it a stranger reads one.
+#[test]
+fn the_arrays_of_the_format_of_the_log_have_the_fields_of_the_code() {
+    let format = tree::text(Path::new("docs/log-format.md")).unwrap();
+    for (file, name) in [
+        ("src/core/profile.rs", "SubjectProfile"),
+        ("src/core/event/subject.rs", "SessionTerms"),
+        ("src/core/event/subject.rs", "SessionDevice"),
+        ("src/core/budget.rs", "Constraints"),
+        ("src/core/bulk.rs", "SessionSelector"),
+    ] {
+        let source = tree::text(Path::new(file)).unwrap();
+        let (_, behind) = source.split_once(&format!("pub struct {name} {{")).unwrap();
+        let (fields, _) = behind.split_once("\n}").unwrap();
+        let fields: Vec<_> = fields
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
+            .map(|(field, _)| field)
+            .collect();
+        let array = format!("`[{}]`", fields.join(", "));
+        assert!(fields.len() > 1 && format.contains(&array), "{name}: {array}");
+    }
+}
+
 /// The `data` of a kind's frozen sample, as the API shows it; texts, which are sealed there, as `…`.
 fn sample(kind: EventKind) -> Map<String, Value> {
     let path = format!("fixtures/events/{kind:?}.v{}.format2.hex", kind.version());

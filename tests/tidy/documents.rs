@@ -153,6 +153,20 @@ fn members(value: &Value) -> usize {
 }
 
 #[test]
+fn rates_to_choose_a_machine_by_are_those_that_were_measured() {
+    let [capacity, measured] =
+        ["docs/capacity.md", "docs/benchmarks.md"].map(|page| tree::text(page.as_ref()).unwrap());
+    let (_, behind) = capacity.split_once("\n## How fast\n").unwrap();
+    let (rates, _) = behind.split_once("\n## ").unwrap();
+    let rates = rates.lines().filter_map(|row| row.split('|').nth(2)?.split_whitespace().next());
+    let rates: Vec<_> = rates.filter(|rate| rate.contains(',')).collect();
+    assert!(!rates.is_empty());
+    for rate in rates {
+        assert!(measured.contains(&format!("| {rate} |")), "{rate} is not in the page of measurements");
+    }
+}
+
+#[test]
 fn decisions_are_numbered_without_gaps_and_listed() {
     let mut list = "| | |\n|---|---|\n".to_owned();
     let mut files = tree::files("docs/decisions");

@@ -37,7 +37,7 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub test_clock: bool,
 
-    /// Which log lines to write, such as info or tenure::log=debug
+    /// Which log lines to write, such as info or tenure_log=debug
     #[arg(long, value_name = "FILTER", env = "TENURE_LOG")]
     pub log: Option<String>,
 

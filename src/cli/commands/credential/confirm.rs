@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::cli::{
+    arguments::find,
     connection::{client::ApiRequest, pages},
     context::{CautionArgs, CommandContext},
     failure::CommandError,
@@ -13,8 +14,8 @@ use crate::cli::{
 /// Arguments of `tenure credential confirm`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfirmArgs {
-    /// The credential's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "all",
+    /// The API key, by id, name or unique beginning of its id
+    #[arg(value_name = "KEY", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "all",
         conflicts_with = "all")]
     credential: Option<String>,
     /// Confirm every held API key
@@ -28,6 +29,10 @@ pub(crate) struct ConfirmArgs {
 impl ConfirmArgs {
     pub(crate) fn run(&self, cli: &CommandContext) -> Result<(), CommandError> {
         let held = self.unconfirmed(cli)?;
+        if held.is_empty() {
+            let none = json!({"items": [], "nextCursor": null});
+            return cli.output.list_or(&none, COLUMNS, cli.now(), "No API key is held.");
+        }
         if self.caution.dry_run {
             cli.output.info("These API keys would be confirmed:");
             return cli.output.list(&json!({"items": held, "nextCursor": null}), COLUMNS, cli.now());
@@ -52,10 +57,11 @@ impl ConfirmArgs {
     fn unconfirmed(&self, cli: &CommandContext) -> Result<Vec<Value>, CommandError> {
         let page = pages::whole(cli, ApiRequest::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().cloned().unwrap_or_default().into_iter();
-        let Some(id) = &self.credential else {
+        let Some(typed) = &self.credential else {
             return Ok(items.filter(|item| item["held"] == true && item["revokedAt"].is_null()).collect());
         };
-        let found: Vec<_> = items.filter(|item| item["credentialId"] == **id).collect();
+        let id = find::among(&page, "credentialId", "API key", typed)?;
+        let found: Vec<_> = items.filter(|item| item["credentialId"] == *id).collect();
         if found.is_empty() {
             return Err(CommandError::Missing(format!("there is no API key {id}")));
         }

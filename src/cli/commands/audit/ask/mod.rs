@@ -32,7 +32,7 @@ pub(crate) struct AskArgs {
     #[arg(value_name = "SUBJECT|SESSION", value_parser = NonEmptyStringValueParser::new())]
     whom: String,
 
-    /// When [default: the server's server_time; the end of a file or directory]; such as 03:12 or '2026-11-22 03:12'
+    /// When [default: the server's now; the end of a file or directory]; such as 03:12 or '2026-11-22 03:12'
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<TypedMoment>,
 
