@@ -22,6 +22,7 @@ mod own_answers;
 mod pair;
 mod permissions;
 mod siege;
+mod slow_append;
 mod standby;
 mod strangers;
 mod traces;
