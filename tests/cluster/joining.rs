@@ -15,7 +15,7 @@ use tenure_testing::way::Way;
 use crate::{
     broker::{self, Broker},
     checkpoints::{CUT, answers, checkpoints, fill, flip, head, waits_until},
-    node::{Caller, Granted, Node, cluster, files, prepare},
+    node::{Caller, Granted, Node, cluster, contents, prepare},
 };
 
 const BY_FILES: &str = "this node joins by the files of another one";
@@ -122,8 +122,7 @@ fn a_new_node_joins_by_a_checkpoint_while_writes_go_on() {
     let pairs = before.chunks(16).zip(after.chunks(16));
     let gone: Vec<_> = pairs.filter(|(one, other)| one != other && is_key(one)).collect();
     assert!(!gone.is_empty());
-    for file in files(new) {
-        let bytes = fs::read(&file).unwrap();
+    for (file, bytes) in contents(new) {
         let has = |wanted: &[u8]| bytes.windows(wanted.len()).any(|part| part == wanted);
         assert!(!gone.iter().any(|(key, _)| has(key)), "{} has a key that was destroyed", file.display());
         assert!(!has(b"Agent agent-3"), "{} has text that was erased", file.display());

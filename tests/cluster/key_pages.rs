@@ -1,14 +1,12 @@
 //! Pages of keys at the broker, which must not stay there once they are replaced.
 
-use std::fs;
-
 use tenure_log::jetstream::{AllSecrets, BrokerAccess, BrokerSecrets, StreamNames};
 use tenure_testing::way::Way;
 
 use crate::{
     broker::{self, Broker},
     checkpoints::waits_until,
-    node::{Node, files, prepare},
+    node::{Node, contents, prepare},
 };
 
 fn pages(broker: &Broker) -> AllSecrets {
@@ -23,9 +21,7 @@ fn replaced(broker: &Broker) -> usize {
 
 /// Whether any file of the broker has these bytes.
 fn is_in_files(broker: &Broker, wanted: &[u8]) -> bool {
-    // A file may go while they are read.
-    let mut read = files(broker.directory()).into_iter().filter_map(|file| fs::read(file).ok());
-    read.any(|bytes| bytes.windows(wanted.len()).any(|part| part == wanted))
+    contents(broker.directory()).any(|(_, bytes)| bytes.windows(wanted.len()).any(|part| part == wanted))
 }
 
 /// A broker that has too much to do overwrites nothing for a while. That must keep no write waiting, and the key that was

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -76,9 +76,12 @@ pub(crate) fn cluster(broker: &Broker, words: &[&str]) -> (ExitStatus, String) {
 
 /// The same at these brokers.
 pub(crate) fn cluster_on(brokers: &str, words: &[&str]) -> (ExitStatus, String) {
-    let mut command = program();
-    command.arg("cluster").args(words).args(["--set", &format!("log.url={brokers}")]);
-    let ended = command.output().unwrap();
+    run(&[&["cluster"], words, &["--set", &format!("log.url={brokers}")]].concat())
+}
+
+/// Runs `tenure` with these words.
+pub(crate) fn run(words: &[&str]) -> (ExitStatus, String) {
+    let ended = program().args(words).output().unwrap();
     let said = [ended.stdout, ended.stderr].concat();
     (ended.status, String::from_utf8_lossy(&said).into_owned())
 }
@@ -421,10 +424,11 @@ impl Caller {
     }
 
     /// Forgets all text about a subject.
-    pub(crate) fn erase(&self, id: &str) {
+    pub(crate) fn erase(&self, id: &str) -> Value {
         let path = format!("/v1/subjects/{id}/erase");
         let (status, body) = self.ask("POST", &path, Some(&json!({ "reason": "asked for" }))).unwrap();
         assert_eq!(status, 200, "{body}");
+        body
     }
 }
 
@@ -467,7 +471,16 @@ pub(crate) fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// All files below a directory, for a search in them.
+/// What is in all files below a directory, for a search in it. Who owns them is at work: what was renamed or removed since
+/// they were listed is among the others, or nowhere.
+pub(crate) fn contents(dir: &Path) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
+    files(dir).into_iter().filter_map(|file| match fs::read(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => Some((file, read.unwrap())),
+    })
+}
+
+/// All files below a directory.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(dir).unwrap().map_while(Result::ok) {

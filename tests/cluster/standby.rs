@@ -8,7 +8,7 @@ use tenure::clock::stopwatch;
 
 use crate::{
     broker::{self, Broker},
-    node::{Caller, Node, cluster, files, prepare},
+    node::{Caller, Node, cluster, contents, prepare},
     pair::Pair,
 };
 
@@ -119,8 +119,7 @@ fn a_text_that_was_erased_stays_so_when_another_node_leads() {
     // No slot of a key that was destroyed is in any file of the second node.
     let now = fs::read(dirs[0].path().join("keys/subjects")).unwrap();
     let destroyed = keys.chunks(64).zip(now.chunks(64)).find(|(before, now)| before != now).unwrap().0;
-    for file in files(dirs[1].path()) {
-        let bytes = fs::read(&file).unwrap();
+    for (file, bytes) in contents(dirs[1].path()) {
         assert!(!bytes.windows(64).any(|window| window == destroyed), "{}", file.display());
     }
 }

@@ -156,7 +156,7 @@ impl House {
                     return index;
                 }
             }
-            assert!(begun.elapsed() < Duration::from_mins(1), "nobody leads");
+            assert!(begun.elapsed() < Duration::from_mins(1), "nobody leads: {}", self.tells());
             pause(Duration::from_millis(50));
         }
     }
@@ -223,7 +223,7 @@ impl House {
     pub(super) fn goes_on(&self) -> Duration {
         let (begun, wanted) = (stopwatch(), self.done.load(Ordering::SeqCst) + 20);
         while self.done.load(Ordering::SeqCst) < wanted {
-            assert!(begun.elapsed() < CERTAIN, "nothing is acknowledged any more");
+            assert!(begun.elapsed() < CERTAIN, "nothing is acknowledged any more: {}", self.tells());
             pause(Duration::from_millis(10));
         }
         begun.elapsed()
