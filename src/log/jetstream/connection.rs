@@ -145,14 +145,22 @@ impl BrokerConnection {
         stream: &str,
         places: impl Iterator<Item = u64>,
     ) -> Result<Vec<Option<StoredMessage>>, BrokerError> {
+        self.messages_for(stream, places.map(|sequence| serde_json::json!({ "seq": sequence })))
+    }
+
+    /// The message of a stream that each of these asks for, all asked for at once.
+    pub(super) fn messages_for(
+        &self,
+        stream: &str,
+        questions: impl Iterator<Item = Value>,
+    ) -> Result<Vec<Option<StoredMessage>>, BrokerError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
-        let asked: Vec<_> = places
-            .map(|sequence| {
+        let asked: Vec<_> = questions
+            .map(|question| {
                 let (client, subject) = (self.client.clone(), subject.clone());
-                let body = serde_json::json!({ "seq": sequence }).to_string();
                 async move {
-                    let request = Request::new().payload(body.into()).timeout(Some(4 * LOOK));
-                    client.send_request(subject, request).await
+                    let request = Request::new().payload(question.to_string().into());
+                    client.send_request(subject, request.timeout(Some(4 * LOOK))).await
                 }
             })
             .collect();

@@ -3,7 +3,7 @@
 //! A value is written with the expectation of the one before it, and says in which term; a value that was replaced is
 //! erased. What is in it is no matter of this module.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, slice, time::Duration};
 
 use async_nats::HeaderMap;
 use serde_json::json;
@@ -12,6 +12,7 @@ use tenure_protocol::clock::{pause, stopwatch};
 use super::{
     BrokerAccess, BrokerConnection, BrokerError, StreamNames,
     broker_reply::{self, PublishAck, StoredMessage},
+    standby::last_of,
 };
 
 const TERM: &str = "Tenure-Term";
@@ -19,6 +20,8 @@ const TERM: &str = "Tenure-Term";
 const PATIENCE: Duration = Duration::from_secs(15);
 const TRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(25);
+/// Parts of the stream that are read at once.
+const PARTS: u64 = 16;
 
 /// The values at the broker.
 #[derive(Debug)]
@@ -56,8 +59,13 @@ impl BrokerSecrets {
     /// # Errors
     /// See [`BrokerError`].
     pub fn all(&self) -> Result<AllSecrets, BrokerError> {
+        let last = last_of(&self.connection, &self.names.secret_stream())?;
+        let mut values = self.between(&parts_of(last))?;
+        // What was replaced meanwhile, and erased before it was read, is behind all of that. So this is read afterwards,
+        // one by one.
+        values.extend(self.since(last)?);
         let (mut kept, mut replaced) = (BTreeMap::new(), Vec::new());
-        for (name, value) in self.since(0)? {
+        for (name, value) in values {
             replaced.extend(kept.insert(name, value).map(|before: StoredSecret| before.sequence));
         }
         Ok((kept, replaced))
@@ -68,19 +76,31 @@ impl BrokerSecrets {
     /// # Errors
     /// See [`BrokerError`].
     pub fn since(&self, after: u64) -> Result<Vec<(String, StoredSecret)>, BrokerError> {
-        let (mut found_all, mut next) = (Vec::new(), after + 1);
-        let all = format!("{}.>", self.names.secret());
-        loop {
-            let question = json!({ "seq": next, "next_by_subj": all });
-            let Some(found) = self.connection.message(&self.names.secret_stream(), &question)? else { break };
-            next = found.sequence + 1;
-            let Some(name) = found.subject.strip_prefix(&format!("{}.", self.names.secret())) else {
-                continue;
-            };
-            let value = StoredSecret { sequence: found.sequence, term: term_of(&found), data: found.data };
-            found_all.push((name.to_owned(), value));
+        self.between(slice::from_ref(&(after + 1..u64::MAX)))
+    }
+
+    /// Reads what is in these parts of the stream, which are in their order: the next one of each at once.
+    fn between(&self, parts: &[Range<u64>]) -> Result<Vec<(String, StoredSecret)>, BrokerError> {
+        let (stream, all) = (self.names.secret_stream(), format!("{}.>", self.names.secret()));
+        let (mut found_all, mut parts) = (BTreeMap::new(), parts.to_vec());
+        while !parts.is_empty() {
+            let questions = parts.iter().map(|part| json!({ "seq": part.start, "next_by_subj": all }));
+            let found = self.connection.messages_for(&stream, questions)?;
+            let next = parts.into_iter().zip(found).filter_map(|(part, found)| {
+                let found = found.filter(|found| part.contains(&found.sequence))?;
+                let rest = found.sequence + 1..part.end;
+                found_all.insert(found.sequence, found);
+                Some(rest)
+            });
+            parts = next.collect();
         }
-        Ok(found_all)
+        let beginning = format!("{}.", self.names.secret());
+        let named = found_all.into_values().filter_map(|found| {
+            let name = found.subject.strip_prefix(&beginning)?.to_owned();
+            let value = StoredSecret { sequence: found.sequence, term: term_of(&found), data: found.data };
+            Some((name, value))
+        });
+        Ok(named.collect())
     }
 
     /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. Replaces what
@@ -144,6 +164,15 @@ impl BrokerSecrets {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The stream up to this place, in parts of about the same length.
+fn parts_of(last: u64) -> Vec<Range<u64>> {
+    let length = last.div_ceil(PARTS).max(1);
+    (0..PARTS)
+        .map(|part| part * length + 1..last.min((part + 1) * length) + 1)
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 fn term_of(message: &StoredMessage) -> u64 {
