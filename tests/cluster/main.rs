@@ -9,6 +9,7 @@ mod clock;
 mod cut_off;
 mod deposed;
 mod ended;
+mod erasure;
 mod failover;
 mod followers;
 mod handover;

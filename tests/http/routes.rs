@@ -17,6 +17,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/subjects/{subjectId}/resume", &["admin", "owner"]),
     ("DELETE", "/v1/subjects/{subjectId}/sessions", &["admin", "issuer", "owner"]),
     ("POST", "/v1/subjects/{subjectId}/erase", &["admin"]),
+    ("GET", "/v1/subjects/{subjectId}/erasure", &["admin", "auditor"]),
     ("POST", "/v1/revocations", &["admin"]),
     ("GET", "/v1/revocations/feed", &["admin", "issuer", "verifier", "auditor"]),
     ("POST", "/v1/sessions", &["admin", "issuer"]),

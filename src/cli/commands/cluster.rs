@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::serve;
 use crate::cli::{
     connection::client::ApiRequest,
-    context::GlobalArgs,
+    context::{CautionArgs, GlobalArgs},
     environment,
     failure::CommandError,
     output::{Column, Output, humanize},
 };
 use tenure_core::Timestamp;
 use tenure_log::jetstream::{
-    self, BrokerAccess, BrokerConnection, BrokerError, IdentityFile, NodeRecord, NodeRegistry,
+    self, BrokerAccess, BrokerConnection, BrokerError, IdentityFile, KeyHolder, NodeRecord, NodeRegistry,
     StreamCreation, StreamNames, StreamSettings, StreamStatus,
 };
 use tenure_protocol::entropy::OsEntropy;
@@ -33,6 +33,8 @@ pub(crate) enum ClusterCommand {
     Status(BrokerArgs),
     /// Give the lead to another node, with an admin's key (--key-file)
     Handover(BrokerArgs),
+    /// Take a node that never returns from the list of those that hold keys
+    Forget(ForgetArgs),
 }
 
 /// Where the broker is.
@@ -74,12 +76,28 @@ pub(crate) struct InitArgs {
     secret_file: Option<PathBuf>,
 }
 
+/// Its disk must be destroyed, or its DATA/keys overwritten: what was erased while it was away can be read there. From then
+/// on no erasure waits for it.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The node, by the name or the address that `tenure cluster status` shows
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    #[command(flatten)]
+    place: BrokerArgs,
+
+    #[command(flatten)]
+    caution: CautionArgs,
+}
+
 impl ClusterCommand {
     pub(crate) fn run(self, global: &GlobalArgs) -> Result<(), CommandError> {
         match self {
             Self::Init(init) => init.run(global.output()),
             Self::Status(place) => status(&place, global.output()),
             Self::Handover(place) => hand_over(&place, global),
+            Self::Forget(forget) => forget.run(global.output()),
         }
     }
 }
@@ -146,6 +164,42 @@ fn write_secret(path: &Path) -> Result<(), CommandError> {
     cluster::make_secret(path, &OsEntropy).map_err(CommandError::Usage)
 }
 
+impl ForgetArgs {
+    fn run(&self, output: Output) -> Result<(), CommandError> {
+        let registry = NodeRegistry::on(Arc::new(self.place.connect()?), StreamNames::default());
+        let (nodes, holders) = registry.all_with_keys().map_err(|error| failure(&error))?;
+        let holder = self.one_of(&holders)?;
+        if nodes.iter().any(|node| node.node == holder.node) {
+            return Err(CommandError::Usage(format!(
+                "node {} ({}) is there, or was until half a minute ago: stop it first",
+                holder.node, holder.address
+            )));
+        }
+        let said = format!(
+            "node {}, {}, has erased what was erased up to position {}",
+            holder.node, holder.address, holder.erased_through
+        );
+        if self.caution.dry_run {
+            output.info(&format!("This node would be forgotten: {said}."));
+            return Ok(());
+        }
+        self.caution.ask(output, || Ok(format!("Is the disk of this node destroyed ({said})?")))?;
+        registry.forget(&holder.node).map_err(|error| failure(&error))?;
+        output.info(&format!("Erasures do not wait for node {} any more.", holder.node));
+        Ok(())
+    }
+
+    fn one_of<'h>(&self, holders: &'h [KeyHolder]) -> Result<&'h KeyHolder, CommandError> {
+        let named: Vec<_> =
+            holders.iter().filter(|holder| [&holder.node, &holder.address].contains(&&self.node)).collect();
+        match named[..] {
+            [holder] => Ok(holder),
+            [] => Err(CommandError::Missing(format!("no node {} holds keys", self.node))),
+            _ => Err(CommandError::Usage(format!("{} is the address of several: give a name", self.node))),
+        }
+    }
+}
+
 const MADE: &[Column] = &[Column::plain("STREAM", "stream"), Column::plain("RESULT", "result")];
 
 const STREAMS: &[Column] = &[
@@ -163,8 +217,8 @@ fn status(place: &BrokerArgs, output: Output) -> Result<(), CommandError> {
     let names = StreamNames::default();
     let streams = jetstream::status(&connection, &names).map_err(|error| failure(&error))?;
     let connection = Arc::new(connection);
-    let nodes = NodeRegistry::on(Arc::clone(&connection), names.clone()).all();
-    let nodes = nodes.map_err(|error| failure(&error))?;
+    let registry = NodeRegistry::on(Arc::clone(&connection), names.clone());
+    let (nodes, holders) = registry.all_with_keys().map_err(|error| failure(&error))?;
     let holder = jetstream::holder(connection, &names).map_err(|error| failure(&error))?;
     match &holder {
         Some((claim, None)) => {
@@ -180,13 +234,27 @@ fn status(place: &BrokerArgs, output: Output) -> Result<(), CommandError> {
     for node in &nodes {
         output.info(&in_words(node, last, environment::now()));
     }
+    for holder in &holders {
+        let present = nodes.iter().any(|node| node.node == holder.node);
+        output.info(&keys_in_words(holder, present));
+    }
     output.info(&format!("asked {server}, nats-server {version}"));
     let items: Vec<_> = streams.iter().map(row).collect();
     let leader = holder.map(|(claim, pulse)| {
         let (term, position) = pulse.map(|pulse| (pulse.term, pulse.position)).unzip();
         json!({"address": claim.address, "node": claim.node, "term": term, "position": position})
     });
-    output.list(&json!({"items": items, "leader": leader, "nodes": nodes}), STREAMS, environment::now())
+    let page = json!({"items": items, "leader": leader, "nodes": nodes, "keyHolders": holders});
+    output.list(&page, STREAMS, environment::now())
+}
+
+/// What a node has done of the erasures.
+fn keys_in_words(holder: &KeyHolder, is_present: bool) -> String {
+    let KeyHolder { node, address, erased_through, .. } = holder;
+    let away = if is_present { "" } else { "; it is away, and keeps what was erased since" };
+    format!(
+        "keys on {address} (node {node}): what was erased up to position {erased_through} is destroyed{away}"
+    )
 }
 
 /// What a node has said of itself.

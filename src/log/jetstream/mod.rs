@@ -15,6 +15,7 @@ mod connection;
 mod copy;
 mod heads;
 mod identity;
+mod key_holders;
 mod lease;
 mod member;
 mod names;
@@ -63,6 +64,7 @@ pub use self::{
     connection::{BrokerAccess, BrokerConnection},
     heads::{HeadPut, HeadStream, PublishedHead},
     identity::IdentityFile,
+    key_holders::KeyHolder,
     lease::{Leadership, LeaseClaim, LeasePulse},
     member::{ClusterMember, MemberStep, join, join_for},
     names::StreamNames,

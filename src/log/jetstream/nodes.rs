@@ -1,6 +1,7 @@
 //! Which nodes there are: each says so from time to time, and the broker forgets it when it no longer does.
 //!
-//! No decision rests on it. It shows operators who is there, how far each one is, and what it found.
+//! No decision rests on it. It shows operators who is there, how far each one is, and what it found. Beside that the
+//! stream has what is kept without an end: which nodes hold keys, and what one leader leaves to the next.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenure_core::Timestamp;
 
-use super::{BrokerConnection, BrokerError, StreamNames, broker_reply};
+use super::{BrokerConnection, BrokerError, KeyHolder, StreamNames, broker_reply};
 
 /// How long the word of a node is kept.
 const HOLDS: Duration = Duration::from_secs(30);
@@ -79,7 +80,7 @@ impl NodeRegistry {
     /// See [`BrokerError`].
     pub fn say(&self, record: &NodeRecord) -> Result<(), BrokerError> {
         let body = serde_json::to_vec(record).expect("our own documents are always JSON");
-        self.publish(&record.node, body, HOLDS)
+        self.publish(&record.node, body, Some(HOLDS))
     }
 
     /// Says that a node is leaving, so that the others need not wait for the end of its word.
@@ -87,13 +88,15 @@ impl NodeRegistry {
     /// # Errors
     /// See [`BrokerError`].
     pub fn leave(&self, node: &str) -> Result<(), BrokerError> {
-        self.publish(node, Vec::new(), Duration::from_secs(1))
+        self.publish(node, Vec::new(), Some(Duration::from_secs(1)))
     }
 
-    fn publish(&self, node: &str, body: Vec<u8>, holds: Duration) -> Result<(), BrokerError> {
-        let subject = self.names.node(node);
+    fn publish(&self, name: &str, body: Vec<u8>, holds: Option<Duration>) -> Result<(), BrokerError> {
+        let subject = self.names.node(name);
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
+        if let Some(holds) = holds {
+            headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
+        }
         let answered = self.connection.request(&subject, headers, body, TRY)?;
         broker_reply::value(&subject, &answered).map(drop)
     }
@@ -103,15 +106,41 @@ impl NodeRegistry {
     /// # Errors
     /// See [`BrokerError`].
     pub fn all(&self) -> Result<Vec<NodeRecord>, BrokerError> {
-        let (mut records, mut next) = (Vec::new(), 1);
+        Ok(self.all_with_keys()?.0)
+    }
+
+    /// The same, and which nodes hold keys, by their names.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn all_with_keys(&self) -> Result<(Vec<NodeRecord>, Vec<KeyHolder>), BrokerError> {
+        let (mut records, mut holders, mut next) = (Vec::new(), Vec::new(), 1);
         loop {
             let question = json!({ "seq": next, "next_by_subj": self.names.node("*") });
             let Some(found) = self.connection.message(&self.names.node_stream(), &question)? else { break };
             next = found.sequence + 1;
             // What cannot be read is of a later version, or of a node that has left.
             records.extend(serde_json::from_slice::<NodeRecord>(&found.data));
+            holders.extend(serde_json::from_slice::<KeyHolder>(&found.data));
         }
         records.sort_by(|one, other| one.node.cmp(&other.node));
-        Ok(records)
+        holders.sort_by(|one, other| one.node.cmp(&other.node));
+        Ok((records, holders))
+    }
+
+    /// Says up to which erasure a node has destroyed keys.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn say_erased(&self, holder: &KeyHolder) -> Result<(), BrokerError> {
+        holder.say(&self.connection, &self.names)
+    }
+
+    /// A node that will never return need not be waited for: its keys were destroyed with its disk.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn forget(&self, node: &str) -> Result<(), BrokerError> {
+        KeyHolder::forget(&self.connection, &self.names, node)
     }
 }

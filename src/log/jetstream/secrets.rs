@@ -10,7 +10,7 @@ use serde_json::json;
 use tenure_protocol::clock::{pause, stopwatch};
 
 use super::{
-    BrokerAccess, BrokerConnection, BrokerError, StreamNames,
+    BrokerAccess, BrokerConnection, BrokerError, KeyHolder, StreamNames,
     broker_reply::{self, PublishAck, StoredMessage},
     standby::last_of,
 };
@@ -52,6 +52,19 @@ impl BrokerSecrets {
     pub fn open(access: &BrokerAccess, names: &StreamNames, node: &str) -> Result<Self, BrokerError> {
         let connection = BrokerConnection::open(access, &format!("{node}_secrets"))?;
         Ok(Self { connection, names: names.clone() })
+    }
+
+    /// Notes that this node has keys from now on, before it has any.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn held_by(&self, node: &str, address: &str) -> Result<(), BrokerError> {
+        let known = KeyHolder::of(&self.connection, &self.names, node)?;
+        if known.as_ref().is_some_and(|known| known.address == address) {
+            return Ok(());
+        }
+        let erased_through = known.map_or(0, |known| known.erased_through);
+        KeyHolder::now(node, address, erased_through).say(&self.connection, &self.names)
     }
 
     /// Reads all of them.

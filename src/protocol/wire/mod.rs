@@ -31,7 +31,7 @@ pub use self::{
     keys::{KeyView, KeysView},
     revocations::{EndedSelection, EndedSession, FeedHead, FeedItem, FeedPage, SelectorView},
     sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionNews, SessionView},
-    subjects::{SubjectView, SuspensionView},
+    subjects::{ErasureView, NodeErasureView, SubjectView, SuspensionView},
     usage::{ConstraintsView, NewConstraints, NewUse, RecordedUsage, UsageView},
     webhooks::{AttemptView, CreatedWebhook, DeliveryView, WaitingNotice, WebhookHealthView, WebhookView},
 };

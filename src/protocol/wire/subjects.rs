@@ -59,3 +59,43 @@ pub struct SuspensionView {
     /// When it ends by itself; null: not.
     pub until: Option<Timestamp>,
 }
+
+/// The last erasure of the text about a subject, and where it is done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct ErasureView {
+    /// The subject.
+    pub subject_id: SubjectId,
+    /// When it was recorded; the last time, if there was nothing left to be erased. Null when the log does not say.
+    pub erased_at: Option<Timestamp>,
+    /// The event that says so; null when the log lacks it.
+    pub position: Option<Position>,
+    /// Whether the key is destroyed everywhere that is known to have had it: on every node in `nodes`, and at the broker.
+    pub done: bool,
+    /// Of several nodes, each that holds keys, whether it is there or not, until an operator removes it; null until this
+    /// is known. Empty where the authority has one node.
+    pub nodes: Option<Vec<NodeErasureView>>,
+    /// Whether the key is overwritten in the broker's stream; its own log of replication may have it, sealed, for some
+    /// minutes more. Null where the authority has one node.
+    pub broker_done: Option<bool>,
+}
+
+/// What one node has done of an erasure.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct NodeErasureView {
+    /// The node's name.
+    pub node: String,
+    /// Where it is reached, or was.
+    pub address: String,
+    /// Whether the key is destroyed in its files.
+    pub done: bool,
+    /// Whether it is there: one that is away does its part when it is back.
+    pub present: bool,
+    /// It has done what every erasure up to this position asks for.
+    pub erased_through: Position,
+    /// When it said so, by its own clock.
+    pub said_at: Timestamp,
+}

@@ -105,6 +105,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(bulk::revoke, __path_revoke, ADMINS, Json, End),
         route!(revocation_feed::list, __path_list, FOLLOWERS, None, Check),
         route!(erase::erase, __path_erase, ADMINS, Json, Change),
+        route!(erase::show, __path_show, AUDITORS, None, Read),
         route!(backup::backup, __path_backup, ADMINS, Json, Change),
         route!(sessions::create, __path_create, ISSUERS, Json, Change),
         route!(sessions::list, __path_list, READERS, None, Read),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,8 +18,8 @@ use tenure_log::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, JetStreamLog, LogError, LogHead, SealedFile,
     SegmentedLog, StoredBytes, StoredCommit,
     jetstream::{
-        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, FrameReader, HeadStream, Leadership,
-        LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
+        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, FrameReader, HeadStream, KeyHolder,
+        Leadership, LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
     },
 };
 use tenure_protocol::entropy::{self, Entropy};
@@ -109,7 +109,11 @@ pub(super) fn join(
         cut: options.segment_events,
     };
     let take_over = || {
-        let secrets = BrokerSecrets::open(&cluster.access, &names, &node).map_err(NoKeys::from);
+        let secrets = BrokerSecrets::open(&cluster.access, &names, &node).and_then(|secrets| {
+            secrets.held_by(&node, &cluster.address)?;
+            Ok(secrets)
+        });
+        let secrets = secrets.map_err(NoKeys::from);
         let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
         unless_away(secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy)))
     };
@@ -139,8 +143,11 @@ pub(super) fn join(
     let log = Arc::clone(member.log());
     let view = watch::Sender::new(MembershipView::of(&member));
     let mac = NodeMac::of(&secret);
+    let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
     let shared = SharedLog {
         log,
+        node: node.clone(),
+        erased_at_broker: mirror.erased_through(),
         mirror: Mutex::new(mirror),
         view,
         mac,
@@ -151,10 +158,10 @@ pub(super) fn join(
         deciding: AtomicUsize::new(0),
         difference: RwLock::new(None),
         peers: RwLock::new(None),
+        key_holders: RwLock::new(None),
         history: OnceLock::new(),
     };
     let shared = Arc::new(shared);
-    let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
     let stream = HeadStream::on(Arc::clone(&connection), names.clone());
     let frames = FrameReader::on(Arc::clone(&connection), names.clone());
     let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
@@ -205,6 +212,10 @@ fn secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StartError> {
 /// The log that several nodes share, written to only when the keys that its events need are with the broker too.
 pub struct SharedLog {
     log: Arc<JetStreamLog>,
+    /// The name of this node.
+    node: String,
+    /// All erasures up to this position are done in what the broker has, as far as this node knows.
+    erased_at_broker: Arc<AtomicU64>,
     mirror: Mutex<KeyMirror>,
     view: watch::Sender<MembershipView>,
     mac: NodeMac,
@@ -221,6 +232,8 @@ pub struct SharedLog {
     difference: RwLock<Option<String>>,
     /// Which nodes there are, as of the last look; none before it.
     peers: RwLock<Option<Vec<NodeRecord>>>,
+    /// Which nodes hold keys, as of the last look; none before it.
+    key_holders: RwLock<Option<Vec<KeyHolder>>>,
     /// What a node that joins may have.
     history: OnceLock<HistoryFiles>,
 }
@@ -392,8 +405,25 @@ impl SharedLog {
         self.peers.read().clone()
     }
 
-    pub(super) fn know_peers(&self, peers: Vec<NodeRecord>) {
+    /// Which nodes hold keys, and how far each has destroyed them; none before it is known.
+    pub(crate) fn key_holders(&self) -> Option<Vec<KeyHolder>> {
+        self.key_holders.read().clone()
+    }
+
+    pub(super) fn know_peers(&self, peers: Vec<NodeRecord>, holders: Vec<KeyHolder>) {
         *self.peers.write() = Some(peers);
+        *self.key_holders.write() = Some(holders);
+    }
+
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// All erasures up to this position are done in what the broker has, as far as this node knows. The one that leads
+    /// learns it.
+    pub(crate) fn erased_at_broker(&self) -> Position {
+        Position(self.erased_at_broker.load(Ordering::Acquire))
     }
 
     /// Whether this node knows that there is no other one to take the lead.

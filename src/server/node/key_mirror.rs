@@ -8,9 +8,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -59,6 +62,8 @@ pub(super) struct KeyMirror {
     seen: Option<FileStamps>,
     /// The newest page that was read.
     last: u64,
+    /// All erasures up to this position are done in what the broker has.
+    erased_through: Arc<AtomicU64>,
     /// The same keys, at work; none before the node is open.
     at_work: Option<OpenKeys>,
 }
@@ -80,9 +85,19 @@ impl KeyMirror {
         let key = Zeroizing::new(blake3::derive_key(CONTEXT, secret.as_bytes()));
         let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().expect("it has 32 bytes"));
         let (pages, replaced) = (BTreeMap::new(), BTreeSet::new());
-        let (seen, at_work) = (None, None);
-        let mut mirror =
-            Self { secrets, keys, cipher, term: 0, entropy, pages, replaced, seen, last: 0, at_work };
+        let mut mirror = Self {
+            secrets,
+            keys,
+            cipher,
+            term: 0,
+            entropy,
+            pages,
+            replaced,
+            seen: None,
+            last: 0,
+            erased_through: Arc::default(),
+            at_work: None,
+        };
         let files = mirror.read_all()?;
         if !files.is_empty() {
             mirror.write(&files).map_err(|error| error.to_string())?;
@@ -93,6 +108,11 @@ impl KeyMirror {
     /// Whether the broker has this file.
     pub(super) fn has(&self, file: &str) -> bool {
         self.pages.contains_key(&page_name(file, 0))
+    }
+
+    /// Up to which position all erasures are done in what the broker has, as far as this node knows.
+    pub(super) fn erased_through(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.erased_through)
     }
 
     /// From now on the keys are at work.
@@ -173,7 +193,7 @@ impl KeyMirror {
         let mut bytes = Zeroizing::new(fs::read(&path).unwrap_or_default());
         bytes.truncate(usize::try_from(number).unwrap_or(0) * PAGE);
         bytes.extend_from_slice(page);
-        replacement::replace(&path, ".tmp", PRIVATE, &bytes)
+        replace(&path, &bytes)
     }
 
     /// Writes these files, and removes all others: nothing was ever recorded that needs them.
@@ -184,12 +204,15 @@ impl KeyMirror {
         }
         let is_open = |file: &String| self.at_work.is_some() && file == SUBJECTS;
         for file in self.files()?.keys().filter(|file| !files.contains_key(*file) && !is_open(file)) {
-            fs::remove_file(self.keys.join(file))?;
+            let path = self.keys.join(file);
+            let gone = fs::File::options().write(true).open(&path)?;
+            fs::remove_file(path)?;
+            overwrite(&gone)?;
         }
         for (file, bytes) in files {
             let path = self.keys.join(file);
             if fs::read(&path).map(Zeroizing::new).ok().as_deref() != Some(bytes) {
-                replacement::replace(&path, ".tmp", PRIVATE, bytes)?;
+                replace(&path, bytes)?;
             }
         }
         Ok(())
@@ -251,6 +274,8 @@ impl KeyMirror {
     }
 
     fn bring_all(&mut self) -> Result<(), BrokerError> {
+        // Before the files are read: what is destroyed in them by now is in no page that is brought.
+        let erased = self.at_work.as_ref().map(|keys| keys.texts.erased_through().0);
         let files = self.files().map_err(|error| self.unreadable(&error))?;
         for (name, path) in &files {
             self.bring(name, path, 0)?;
@@ -264,7 +289,11 @@ impl KeyMirror {
         for page in gone {
             self.replaced.extend(self.pages.remove(&page).map(|page| page.sequence));
         }
-        self.erase_replaced()
+        self.erase_replaced()?;
+        if let Some(erased) = erased.filter(|_| self.replaced.is_empty()) {
+            self.erased_through.fetch_max(erased, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Brings the pages of a file that are not as the broker has them, from this one on.
@@ -333,6 +362,25 @@ impl std::fmt::Debug for KeyMirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KeyMirror({} pages)", self.pages.len())
     }
+}
+
+/// Replaces a file of keys. What was there had keys that are destroyed by now, perhaps: it is overwritten, for its blocks
+/// are on the disk as before once they have no name.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let before = fs::File::options().write(true).open(path).ok();
+    replacement::replace(path, ".tmp", PRIVATE, bytes)?;
+    before.as_ref().map_or(Ok(()), overwrite)
+}
+
+fn overwrite(file: &fs::File) -> std::io::Result<()> {
+    let (mut left, nothing) = (file.metadata()?.len(), [0; PAGE]);
+    let mut file = file;
+    while left > 0 {
+        let part = &nothing[..usize::try_from(left).map_or(PAGE, |left| left.min(PAGE))];
+        file.write_all(part)?;
+        left -= part.len() as u64;
+    }
+    file.sync_data()
 }
 
 fn digest(page: &[u8]) -> [u8; 32] {

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tenure_log::jetstream::{BrokerError, FrameReader, NodeRecord, NodeRegistry};
+use tenure_core::Position;
+use tenure_log::jetstream::{BrokerError, FrameReader, KeyHolder, NodeRecord, NodeRegistry};
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tenure_threads::worker::WorkerThread;
 
@@ -34,6 +35,8 @@ struct PublishedStatus {
     leads: bool,
     difference: Option<String>,
     at: Instant,
+    /// Up to which erasure it has destroyed keys.
+    erased: Option<Position>,
 }
 
 impl PeerExchange {
@@ -66,11 +69,26 @@ impl PeerExchange {
         let is_new = |said: &PublishedStatus| said.leads != leads || said.difference != difference;
         if said.as_ref().is_none_or(|said| is_new(said) || said.at.elapsed() >= SAY) {
             self.registry.say(&self.record(leads, difference.clone()))?;
-            *said = Some(PublishedStatus { leads, difference, at: stopwatch() });
+            let erased = said.as_ref().and_then(|said| said.erased);
+            *said = Some(PublishedStatus { leads, difference, at: stopwatch(), erased });
         }
+        if let Some(said) = said {
+            self.say_erased(said)?;
+        }
+        let (nodes, holders) = self.registry.all_with_keys()?;
         // One that joins has no part in anything yet.
-        let serving = self.registry.all()?.into_iter().filter(|peer| peer.joining.is_none());
-        self.shared.know_peers(serving.collect());
+        let serving = nodes.into_iter().filter(|peer| peer.joining.is_none());
+        self.shared.know_peers(serving.collect(), holders);
+        Ok(())
+    }
+
+    /// Says how far this node has destroyed keys, once and whenever it has come further.
+    fn say_erased(&self, said: &mut PublishedStatus) -> Result<(), BrokerError> {
+        let erased = self.authority.texts().erased_through();
+        if said.erased != Some(erased) {
+            self.registry.say_erased(&KeyHolder::now(&self.node, self.shared.address(), erased.0))?;
+            said.erased = Some(erased);
+        }
         Ok(())
     }
 

@@ -84,6 +84,7 @@ fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys)
             texts.forget(&stream, *position).map_err(StartError::Forgetting)?;
         }
     }
+    texts.has_erased_through(erased.values().max().copied().unwrap_or(Position::ZERO));
     Ok(())
 }
 

@@ -3,17 +3,16 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
-use super::DETAILS;
+use super::{DETAILS, erasure};
 use crate::cli::{
     arguments::find,
     connection::client::ApiRequest,
     context::{CautionArgs, CommandContext},
     failure::CommandError,
-    output::Column,
 };
 
 /// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
-/// what happened and when stays on record.
+/// what happened and when stays on record. Of several nodes, those that have done it are named with those that have not.
 #[derive(Debug, Args)]
 pub(crate) struct EraseArgs {
     /// The subject, by id, name or unique beginning
@@ -28,8 +27,6 @@ pub(crate) struct EraseArgs {
     caution: CautionArgs,
 }
 
-const ERASED: &[Column] = &[Column::plain("SUBJECT", "subjectId"), Column::moment("ERASED", "erasedAt")];
-
 impl EraseArgs {
     pub(crate) fn run(mut self, cli: &CommandContext) -> Result<(), CommandError> {
         self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
@@ -40,7 +37,8 @@ impl EraseArgs {
         }
         self.caution.ask(cli.output, || Ok(self.question()))?;
         let path = ["v1", "subjects", self.subject.as_str(), "erase"];
-        cli.show(&ApiRequest::post(&path, json!({ "reason": self.reason })), ERASED)
+        let erased = cli.client.send(&ApiRequest::post(&path, json!({ "reason": self.reason })))?.body;
+        erasure::show(cli, &erasure::settled(cli, &self.subject, erased))
     }
 
     fn question(&self) -> String {

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod erase;
+mod erasure;
 mod list;
 mod logout;
 mod put;
@@ -34,6 +35,8 @@ pub(crate) enum SubjectCommand {
     Logout(logout::LogoutArgs),
     /// Erase all text about a subject, irreversibly
     Erase(erase::EraseArgs),
+    /// Show on which nodes the text about a subject is erased
+    Erasure(erasure::ErasureArgs),
 }
 
 impl SubjectCommand {
@@ -47,6 +50,7 @@ impl SubjectCommand {
             Self::Resume(resume) => resume.run(cli),
             Self::Logout(logout) => logout.run(cli),
             Self::Erase(erase) => erase.run(cli),
+            Self::Erasure(erasure) => erasure.run(cli),
         }
     }
 }

@@ -53,6 +53,18 @@ impl Authority {
         Ok(SubjectErasure { by, position, erased_at, at: done.at })
     }
 
+    /// The last erasure of this subject, as this node has done it; none if there was none.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn erasure_of(&self, id: &SubjectId) -> Result<Option<SubjectErasure>, CommandError> {
+        let Some(by) = self.secrets.texts.forgotten_by(&StreamId::Subject(id.clone())) else {
+            return Ok(None);
+        };
+        let erased_at = self.erased_at(id, by)?;
+        Ok(Some(SubjectErasure { by: Some(by), position: None, erased_at, at: self.now() }))
+    }
+
     /// When the event at this position was recorded, if it is of the erasure of this subject.
     fn erased_at(&self, id: &SubjectId, by: Position) -> Result<Option<Timestamp>, CommandError> {
         let read = self.log().read(Position(by.0.saturating_sub(1)), 1);

@@ -13,9 +13,13 @@ use tenure_log::StoredCommit;
 /// The first key that could not be destroyed; the others were tried.
 pub(crate) fn destroy_keys(texts: &SubjectKeys, commits: &[Arc<StoredCommit>]) -> Result<(), TextError> {
     let erasures = commits.iter().flat_map(|stored| erasures(stored).map(|at| (&stored.commit.stream, at)));
-    let mut outcome = Ok(());
+    let (mut outcome, mut last) = (Ok(()), None);
     for (stream, at) in erasures {
         outcome = outcome.and(texts.forget(stream, at));
+        last = Some(at);
+    }
+    if let (Ok(()), Some(last)) = (&outcome, last) {
+        texts.has_erased_through(last);
     }
     outcome
 }

@@ -4,6 +4,7 @@
 //! (`node_router`), unless it is too old, and hands everything else on to the leader (`forward`). What it only lacks yet
 //! it never calls false: it waits for it, or says that it does not know.
 
+mod erasures;
 mod forward;
 pub(super) mod freshness;
 pub(super) mod handover;

@@ -244,6 +244,7 @@ fn codes(route: &Route) -> Vec<ProblemCode> {
         ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
             &[SubjectNotFound]
         }
+        (_, "/v1/subjects/{subjectId}/erasure") => &[SubjectNotFound, NotFound],
         (_, "/v1/subjects/{subjectId}/suspend" | "/v1/subjects/{subjectId}/resume") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/credentials/{credentialId}/confirm") => &[NotFound],

@@ -59,6 +59,8 @@ pub struct SubjectKeys {
     forgotten: RwLock<HashMap<StreamTag, Position>>,
     /// How often one was, since the start.
     forgettings: AtomicU64,
+    /// All erasures up to this position are done in the file.
+    erased_through: AtomicU64,
     queue: Mutex<WriteQueue>,
     turn: Condvar,
     writes: WriteHealth,
@@ -184,6 +186,16 @@ impl SubjectKeys {
         self.forgettings.load(Ordering::Acquire)
     }
 
+    /// All erasures up to this position are done in this file. It is the position of one, or zero.
+    pub fn erased_through(&self) -> Position {
+        Position(self.erased_through.load(Ordering::Acquire))
+    }
+
+    /// From now on that is so.
+    pub fn has_erased_through(&self, position: Position) {
+        self.erased_through.fetch_max(position.0, Ordering::AcqRel);
+    }
+
     /// The whole file as it would be written now: every key, and the mark of every destroyed one. During its
     /// destruction a key is present as itself or as its mark, never as neither.
     pub fn written(&self) -> Zeroizing<Vec<u8>> {
@@ -269,12 +281,14 @@ impl SubjectKeys {
         let queue = Mutex::new(WriteQueue { end, ..WriteQueue::default() });
         let (live, forgotten) = (RwLock::new(live), RwLock::default());
         let (forgettings, turn) = (AtomicU64::new(0), Condvar::new());
+        let erased_through = AtomicU64::new(0);
         Self {
             path,
             disk,
             live,
             forgotten,
             forgettings,
+            erased_through,
             queue,
             turn,
             writes: WriteHealth::of("keys/subjects"),
