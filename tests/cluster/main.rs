@@ -27,5 +27,6 @@ mod slow_append;
 mod standby;
 mod strangers;
 mod traces;
+mod webhooks;
 
 use tenure_testing::broker;

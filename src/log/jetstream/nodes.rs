@@ -91,6 +91,23 @@ impl NodeRegistry {
         self.publish(node, Vec::new(), Some(Duration::from_secs(1)))
     }
 
+    /// Keeps something under a name, which is no node's, for whichever node leads next.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn keep(&self, name: &str, body: Vec<u8>) -> Result<(), BrokerError> {
+        self.publish(name, body, None)
+    }
+
+    /// What was kept under this name last.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, BrokerError> {
+        let question = json!({ "last_by_subj": self.names.node(name) });
+        Ok(self.connection.message(&self.names.node_stream(), &question)?.map(|found| found.data))
+    }
+
     fn publish(&self, name: &str, body: Vec<u8>, holds: Option<Duration>) -> Result<(), BrokerError> {
         let subject = self.names.node(name);
         let mut headers = HeaderMap::new();

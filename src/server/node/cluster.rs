@@ -42,6 +42,7 @@ use super::{
 };
 use crate::authority::IdempotencyTable;
 use crate::checkpoint::TrustedCheckpoints;
+use crate::notify::webhooks::{SharedProgress, WebhookProgress};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::TokenKeyring;
 use tenure_core::Position;
@@ -49,6 +50,8 @@ use tenure_core::Position;
 const NODE_FILE: &str = "cluster.node";
 const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
 const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
+/// Under which name it is kept how far webhooks have come.
+const WEBHOOKS: &str = "webhooks";
 /// A follower begins to answer once it is no further behind than this.
 const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
@@ -147,6 +150,7 @@ pub(super) fn join(
     let shared = SharedLog {
         log,
         node: node.clone(),
+        kept: NodeRegistry::on(Arc::clone(&connection), names.clone()),
         erased_at_broker: mirror.erased_through(),
         mirror: Mutex::new(mirror),
         view,
@@ -214,6 +218,8 @@ pub struct SharedLog {
     log: Arc<JetStreamLog>,
     /// The name of this node.
     node: String,
+    /// What one leader leaves to the next.
+    kept: NodeRegistry,
     /// All erasures up to this position are done in what the broker has, as far as this node knows.
     erased_at_broker: Arc<AtomicU64>,
     mirror: Mutex<KeyMirror>,
@@ -468,6 +474,21 @@ impl SharedLog {
             self.bring_keys();
         }
         self.log.release();
+    }
+}
+
+impl SharedProgress for SharedLog {
+    fn load(&self) -> Result<WebhookProgress, String> {
+        let kept = self.kept.kept(WEBHOOKS).map_err(|error| error.to_string())?;
+        kept.map_or_else(
+            || Ok(WebhookProgress::default()),
+            |kept| serde_json::from_slice(&kept).map_err(|error| error.to_string()),
+        )
+    }
+
+    fn save(&self, progress: &WebhookProgress) -> Result<(), String> {
+        let body = serde_json::to_vec(progress).expect("our own documents are always JSON");
+        self.kept.keep(WEBHOOKS, body).map_err(|error| error.to_string())
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn take_part(config: &Config, node: &Node, api: &Arc<ApiContext>) -> 
 /// Delivers webhooks: all the time, or while this node leads.
 pub(super) fn deliver_webhooks(node: &Node) {
     let Some(shared) = &node.shared else { return node.webhooks.start() };
+    node.webhooks.share_progress(Arc::clone(shared) as _);
     tokio::spawn(deliver_while_leading(Arc::clone(&node.webhooks), Arc::clone(shared)));
 }
 

@@ -17,6 +17,7 @@ mod destination;
 mod format;
 mod health;
 mod sending;
+mod shared_progress;
 mod store;
 mod test_rate;
 
@@ -45,6 +46,7 @@ use self::{
     },
     format::MessageContent,
     sending::client::WebhookClient,
+    shared_progress::ProgressKeeper,
     store::{DeliveryStore, StoreError},
     test_rate::WebhookTests,
 };
@@ -58,6 +60,7 @@ pub use self::{
         DestinationStore, LONGEST_URL, SECRET_PATTERN, UnfitDestination, WebhookDestination, draw_secret,
     },
     health::{WebhookHealth, WebhookTotals},
+    shared_progress::{SharedProgress, WebhookProgress},
     test_rate::TestTooSoon,
 };
 use super::{EventCursor, Notice, NoticeContext, NoticeId};
@@ -75,6 +78,8 @@ const ABREAST: usize = 512;
 const SAVE: Duration = Duration::from_millis(200);
 /// Progress without any notice to deliver is saved once in this many slices.
 const LAZY: u32 = 25;
+/// What the next leader must know is noted once in this many.
+const SHARED: u32 = 5;
 /// A store that does not open is tried again. What was delivered meanwhile is delivered again after a crash, hence
 /// soon.
 const STORE_REST: Duration = Duration::from_secs(1);
@@ -123,6 +128,8 @@ pub struct Webhooks {
     state: Mutex<WebhooksState>,
     tests: WebhookTests,
     stopping: Notify,
+    /// Where nodes note for one another how far webhooks have come; none where there is one node.
+    progress: OnceLock<ProgressKeeper>,
 }
 
 /// What every endpoint works with.
@@ -217,7 +224,8 @@ impl Webhooks {
             traces: OnceLock::new(),
         });
         let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
-        Arc::new(Self { shared, data, state, tests: WebhookTests::default(), stopping })
+        let (tests, progress) = (WebhookTests::default(), OnceLock::new());
+        Arc::new(Self { shared, data, state, tests, stopping, progress })
     }
 
     /// From now on there is a span of each attempt to deliver something.
@@ -439,9 +447,13 @@ impl Webhooks {
 
     fn adopt(&self, store: DeliveryStore, mut saved: BTreeMap<WebhookId, DeliveryQueue>) {
         self.cut_to_the_log(&mut saved);
-        let mut state = self.state.lock();
         let there = self.shared.source.webhooks();
-        if store.is_new && !there.is_empty() {
+        if let Some(progress) = self.progress.get() {
+            let head = self.shared.source.head();
+            waiting_for_disk(|| progress.take_over(&mut saved, &there, head));
+        }
+        let mut state = self.state.lock();
+        if store.is_new && !there.is_empty() && self.progress.get().is_none() {
             tracing::warn!(
                 path = %DeliveryStore::path(&self.data).display(),
                 "the delivery state of webhooks is missing; each begins again at its creation"
@@ -506,7 +518,12 @@ impl Webhooks {
             if self.state.lock().has_stopped {
                 return;
             }
-            waiting_for_disk(|| self.save(turn.is_multiple_of(LAZY)));
+            waiting_for_disk(|| {
+                self.save(turn.is_multiple_of(LAZY));
+                if turn.is_multiple_of(SHARED) {
+                    self.note_progress();
+                }
+            });
         }
     }
 

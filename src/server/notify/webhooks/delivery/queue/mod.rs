@@ -151,6 +151,24 @@ impl DeliveryQueue {
         self.read
     }
 
+    /// Up to which position nothing is left to be delivered.
+    pub(crate) fn done_through(&self) -> Position {
+        let before = self.open.keys().next().map(|first| Position(first.position.0.saturating_sub(1)));
+        before.map_or(self.read, |before| before.min(self.read))
+    }
+
+    /// Another node has delivered what there is up to this position, or has given it up.
+    pub(crate) fn is_done_elsewhere(&mut self, done: Position) {
+        let told: Vec<_> = self.open.keys().take_while(|id| id.position <= done).copied().collect();
+        for id in told {
+            self.withdraw(id);
+        }
+        if done > self.read {
+            self.read = done;
+            self.is_read_unsaved = true;
+        }
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.open.len() < WINDOW
     }
