@@ -53,7 +53,15 @@ fn a_story_is_proved_of_a_session_as_people_name_it() {
     for name in ["bot", &session.id[..13], &session.id] {
         let shown = ground.tenure(&format!("audit show {name}")).ok().stdout;
         assert!(shown.contains(&format!("Session {} of bot", session.id)), "{name}: {shown}");
+        assert!(shown.contains("created by API key \"first admin key\" ("), "{name}: {shown}");
     }
+    // The words for programs are those of every copy of the history.
+    let shown = ground.tenure("audit show bot -o json").json();
+    assert!(!shown.to_string().contains("first admin key"), "{shown}");
+    let asked = ground.tenure("audit ask bot").stdout;
+    assert!(asked.contains("created by API key \"first admin key\" ("), "{asked}");
+    let stepped = ground.tenure("audit replay --step").ok().stdout;
+    assert!(stepped.contains("by first admin key"), "{stepped}");
     let none = ground.tenure("audit show ghost");
     assert_eq!(none.code, 4, "{none:?}");
     assert!(none.stderr.contains("no session \"ghost\"") && none.stderr.contains("audit ask"), "{none:?}");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, read};
+use crate::desk::{Desk, form, read};
 use crate::server::Server;
 
 /// Four agents of two owners on two devices, one of them suspended.
@@ -27,6 +27,22 @@ fn found(desk: &Desk<'_>, query: &str) -> Vec<&'static str> {
     let page = desk.page(&format!("/console/agents?{query}"));
     let ids = ["payer-1", "payer-2", "reader-1", "reader-2", "idle-1"];
     ids.into_iter().filter(|id| page.contains(&format!("/console/subjects/{id}\""))).collect()
+}
+
+/// The pages of a list, by the links with these words.
+fn pages(desk: &Desk<'_>, address: &str, words: &str) -> Vec<String> {
+    let (mut address, mut pages) = (address.to_owned(), Vec::new());
+    loop {
+        let page = desk.page(&address);
+        let link = page.split_once(&format!("\">{words}"));
+        let next = link.map(|(before, _)| before.rsplit("href=\"").next().unwrap());
+        let next = next.map(|next| next.replace("&#38;", "&").replace("&amp;", "&"));
+        pages.push(page);
+        match next {
+            Some(next) => address = next,
+            None => return pages,
+        }
+    }
 }
 
 #[test]
@@ -81,14 +97,8 @@ fn a_search_among_many_goes_on_where_it_stopped() {
         server.register(&format!("worker-{number:03}"), &json!({ "ownerId": "alice" }));
     }
     let desk = Desk::sign_in(&server, &server.admin);
-    let mut address = "/console/agents?q=worker&status=idle".to_owned();
-    let mut counts = Vec::new();
-    loop {
-        let page = desk.page(&address);
-        counts.push(page.matches("<li class=\"card").count());
-        let Some((before, _)) = page.split_once("\">Go on searching") else { break };
-        address = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
-    }
+    let pages = pages(&desk, "/console/agents?q=worker&status=idle", "Go on searching");
+    let counts: Vec<_> = pages.iter().map(|page| page.matches("<li class=\"card").count()).collect();
     assert_eq!(counts, [50, 50, 20]);
     assert_eq!(
         read(&server, &server.admin, "/v1/subjects?limit=200")["items"].as_array().unwrap().len(),
@@ -151,22 +161,37 @@ fn the_page_of_agents_is_light_however_much_is_open_on_it() {
         .iter()
         .map(|name| desk.page(&format!("/console/assets/{name}")).len())
         .sum();
-    let (mut address, mut pages, mut seen) = ("/console/agents".to_owned(), 0, Vec::new());
-    loop {
-        let page = desk.page(&address);
-        let weight = page.len() + assets;
-        assert!(weight <= 100_000, "{address} weighs {weight}");
-        pages += 1;
-        seen.extend(page.split("<li class=\"card").skip(1).map(|card| {
-            let (_, link) = card.split_once("/console/subjects/agent-").unwrap();
-            link[..2].parse::<usize>().unwrap()
-        }));
-        let Some((before, _)) = page.split_once("\">Next page") else { break };
-        address = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    let session = &sessions[0].id;
+    let device = form(&[("device", &"\u{202e}".repeat(128))]);
+    for (address, words) in [
+        ("/console/agents".to_owned(), "Next page"),
+        ("/console/agents?q=agent".into(), "Go on searching"),
+        // These are found by their sessions: what did not fit on a page was on none.
+        (format!("/console/agents?{device}"), "Go on searching"),
+        (format!("/console/agents?q={}", &session[..4]), "Go on searching"),
+    ] {
+        let pages = pages(&desk, &address, words);
+        assert!(pages.len() > 1, "{address}: {}", pages.len());
+        let mut seen = Vec::new();
+        for page in &pages {
+            let weight = page.len() + assets;
+            assert!(weight <= 100_000, "{address} weighs {weight}");
+            seen.extend(page.split("<li class=\"card").skip(1).map(|card| {
+                let (_, link) = card.split_once("/console/subjects/agent-").unwrap();
+                link[..2].parse::<usize>().unwrap()
+            }));
+        }
+        seen.sort_unstable();
+        if !address.contains('?') {
+            assert!(
+                pages[0].matches("<li class=\"card").count() >= 10,
+                "what is found by sessions would fit"
+            );
+            assert_eq!(seen, (0..AGENTS).collect::<Vec<_>>(), "each agent is on one page");
+        }
+        seen.dedup();
+        assert_eq!(seen, (0..AGENTS).collect::<Vec<_>>(), "{address}");
     }
-    assert!(pages > 1, "{pages}");
-    seen.sort_unstable();
-    assert_eq!(seen, (0..AGENTS).collect::<Vec<_>>(), "each agent is on one page");
     let page = desk.page("/console/agents");
     assert!(page.contains("Veto</button>") && page.contains("and 1 more"), "{page}");
 }

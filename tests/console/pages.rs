@@ -66,6 +66,69 @@ fn a_bulk_revocation_is_part_of_a_sessions_story() {
     assert!(page.contains("status ended") && page.contains("drill"), "{page}");
 }
 
+/// The column said `credential` and `session`.
+#[test]
+fn the_log_says_who_did_it_by_name_and_id() {
+    let server = Server::start();
+    let named = |name: &str| {
+        let body = json!({ "role": "owner", "ownerId": "alice", "name": name });
+        let made = server.post("/v1/credentials").bearer(&server.admin).json(&body).send().expect(201).json();
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        (text("key"), text("credentialId"))
+    };
+    let (phone, id) = named("<b>Alice's phone");
+    let session = renewed(&server, "agent");
+    let end = server.delete(&format!("{}?reason=enough", session.path())).bearer(&phone).send().expect(200);
+    let path = format!("/v1/credentials/{id}");
+    server.delete(&path).bearer(&server.admin).send().expect(200);
+    let end_of_id = id.rsplit('-').next().unwrap();
+    let name = "&#60;b&#62;Alice&#39;s phone";
+    let ended = server.events("SessionRevoked")[0]["position"].as_u64().unwrap();
+    let renewal = server.events("SessionRenewed")[0]["position"].as_u64().unwrap();
+    drop(end);
+    let row = |page: &str, position: u64| -> String {
+        let (_, row) = page.split_once(&format!("<tr id=\"p{position}\"")).unwrap();
+        row.split_once("</tr>").unwrap().0.rsplit_once("<td class=\"soft\">").unwrap().1.to_owned()
+    };
+    let (auditor, _) = server.issue_key("auditor", None);
+    let desk = Desk::sign_in(&server, &auditor);
+    let page = desk.page("/console/log");
+    assert_eq!(row(&page, ended), format!("{name} <code>…{end_of_id}</code></td>"));
+    let link = format!("<a href=\"/console/sessions/{}\"><code>agent</code></a></td>", session.id);
+    assert_eq!(row(&page, renewal), format!("Night shift {link}"));
+    let by = |desk: &Desk<'_>, position: u64| -> Value {
+        serde_json::from_str(&desk.page(&format!("/console/log/by?position={position}"))).unwrap()
+    };
+    let told = json!({ "name": "<b>Alice's phone", "id": format!("…{end_of_id}"), "link": null });
+    assert_eq!(by(&desk, ended), told);
+    // Other owners' keys know it by its id alone, and see nothing of another's events.
+    let (work, _) = named("Alice's desk");
+    let desk = Desk::sign_in(&server, &work);
+    let page = desk.page("/console/log");
+    assert_eq!(row(&page, ended), format!("API key <code>{id}</code></td>"));
+    let (bob, _) = server.issue_key("owner", Some("bob"));
+    assert_eq!(by(&Desk::sign_in(&server, &bob), ended), json!(null));
+    // The name of an erased subject is gone.
+    let why = json!({ "reason": "asked" });
+    server.post("/v1/subjects/agent/erase").bearer(&server.admin).json(&why).send().expect(200);
+    let page = Desk::sign_in(&server, &auditor).page("/console/log");
+    assert_eq!(row(&page, renewal), link);
+}
+
+/// The page read the first 200 registrations, and left out who owns the subject now.
+#[test]
+fn the_newest_owner_is_on_the_page_after_many() {
+    let server = Server::start();
+    for number in 0..205 {
+        server.register("agent", &json!({ "ownerId": format!("owner-{number}") }));
+    }
+    let page = Desk::sign_in(&server, &server.admin).page("/console/subjects/agent");
+    let (_, owners) = page.split_once("<ol class=\"story owners\">").unwrap();
+    assert_eq!(owners.matches("<code>owner-").count(), 205);
+    assert!(owners.find("owner-204<").unwrap() < owners.find("owner-203<").unwrap(), "newest first");
+    assert!(!page.contains("Later registrations"), "{page}");
+}
+
 /// The positions of the story on a page, in its order.
 fn told(page: &str) -> Vec<u64> {
     let (_, story) = page.split_once("<ol class=\"story\" reversed>").unwrap();
@@ -131,7 +194,7 @@ fn a_long_session_is_told_in_parts_newest_first() {
         assert!(pages.len() >= 3, "{}", pages.len());
         let all = pages.concat();
         assert!(all.contains("renewal 1 of 30") && all.contains("renewal 2 of 30"), "{first}");
-        let began = "It began, for subject agent, created by API key “first admin key”: periods of";
+        let began = "It began, for subject agent, created by API key “first admin key” (…";
         assert!(pages.last().unwrap().contains(began), "{first}");
         assert_eq!(link(pages.last().unwrap(), "Newest events").unwrap(), first);
     }

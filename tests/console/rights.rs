@@ -31,6 +31,7 @@ fn each_page_answers_each_role_as_the_api_does() {
         ("/console/subjects/agent".into(), "/v1/subjects/agent".into()),
         ("/console/subjects/nobody".into(), "/v1/subjects/nobody".into()),
         ("/console/log".into(), "/v1/events".into()),
+        ("/console/log/by?position=1".into(), "/v1/events?limit=1&after=0".into()),
         ("/console/log?kinds=Nonsense".into(), "/v1/events?kinds=Nonsense".into()),
         ("/console/audit".into(), "/v1/audit/head".into()),
         ("/console/audit?check=now".into(), "/v1/audit/check".into()),

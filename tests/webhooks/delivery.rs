@@ -387,3 +387,26 @@ fn webhooks_made_at_the_same_moment_all_tell() {
     server.session("agent", 86_400);
     receiver.wait_for(80);
 }
+
+/// "By API key 01a2…" did not say whose hand it was, though the owner had named the key.
+#[test]
+fn an_owner_is_told_by_the_name_of_its_own_key() {
+    let (server, receiver) = (server(), Receiver::start(OK));
+    let kinds = json!({ "format": "ntfy", "kinds": ["SESSION_REVOKED"], "ownerId": "alice" });
+    server.webhook(&receiver.url(), &kinds);
+    let key = |body: &Value| {
+        let made = server.post("/v1/credentials").bearer(&server.admin).json(body).send().expect(201).json();
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let own = key(&json!({ "role": "owner", "ownerId": "alice", "name": "Alice's phone" }));
+    let other = key(&json!({ "role": "admin", "name": "Night desk" }));
+    server.register("agent", &json!({ "ownerId": "alice" }));
+    for (number, key) in [&own, &other].into_iter().enumerate() {
+        let session = server.create(&json!({ "subjectId": "agent" }));
+        server.delete(&session.path()).bearer(key).send().expect(200);
+        receiver.wait_for_accepted(number + 1);
+    }
+    let told: Vec<_> = receiver.accepted().iter().map(|request| request.json().to_string()).collect();
+    assert!(told[0].contains("Alice's phone") && told[0].contains("API key"), "{told:?}");
+    assert!(told[1].contains("By API key") && !told[1].contains("Night desk"), "{told:?}");
+}

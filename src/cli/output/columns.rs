@@ -161,12 +161,16 @@ impl Column {
 
     /// The length at which prefixes of these items' ids are unique.
     fn id_length(&self, items: &[Value]) -> usize {
-        let mut ids: Vec<_> = items.iter().filter_map(|item| self.value(item).as_str()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let shared = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
-        ids.windows(2).map(|pair| shared(pair) + 1).max().unwrap_or(0).max(SHORTEST_ID)
+        unique_length(items.iter().filter_map(|item| self.value(item).as_str()).collect())
     }
+}
+
+/// The length at which prefixes of ids are unique.
+pub(super) fn unique_length(mut ids: Vec<&str>) -> usize {
+    ids.sort_unstable();
+    ids.dedup();
+    let shared = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    ids.windows(2).map(|pair| shared(pair) + 1).max().unwrap_or(0).max(SHORTEST_ID)
 }
 
 /// How an attempt went, or how many there were and how the last one went.

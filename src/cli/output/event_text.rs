@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::humanize;
+use super::{columns::unique_length, humanize};
 use crate::cli::{
     arguments::moments,
     connection::{client::ApiRequest, pages},
@@ -16,9 +16,18 @@ use tenure_core::Timestamp;
 /// Enough characters of an id to make it unique in practice.
 const SHORT: usize = 8;
 
+/// Before the id of a key, in the sentences of a story.
+const KEY: &str = "API key ";
+/// The length of an id.
+const ID: usize = 36;
+
 /// What people call API keys, as far as this key may know.
 #[derive(Debug, Default)]
-pub(crate) struct KeyNames(HashMap<String, String>);
+pub(crate) struct KeyNames {
+    names: HashMap<String, String>,
+    /// As many characters of the ids as differ.
+    shown: usize,
+}
 
 impl KeyNames {
     /// The names of the keys: an admin lists them, an auditor reads them in the record, and others know their own.
@@ -33,36 +42,60 @@ impl KeyNames {
         match own["role"].as_str() {
             Some("admin") => {
                 let listed = ApiRequest::get(&["v1", "credentials"]);
-                names.add(&pages::whole(cli, listed, pages::by_cursor)?, |item| item);
+                names.add(items(&pages::whole(cli, listed, pages::by_cursor)?));
             }
             Some("auditor") => {
                 let issued = ApiRequest::get(&["v1", "events"]).query("kinds", Some("CredentialIssued"));
-                names.add(&pages::whole(cli, issued, pages::by_position)?, |item| &item["data"]);
+                names.add(items(&pages::whole(cli, issued, pages::by_position)?).map(|item| &item["data"]));
             }
-            Some(_) | None => names.one(&own),
+            Some(_) | None => names.add([&own]),
         }
         Ok(names)
     }
 
-    fn add(&mut self, page: &Value, key: impl Fn(&Value) -> &Value) {
-        page["items"].as_array().into_iter().flatten().for_each(|item| self.one(key(item)));
-    }
-
-    fn one(&mut self, key: &Value) {
-        if let (Some(id), Some(name)) = (key["credentialId"].as_str(), key["name"].as_str()) {
-            self.0.insert(id.to_owned(), name.to_owned());
+    fn add<'k>(&mut self, keys: impl IntoIterator<Item = &'k Value>) {
+        for key in keys {
+            if let (Some(id), Some(name)) = (key["credentialId"].as_str(), key["name"].as_str()) {
+                self.names.insert(id.to_owned(), name.to_owned());
+            }
         }
+        self.shown = unique_length(self.names.keys().map(String::as_str).collect());
     }
 
-    /// Who did it: `Alice's phone`, `key 01a22385`, `itself`.
+    /// A sentence of a story, with the names of the keys in it.
+    pub(crate) fn in_sentence(&self, told: &str) -> String {
+        let mut parts = told.split(KEY);
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push_str(KEY);
+            let known = part.get(..ID).and_then(|id| Some((self.names.get(id)?, id, &part[ID..])));
+            match known {
+                Some((name, id, rest)) => text.extend(["\"", name, "\" (", id, ")", rest]),
+                None => text.push_str(part),
+            }
+        }
+        text
+    }
+
+    /// Who did it: `Alice's phone`, or `Alice's phone (01a22385)` where others have that name; `key 01a22385`, `itself`.
     pub(crate) fn who(&self, event: &Value) -> String {
         self.actor(&event["actor"])
+    }
+
+    fn is_shared(&self, name: &str) -> bool {
+        self.names.values().filter(|known| *known == name).count() > 1
     }
 
     fn actor(&self, actor: &Value) -> String {
         let id = actor["id"].as_str().unwrap_or_default();
         match actor["kind"].as_str().unwrap_or_default() {
-            "credential" => self.0.get(id).map_or_else(|| format!("key {}", short(id)), Clone::clone),
+            "credential" => match self.names.get(id) {
+                Some(name) if self.is_shared(name) => {
+                    format!("{name} ({})", id.get(..self.shown).unwrap_or(id))
+                }
+                Some(name) => name.clone(),
+                None => format!("key {}", short(id)),
+            },
             "session" => "itself".to_owned(),
             "authority" => "the authority".to_owned(),
             "operator" => "the operator".to_owned(),
@@ -70,6 +103,10 @@ impl KeyNames {
             other => other.to_owned(),
         }
     }
+}
+
+fn items(page: &Value) -> impl Iterator<Item = &Value> {
+    page["items"].as_array().into_iter().flatten()
 }
 
 fn short(id: &str) -> &str {
@@ -275,10 +312,27 @@ mod tests {
     #[test]
     fn a_key_goes_by_its_name() {
         let mut names = KeyNames::default();
-        names.one(&json!({"credentialId": "01a22385-aaaa", "name": "Alice's phone"}));
-        let by = |id: &str| names.who(&json!({"actor": {"kind": "credential", "id": id}}));
-        assert_eq!(by("01a22385-aaaa"), "Alice's phone");
-        assert_eq!(by("01a22385-bbbb"), "key 01a22385");
+        names.add([&json!({"credentialId": "01a22385-aaaa", "name": "Alice's phone"})]);
+        let by = |names: &KeyNames, id: &str| names.who(&json!({"actor": {"kind": "credential", "id": id}}));
+        assert_eq!(by(&names, "01a22385-aaaa"), "Alice's phone");
+        assert_eq!(by(&names, "01a22385-bbbb"), "key 01a22385");
         assert_eq!(names.who(&json!({"actor": {"kind": "session", "id": "x"}})), "itself");
+        // Two of one name differ by their ids.
+        names.add([&json!({"credentialId": "01a22385-abcd", "name": "Alice's phone"})]);
+        assert_eq!(by(&names, "01a22385-aaaa"), "Alice's phone (01a22385-aa)");
+        assert_eq!(by(&names, "01a22385-abcd"), "Alice's phone (01a22385-ab)");
+    }
+
+    #[test]
+    fn a_sentence_names_the_keys_that_are_known() {
+        let mut names = KeyNames::default();
+        let (known, other) = ("01a22385-5fd2-7000-8000-0000000000aa", "01a22385-5fd2-7000-8000-0000000000bb");
+        names.add([&json!({"credentialId": known, "name": "Alice's phone"})]);
+        let told =
+            format!("It was ended by API key {known}, after API key {other} had renewed it by API key é.");
+        let expected = format!(
+            "It was ended by API key \"Alice's phone\" ({known}), after API key {other} had renewed it by API key é."
+        );
+        assert_eq!(names.in_sentence(&told), expected);
     }
 }

@@ -85,7 +85,7 @@ use crate::tokens::{KeyedDigests, TokenSealer};
 use crate::traces::stage;
 use tenure_core::{
     Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, StreamId, SubjectId, Timestamp,
-    command::SystemCommand, event::SessionTerms, state::AuthorityState, subject::Subject,
+    command::SystemCommand, commit::ActorKind, event::SessionTerms, state::AuthorityState, subject::Subject,
 };
 use tenure_log::{EventLog, StoredCommit};
 use tenure_protocol::clock::Clock;
@@ -543,6 +543,14 @@ impl NoticeContext for Authority {
             }
         });
         found
+    }
+
+    fn own_key_name(&self, actor: &Actor, owner: Option<&OwnerId>) -> Option<String> {
+        let id = actor.id.as_ref().filter(|_| actor.kind == ActorKind::Credential)?.parse().ok()?;
+        let system = self.live.system();
+        let key = system.system.credentials.get(&id).filter(|key| key.owner_id.as_ref() == owner)?;
+        let name = key.name.as_ref().filter(|_| owner.is_some())?;
+        self.open_text(&StreamId::System, "name", name)
     }
 
     fn epoch_of(&self, position: Position) -> u32 {

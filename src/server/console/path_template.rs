@@ -1,9 +1,10 @@
 //! The path of a page for traces, with `{id}` in place of names and tokens: `/console/sessions/{id}`.
 
 /// The words in paths of pages and actions. Any other part of a path is a name.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 25] = [
     "agents",
     "audit",
+    "by",
     "end",
     "erase",
     "event",

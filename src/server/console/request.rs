@@ -245,7 +245,9 @@ impl SignedInRequest {
 
     /// A page that keeps itself up to date does not use the sign-in: its reader may be away.
     fn is_live_update(&self) -> bool {
-        self.path().ends_with("/stream") || self.headers().contains_key(LIVE)
+        self.path().ends_with("/stream")
+            || self.path().ends_with("/log/by")
+            || self.headers().contains_key(LIVE)
     }
 
     /// Notes that the sign-in was used, and begins its period again if due.

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
+use serde::Serialize;
 use serde_json::Value;
 use tenure_core::Timestamp;
 
@@ -162,6 +163,19 @@ fn of_ours(error: &askama::Error) -> Response {
 /// A page, with status 200.
 pub(super) fn ok(page: &impl Template) -> Response {
     html(StatusCode::OK, page)
+}
+
+/// What a script of a page asks for.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => {
+            let mut response = Response::new(Body::from(text));
+            let content_type = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            response
+        }
+        Err(error) => PageFailure::of_ours(&error.to_string()).into_response(None),
+    }
 }
 
 /// Leads to another page of the console, to be read by GET.

@@ -9,8 +9,9 @@ use crate::console::{request::SignedInRequest, response::PageFailure};
 
 /// Subjects per page.
 const PER_PAGE: usize = 50;
-/// Subjects per page if they are found by their sessions: such a page is never cut, as it does not go on behind a subject.
-const UNORDERED: usize = 16;
+/// Sessions per page if subjects are found by their sessions: as many cards as fit in any case, since such a page cannot
+/// go on behind a subject.
+const BY_SESSION: usize = 10;
 /// Subjects per request if only some of them match.
 const STRIDE: &str = "200";
 /// Maximum strides searched for one page.
@@ -19,6 +20,10 @@ const STRIDES: usize = 10;
 const SESSION_STRIDES: usize = 5;
 /// Fewer characters than these are the beginning of every session.
 const SHORTEST: usize = 4;
+/// Among any number of sessions so many characters are those of one.
+const TELLING: usize = 12;
+/// Before a cursor in the list of all sessions, for a search that goes on among them.
+const AMONG_SESSIONS: char = '~';
 
 /// What is looked for.
 pub(super) struct SessionSearch {
@@ -36,6 +41,8 @@ pub(super) enum SearchResult {
         subjects: Vec<SubjectView>,
         /// Where the search goes on.
         next: Option<String>,
+        /// Whether it can go on behind any of them instead: they are in the order of their ids.
+        is_ordered: bool,
     },
     /// It is one session.
     Session(SessionId),
@@ -96,23 +103,31 @@ impl SessionSearch {
         if !self.device.is_empty() {
             return self.on_device(visit).await;
         }
+        if let Some(cursor) = self.cursor.as_deref().and_then(|cursor| cursor.strip_prefix(AMONG_SESSIONS)) {
+            return self.among_sessions(visit, Some(cursor.to_owned())).await;
+        }
         if self.sought.is_empty() && self.status.is_empty() {
             let asked = self.of_api(self.cursor.as_deref(), "50");
             let found: Page<SubjectView> = visit.get(&format!("/v1/subjects{asked}")).await?;
-            return Ok(SearchResult::Subjects { subjects: found.items, next: found.next_cursor });
+            return Ok(SearchResult::Subjects {
+                subjects: found.items,
+                next: found.next_cursor,
+                is_ordered: true,
+            });
         }
         let (mut subjects, next) = self.walk(visit).await?;
+        // Whoever types the whole id wants that one; it is on the first page alone.
+        subjects.retain(|subject| subject.subject_id.as_str() != self.sought);
         if self.cursor.is_none() && !self.sought.is_empty() {
             let exact = known(visit.get(&format!("/v1/subjects/{}", segment(&self.sought))).await)?;
             let exact =
                 exact.filter(|subject: &SubjectView| self.has_status(subject) && self.is_of_owner(subject));
-            subjects.retain(|subject| subject.subject_id.as_str() != self.sought);
             subjects.splice(0..0, exact);
         }
         if subjects.is_empty() && next.is_none() && self.may_be_a_session() {
             return self.session(visit).await;
         }
-        Ok(SearchResult::Subjects { subjects, next })
+        Ok(SearchResult::Subjects { subjects, next, is_ordered: true })
     }
 
     /// Looks through the subjects by name. Of all subjects only those come into question whose ids begin so; of an
@@ -169,7 +184,7 @@ impl SessionSearch {
     async fn on_device(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
         let cursor = self.cursor.as_deref();
-        let limit = UNORDERED.to_string();
+        let limit = BY_SESSION.to_string();
         let asked = query(&[
             ("device", Some(&self.device)),
             ("ownerId", owner),
@@ -179,7 +194,7 @@ impl SessionSearch {
         let sessions: Page<SessionView> = visit.get(&format!("/v1/sessions{asked}")).await?;
         let mut subjects = subjects_of(visit, &sessions.items).await?;
         subjects.retain(|subject| self.has_status(subject) && self.is_in(subject));
-        Ok(SearchResult::Subjects { subjects, next: sessions.next_cursor })
+        Ok(SearchResult::Subjects { subjects, next: sessions.next_cursor, is_ordered: false })
     }
 
     fn may_be_a_session(&self) -> bool {
@@ -188,35 +203,72 @@ impl SessionSearch {
             && self.sought.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
     }
 
-    /// A session by its id, or by the beginning or the end of it among the newest.
+    /// A session by its id, or by the beginning or the end of it.
     async fn session(&self, visit: &SignedInRequest) -> Result<SearchResult, PageFailure> {
         let sought = self.sought.to_lowercase();
         let exact: Option<SessionView> =
             known(visit.get(&format!("/v1/sessions/{}", segment(&sought))).await)?;
-        if let Some(session) = exact {
-            return Ok(SearchResult::Session(session.session_id));
+        match exact {
+            Some(session) => Ok(SearchResult::Session(session.session_id)),
+            None => self.among_sessions(visit, None).await,
         }
-        let (mut met, mut cursor): (Vec<SessionView>, Option<String>) = (Vec::new(), None);
+    }
+
+    /// The subjects of the sessions whose ids begin or end so, newest first: of a page, and where it goes on.
+    async fn among_sessions(
+        &self,
+        visit: &SignedInRequest,
+        mut cursor: Option<String>,
+    ) -> Result<SearchResult, PageFailure> {
+        let is_first = cursor.is_none();
+        let sought = self.sought.to_lowercase();
+        let fits = |it: &SessionView| {
+            let id = it.session_id.to_string();
+            id.starts_with(&sought) || id.ends_with(&sought)
+        };
+        let mut met: Vec<SessionView> = Vec::new();
         for _ in 0..SESSION_STRIDES {
-            let asked =
-                query(&[("status", Some("all")), ("limit", Some(STRIDE)), ("cursor", cursor.as_deref())]);
-            let page: Page<SessionView> = visit.get(&format!("/v1/sessions{asked}")).await?;
-            let fits = |it: &SessionView| {
-                let id = it.session_id.to_string();
-                id.starts_with(&sought) || id.ends_with(&sought)
-            };
-            met.extend(page.items.into_iter().filter(fits));
+            let page = sessions(visit, cursor.as_deref(), STRIDE).await?;
+            let fitting = page.items.iter().enumerate().filter(|(_, session)| fits(session));
+            let room = BY_SESSION - met.len();
+            // The page goes on behind the last one that has room on it.
+            if let Some((last, _)) = fitting.clone().nth(room) {
+                met.extend(page.items.iter().filter(|it| fits(it)).take(room).cloned());
+                if last > 0 {
+                    cursor = sessions(visit, cursor.as_deref(), &last.to_string()).await?.next_cursor;
+                }
+                break;
+            }
+            met.extend(fitting.map(|(_, session)| session.clone()));
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
             }
         }
-        if let [only] = &met[..] {
+        if let [only] = &met[..]
+            && is_first
+            && (cursor.is_none() || sought.len() >= TELLING)
+        {
             return Ok(SearchResult::Session(only.session_id));
         }
-        met.truncate(UNORDERED);
-        Ok(SearchResult::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
+        let mut subjects = subjects_of(visit, &met).await?;
+        subjects.retain(|subject| self.has_status(subject) && self.is_of_owner(subject));
+        Ok(SearchResult::Subjects {
+            subjects,
+            next: cursor.map(|cursor| format!("{AMONG_SESSIONS}{cursor}")),
+            is_ordered: false,
+        })
     }
+}
+
+/// A page of all sessions that the reader may see.
+async fn sessions(
+    visit: &SignedInRequest,
+    cursor: Option<&str>,
+    limit: &str,
+) -> Result<Page<SessionView>, PageFailure> {
+    let asked = query(&[("status", Some("all")), ("limit", Some(limit)), ("cursor", cursor)]);
+    visit.get(&format!("/v1/sessions{asked}")).await
 }
 
 /// The subjects of these sessions, each once.

@@ -30,6 +30,14 @@ pub(super) fn clipped(text: &str, most: usize) -> String {
     }
 }
 
+/// The end of an id, which differs from the ends of others: their beginnings are times.
+pub(super) fn id_end(id: &str) -> String {
+    match id.rsplit_once('-') {
+        Some((_, end)) => format!("…{end}"),
+        None => id.to_owned(),
+    }
+}
+
 /// A moment on a page: UTC in the markup, in the reader's zone where a script may run.
 pub(super) trait PageTime {
     /// For `datetime`.

@@ -208,6 +208,9 @@ pub struct RevokedDetails {
     pub reason: Option<String>,
     /// Who did.
     pub actor: Actor,
+    /// What the owner calls the key that it is, for messages to people; `None` of a key that is not the owner's.
+    #[serde(skip)]
+    pub actor_name: Option<String>,
     /// Which sessions were meant; `None` for a single one.
     pub selector: Option<SelectorDetails>,
     /// How many there were of this owner; `None` for a single one, or if there were too many owners to be counted one
@@ -267,6 +270,9 @@ pub struct SuspensionDetails {
     pub until: Option<Timestamp>,
     /// Who suspended or resumed the subject.
     pub actor: Actor,
+    /// What the owner calls the key that it is, for messages to people; `None` of a key that is not the owner's.
+    #[serde(skip)]
+    pub actor_name: Option<String>,
 }
 
 /// A length of time that begins at a notice, in words: rounded down, the two largest of days, hours and minutes

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenure_core::{
-    Digest16, Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
+    Actor, Digest16, Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
     SystemEvent, Timestamp,
     event::{self, ExpiringSoon, SessionTerms},
     session::SharedSession,
@@ -37,6 +37,11 @@ pub trait NoticeContext: Send + Sync {
 
     /// The name of a device that some session of this owner's subjects belongs to; `None` if it was erased.
     fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
+
+    /// The name of a key of this owner's own. What other keys are called is not for it to know.
+    fn own_key_name(&self, _actor: &Actor, _owner: Option<&OwnerId>) -> Option<String> {
+        None
+    }
 
     /// The epoch that a position belongs to.
     fn epoch_of(&self, position: Position) -> u32;
@@ -138,6 +143,7 @@ fn bulk_revoked(
             trigger: event.trigger(),
             reason: reason.clone(),
             actor: stored.commit.actor.clone(),
+            actor_name: present.own_key_name(&stored.commit.actor, owner_id.as_ref()),
             selector: Some(selector_details(selector, owner_id.as_ref(), present)),
             matched,
         }),
@@ -279,6 +285,7 @@ impl NoticeBuilder<'_> {
             trigger: event.trigger,
             reason: self.text("reason", event.reason.as_ref()),
             actor: self.stored.commit.actor.clone(),
+            actor_name: self.own_key_name(&self.stored.commit.actor),
             selector: None,
             matched: None,
         };
@@ -290,6 +297,7 @@ impl NoticeBuilder<'_> {
             trigger: event.trigger,
             reason: self.text("reason", event.reason.as_ref()),
             actor: self.stored.commit.actor.clone(),
+            actor_name: self.own_key_name(&self.stored.commit.actor),
             selector: Some(SelectorDetails {
                 subject_id: Some(self.subject.id.clone()),
                 device: event.device_digest.and_then(|digest| self.device_name(digest)),
@@ -306,14 +314,20 @@ impl NoticeBuilder<'_> {
             reason: self.text("reason", event.reason.as_ref()),
             until: event.until,
             actor: event.by.clone(),
+            actor_name: self.own_key_name(&event.by),
         };
         (NoticeKind::SubjectSuspended, NoticeDetails::Suspension(suspension))
     }
 
     fn resumed(&self, event: &event::SubjectResumed) -> NoticePart {
         let reason = self.text("reason", event.reason.as_ref());
-        let suspension = SuspensionDetails { reason, until: None, actor: event.by.clone() };
+        let actor_name = self.own_key_name(&event.by);
+        let suspension = SuspensionDetails { reason, until: None, actor: event.by.clone(), actor_name };
         (NoticeKind::SubjectResumed, NoticeDetails::Suspension(suspension))
+    }
+
+    fn own_key_name(&self, actor: &Actor) -> Option<String> {
+        self.present.own_key_name(actor, self.owner())
     }
 
     /// The rules know a device by a digest; its name is in its sessions.

@@ -90,6 +90,10 @@ fn a_renewal_appears_in_the_log_without_a_reload() {
     browser.run("window.stays = true");
     renewed(&server, "agent");
     browser.see("//td[text()='SessionRenewed']");
+    // A key by its name, and the session by its subject.
+    browser.see("//tr[@class='new']/td[@class='soft' and starts-with(., 'first admin key …')]");
+    browser
+        .see("//tr[@class='new']/td[@class='soft']/a[contains(@href, '/console/sessions/') and . = 'agent']");
     assert_eq!(browser.run("return window.stays"), json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

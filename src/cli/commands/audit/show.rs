@@ -66,7 +66,9 @@ impl ShowArgs {
         let story = teller.end(&replay).ok_or_else(missing)?;
         let recorded_at = replay.state().recorded_at;
         let last = (self.is_now() && live.is_some()).then_some(recorded_at);
-        global.output().narrative(&json!(story), &lines(&story, last))?;
+        let keys = self.source.key_names(global)?;
+        let lines: Vec<_> = lines(&story, last).iter().map(|line| keys.in_sentence(line)).collect();
+        global.output().narrative(&json!(story), &lines)?;
         ending.report(global.output());
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::cli::{
     arguments::moments::TypedMoment, connection::client::ApiRequest, context::GlobalArgs, environment,
-    failure::CommandError,
+    failure::CommandError, output::event_text::KeyNames,
 };
 use tenure_audit::verify::{VerifyError, verify, verify_through_epochs};
 use tenure_core::Timestamp;
@@ -61,6 +61,11 @@ impl SourceArgs {
     /// Whether it is a running server.
     pub(super) const fn is_server(&self) -> bool {
         self.file.is_none() && self.data.is_none()
+    }
+
+    /// What people call API keys: a server knows it, an export and the log have ids alone.
+    pub(super) fn key_names(&self, global: &GlobalArgs) -> Result<KeyNames, CommandError> {
+        if self.is_server() { KeyNames::read(&global.context()?) } else { Ok(KeyNames::default()) }
     }
 
     /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.

@@ -12,7 +12,7 @@ use crate::cli::{
     },
     context::CommandContext,
     failure::CommandError,
-    output::OutputFormat,
+    output::{OutputFormat, event_text::KeyNames},
 };
 use tenure_core::webhook::NoticeKind;
 
@@ -54,14 +54,16 @@ impl WatchArgs {
             request.query("after", Some("latest"))
         };
         let is_for_people = cli.output.is_for_people();
-        if is_for_people && cli.output.format() == OutputFormat::Table {
+        let is_table = cli.output.format() == OutputFormat::Table;
+        if is_for_people && is_table {
             cli.output.info(&format!("Watching notices{of} at {} \u{b7} Ctrl-C ends", cli.client.url()));
         }
+        let names = if is_table { KeyNames::read(cli)? } else { KeyNames::default() };
         follow(cli, request, |notice| {
             if is_for_people {
-                notice_text::for_people(notice, cli.now())
+                notice_text::for_people(notice, &names, cli.now())
             } else {
-                notice_text::in_words(notice).into()
+                notice_text::in_words(notice, &names).into()
             }
         })
     }

@@ -4,19 +4,19 @@ use serde_json::Value;
 
 use crate::cli::{
     arguments::moments,
-    output::{InkColor, PaintedLine, humanize},
+    output::{InkColor, PaintedLine, event_text::KeyNames, humanize},
 };
 use tenure_core::Timestamp;
 
 /// By the local clock, with the command that vetoes; a mark in the colour of what happened.
-pub(super) fn for_people(notice: &Value, now: Timestamp) -> PaintedLine {
+pub(super) fn for_people(notice: &Value, names: &KeyNames, now: Timestamp) -> PaintedLine {
     let text = |name: &str| notice[name].as_str().unwrap_or("-");
     let at = Timestamp::parse(text("occurredAt")).unwrap_or(now);
     let when =
         if now.seconds_since(at) < 43_200 { moments::clock_time(at) } else { moments::short_time(at, now) };
     let name = notice["subjectName"].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
     let (mark, verb, ink) = kind(notice);
-    let rest = format!(" {}{name}  {verb:<10}  {}", text("subjectId"), what(notice, now));
+    let rest = format!(" {}{name}  {verb:<10}  {}", text("subjectId"), what(notice, names, now));
     PaintedLine(vec![
         (None, format!("{when}  ")),
         (Some(InkColor(ink)), mark.to_owned()),
@@ -40,7 +40,7 @@ fn kind(notice: &Value) -> (&'static str, &'static str, u8) {
     }
 }
 
-fn what(notice: &Value, now: Timestamp) -> String {
+fn what(notice: &Value, names: &KeyNames, now: Timestamp) -> String {
     let text = |name: &str| notice[name].as_str().unwrap_or("-");
     let local = |name: &str| {
         let at = notice[name].as_str().and_then(Timestamp::parse);
@@ -60,9 +60,9 @@ fn what(notice: &Value, now: Timestamp) -> String {
             format!("{} renewals left, ends at {}", notice["renewalsLeft"], local("absoluteExpiresAt"))
         }
         "SUBJECT_SUSPENDED" if notice["until"].is_string() => {
-            format!("until {}{}", local("until"), reason(notice))
+            format!("until {}{}{}", local("until"), by(notice, names), reason(notice))
         }
-        _ => details(notice),
+        _ => details(notice, names),
     }
 }
 
@@ -80,17 +80,17 @@ fn veto(notice: &Value, now: Timestamp) -> String {
 }
 
 /// When, what, whose, and what of it matters, in one line.
-pub(super) fn in_words(notice: &Value) -> String {
+pub(super) fn in_words(notice: &Value, names: &KeyNames) -> String {
     let text = |name: &str| notice[name].as_str().unwrap_or("-");
     let whose = match notice["subjectName"].as_str() {
         Some(name) => format!("{} ({name})", text("subjectId")),
         None => text("subjectId").to_owned(),
     };
-    let what = details(notice);
+    let what = details(notice, names);
     format!("{}  {:<24}  {whose}  {}  {what}", text("occurredAt"), text("kind"), text("sessionId"))
 }
 
-fn details(notice: &Value) -> String {
+fn details(notice: &Value, names: &KeyNames) -> String {
     let text = |name: &str| notice[name].as_str().unwrap_or("-");
     match text("kind") {
         "SESSION_CREATED" => format!("until {}", text("expiresAt")),
@@ -104,19 +104,26 @@ fn details(notice: &Value) -> String {
         ),
         "SESSION_RENEWAL_REJECTED" if text("cause") == "owner" => "vetoed".to_owned(),
         "SESSION_RENEWAL_REJECTED" => format!("refused: {}", text("code")),
-        "SESSION_REVOKED" => revoked(notice),
+        "SESSION_REVOKED" => revoked(notice, names),
         "SESSION_EXPIRING_SOON" => {
             format!("{} renewals left, ends at {}", notice["renewalsLeft"], text("absoluteExpiresAt"))
         }
-        "SUBJECT_SUSPENDED" => match notice["until"].as_str() {
-            Some(until) => format!("until {until}{}", reason(notice)),
-            None => format!("until it is resumed{}", reason(notice)),
-        },
-        "SUBJECT_RESUMED" => {
-            format!("by {}{}", notice["actor"]["kind"].as_str().unwrap_or("-"), reason(notice))
+        "SUBJECT_SUSPENDED" => {
+            let until = notice["until"].as_str().unwrap_or("it is resumed");
+            format!("until {until}{}{}", by(notice, names), reason(notice))
         }
+        "SUBJECT_RESUMED" => format!("by {}{}", names.who(notice), reason(notice)),
         "SESSION_EXPIRED" => format!("ended by {} at {}", text("cause"), text("expiresAt")),
         _ => String::new(),
+    }
+}
+
+/// Who did it, behind what was done; nothing of what no key did.
+fn by(notice: &Value, names: &KeyNames) -> String {
+    if notice["actor"]["kind"] == "credential" {
+        format!(", by {}", names.who(notice))
+    } else {
+        String::new()
     }
 }
 
@@ -124,12 +131,12 @@ fn reason(notice: &Value) -> String {
     notice["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
-fn revoked(notice: &Value) -> String {
+fn revoked(notice: &Value, names: &KeyNames) -> String {
     let trigger = notice["trigger"].as_str().unwrap_or("-");
-    let reason = reason(notice);
+    let rest = by(notice, names) + &reason(notice);
     match notice["matched"].as_u64() {
-        Some(matched) => format!("{matched} sessions, {trigger}{reason}"),
-        None => format!("{trigger}{reason}"),
+        Some(matched) => format!("{matched} sessions, {trigger}{rest}"),
+        None => format!("{trigger}{rest}"),
     }
 }
 
@@ -147,9 +154,15 @@ mod tests {
             "expiresAt": "2026-11-22T01:35:00.000Z", "rejectWindowExpiry": "2026-11-21T02:35:00.000Z",
         });
         let now = Timestamp::parse("2026-11-21T01:36:00Z").unwrap();
-        let PaintedLine(parts) = for_people(&notice, now);
+        let PaintedLine(parts) = for_people(&notice, &KeyNames::default(), now);
         assert_eq!(parts[1], (Some(InkColor(32)), "\u{25cf}".to_owned()));
-        let told = |now| for_people(&notice, now).0.into_iter().map(|(_, text)| text).collect::<String>();
+        let told = |now| {
+            for_people(&notice, &KeyNames::default(), now)
+                .0
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect::<String>()
+        };
         let late = told(Timestamp::parse("2026-11-21T02:36:00Z").unwrap());
         let told = told(now);
         assert!(told.contains("\u{25cf} bot-7 (Night shift)  renewed     3 of 30"), "{told}");
@@ -166,7 +179,7 @@ mod tests {
             "rejectWindowExpiry": "2026-11-21T02:35:00.000Z",
         });
         assert_eq!(
-            in_words(&notice),
+            in_words(&notice, &KeyNames::default()),
             "2026-11-21T01:35:00.000Z  SESSION_RENEWED           bot-7 (Night shift)  s1  renewal 3 of 30, \
              until 2026-11-22T01:35:00.000Z, 27d 12h left in all, veto until 2026-11-21T02:35:00.000Z"
         );
@@ -178,7 +191,10 @@ mod tests {
             "kind": "SUBJECT_SUSPENDED", "subjectId": "bot-7", "sessionId": null, "reason": "odd",
             "until": "2026-11-21T01:35:00.000Z",
         });
-        assert!(in_words(&notice).ends_with("bot-7  -  until 2026-11-21T01:35:00.000Z: odd"));
+        assert!(
+            in_words(&notice, &KeyNames::default())
+                .ends_with("bot-7  -  until 2026-11-21T01:35:00.000Z: odd")
+        );
     }
 
     #[test]
@@ -186,7 +202,12 @@ mod tests {
         let notice = json!({
             "kind": "SESSION_REVOKED", "subjectId": "bot-7", "sessionId": null, "matched": 3,
             "trigger": "subject_revoked", "reason": "lost laptop",
+            "actor": { "kind": "credential", "id": "01a22385-aaaa" },
         });
-        assert!(in_words(&notice).ends_with("bot-7  -  3 sessions, subject_revoked: lost laptop"));
+        let told = in_words(&notice, &KeyNames::default());
+        assert!(
+            told.ends_with("bot-7  -  3 sessions, subject_revoked, by key 01a22385: lost laptop"),
+            "{told}"
+        );
     }
 }

@@ -23,6 +23,34 @@ function cell(row, text, link) {
   return td;
 }
 
+// Who caused an event. A key's name is asked for once; what a name is asked for in vain stays an id.
+const keys = new Map();
+
+function by(row, event) {
+  const { kind, id } = event.actor;
+  const td = row.insertCell();
+  td.className = "soft";
+  const show = ({ name, id, link }) => {
+    const code = document.createElement("code");
+    code.textContent = plain(id);
+    const shown = link ? Object.assign(document.createElement("a"), { href: link }) : code;
+    if (link) shown.append(code);
+    td.replaceChildren(...(name ? [plain(name) + " "] : []), ...(id ? [shown] : []));
+  };
+  if (kind === "session" && event.subjectId) {
+    show({ name: "", id: event.subjectId, link: "/console/sessions/" + id });
+  } else if (kind === "credential") {
+    show({ name: "API key", id });
+    if (!keys.has(id)) {
+      if (keys.size > 200) keys.clear();
+      keys.set(id, fetch("/console/log/by?position=" + event.position).then((reply) => reply.ok ? reply.json() : null, () => null));
+    }
+    keys.get(id).then((known) => known && show(known));
+  } else {
+    show({ name: { authority: "the authority", operator: "the operator", link: "the link in notice" }[kind] || kind, id: id || "" });
+  }
+}
+
 function summary(data) {
   const said = Object.entries(data || {}).filter(([name, value]) =>
     name !== "sessionId" && value !== null && !(Array.isArray(value) && value.length === 0));
@@ -41,7 +69,7 @@ function add(event) {
   cell(row, event.kind);
   cell(row, event.subjectId || "", event.subjectId && "/console/subjects/" + encodeURIComponent(event.subjectId));
   cell(row, summary(event.data), event.sessionId && "/console/sessions/" + event.sessionId).className = "what";
-  cell(row, event.actor.kind).className = "soft";
+  by(row, event);
   localise(row);
   document.querySelector("#none")?.remove();
   while (events.rows.length > 500) events.deleteRow(0);

@@ -103,8 +103,8 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
         visit.ask(Method::GET, &format!("/v1/subjects{}", then.query(&[])), None).await?;
     }
     let search = SessionSearch::of(visit);
-    let (subjects, next) = match search.find(visit).await? {
-        SearchResult::Subjects { subjects, next } => (subjects, next),
+    let (subjects, next, is_ordered) = match search.find(visit).await? {
+        SearchResult::Subjects { subjects, next, is_ordered } => (subjects, next, is_ordered),
         SearchResult::Session(id) => {
             return Ok(response::redirect(&format!("/console/sessions/{}", segment(&id.to_string()))));
         }
@@ -113,7 +113,8 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     let subjects = subjects.filter(|id| !is_sign_in(id)).collect();
     let (rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
     let may_veto = !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]);
-    let FittingCards { mut cards, last } = fitting_cards(&rows, may_veto, then.at, visit.now())?;
+    let weight = if is_ordered { WEIGHT } else { usize::MAX };
+    let FittingCards { mut cards, last } = fitting_cards(&rows, weight, may_veto, then.at, visit.now())?;
     let next = last.map(|last| SessionSearch::behind(last.as_str())).or(next);
     // What needs a person comes first.
     cards.sort_by_key(|(is_open, _)| !is_open);
@@ -155,6 +156,7 @@ struct FittingCards {
 
 fn fitting_cards(
     rows: &[AgentRow],
+    most: usize,
     may_veto: bool,
     then: Timestamp,
     now: Timestamp,
@@ -164,7 +166,7 @@ fn fitting_cards(
         let card = AgentCard { row, may_veto, now: then }.render();
         let card = card.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
         weight += card.len();
-        if weight > WEIGHT && number > 0 {
+        if weight > most && number > 0 {
             return Ok(FittingCards { cards, last: Some(rows[number - 1].subject.view.subject_id.clone()) });
         }
         cards.push((row.sessions.iter().any(|session| session.is_vetoable(now)), card));

@@ -14,6 +14,7 @@ use crate::console::{
     as_of::AsOf,
     form::query,
     live_tail,
+    names::ActorCell,
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
     words::PageTime,
@@ -73,7 +74,7 @@ impl EventItem {
 #[template(path = "log.html")]
 struct LogPage<'a> {
     frame: PageFrame,
-    events: Vec<EventItem>,
+    rows: Vec<EventRow>,
     kinds: &'a str,
     subject: &'a str,
     session: &'a str,
@@ -86,6 +87,12 @@ struct LogPage<'a> {
     then: AsOf,
     /// Where the live tail begins; `None` unless this is the last page.
     tail: Option<String>,
+}
+
+/// An event, and who caused it.
+struct EventRow {
+    event: EventItem,
+    by: ActorCell,
 }
 
 /// Which events are asked for.
@@ -184,6 +191,8 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
     let back = if is_sought { REACHES[1] } else { PER_PAGE };
     let given = Some(&*then.given).filter(|given| !given.is_empty());
     let page_after = |after| filter.query(after, None, given);
+    let names = visit.names_of_holders(events.iter().map(|event| &event.record)).await?;
+    let row = |event: EventItem| EventRow { by: visit.actor_cell(&event.record, &names), event };
     Ok(response::ok(&LogPage {
         frame: PageFrame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
         kinds: filter.kinds.unwrap_or_default(),
@@ -194,9 +203,19 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
         older: (from > 0).then(|| page_after(from.saturating_sub(back))),
         newer: (!is_end).then(|| page_after(last)),
         tail: (is_end && !then.is_past()).then(|| page_after(head)),
-        events,
+        rows: events.into_iter().map(row).collect(),
         then,
     }))
+}
+
+/// Who caused the event at a position, for a row that the live tail added; nothing where this reader sees none there.
+pub(super) async fn by(visit: &SignedInRequest) -> PageResult {
+    let given = visit.query().get("position").and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let asked = format!("/v1/events?limit=1&after={}", given.saturating_sub(1));
+    let found: Page<EventItem> = visit.get(&asked).await?;
+    let event = found.items.into_iter().find(|event| event.position() == given);
+    let names = visit.names_of_holders(event.iter().map(|event| &event.record)).await?;
+    Ok(response::json(&event.map(|event| visit.actor_cell(&event.record, &names))))
 }
 
 /// The live tail: the API's own stream of events, for as long as the sign-in lasts.

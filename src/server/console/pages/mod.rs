@@ -36,6 +36,7 @@ pub(super) async fn answer(visit: &SignedInRequest, segments: &[&str]) -> PageRe
         ("POST", ["subjects", id, "erase"]) => subject::erase(visit, id).await,
         ("GET" | "HEAD", ["log"]) => log::list(visit).await,
         ("GET", ["log", "stream"]) => log::stream(visit).await,
+        ("GET", ["log", "by"]) => log::by(visit).await,
         ("GET" | "HEAD", ["what-if"]) => what_if::show(visit).await,
         ("GET" | "HEAD", ["settings"]) => settings::show(visit),
         ("GET" | "HEAD", ["keys"]) => access::show(visit).await,

@@ -59,6 +59,8 @@ struct SubjectPage {
     then: AsOf,
     /// Who answered for it, newest first; empty for readers without access to events.
     owners: Vec<OwnershipRow>,
+    /// Behind which position there may be later ones.
+    later_owners: Option<u64>,
 }
 
 /// Who answered for a subject from an event on.
@@ -123,9 +125,11 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
         session.veto_until = veto_until(visit, session.view.session_id);
     }
     let lanes = lanes(&sessions, then.at);
+    let (owners, later_owners) = owners(visit, &subject, &then).await?;
     Ok(response::ok(&SubjectPage {
         frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
-        owners: owners(visit, &subject, &then).await?,
+        owners,
+        later_owners,
         height: lanes.len() * LANE,
         lanes,
         has_more: found.next_cursor.is_some(),
@@ -138,36 +142,47 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     }))
 }
 
-/// Maximum registrations read.
+/// Registrations per request.
 const REGISTRATIONS: &str = "200";
+/// Maximum requests for them.
+const STRIDES: usize = 10;
 
-/// The owners of a subject, from its registrations.
+/// The owners of a subject, from its registrations; and behind which position there may be later ones.
 async fn owners(
     visit: &SignedInRequest,
     subject: &SubjectItem,
     then: &AsOf,
-) -> Result<Vec<OwnershipRow>, PageFailure> {
+) -> Result<(Vec<OwnershipRow>, Option<u64>), PageFailure> {
     if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
-        return Ok(vec![]);
+        return Ok((vec![], None));
     }
     if let Some(only) = only_registration(visit, subject).await? {
-        return Ok(vec![only]);
+        return Ok((vec![only], None));
     }
-    let asked = query(&[
-        ("subjectId", Some(subject.view.subject_id.as_str())),
-        ("kinds", Some("SubjectRegistered")),
-        ("limit", Some(REGISTRATIONS)),
-    ]);
-    let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
-    let mut owners: Vec<OwnershipRow> = Vec::new();
-    for event in found.items.into_iter().filter(|event| event.position() <= then.position) {
-        let row = OwnershipRow::of(visit, &event);
-        if owners.last().is_none_or(|last| last.owner != row.owner) {
-            owners.push(row);
+    let (mut owners, mut cursor) = (Vec::<OwnershipRow>::new(), None::<String>);
+    let mut read_to = 0;
+    for _ in 0..STRIDES {
+        let asked = query(&[
+            ("subjectId", Some(subject.view.subject_id.as_str())),
+            ("kinds", Some("SubjectRegistered")),
+            ("cursor", cursor.as_deref()),
+            ("limit", Some(REGISTRATIONS)),
+        ]);
+        let found: Page<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
+        read_to = found.items.last().map_or(read_to, EventItem::position);
+        cursor = found.next_cursor.filter(|_| read_to < then.position);
+        for event in found.items.into_iter().filter(|event| event.position() <= then.position) {
+            let row = OwnershipRow::of(visit, &event);
+            if owners.last().is_none_or(|last| last.owner != row.owner) {
+                owners.push(row);
+            }
+        }
+        if cursor.is_none() {
+            break;
         }
     }
     owners.reverse();
-    Ok(owners)
+    Ok((owners, cursor.map(|_| read_to)))
 }
 
 /// The registration of a subject that was registered once: its whole history need not be read for it. Two registrations

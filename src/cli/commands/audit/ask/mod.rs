@@ -94,7 +94,11 @@ impl AskArgs {
             ))
         })?;
         let mut lines = vec![answer.words.clone()];
-        lines.extend(story.iter().flat_map(|story| [vec![String::new()], show::lines(story, None)].concat()));
+        if let Some(story) = &story {
+            let names = source.key_names(global)?;
+            lines.push(String::new());
+            lines.extend(show::lines(story, None).iter().map(|line| names.in_sentence(line)));
+        }
         let document = json!({
             "entitled": answer.is_yes, "verdict": answer.words, "at": replay.moment(),
             "asOfPosition": replay.state().position, "story": story,

@@ -116,6 +116,7 @@ impl ReplayArgs {
     ) -> Result<(), CommandError> {
         let output = global.output();
         let mut reader = TerminalReader { output, asks: output.can_ask() };
+        let names = self.source.key_names(global)?;
         let mut walk = StepWalk::to(StepTarget::From(self.from.unwrap_or(0)));
         loop {
             let mut stepping = StepReplay {
@@ -124,6 +125,7 @@ impl ReplayArgs {
                 reader: &mut reader,
                 course: Ok(WalkControl::On),
                 replay: self,
+                names: &names,
             };
             let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
             let (folding, mut course) = (stepping.folding, stepping.course?);
@@ -232,6 +234,7 @@ struct StepReplay<'w> {
     reader: &'w mut TerminalReader,
     course: Result<WalkControl, CommandError>,
     replay: &'w ReplayArgs,
+    names: &'w KeyNames,
 }
 
 impl StepReplay<'_> {
@@ -252,7 +255,7 @@ impl StepReplay<'_> {
             if !self.replay.steps_through(&document) {
                 continue;
             }
-            self.course = self.walk.pass(shown(document), self.reader);
+            self.course = self.walk.pass(shown(document, self.names), self.reader);
             if !matches!(self.course, Ok(WalkControl::On)) {
                 return ControlFlow::Break(());
             }
@@ -287,18 +290,18 @@ impl StepReader for TerminalReader {
     }
 }
 
-fn shown(document: Value) -> ShownEvent {
+fn shown(document: Value, names: &KeyNames) -> ShownEvent {
     ShownEvent {
         position: document["position"].as_u64().unwrap_or_default(),
-        lines: lines(&document),
+        lines: lines(&document, names),
         document,
     }
 }
 
-fn lines(document: &Value) -> Vec<String> {
+fn lines(document: &Value, names: &KeyNames) -> Vec<String> {
     let about = ["subjectId", "sessionId"].into_iter().filter_map(|name| document[name].as_str());
     let about = about.map(|id| format!("{id}  ")).collect::<Vec<_>>().concat();
-    let by = KeyNames::default().who(document);
+    let by = names.who(document);
     let mut lines = vec![format!(
         "{:>6}  {}  {about}{}, by {by}",
         document["position"],

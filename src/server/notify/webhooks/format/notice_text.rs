@@ -164,7 +164,12 @@ fn rejected(who: &str, details: &RenewalRejectedDetails) -> NoticeText {
         RejectionCause::Policy => format!("{who} was refused a renewal"),
     };
     let mut lines: Vec<_> = details.code.map(|code| reason(code).to_owned()).into_iter().collect();
-    lines.push(format!("It was renewed {} before.", times(details.renewal_count)));
+    lines.push(match details.cause {
+        RejectionCause::Owner => {
+            format!("Renewal {} is undone: the session has ended.", details.renewal_count)
+        }
+        RejectionCause::Policy => format!("It was renewed {} before.", times(details.renewal_count)),
+    });
     if details.contested {
         lines.push("Two holders have tokens of this session: one of the tokens may be stolen.".to_owned());
     }
@@ -205,7 +210,7 @@ fn revoked(who: &str, details: &RevokedDetails) -> NoticeText {
     let device = details.selector.as_ref().and_then(|selector| selector.device.as_ref());
     lines.extend(device.map(|device| format!("Device: {}", foreign(device))));
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
-    lines.extend(by(&details.actor));
+    lines.extend(by(&details.actor, details.actor_name.as_deref()));
     NoticeText { title, lines, link: None, urgency: NoticeUrgency::Normal, tag: "stop_sign" }
 }
 
@@ -221,7 +226,7 @@ const fn cause(trigger: EndTrigger) -> &'static str {
     }
 }
 
-fn by(actor: &Actor) -> Option<String> {
+fn by(actor: &Actor, name: Option<&str>) -> Option<String> {
     let kind = match actor.kind {
         ActorKind::Credential => "API key",
         ActorKind::Session => "the session",
@@ -229,7 +234,11 @@ fn by(actor: &Actor) -> Option<String> {
         ActorKind::Operator => return Some("By an operator".into()),
         ActorKind::Authority => return None,
     };
-    actor.id.as_ref().map(|id| format!("By {kind} {}", cut(id)))
+    let id = actor.id.as_ref().map(|id| cut(id))?;
+    Some(match name {
+        Some(name) => format!("By {} ({kind} {id})", foreign(name)),
+        None => format!("By {kind} {id}"),
+    })
 }
 
 fn suspended(who: &str, details: &SuspensionDetails) -> NoticeText {
@@ -241,7 +250,7 @@ fn suspended(who: &str, details: &SuspensionDetails) -> NoticeText {
     };
     let mut lines = vec!["None of its sessions works, and it gets no new one.".to_owned(), end];
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
-    lines.extend(by(&details.actor));
+    lines.extend(by(&details.actor, details.actor_name.as_deref()));
     NoticeText {
         title: format!("{who} is suspended"),
         lines,
@@ -257,7 +266,7 @@ fn resumed(who: &str, details: &SuspensionDetails) -> NoticeText {
         lines.push("The end of the suspension was reached.".to_owned());
     }
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
-    lines.extend(by(&details.actor));
+    lines.extend(by(&details.actor, details.actor_name.as_deref()));
     NoticeText {
         title: format!("{who} is no longer suspended"),
         lines,

@@ -56,6 +56,7 @@ fn details(kind: NoticeKind, text: &str) -> NoticeDetails {
             trigger: EndTrigger::RenewalRejected,
             reason: Some(text.into()),
             actor: actor(),
+            actor_name: None,
             selector: None,
             matched: None,
         }),
@@ -71,11 +72,13 @@ fn details(kind: NoticeKind, text: &str) -> NoticeDetails {
             reason: Some(text.into()),
             until: Some(soon),
             actor: actor(),
+            actor_name: None,
         }),
         NoticeKind::SubjectResumed => NoticeDetails::Suspension(SuspensionDetails {
             reason: Some(text.into()),
             until: None,
             actor: actor(),
+            actor_name: None,
         }),
     }
 }
@@ -93,6 +96,18 @@ fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
         owner_id: Some("alice".parse().unwrap()),
         details: details(kind, text),
     }
+}
+
+#[test]
+fn a_message_says_who_did_it_by_the_name_that_the_owner_gave() {
+    let mut revoked = notice(NoticeKind::SessionRevoked, "Night shift", "enough");
+    let lines = |notice: &Notice| notice_text::of_notice(notice).lines.join("\n");
+    let id = actor().id.unwrap();
+    assert!(lines(&revoked).contains(&format!("By API key {id}")), "{}", lines(&revoked));
+    let NoticeDetails::Revoked(details) = &mut revoked.details else { unreachable!() };
+    details.actor_name = Some("Alice's phone".into());
+    let told = lines(&revoked).replace(['\u{2068}', '\u{2069}'], "");
+    assert!(told.contains(&format!("By Alice's phone (API key {id})")), "{told}");
 }
 
 fn destination(format: WebhookFormat) -> WebhookDestination {
