@@ -114,7 +114,8 @@ impl AuthorityHttp {
 
     fn refusal(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
         let Some(problem) = serde_json::from_slice(body).ok().and_then(Problem::read) else {
-            return self.strange(status, "its error is no problem document");
+            let why = format!("its error is no problem document{}", self.0.doubt(status));
+            return self.strange(status, &why);
         };
         let retry_after = outbound::retry_after(headers).map(|seconds| Duration::from_secs(seconds.into()));
         Error::Refused(Box::new(Problem { retry_after, ..problem }))

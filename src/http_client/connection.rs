@@ -177,7 +177,7 @@ impl HttpConnection {
         if let Some(timeout) = request.timeout {
             builder = builder.timeout(timeout);
         }
-        builder.send().await.map_err(|error| unanswered(&error))
+        builder.send().await.map_err(|error| self.unanswered(&error))
     }
 
     /// The whole body of a reply.
@@ -187,8 +187,39 @@ impl HttpConnection {
     pub async fn body(&self, response: Response) -> Result<Vec<u8>, RequestError> {
         outbound::body(response, self.longest_reply).await.map_err(|unread| match unread {
             BodyError::TooLong => RequestError::TooLong,
-            BodyError::CutOff(error) => unanswered(&error),
+            BodyError::CutOff(error) => self.unanswered(&error),
         })
+    }
+
+    fn unanswered(&self, error: &reqwest::Error) -> RequestError {
+        let why = outbound::reason(error);
+        if error.is_builder() {
+            return RequestError::Unsendable(format!("the request cannot be sent: {why}"));
+        }
+        let doubt = match self.base.scheme() {
+            "https" if NOT_TLS.iter().any(|sign| why.contains(sign)) => self.speaks_plain_http(),
+            "http" if NOT_HTTP.iter().any(|sign| why.contains(sign)) => self.speaks_tls(),
+            _ => String::new(),
+        };
+        RequestError::Unreachable(why + &doubt)
+    }
+
+    /// What to add about a reply of this status that is not the authority's: a port for TLS answers what is not
+    /// encrypted with 400.
+    pub fn doubt(&self, status: u16) -> String {
+        if status == 400 && self.base.scheme() == "http" { self.speaks_tls() } else { String::new() }
+    }
+
+    fn speaks_tls(&self) -> String {
+        format!("; it seems to speak TLS: try {}", self.url().replacen("http:", "https:", 1))
+    }
+
+    fn speaks_plain_http(&self) -> String {
+        if outbound::leads_here(&self.base) {
+            format!("; it seems to speak plain HTTP: try {}", self.url().replacen("https:", "http:", 1))
+        } else {
+            "; it seems to speak plain HTTP, which keys and tokens are not sent by: it needs TLS".to_owned()
+        }
     }
 
     /// Where a request goes. An address has no place for an id of dots: they lead up in it.
@@ -208,14 +239,10 @@ impl HttpConnection {
     }
 }
 
-fn unanswered(error: &reqwest::Error) -> RequestError {
-    let why = outbound::reason(error);
-    if error.is_builder() {
-        RequestError::Unsendable(format!("the request cannot be sent: {why}"))
-    } else {
-        RequestError::Unreachable(why)
-    }
-}
+/// What rustls says of an answer that is not TLS.
+const NOT_TLS: [&str; 1] = ["received corrupt message"];
+/// What hyper says of an answer that is not HTTP/1.1, such as the alert of a TLS server.
+const NOT_HTTP: [&str; 2] = ["invalid HTTP version", "invalid HTTP status-line"];
 
 /// `http` or `https`, host, perhaps a port and a path.
 ///

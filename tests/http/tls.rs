@@ -2,10 +2,11 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -124,7 +125,50 @@ fn the_server_speaks_tls_and_the_command_line_with_it() {
         .unwrap();
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let plain = server.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    assert!(!plain.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&plain));
+    let plain = String::from_utf8_lossy(&plain);
+    assert!(plain.starts_with("HTTP/1.1 400") && plain.contains("https://"), "{plain}");
+}
+
+/// Both were answered with what a library says of bytes that it does not know.
+#[test]
+fn an_address_with_the_wrong_scheme_is_told_the_right_one() {
+    let pair = Pair::new();
+    let (encrypted, plain) = (pair.served(), Server::start());
+    for (server, wrong, right) in [(&encrypted, "http", "https"), (&plain, "https", "http")] {
+        let there = format!("://localhost:{}", server.address().port());
+        let asked = Command::new(env!("CARGO_BIN_EXE_tenure"))
+            .arg("whoami")
+            .env_clear()
+            .env("SSL_CERT_FILE", pair.cert())
+            .env("TENURE_URL", format!("{wrong}{there}"))
+            .env("TENURE_KEY", &server.admin)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&asked.stderr);
+        assert!(told.contains(&format!("try {right}{there}")), "{told}");
+    }
+}
+
+/// What a server of someone else sends that knows nothing but TLS.
+#[test]
+fn the_alert_of_a_tls_server_is_understood_as_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let alerting = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        assert!(socket.read(&mut [0; 4_096]).unwrap() > 0);
+        socket.write_all(b"\x15\x03\x03\x00\x02\x02\x32").unwrap();
+    });
+    let asked = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .arg("whoami")
+        .env_clear()
+        .env("TENURE_URL", format!("http://{address}"))
+        .env("TENURE_KEY", "tnr_key_of_nobody")
+        .output()
+        .unwrap();
+    alerting.join().unwrap();
+    let told = String::from_utf8_lossy(&asked.stderr);
+    assert!(told.contains(&format!("try https://{address}")), "{told}");
 }
 
 #[test]

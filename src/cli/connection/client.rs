@@ -269,16 +269,14 @@ impl ApiClient {
         let retry_after = outbound::retry_after(response.headers());
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
         let body = self.read(response)?;
-        Ok(match tenure_client::Problem::read(body.clone()) {
-            Some(said) => {
-                let mut said = said;
-                said.retry_after = retry_after;
-                let missing = request.missing(&said.code);
-                let problem = RefusedRequest::of(said, with_credential).about(missing);
-                CommandError::Problem(Box::new(problem.at(self.server_time())))
-            }
-            None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
-        })
+        let Some(mut said) = tenure_client::Problem::read(body.clone()) else {
+            let (told, doubt) = (excerpt(&body), self.connection.doubt(status));
+            return Ok(self.strange(status, &format!("its error is no problem document: {told}{doubt}")));
+        };
+        said.retry_after = retry_after;
+        let missing = request.missing(&said.code);
+        let problem = RefusedRequest::of(said, with_credential).about(missing);
+        Ok(CommandError::Problem(Box::new(problem.at(self.server_time()))))
     }
 
     fn call_within(

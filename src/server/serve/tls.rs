@@ -4,6 +4,7 @@
 //! changes nothing of a running server.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -17,7 +18,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{NoClientAuth, danger::ClientCertVerifier},
 };
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -99,13 +104,20 @@ impl TlsCertificate {
     /// The handshake of a new connection, limited in time; `None` when it fails or the server stops.
     pub(super) async fn accept(
         &self,
-        stream: Pin<Box<TimeoutStream<TcpStream>>>,
+        mut stream: Pin<Box<TimeoutStream<TcpStream>>>,
         patience: Duration,
         mut stopped: watch::Receiver<()>,
     ) -> Option<EncryptedStream> {
         let acceptor = TlsAcceptor::from(self.current.load_full());
+        let shaking = async {
+            if is_plain(stream.get_ref()).await? {
+                refuse_plain(&mut stream).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"));
+            }
+            acceptor.accept(stream).await
+        };
         let shaken = tokio::select! {
-            shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+            shaken = tokio::time::timeout(patience, shaking) => shaken,
             _ = stopped.changed() => return None,
         };
         match shaken {
@@ -117,6 +129,25 @@ impl TlsCertificate {
             Err(_) => None,
         }
     }
+}
+
+/// What a client is told that speaks plain HTTP; the alert of TLS would be garbage to it.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 67\r\n\
+    connection: close\r\n\r\nThis port speaks TLS. Write https:// in place of http:// and retry.";
+
+/// Whether the client speaks plain HTTP: its first byte begins a method. A handshake begins with another one.
+async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
+}
+
+/// What of the request has come is read first: a connection closed with something unread loses the answer on its way.
+async fn refuse_plain(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    let mut request = [0; 8_192];
+    if stream.read(&mut request).await? > 0 {
+        stream.write_all(PLAIN).await?;
+    }
+    stream.shutdown().await
 }
 
 /// Only nodes show certificates, and only where they have them.
