@@ -24,7 +24,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{
     ArgMatches, CommandFactory, FromArgMatches, Parser,
     builder::{OsStr, Resettable},
-    error::ErrorKind,
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 
@@ -123,7 +123,28 @@ fn as_typed(args: &[OsString], error: clap::Error) -> clap::Error {
     let is_better = |again: &clap::Error| {
         again.kind() == error.kind() || again.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     };
-    again.err().filter(is_better).unwrap_or(error)
+    with_own_word(again.err().filter(is_better).unwrap_or(error))
+}
+
+/// Words that people bring from other tools, and what they are called here.
+const WORDS_OF_OTHERS: [(&str, &str); 5] = [
+    ("version", "tenure --version"),
+    ("status", "tenure doctor"),
+    ("health", "tenure doctor"),
+    ("login", "tenure context add NAME --url URL --key-file FILE"),
+    ("logout", "tenure subject logout SUBJECT"),
+];
+
+/// An unknown command is answered with ours of the same meaning, instead of one that is spelled alike.
+fn with_own_word(mut error: clap::Error) -> clap::Error {
+    let typed = error.get(ContextKind::InvalidSubcommand);
+    let own =
+        WORDS_OF_OTHERS.iter().find(|(word, _)| typed == Some(&ContextValue::String((*word).to_owned())));
+    if let Some((_, own)) = own {
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![format!("it is `{own}`").into()]));
+    }
+    error
 }
 
 fn without_environment(command: clap::Command) -> clap::Command {
@@ -166,6 +187,15 @@ mod tests {
             }
         }
         check(&command());
+    }
+
+    #[test]
+    fn a_word_of_other_tools_is_answered_with_ours() {
+        let told = |line: &str| parsed(line).unwrap_err().to_string();
+        let version = told("tenure version");
+        assert!(version.contains("tip: it is `tenure --version`") && !version.contains("veto"), "{version}");
+        assert!(told("tenure login").contains("`tenure context add NAME"));
+        assert!(told("tenure sesion").contains("'session'"));
     }
 
     #[test]
