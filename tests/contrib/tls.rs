@@ -1,9 +1,9 @@
-//! The page about TLS proxies: a real nginx, and Caddy's own check, on the configurations that it shows.
+//! The page about TLS proxies: a real nginx and a real Caddy with the configurations that it shows.
 
 use std::{
     collections::HashMap,
     fs,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -13,7 +13,7 @@ use ureq::{Agent, tls::TlsConfig};
 
 use crate::{
     server::{PATIENCE, Server, file, tool},
-    surroundings::{not_run, say},
+    surroundings::not_run,
 };
 
 /// The block of that language on the page.
@@ -30,28 +30,51 @@ fn put(text: &str, said: &str, instead: &str) -> String {
     text.replace(said, instead)
 }
 
-/// A running nginx; killed when it goes out of scope.
-struct Nginx {
+/// A running proxy; killed when it goes out of scope.
+struct Proxy {
     process: Child,
     url: String,
     _folder: tempfile::TempDir,
 }
 
-impl Drop for Nginx {
+impl Proxy {
+    /// Once it listens at this address; what it wrote to the file says why it does not.
+    fn listening(process: Child, address: SocketAddr, folder: tempfile::TempDir, log: &str) -> Self {
+        let log = folder.path().join(log);
+        let mut proxy = Self { process, url: format!("https://{address}"), _folder: folder };
+        let begun = stopwatch();
+        while TcpStream::connect(address).is_err() {
+            let log = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(proxy.process.try_wait().unwrap().is_none(), "it has ended: {}", log());
+            assert!(begun.elapsed() < PATIENCE, "it does not listen: {}", log());
+            pause(std::time::Duration::from_millis(20));
+        }
+        proxy
+    }
+}
+
+impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
     }
 }
 
-fn nginx(binary: &Path, tenure: &str, change: impl Fn(String) -> String) -> Nginx {
+/// An address that is free, and a folder with a certificate.
+fn ground() -> (SocketAddr, tempfile::TempDir) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let made =
+        rcgen::generate_simple_self_signed(["tenure.example.com", "127.0.0.1"].map(str::to_owned)).unwrap();
+    fs::write(folder.path().join("tenure.pem"), made.cert.pem()).unwrap();
+    fs::write(folder.path().join("tenure.key"), made.signing_key.serialize_pem()).unwrap();
+    (address, folder)
+}
+
+fn nginx(binary: &Path, tenure: &str, change: impl Fn(String) -> String) -> Proxy {
+    let (address, folder) = ground();
     let path = folder.path().to_owned();
     let place = |name: &str| path.join(name).to_str().unwrap().to_owned();
-    let made = rcgen::generate_simple_self_signed(vec!["tenure.example.com".to_owned()]).unwrap();
-    fs::write(place("tenure.pem"), made.cert.pem()).unwrap();
-    fs::write(place("tenure.key"), made.signing_key.serialize_pem()).unwrap();
 
     let server = put(&change(documented("nginx")), "127.0.0.1:7300", tenure.trim_start_matches("http://"));
     let server = put(&server, "listen 443 ssl", &format!("listen {address} ssl"));
@@ -69,15 +92,28 @@ fn nginx(binary: &Path, tenure: &str, change: impl Fn(String) -> String) -> Ngin
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let mut nginx = Nginx { process, url: format!("https://{address}"), _folder: folder };
-    let begun = stopwatch();
-    while TcpStream::connect(address).is_err() {
-        let log = || fs::read_to_string(place("error.log")).unwrap_or_default();
-        assert!(nginx.process.try_wait().unwrap().is_none(), "nginx has ended: {}", log());
-        assert!(begun.elapsed() < PATIENCE, "nginx does not listen: {}", log());
-        pause(std::time::Duration::from_millis(20));
-    }
-    nginx
+    Proxy::listening(process, address, folder, "error.log")
+}
+
+fn caddy(binary: &Path, tenure: &str, change: impl Fn(String) -> String) -> Proxy {
+    let (address, folder) = ground();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let site = put(&change(documented("caddyfile")), "127.0.0.1:7300", tenure.trim_start_matches("http://"));
+    // No authority gives a certificate for a test's address.
+    let own = format!("https://{address} {{\n    tls {} {}\n", place("tenure.pem"), place("tenure.key"));
+    let site = put(&site, "tenure.example.com {\n", &own);
+    let options = "{\n    admin off\n    auto_https disable_redirects\n}\n";
+    fs::write(place("Caddyfile"), format!("{options}{site}")).unwrap();
+    let process = Command::new(binary)
+        .args(["run", "--adapter", "caddyfile", "--config", &place("Caddyfile")])
+        .env_clear()
+        .env("HOME", folder.path())
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(fs::File::create(place("caddy.log")).unwrap())
+        .spawn()
+        .unwrap();
+    Proxy::listening(process, address, folder, "caddy.log")
 }
 
 /// The status of a reply; the certificate is of the test's own.
@@ -91,17 +127,15 @@ fn status(url: &str, headers: &[(&str, &str)]) -> u16 {
     request.call().unwrap().status().as_u16()
 }
 
-#[test]
-fn behind_nginx_the_api_answers_and_what_is_for_the_inside_does_not() {
-    let Some(binary) = tool("nginx") else {
-        return not_run("the API behind nginx", "there is no nginx; as root, tests/run installs it");
-    };
+/// What is for callers is passed on, what is for the inside is not, and no client chooses its address. `start` changes
+/// the documented configuration first.
+fn guards_the_api(start: impl Fn(&str, &dyn Fn(String) -> String) -> Proxy, inside: &str, nothing: &str) {
     let settings: toml::Table = documented("toml").parse().unwrap();
     let proxies =
         format!("server.trusted_proxies={}", settings["server"]["trusted_proxies"][0].as_str().unwrap());
     // An address that is not the test's may read the metrics: whose address counts is seen by that.
     let server = Server::with(&[&proxies, "metrics.allow=192.0.2.1"], &HashMap::new());
-    let behind = nginx(&binary, &server.url, |text| text);
+    let behind = start(&server.url, &|text| text);
     assert_eq!(status(&format!("{}/readyz", behind.url), &[]), 200);
     let key = fs::read_to_string(server.directory().join("data/admin.key")).unwrap();
     let bearer = format!("Bearer {}", key.trim());
@@ -113,18 +147,26 @@ fn behind_nginx_the_api_answers_and_what_is_for_the_inside_does_not() {
     // A client that claims an address is still at its own.
     let claimed = [("x-forwarded-for", "192.0.2.1")];
     assert_eq!(status(&format!("{}/metrics", server.url), &claimed), 200, "the proxy itself may say it");
-    let open = nginx(&binary, &server.url, |text| put(&text, "location = /metrics { return 404; }", ""));
+    let open = start(&server.url, &|text| put(&text, inside, nothing));
     assert_eq!(status(&format!("{}/metrics", open.url), &claimed), 401);
 }
 
 #[test]
-fn caddy_takes_the_configuration() {
-    let Some(caddy) = tool("caddy") else {
-        return say("\n*** NOT RUN: the configuration of Caddy: there is no caddy\n");
+fn behind_nginx_the_api_answers_and_what_is_for_the_inside_does_not() {
+    let Some(binary) = tool("nginx") else {
+        return not_run("the API behind nginx", "there is no nginx; as root, tests/run installs it");
     };
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("Caddyfile"), documented("caddyfile")).unwrap();
-    let arguments = ["validate", "--adapter", "caddyfile", "--config", "Caddyfile"];
-    let output = Command::new(caddy).args(arguments).current_dir(folder.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    guards_the_api(
+        |tenure, change| nginx(&binary, tenure, change),
+        "location = /metrics { return 404; }",
+        "",
+    );
+}
+
+#[test]
+fn behind_caddy_the_api_answers_and_what_is_for_the_inside_does_not() {
+    let Some(binary) = tool("caddy") else {
+        return not_run("the API behind Caddy", "there is no caddy; as root, tests/run installs it");
+    };
+    guards_the_api(|tenure, change| caddy(&binary, tenure, change), "path /metrics ", "path ");
 }

@@ -61,6 +61,31 @@ fn every_field_of_a_reply_is_described_as_always_there() {
     is_as_described("SelectorView", &feed["items"][0]["selector"]);
 }
 
+/// The words in backticks behind these words of the page.
+fn listed(page: &str, behind: &str) -> BTreeSet<String> {
+    let (_, rest) = page.split_once(behind).unwrap_or_else(|| panic!("the page lacks {behind:?}"));
+    let (sentence, _) = rest.split_once('.').unwrap();
+    sentence.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The page said nothing of what a create answers with.
+#[test]
+fn the_page_lists_what_a_create_and_a_renewal_answer_with() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    let body = json!({ "subjectId": "a" });
+    let made = server.post("/v1/sessions").bearer(&server.admin).json(&body).send().expect(201).json();
+    is_as_described("CreatedSession", &made);
+    let page = include_str!("../../docs/http-api.md");
+    let there = |reply: &Value| reply.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(listed(page, "The reply has the token, once:"), there(&made));
+    server.advance(43_200);
+    let path = format!("/v1/sessions/{}/renew", made["sessionId"].as_str().unwrap());
+    let renewed = server.put(&path).bearer(made["token"].as_str().unwrap()).send().expect(200).json();
+    is_as_described("RenewedSession", &renewed);
+    assert_eq!(listed(page, "The reply has the new token, once:"), there(&renewed));
+}
+
 #[test]
 fn of_a_live_token_only_the_metadata_may_be_missing() {
     let server = Server::start();
