@@ -63,6 +63,23 @@ fn keys(server: &Server) -> Vec<Vec<u8>> {
     live.map(|slot| slot[16..48].to_vec()).collect()
 }
 
+/// One node has done all of it when it answers.
+#[test]
+fn what_was_erased_is_shown_with_where_and_what_was_not_is_no_such_thing() {
+    let server = knowing();
+    let shown = || server.get("/v1/subjects/w/erasure").bearer(&server.admin).send();
+    assert_eq!(shown().expect(404).code(), "NOT_FOUND");
+    let erased = erase(&server, "w").send().expect(200).json();
+    assert_eq!((&erased["done"], &erased["nodes"]), (&json!(true), &json!([])), "{erased}");
+    assert!(erased["position"].is_u64() && erased["brokerDone"].is_null(), "{erased}");
+    assert_eq!(shown().expect(200).json(), erased);
+    // What is said of it later is not part of it.
+    server.register("w", &json!({ "name": WORDS[0] }));
+    assert_eq!(shown().expect(200).json(), erased);
+    let unknown = server.get("/v1/subjects/nobody/erasure").bearer(&server.admin).send();
+    assert_eq!(unknown.expect(404).code(), "SUBJECT_NOT_FOUND");
+}
+
 #[test]
 fn no_word_and_no_key_is_left_in_any_file_or_answer() {
     let mut server = knowing();

@@ -92,3 +92,30 @@ fn lines(erased: &Value, now: Timestamp) -> Vec<String> {
     lines.push(format!("{broker}: the broker's stream of keys"));
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_away_is_not_waited_for_and_named_with_what_to_do() {
+        let node = |done: bool, present: bool| json!({ "node": "a1", "address": "http://a", "done": done, "present": present });
+        let erased = |nodes: Value, broker: bool| {
+            json!({ "subjectId": "w", "erasedAt": null, "position": 7, "done": false, "nodes": nodes,
+                "brokerDone": broker })
+        };
+        assert!(is_under_way(&erased(json!([node(true, true), node(false, true)]), true)));
+        assert!(is_under_way(&erased(json!([node(true, true)]), false)));
+        assert!(is_under_way(&erased(Value::Null, true)));
+        let away = erased(json!([node(true, true), node(false, false)]), true);
+        assert!(!is_under_way(&away));
+        let lines = lines(&away, Timestamp::from_millis(0));
+        assert_eq!(lines[..2], ["text about w is erased at position 7", "done: node a1, http://a"]);
+        assert!(lines[2].contains("`tenure cluster forget a1`"), "{lines:?}");
+        assert_eq!(lines[3], "done: the broker's stream of keys");
+        let alone = json!({ "subjectId": "w", "done": true, "nodes": [], "brokerDone": null });
+        assert_eq!((is_under_way(&alone), super::lines(&alone, Timestamp::from_millis(0)).len()), (false, 1));
+    }
+}

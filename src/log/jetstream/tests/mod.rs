@@ -6,6 +6,7 @@ mod credentials;
 mod faults;
 mod leads;
 mod races;
+mod secrets;
 mod segments;
 
 use std::{

@@ -227,3 +227,24 @@ fn a_withdrawn_notice_stands_in_nobodys_way() {
     account.withdraw(id(1));
     assert_eq!(positions(&account.depart(at(0))), [2]);
 }
+
+#[test]
+fn what_another_node_has_delivered_is_not_open_here() {
+    let mut leader = account(&[("a", 1), ("b", 2), ("a", 1)]);
+    leader.depart(at(0));
+    leader.succeed(2, 0);
+    assert_eq!(leader.done_through(), Position(0), "the first one is open");
+    leader.succeed(1, 0);
+    assert_eq!(leader.done_through(), Position(2));
+    leader.depart(at(0));
+    leader.succeed(3, 0);
+    assert_eq!(leader.done_through(), Position(3));
+    let mut next = account(&[("a", 1), ("b", 2)]);
+    next.is_done_elsewhere(Position(1));
+    assert_eq!((next.read(), positions(&next.depart(at(0)))), (Position(2), vec![2]));
+    next.is_done_elsewhere(Position(3));
+    assert_eq!((next.read(), next.done_through(), next.next_turn()), (Position(3), Position(3), None));
+    // A note of before takes nothing back.
+    next.is_done_elsewhere(Position(1));
+    assert_eq!(next.read(), Position(3));
+}
