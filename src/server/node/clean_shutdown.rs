@@ -44,7 +44,7 @@ pub(super) fn path(data: &Path) -> PathBuf {
 }
 
 /// Of another history, or damaged, it says nothing.
-#[expect(clippy::option_option, reason = "that no moment is told is another thing than that nothing is told")]
+#[expect(clippy::option_option, reason = "a file without a moment is another thing than no file")]
 fn read(text: &str, head: Position) -> Option<Option<Timestamp>> {
     let words: Vec<_> = text.trim_end().split(' ').collect();
     // Stops of the time before checks wrote none.

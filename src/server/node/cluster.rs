@@ -13,47 +13,31 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use tenure_files::key_files::{read_private, write_private};
+use tenure_files::key_files::write_private;
 use tenure_log::{
     AppendOutcome, EncodedCommit, EventLog, IndexedHistory, JetStreamLog, LogError, LogHead, SealedFile,
     SegmentedLog, StoredBytes, StoredCommit,
     jetstream::{
-        self, BrokerError, BrokerSecrets, ClusterMember, ClusterView, FrameReader, HeadStream, KeyHolder,
-        Leadership, LeaseClaim, MemberStep, NodeRecord, NodeRegistry, StatusListener, StreamNames,
+        BrokerError, ClusterMember, ClusterView, FrameReader, KeyHolder, Leadership, NodeRecord, NodeRegistry,
     },
 };
 use tenure_protocol::entropy::{self, Entropy};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::{
-    NodeOptions, StartError,
-    broker_wait::{connected, hex, tell, unless_away},
-    certificates::NodeCertificates,
-    cluster_options::ClusterOptions,
-    head_check::HeadCheck,
-    head_exchange::HeadExchange,
-    history_fetch::HistoryFetch,
-    history_files::HistoryFiles,
-    key_binding::KeyBinding,
-    key_mirror::KeyMirror,
-    no_keys::NoKeys,
+    broker_wait::hex, certificates::NodeCertificates, cluster_options::ClusterOptions,
+    head_exchange::HeadExchange, history_files::HistoryFiles, key_mirror::KeyMirror, no_keys::NoKeys,
     node_mac::NodeMac,
-    startup_replay::{StartupState, join_log},
 };
-use crate::authority::IdempotencyTable;
 use crate::checkpoint::TrustedCheckpoints;
 use crate::notify::webhooks::{SharedProgress, WebhookProgress};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::TokenKeyring;
 use tenure_core::Position;
 
-const NODE_FILE: &str = "cluster.node";
-const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
-const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
 /// Under which name it is kept how far webhooks have come.
 const WEBHOOKS: &str = "webhooks";
-/// A follower begins to answer once it is no further behind than this.
-const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
 /// Writes a new secret for all nodes of a cluster.
 ///
@@ -63,14 +47,8 @@ pub fn make_secret(path: &Path, entropy: &dyn Entropy) -> Result<(), String> {
     if path.exists() {
         return Err(format!("{} is there already", path.display()));
     }
-    let secret = zeroize::Zeroizing::new(hex(&entropy::bytes::<32>(entropy)));
+    let secret = Zeroizing::new(hex(&entropy::bytes::<32>(entropy)));
     write_private(path, &secret).map_err(|error| error.to_string())
-}
-
-/// What a start came to.
-pub(super) struct JoinedNode {
-    pub(super) part: ClusterParticipation,
-    pub(super) folded: StartupState,
 }
 
 /// A node's part in a log of several machines.
@@ -87,130 +65,6 @@ pub(super) struct ClusterParticipation {
     pub(super) frames: FrameReader,
     /// The name of this node.
     pub(super) node: String,
-}
-
-/// Takes part: comes back when this node leads, or follows another one and has all that it needs to answer.
-pub(super) fn join(
-    options: &NodeOptions,
-    cluster: &ClusterOptions,
-    table: &dyn Fn() -> IdempotencyTable,
-) -> Result<JoinedNode, StartError> {
-    let names = StreamNames::default();
-    let secret = secret(&cluster.secret_file)?;
-    let node = node_name(&options.data, &*options.entropy)?;
-    let fetch = HistoryFetch { options, cluster, names: &names, node: &node, mac: NodeMac::of(&secret) };
-    fetch.run()?;
-    let claim = LeaseClaim {
-        node: node.clone(),
-        start: hex(&entropy::bytes::<8>(&*options.entropy)),
-        address: cluster.address.clone(),
-    };
-    let following = jetstream::JetStreamOptions {
-        access: cluster.access.clone(),
-        names: names.clone(),
-        claim,
-        cut: options.segment_events,
-    };
-    let take_over = || {
-        let secrets = BrokerSecrets::open(&cluster.access, &names, &node).and_then(|secrets| {
-            secrets.held_by(&node, &cluster.address)?;
-            Ok(secrets)
-        });
-        let secrets = secrets.map_err(NoKeys::from);
-        let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
-        unless_away(secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy)))
-    };
-    let vouching = HeadCheck { options, access: &cluster.access, names: &names, node: &node };
-    let mut is_ready = |member: &ClusterMember, step: MemberStep, folded: &StartupState| {
-        let mirror = match step {
-            MemberStep::Leads => take_over()?,
-            // The first leader may be at its first start.
-            MemberStep::Follows if has_begun(member, folded) => {
-                take_over()?.filter(|mirror| mirror.has(KeyBinding::FILE))
-            }
-            MemberStep::Follows => None,
-        };
-        let Some(mirror) = mirror else { return Ok(None) };
-        Ok(vouching.is_vouched(member, folded)?.then_some(mirror))
-    };
-    let told: StatusListener = Arc::new(tell);
-    let (member, folded, mut mirror) = join_log(options, &following, &told, table, &mut is_ready)?;
-    let term = member.log().term();
-    if let Some(term) = term {
-        mirror.lead(term);
-        tracing::info!(term, position = %member.log().head().position, "this node leads");
-    } else {
-        let position = member.log().head().position;
-        tracing::info!(%position, "another node leads; this one follows, and serves what it knows");
-    }
-    let log = Arc::clone(member.log());
-    let view = watch::Sender::new(MembershipView::of(&member));
-    let mac = NodeMac::of(&secret);
-    let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
-    let shared = SharedLog {
-        log,
-        node: node.clone(),
-        kept: NodeRegistry::on(Arc::clone(&connection), names.clone()),
-        erased_at_broker: mirror.erased_through(),
-        mirror: Mutex::new(mirror),
-        view,
-        mac,
-        address: cluster.address.clone(),
-        certificates: Arc::clone(&cluster.certificates),
-        given_away: AtomicBool::new(false),
-        holding: AtomicBool::new(false),
-        deciding: AtomicUsize::new(0),
-        difference: RwLock::new(None),
-        peers: RwLock::new(None),
-        key_holders: RwLock::new(None),
-        history: OnceLock::new(),
-    };
-    let shared = Arc::new(shared);
-    let stream = HeadStream::on(Arc::clone(&connection), names.clone());
-    let frames = FrameReader::on(Arc::clone(&connection), names.clone());
-    let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
-    let registry = NodeRegistry::on(connection, names);
-    let part =
-        ClusterParticipation { shared, member, leads: term.is_some(), exchange, registry, frames, node };
-    Ok(JoinedNode { part, folded })
-}
-
-/// Whether a follower has what the leader had a moment ago, and the leader is at work.
-fn has_begun(member: &ClusterMember, folded: &StartupState) -> bool {
-    let is_fresh = member.sight().staleness().is_some_and(|stale| stale < FRESH_ENOUGH);
-    is_fresh && !folded.state.system.credentials.is_empty()
-}
-
-/// The name of this node over all its starts; it is drawn at the first one.
-fn node_name(data: &Path, entropy: &dyn Entropy) -> Result<String, StartError> {
-    tenure_files::key_files::private_directory(data).or_else(|error| {
-        // It may be there with a wider mode; the log judges it.
-        if data.is_dir() { Ok(()) } else { Err(error) }
-    })?;
-    let path = data.join(NODE_FILE);
-    let is_name = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match read_private(&path, EXPECTED_NODE)? {
-        Some(name) if is_name(&name) => Ok(name.to_string()),
-        Some(_) => Err(tenure_files::key_files::KeyFileError::damaged(&path, EXPECTED_NODE).into()),
-        None => {
-            let name = hex(&entropy::bytes::<8>(entropy));
-            write_private(&path, &name)?;
-            Ok(name)
-        }
-    }
-}
-
-fn secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StartError> {
-    let found = read_private(path, EXPECTED_SECRET)?.ok_or_else(|| {
-        StartError::Cluster(format!(
-            "{} is missing: all nodes of a cluster share one secret; `tenure cluster init` writes it, or copy it from another node",
-            path.display()
-        ))
-    })?;
-    if found.len() == 64 && found.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(found);
-    }
-    Err(tenure_files::key_files::KeyFileError::damaged(path, EXPECTED_SECRET).into())
 }
 
 /// The log that several nodes share, written to only when the keys that its events need are with the broker too.
@@ -296,6 +150,32 @@ impl MembershipView {
 }
 
 impl SharedLog {
+    pub(super) fn of(
+        member: &ClusterMember,
+        mirror: KeyMirror,
+        (node, mac, kept): (String, NodeMac, NodeRegistry),
+        cluster: &ClusterOptions,
+    ) -> Self {
+        Self {
+            log: Arc::clone(member.log()),
+            node,
+            kept,
+            erased_at_broker: mirror.erased_through(),
+            mirror: Mutex::new(mirror),
+            view: watch::Sender::new(MembershipView::of(member)),
+            mac,
+            address: cluster.address.clone(),
+            certificates: Arc::clone(&cluster.certificates),
+            given_away: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
+            deciding: AtomicUsize::new(0),
+            difference: RwLock::new(None),
+            peers: RwLock::new(None),
+            key_holders: RwLock::new(None),
+            history: OnceLock::new(),
+        }
+    }
+
     /// The files of the log on this machine.
     pub(super) fn files(&self) -> Arc<dyn SegmentedLog> {
         Arc::clone(&self.log) as _

@@ -35,7 +35,7 @@ const JOINING: &str = "joining";
 const FOLDERS: [&str; 3] = ["checkpoints", "indexes", "segments"];
 /// How often all nodes are asked, if each fails.
 const ROUNDS: usize = 3;
-/// How often it is told how far this is.
+/// How often progress is logged.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 /// Segments read at once.
 const CHECKED_AT_ONCE: usize = 2;

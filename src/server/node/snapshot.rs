@@ -14,7 +14,9 @@ use std::{
 
 use tenure_core::{Position, state::AuthorityState};
 use tenure_files::replacement::{FileReplacement, PUBLIC};
-use tenure_log::RecordHash;
+use tenure_log::{EventLog, RecordHash};
+
+use crate::projections::history;
 
 const MAGIC: &[u8] = b"tenure-snapshot 2\n";
 const FILE: &str = "snapshot";
@@ -44,6 +46,21 @@ pub fn save(data: &Path, snapshot: &StateSnapshot) -> io::Result<()> {
     let digest = digest.finalize();
     let parts = [MAGIC, digest.as_bytes(), snapshot.record.as_bytes(), &state];
     FileReplacement::new(&path(data), ".new", PUBLIC)?.commit_parts(&parts)
+}
+
+/// Writes a snapshot of this state, which the log leads to. Nothing depends on it: what the disk does not take, the next
+/// start folds.
+pub(super) fn save_at_end(data: &Path, log: &dyn EventLog, state: AuthorityState) {
+    let Some(record) = record_at(log, state.position) else { return };
+    if let Err(error) = save(data, &StateSnapshot { state, record }) {
+        tracing::warn!(%error, "the snapshot could not be written; the next start folds the log instead");
+    }
+}
+
+/// The hash of the record at a position.
+pub(super) fn record_at(log: &dyn EventLog, position: Position) -> Option<RecordHash> {
+    let stored = history::commit_at(log, position).ok()??;
+    stored.record_hashes.get(usize::try_from(position.0 - stored.first.0).ok()?).copied()
 }
 
 /// The snapshot in this directory, if there is one that can be believed so far.

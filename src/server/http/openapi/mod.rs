@@ -195,15 +195,12 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
     by_status
 }
 
+/// Those of its kind of route, and its own.
 fn codes(route: &Route) -> Vec<ProblemCode> {
     use ProblemCode::{
-        BackupConflict, ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken,
-        LastAdmin, NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd,
-        PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
-        SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
-        SessionNotFound, SessionRenewalMismatch, SessionRevoked, Stale, StorageUnavailable,
-        SubjectIsSuspended, SubjectNotFound, SubjectSuspended, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
+        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, OutcomeUnknown, Overloaded,
+        PayloadTooLarge, PositionBeyondEnd, PositionNotReached, RateLimited, SessionIdle, SessionRevoked,
+        StorageUnavailable, SubjectSuspended, TokenExpired, TokenSuperseded, UnsupportedMediaType,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -223,7 +220,20 @@ fn codes(route: &Route) -> Vec<ProblemCode> {
     if takes_position(route) {
         codes.push(PositionBeyondEnd);
     }
-    let own: &[ProblemCode] = match (route.method.as_str(), route.path.as_str()) {
+    codes.extend(own_codes(route));
+    codes
+}
+
+/// What only this route may answer.
+fn own_codes(route: &Route) -> &'static [ProblemCode] {
+    use ProblemCode::{
+        BackupConflict, ConstraintViolated, LastAdmin, NotFound, PositionBeyondEnd, RenewalLimitReached,
+        RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded, SessionIdle,
+        SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked,
+        Stale, StorageUnavailable, SubjectIsSuspended, SubjectNotFound, SubjectSuspended, TokenExpired,
+        WebhookLimitExceeded, WebhookNotFound,
+    };
+    match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/v1/sessions") => &[SubjectNotFound, SubjectIsSuspended, SessionLimitExceeded],
         (_, "/v1/sessions/{sessionId}/renew") => &[
             SessionRevoked,
@@ -258,9 +268,7 @@ fn codes(route: &Route) -> Vec<ProblemCode> {
         (_, "/v1/cluster/handover") => &[NotFound, Stale],
         ("GET", "/readyz") => &[StorageUnavailable],
         (_, _) => &[],
-    };
-    codes.extend(own);
-    codes
+    }
 }
 
 /// Every schema that an operation names, and the problem. What a reply has nothing to say of is null and never left

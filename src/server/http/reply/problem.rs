@@ -305,8 +305,13 @@ impl Problem {
     }
 
     /// Adds what ended the token's session; `None` if it ended by itself.
-    fn ended_by(mut self, trigger: Option<EndTrigger>) -> Self {
-        self.more.insert("trigger".into(), json!(trigger));
+    fn ended_by(self, trigger: Option<EndTrigger>) -> Self {
+        self.with("trigger", json!(trigger))
+    }
+
+    /// Adds a member to the document.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.into(), value.into());
         self
     }
 
@@ -370,16 +375,13 @@ impl From<Refusal> for Problem {
             }
             Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
                 let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
-                let mut problem = Self::caused_by(ProblemCode::SessionLimitExceeded, caused_by).saying(
-                    format!("{refusal}; with {way_out} evict_oldest the oldest would have ended instead"),
-                );
-                let named: Vec<_> = active
-                    .iter()
-                    .map(|(id, created_at)| json!({ "sessionId": id, "createdAt": created_at }))
-                    .collect();
-                problem.more.insert("activeCount".into(), active_count.into());
-                problem.more.insert("activeSessions".into(), named.into());
-                problem
+                let detail =
+                    format!("{refusal}; with {way_out} evict_oldest the oldest would have ended instead");
+                let shown = active.iter().map(|(id, at)| json!({ "sessionId": id, "createdAt": at }));
+                Self::caused_by(ProblemCode::SessionLimitExceeded, caused_by)
+                    .saying(detail)
+                    .with("activeCount", active_count)
+                    .with("activeSessions", shown.collect::<Vec<_>>())
             }
             Refusal::SessionRevoked { caused_by, trigger } => {
                 Self::caused_by(ProblemCode::SessionRevoked, caused_by).ended_by(Some(trigger))
@@ -409,9 +411,7 @@ impl From<Refusal> for Problem {
                 Self::caused_by(ProblemCode::SessionIdle, caused_by).ended_by(None)
             }
             Refusal::RenewalMismatch { retry_at, caused_by } => {
-                let mut problem = Self::caused_by(ProblemCode::SessionRenewalMismatch, caused_by);
-                problem.retry_at = retry_at;
-                problem
+                Self::caused_by(ProblemCode::SessionRenewalMismatch, caused_by).possible_at(retry_at)
             }
             Refusal::RenewalLimitReached { caused_by } => {
                 Self::caused_by(ProblemCode::RenewalLimitReached, caused_by)
@@ -420,9 +420,7 @@ impl From<Refusal> for Problem {
                 Self::caused_by(ProblemCode::SessionAbsoluteLifetimeExceeded, caused_by)
             }
             Refusal::RenewalTooEarly { retry_at, caused_by } => {
-                let mut problem = Self::caused_by(ProblemCode::RenewalTooEarly, caused_by);
-                problem.retry_at = Some(retry_at);
-                problem
+                Self::caused_by(ProblemCode::RenewalTooEarly, caused_by).possible_at(Some(retry_at))
             }
             Refusal::SessionNotActive { status, caused_by } => {
                 let how = if status == SessionStatus::Revoked {
@@ -430,24 +428,21 @@ impl From<Refusal> for Problem {
                 } else {
                     "the session has expired"
                 };
-                let mut problem = Self::caused_by(ProblemCode::SessionNotActive, caused_by).saying(how);
-                problem.more.insert("sessionStatus".into(), json!(status));
-                problem
+                Self::caused_by(ProblemCode::SessionNotActive, caused_by)
+                    .saying(how)
+                    .with("sessionStatus", json!(status))
             }
             Refusal::ConstraintViolated { constraint, caused_by } => {
-                let mut problem =
-                    Self::caused_by(ProblemCode::ConstraintViolated, caused_by).saying(beyond(constraint));
-                problem.more.insert("constraint".into(), constraint.name().into());
-                problem
+                Self::caused_by(ProblemCode::ConstraintViolated, caused_by)
+                    .saying(beyond(constraint))
+                    .with("constraint", constraint.name())
             }
             Refusal::IdempotencyKeyReused { caused_by } => {
                 Self::caused_by(ProblemCode::IdempotencyKeyReused, caused_by)
             }
             Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
-                let mut problem = Self::caused_by(ProblemCode::RotationTooRecent, caused_by);
-                problem.retry_at = Some(retry_at);
-                problem.retry_after = Some(wait.0);
-                problem
+                let problem = Self::caused_by(ProblemCode::RotationTooRecent, caused_by);
+                Self { retry_after: Some(wait.0), ..problem.possible_at(Some(retry_at)) }
             }
             Refusal::LastAdmin { caused_by } => Self::caused_by(ProblemCode::LastAdmin, caused_by),
         }

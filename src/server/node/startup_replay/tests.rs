@@ -33,7 +33,7 @@ fn events(number: u64) -> (StreamId, Vec<Event>) {
     (StreamId::System, vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))])
 }
 
-/// A history of so many commits, all of it in indexed segments but what is behind the last full one.
+/// A history of this many commits, all of it in indexed segments but what is behind the last full one.
 fn write(data: &Path, commits: u64) {
     let log = tenure_log::open_cut(data, CUT, &mut |_| Ok(())).unwrap();
     let (mut system, mut head) = (Position::ZERO, Position::ZERO);
