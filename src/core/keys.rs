@@ -4,7 +4,10 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-pub use tenure_protocol::KeyId;
+pub use tenure_protocol::{
+    KeyId,
+    key_use::{KeyUse, RetireMode},
+};
 
 use super::{
     commit::EventMeta,
@@ -15,42 +18,6 @@ use super::{
 /// A second rotation with an overlap comes no sooner than this after the first: verifiers learn of keys from time to
 /// time, and holders should not have to know many.
 pub const ROTATION_PAUSE: Seconds = Seconds(300);
-
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyUse {
-    /// It seals session tokens.
-    #[n(0)]
-    Session,
-    /// It signs access tokens.
-    #[n(1)]
-    Access,
-}
-
-impl KeyUse {
-    /// Every use with its name in the API.
-    pub const ALL: [(&str, Self); 2] = [("session", Self::Session), ("access", Self::Access)];
-}
-
-/// What becomes of the key that another one replaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum RetireMode {
-    /// Its tokens work on until they end, or until a moment fixed now.
-    #[n(0)]
-    Overlap,
-    /// Its tokens stop working, as do those of the keys before it.
-    #[n(1)]
-    Now,
-}
-
-impl RetireMode {
-    /// Both with their names in the API.
-    pub const ALL: [(&str, Self); 2] = [("overlap", Self::Overlap), ("now", Self::Now)];
-}
 
 /// A key seals from now on. The first key of a use is recorded too: it replaces none, and has sealed since the
 /// beginning.

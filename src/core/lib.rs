@@ -23,8 +23,6 @@ pub mod observed;
 pub mod policy;
 mod profile;
 pub mod refusal;
-#[cfg(feature = "utoipa")]
-mod schema;
 pub mod scope;
 pub mod session;
 pub mod state;

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-pub use tenure_protocol::subject::SubjectKind;
+pub use tenure_protocol::{subject::SubjectKind, wire::PartChange};
 
 use super::{id::OwnerId, policy::OnLimit, text::SealedText};
 
@@ -34,25 +34,6 @@ pub struct SubjectProfile {
     /// Instead of `limits.on_device_limit`.
     #[n(6)]
     pub on_device_limit: Option<OnLimit>,
-}
-
-/// What becomes of one part of a registration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PartChange<T> {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It becomes this; `None` removes it.
-    To(Option<T>),
-}
-
-impl<T: Clone> PartChange<T> {
-    fn applied_to(&self, known: Option<&T>) -> Option<T> {
-        match self {
-            Self::Keep => known.cloned(),
-            Self::To(value) => value.clone(),
-        }
-    }
 }
 
 /// What is to change of a registration, part by part.

@@ -141,7 +141,7 @@ impl Subject {
         self.sessions.iter().filter(is_counted).count()
     }
 
-    /// How many of its sessions were active right after this event, as any later state tells: what had ended by then
+    /// How many of its sessions were active right after this event, as any later state shows: what had ended by then
     /// stays ended, and what had ended is never extended.
     pub fn active_count_after(&self, event: EventMeta) -> usize {
         let was_active = |session: &&SharedSession| {

@@ -20,6 +20,7 @@ pub mod credential;
 pub mod entropy;
 pub mod epoch;
 pub mod id;
+pub mod key_use;
 pub mod limits;
 #[cfg(feature = "utoipa")]
 pub mod schema;

@@ -15,6 +15,7 @@ use crate::{
     actor::ActorKind,
     credential::Role,
     id::LONGEST_CHOSEN,
+    key_use::{KeyUse, RetireMode},
     session::{EndTrigger, SessionMode, SessionStatus},
     subject::SubjectKind,
     webhook::{NoticeKind, WebhookFormat},
@@ -120,6 +121,8 @@ schemas! {
     EndTrigger as "Trigger" => words(&EndTrigger::ALL.map(|(name, _)| name));
     OnLimit => words(&OnLimit::NAMES.map(|(name, _)| name));
     ActorKind => words(&ActorKind::ALL.map(|(name, _)| name));
+    KeyUse => words(&KeyUse::ALL.map(|(name, _)| name));
+    RetireMode as "Retire" => words(&RetireMode::ALL.map(|(name, _)| name));
     Role => words(&Role::ALL.map(|(name, _)| name));
     SubjectKind => words(&SubjectKind::ALL.map(|(name, _)| name));
     NoticeKind => words(&NoticeKind::ALL.map(NoticeKind::name));

@@ -15,6 +15,11 @@ impl Secret {
         Self(Zeroizing::new(text.trim().to_owned()))
     }
 
+    /// Of a text as it was written: white space counts.
+    pub const fn as_written(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
     /// What it is.
     pub fn expose(&self) -> &str {
         &self.0

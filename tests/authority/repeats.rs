@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tenure::{
     authority::{
         Authority, GrantedSession, NewCredential, NewProfile, NewSession, NewSuspension, NewUse,
-        RegisteredSubject, RequestContext, RevocationRequest, SubjectChanges, SubjectRevocationRequest,
+        ProfilePatch, RegisteredSubject, RequestContext, RevocationRequest, SubjectRevocationRequest,
     },
     core::{
         Actor, Digest16, Seconds, SessionMode, SubjectId,
         budget::SessionUse,
         command::{RequestedTerms, Revoker, SuspensionActor},
         commit::IdempotencyMark,
-        event::{PartChange, ProfileChanges, Role},
+        event::{PartChange, Role},
     },
     entropy::SeededEntropy,
     log::MemoryLog,
@@ -152,10 +152,8 @@ async fn change(authority: &Authority, number: u128) -> RegisteredSubject {
     let changed = match number {
         0 => authority.register_subject(context, agent(), named("Nightly build"), true).await,
         1 => {
-            let others =
-                ProfileChanges { max_sessions: PartChange::To(Some(9)), ..ProfileChanges::default() };
-            let changes = SubjectChanges { others, ..SubjectChanges::default() };
-            authority.change_subject(context, agent(), changes, true).await
+            let patch = ProfilePatch { max_sessions: PartChange::To(Some(9)), ..ProfilePatch::default() };
+            authority.change_subject(context, agent(), patch, true).await
         }
         2 => {
             let reason = Some("stolen".into());

@@ -3,9 +3,37 @@
 use serde::{Deserialize, Serialize};
 
 use super::OpenWord;
-#[cfg(feature = "utoipa")]
-use crate::credential::Role;
-use crate::{CredentialId, OwnerId, Secret, Timestamp};
+use crate::{CredentialId, OwnerId, Seconds, Secret, Timestamp, credential::Role};
+
+/// An API key to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = NewCredentialBody))]
+pub struct NewCredential {
+    /// What it may do.
+    pub role: Role,
+    /// For whom; required for the role owner, refused for others.
+    pub owner_id: Option<OwnerId>,
+    /// What people call it; 1 to 128 characters. It stays in the record and cannot be erased, so it must hold no personal
+    /// data.
+    pub name: Option<String>,
+    /// After how many seconds it ends, 60 to 31 536 000; by default it has no end. For an admin key only beside one
+    /// without an end.
+    #[cfg_attr(feature = "utoipa", schema(value_type = Option<u32>))]
+    pub expires_in: Option<Seconds>,
+}
+
+impl NewCredential {
+    /// A key of this role, without a name or an end.
+    pub const fn of(role: Role) -> Self {
+        Self { role, owner_id: None, name: None, expires_in: None }
+    }
+
+    /// A key of the role owner, for this owner.
+    pub fn for_owner(owner: OwnerId) -> Self {
+        Self { owner_id: Some(owner), ..Self::of(Role::Owner) }
+    }
+}
 
 /// An API key, without the key.
 #[derive(Clone, Debug, Serialize, Deserialize)]

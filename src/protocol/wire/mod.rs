@@ -11,6 +11,8 @@ pub mod credentials;
 pub mod events;
 pub mod introspection;
 pub mod keys;
+pub mod operation;
+pub mod part_change;
 pub mod revocations;
 pub mod sessions;
 pub mod subjects;
@@ -25,15 +27,22 @@ pub use self::{
     access::{AccessTokenView, NewAccessToken},
     actor::ActorView,
     audit::{CheckView, ConsistencyView, DifferenceView, HeadView, ProofView},
-    credentials::{CredentialView, IssuedCredential},
+    credentials::{CredentialView, IssuedCredential, NewCredential},
     events::RecordedEvent,
     introspection::{DeadToken, IntrospectReply, IntrospectRequest, LiveToken, TokenStatus, TokenStatuses},
     keys::{KeyView, KeysView},
+    part_change::PartChange,
     revocations::{EndedSelection, EndedSession, FeedHead, FeedItem, FeedPage, SelectorView},
     sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionNews, SessionView},
-    subjects::{ErasureView, NodeErasureView, SubjectView, SuspensionView},
+    subjects::{
+        EraseRequest, ErasureView, NewProfile, NodeErasureView, ProfilePatch, ResumeRequest, SubjectView,
+        SuspendRequest, SuspensionView,
+    },
     usage::{ConstraintsView, NewConstraints, NewUse, RecordedUsage, UsageView},
-    webhooks::{AttemptView, CreatedWebhook, DeliveryView, WaitingNotice, WebhookHealthView, WebhookView},
+    webhooks::{
+        AttemptView, CreatedWebhook, DeletedWebhook, DeliveryView, NewWebhook, RedeliverRequest,
+        RedeliveryView, WaitingNotice, WebhookHealthView, WebhookTestView, WebhookView,
+    },
 };
 
 /// A word of a list that may grow in a later version.

@@ -1,9 +1,55 @@
-//! `GET /v1/revocations/feed`.
+//! `/v1/revocations`, and its feed.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Digest16, EpochPosition, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
+
+/// Sessions to end at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = RevocationBody))]
+pub struct RevokeMatchingRequest {
+    /// Which sessions.
+    pub selector: RevocationSelector,
+    /// Why; 1 to 500 characters. A dry run needs none.
+    pub reason: Option<String>,
+    /// Whether only to say what would end.
+    pub dry_run: Option<bool>,
+}
+
+/// Which sessions: `all` alone, or what all of them have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = SelectorBody))]
+pub struct RevocationSelector {
+    /// Every session.
+    pub all: Option<bool>,
+    /// Those of subjects that this owner answers for.
+    pub owner_id: Option<OwnerId>,
+    /// Those of this subject.
+    pub subject_id: Option<SubjectId>,
+    /// Those of the device of this name, whosever it is; 1 to 128 characters.
+    pub device: Option<String>,
+    /// Those whose current token was issued before this moment, which must not be in the future.
+    pub issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token: the id of a key of session tokens, also of one
+    /// that is retiring or over.
+    pub key_id: Option<KeyId>,
+}
+
+/// The sessions that ended, or would.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct RevokedMatching {
+    /// How many there are.
+    pub matched: u32,
+    /// Some of them, 20 at most.
+    pub sample: Vec<SessionId>,
+    /// The event that ended them; null when nothing was appended.
+    pub position: Option<Position>,
+}
 
 /// One page of the feed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,10 +2,84 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActorView, OpenWord};
-#[cfg(feature = "utoipa")]
-use crate::{OnLimit, subject::SubjectKind};
-use crate::{OwnerId, Position, SubjectId, Timestamp};
+use super::{ActorView, OpenWord, PartChange};
+use crate::{OnLimit, OwnerId, Position, SubjectId, Timestamp, subject::SubjectKind};
+
+/// What is registered of a subject. Left out means: the general setting, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = SubjectBody))]
+pub struct NewProfile {
+    /// What people call it; 1 to 128 characters.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: Option<SubjectKind>,
+    /// Who answers for it. Only an admin may change an existing one.
+    pub owner_id: Option<OwnerId>,
+    /// Active sessions at most; 1 to 10 000.
+    pub max_sessions: Option<u32>,
+    /// Active sessions of one device at most; 1 to 10 000.
+    pub max_sessions_per_device: Option<u32>,
+    /// What happens at the limit.
+    pub on_limit: Option<OnLimit>,
+    /// What happens at the limit of a device.
+    pub on_device_limit: Option<OnLimit>,
+}
+
+/// What is to change of a subject's registration, as a merge patch (RFC 7396) of a [`NewProfile`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfilePatch {
+    /// See [`NewProfile::name`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub name: PartChange<String>,
+    /// See [`NewProfile::kind`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub kind: PartChange<SubjectKind>,
+    /// See [`NewProfile::owner_id`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub owner_id: PartChange<OwnerId>,
+    /// See [`NewProfile::max_sessions`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub max_sessions: PartChange<u32>,
+    /// See [`NewProfile::max_sessions_per_device`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub max_sessions_per_device: PartChange<u32>,
+    /// See [`NewProfile::on_limit`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub on_limit: PartChange<OnLimit>,
+    /// See [`NewProfile::on_device_limit`].
+    #[serde(skip_serializing_if = "PartChange::is_keep")]
+    pub on_device_limit: PartChange<OnLimit>,
+}
+
+/// How a subject is suspended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = SuspendBody))]
+pub struct SuspendRequest {
+    /// 1 to 500 characters.
+    pub reason: Option<String>,
+    /// When the suspension ends by itself; it must lie in the future. Left out: it does not.
+    pub until: Option<Timestamp>,
+}
+
+/// Why a subject is resumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = ResumeBody))]
+pub struct ResumeRequest {
+    /// 1 to 500 characters.
+    pub reason: Option<String>,
+}
+
+/// Why a subject is erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = EraseBody))]
+pub struct EraseRequest {
+    /// 1 to 500 characters. It is recorded, and no erasure takes it away: write nothing about people.
+    pub reason: String,
+}
 
 /// A subject, as of the moment that it says.
 #[derive(Clone, Debug, Serialize, Deserialize)]

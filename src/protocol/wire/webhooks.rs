@@ -3,9 +3,80 @@
 use serde::{Deserialize, Serialize};
 
 use super::OpenWord;
-#[cfg(feature = "utoipa")]
-use crate::webhook::{NoticeKind, WebhookFormat};
-use crate::{OwnerId, Secret, Timestamp, WebhookId};
+use crate::{
+    EpochPosition, OwnerId, Position, Secret, Timestamp, WebhookId,
+    webhook::{NoticeKind, WebhookFormat},
+};
+
+/// A webhook to create.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = NewWebhookBody))]
+pub struct NewWebhook {
+    /// Where the requests go: https, without user, password or fragment. A secret.
+    #[serde(serialize_with = "Secret::serialize_exposed")]
+    #[cfg_attr(feature = "utoipa", schema(value_type = String))]
+    pub url: Secret,
+    /// Only notices of these kinds; all by default.
+    pub kinds: Option<Vec<NoticeKind>>,
+    /// Only notices about this owner's subjects; an owner's webhooks are for itself.
+    pub owner_id: Option<OwnerId>,
+    /// How the requests are written; `standard` by default.
+    pub format: Option<WebhookFormat>,
+    /// `whsec_` and 24 to 64 bytes in base64; drawn by default. A secret.
+    #[serde(serialize_with = "Secret::serialize_exposed_option")]
+    #[cfg_attr(feature = "utoipa", schema(value_type = Option<String>))]
+    pub secret: Option<Secret>,
+}
+
+impl NewWebhook {
+    /// A webhook that delivers all notices that the caller may see to this URL.
+    pub const fn to(url: Secret) -> Self {
+        Self { url, kinds: None, owner_id: None, format: None, secret: None }
+    }
+}
+
+/// A deleted webhook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct DeletedWebhook {
+    /// Its name.
+    pub webhook_id: WebhookId,
+}
+
+/// The position to start again from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = RedeliverBody))]
+pub struct RedeliverRequest {
+    /// The first position to deliver again.
+    pub from: EpochPosition,
+}
+
+/// What is delivered again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct RedeliveryView {
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// The first position that is delivered again.
+    pub from: Position,
+    /// The last position there is now.
+    pub to: Position,
+}
+
+/// How a test went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = TestView))]
+pub struct WebhookTestView {
+    /// To an owner: `delivered` or `failed`.
+    #[cfg_attr(feature = "utoipa", schema(value_type = String))]
+    pub outcome: OpenWord,
+    /// The status that came back, if one did; null to an owner whose test failed.
+    pub http_status: Option<u16>,
+}
 
 /// A webhook.
 #[derive(Clone, Debug, Serialize, Deserialize)]

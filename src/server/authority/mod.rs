@@ -42,7 +42,7 @@ pub use self::{
             AuthenticatedSession, GrantedSession, InactiveToken, NewSession, NewUse, RecordedUse,
             RevocationRequest, SessionEnd, SessionsEnd, SubjectRevocationRequest, UnrecordedUses,
         },
-        subjects::{NewProfile, RegisteredSubject, SubjectChanges},
+        subjects::{NewProfile, ProfilePatch, RegisteredSubject},
         suspend::NewSuspension,
         sweep::SweepResult,
         webhooks::CreatedWebhook,

@@ -1,14 +1,12 @@
 //! `/v1/credentials`: API keys. A key is shown once, when it is issued.
 
 use axum::http::StatusCode;
-use utoipa::ToSchema;
 
-use crate::authority::NewCredential;
 use crate::tokens::ApiKey;
 use tenure_core::{CredentialId, OwnerId, Seconds, StreamId, event::Role, system::Credential};
 use tenure_protocol::{
     Secret,
-    wire::{CredentialView, IssuedCredential, Page},
+    wire::{CredentialView, IssuedCredential, NewCredential, Page},
 };
 
 use super::{
@@ -20,6 +18,7 @@ use super::{
     },
     request::{
         access::Caller,
+        body::RequestBody,
         call::ApiCall,
         fields::RequestFields,
         limits,
@@ -27,36 +26,22 @@ use super::{
     },
 };
 
-/// An API key to create.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(super) struct NewCredentialBody {
-    role: Role,
-    /// For whom; required for the role owner, refused for others.
-    owner_id: Option<OwnerId>,
-    /// What people call it; 1 to 128 characters. It stays in the record and cannot be erased, so it must hold no personal
-    /// data.
-    name: Option<String>,
-    /// After how many seconds it ends, 60 to 31 536 000; by default it has no end. For an admin key only beside one
-    /// without an end.
-    expires_in: Option<u32>,
-}
-
-fn parse(fields: &mut RequestFields) -> Option<NewCredential> {
-    let role = fields.one_of("role", &Role::ALL);
-    let role = fields.required("role", role);
-    let owner_id: Option<OwnerId> = fields.id("ownerId");
-    match (role, &owner_id) {
-        (Some(Role::Owner), None) => fields.fault("ownerId", "is required for the role owner"),
-        (Some(Role::Admin | Role::Issuer | Role::Verifier | Role::Auditor), Some(_)) => {
-            fields.fault("ownerId", "is only for the role owner");
+impl RequestBody for NewCredential {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let role = fields.one_of("role", &Role::ALL);
+        let role = fields.required("role", role);
+        let owner_id: Option<OwnerId> = fields.id("ownerId");
+        match (role, &owner_id) {
+            (Some(Role::Owner), None) => fields.fault("ownerId", "is required for the role owner"),
+            (Some(Role::Admin | Role::Issuer | Role::Verifier | Role::Auditor), Some(_)) => {
+                fields.fault("ownerId", "is only for the role owner");
+            }
+            (Some(_) | None, _) => {}
         }
-        (Some(_) | None, _) => {}
+        let name = fields.text("name", limits::NAME);
+        let expires_in = fields.small("expiresIn", limits::EXPIRES_IN).map(Seconds);
+        Some(Self { role: role?, owner_id, name, expires_in })
     }
-    let name = fields.text("name", limits::NAME);
-    let expires_in = fields.small("expiresIn", limits::EXPIRES_IN).map(Seconds);
-    Some(NewCredential { role: role?, owner_id, name, expires_in })
 }
 
 fn view(api: &ApiContext, credential: &Credential) -> CredentialView {
@@ -87,13 +72,10 @@ fn view_of(api: &ApiContext, id: CredentialId) -> Result<CredentialView, Problem
 
 /// Issue an API key. It is shown once; only its hash is stored.
 #[utoipa::path(post, path = "/v1/credentials", tag = "credentials", operation_id = "issueCredential",
-    request_body = NewCredentialBody,
+    request_body = NewCredential,
     responses((status = 201, description = "The key.", body = IssuedCredential)))]
 pub(super) async fn issue(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let new = parse(&mut fields);
-    fields.finish()?;
-    let new = new.ok_or(ProblemCode::InvalidRequest)?;
+    let new: NewCredential = call.read()?;
     let context = call.context()?;
     let authority = &call.api.authority;
     let key = ApiKey::draw(authority.entropy());

@@ -1,44 +1,25 @@
 //! `/v1/keys`: the public keys of access tokens, and the rotation of all keys of tokens.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::authority::{AccessKey, RotatedKey};
-use tenure_core::{KeyId, KeyUse, Timestamp, keys::RetireMode};
-use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
+use tenure_core::{KeyUse, keys::RetireMode};
+use tenure_protocol::wire::{
+    KeyView, KeysView,
+    keys::{KeyState, RotationRequest, RotationView},
+};
 
 use super::{
     api::ApiContext,
-    reply::{
-        HttpReply,
-        problem::{Problem, ProblemCode},
-    },
-    request::call::ApiCall,
+    reply::{HttpReply, problem::Problem},
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields},
 };
 
-/// A rotation of a key.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "it documents the fields that `rotate` reads")]
-pub(super) struct RotationBody {
-    which: KeyUse,
-    /// By default `overlap`.
-    retire: Option<RetireMode>,
-}
-
-/// A key that seals now.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RotationView {
-    which: KeyUse,
-    /// The key that seals from now on.
-    key_id: KeyId,
-    /// The key that it replaced.
-    previous_key_id: Option<KeyId>,
-    retire: Option<RetireMode>,
-    /// When it was replaced.
-    rotated_at: Timestamp,
-    /// From when on no token of the replaced key works.
-    retire_at: Option<Timestamp>,
+impl RequestBody for RotationRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let which = fields.one_of("which", &KeyUse::ALL);
+        let which = fields.required("which", which);
+        let retire = fields.one_of("retire", &RetireMode::ALL);
+        Some(Self { which: which?, retire })
+    }
 }
 
 /// The keys of access tokens, as they are now.
@@ -57,17 +38,15 @@ fn key_view(key: AccessKey) -> KeyView {
     }
 }
 
-impl From<RotatedKey> for RotationView {
-    fn from(rotated: RotatedKey) -> Self {
-        let event = rotated.event;
-        Self {
-            which: event.which,
-            key_id: event.key_id,
-            previous_key_id: event.previous_key_id,
-            retire: event.retire,
-            rotated_at: rotated.at,
-            retire_at: event.retire_at,
-        }
+fn rotation_view(rotated: RotatedKey) -> RotationView {
+    let event = rotated.event;
+    RotationView {
+        which: event.which.name().into(),
+        key_id: event.key_id,
+        previous_key_id: event.previous_key_id,
+        retire: event.retire.map(|retire| retire.name().into()),
+        rotated_at: rotated.at,
+        retire_at: event.retire_at,
     }
 }
 
@@ -88,17 +67,13 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
 /// With `overlap` tokens of the old key work until they end or `keys.overlap` is over. With `now` no token of an
 /// earlier key works any more: its holder needs a new session.
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
-    request_body = RotationBody,
+    request_body = RotationRequest,
     responses((status = 200, description = "The new key seals.", body = RotationView)))]
 pub(super) async fn rotate(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let which = fields.one_of("which", &KeyUse::ALL);
-    let which = fields.required("which", which);
-    let retire = fields.one_of("retire", &RetireMode::ALL).unwrap_or(RetireMode::Overlap);
-    fields.finish()?;
-    let which = which.ok_or(ProblemCode::InvalidRequest)?;
+    let RotationRequest { which, retire } = call.read()?;
+    let retire = retire.unwrap_or(RetireMode::Overlap);
     let authority = &call.api.authority;
     let rotated = authority.rotate_key(call.context()?, which, retire).await?;
     let position = rotated.position;
-    Ok(HttpReply::ok(&RotationView::from(rotated)).at(Some(position)))
+    Ok(HttpReply::ok(&rotation_view(rotated)).at(Some(position)))
 }

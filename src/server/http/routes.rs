@@ -71,7 +71,7 @@ fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
         [HttpMethod::Post] => Method::POST,
         [HttpMethod::Patch] => Method::PATCH,
         [HttpMethod::Delete] => Method::DELETE,
-        other => unreachable!("a route has one method of ours, not {}", other.len()),
+        other => unreachable!("a route has one method, not {}", other.len()),
     };
     Route {
         number: 0,
@@ -244,7 +244,7 @@ fn methods(api: &Arc<ApiContext>, routes: &[&'static Route]) -> axum::routing::M
         let api = Arc::clone(api);
         let route: &'static Route = route;
         let filter =
-            MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
+            MethodFilter::try_from(route.method.clone()).expect("the methods of the table are known ones");
         methods = methods.merge(on(filter, move |params: PathParams, request: Request<Body>| {
             serve(Arc::clone(&api), route, params.map_or(RouteParams::None, RouteParams::Named), request)
         }));

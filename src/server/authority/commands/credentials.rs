@@ -4,31 +4,17 @@ use std::{path::Path, sync::Arc};
 
 use crate::tokens::ApiKey;
 use tenure_core::{
-    CredentialId, Event, OwnerId, Position, Seconds, SystemEvent, Timestamp,
-    command::SystemCommand,
-    event::{CredentialIssued, Role},
+    CredentialId, Event, Position, SystemEvent, Timestamp, command::SystemCommand, event::CredentialIssued,
     system::Credential,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::entropy::credential_id;
+pub use tenure_protocol::wire::NewCredential;
 
 use crate::authority::{
     Authority,
     pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
-
-/// An API key to create.
-#[derive(Clone, Debug)]
-pub struct NewCredential {
-    /// What it may do.
-    pub role: Role,
-    /// For whom; an owner's key must have one, and no other may.
-    pub owner_id: Option<OwnerId>,
-    /// What people call it.
-    pub name: Option<String>,
-    /// How long it is good; `None`: until it is withdrawn.
-    pub expires_in: Option<Seconds>,
-}
 
 /// An API key that was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

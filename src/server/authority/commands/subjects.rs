@@ -1,49 +1,21 @@
 //! Subjects: register, change.
 
 use tenure_core::{
-    OwnerId, Position, StreamId, SubjectId, Timestamp,
+    Position, StreamId, SubjectId, Timestamp,
     command::{ChangeSubject, Command, RegisterSubject},
     commit::EventMeta,
-    event::{PartChange, ProfileChanges, SubjectKind, SubjectProfile},
-    policy::OnLimit,
+    event::{PartChange, ProfileChanges, SubjectProfile},
     refusal::Refusal,
     subject::SubjectRegistration,
 };
 use tenure_log::StoredCommit;
+pub use tenure_protocol::wire::{NewProfile, ProfilePatch};
 
 use super::sealing::TextSealer;
 use crate::authority::{
     Authority,
     pipeline::request::{CommandError, CommandRequest, RequestContext},
 };
-
-/// What is to be registered of a subject, as the caller said it.
-#[derive(Clone, Debug, Default)]
-pub struct NewProfile {
-    /// What people call it.
-    pub name: Option<String>,
-    /// What it is.
-    pub kind: Option<SubjectKind>,
-    /// Who answers for it.
-    pub owner_id: Option<OwnerId>,
-    /// Instead of the general limit on active sessions.
-    pub max_sessions: Option<u32>,
-    /// Instead of the general limit on active sessions of a device.
-    pub max_sessions_per_device: Option<u32>,
-    /// What happens to one session too many.
-    pub on_limit: Option<OnLimit>,
-    /// What happens to one session of a device too many.
-    pub on_device_limit: Option<OnLimit>,
-}
-
-/// What is to change of a subject's registration, as the caller said it.
-#[derive(Clone, Debug, Default)]
-pub struct SubjectChanges {
-    /// What people call it.
-    pub name: PartChange<String>,
-    /// All but the name.
-    pub others: ProfileChanges,
-}
 
 /// A registered subject, after a change. After a repeat it is what it was after the first request.
 #[derive(Debug)]
@@ -103,15 +75,23 @@ impl Authority {
         &self,
         context: RequestContext,
         id: SubjectId,
-        asked: SubjectChanges,
+        patch: ProfilePatch,
         may_change_policy: bool,
     ) -> Result<RegisteredSubject, CommandError> {
         let mut sealer = TextSealer::new(self, id);
-        let name = match asked.name {
+        let name = match patch.name {
             PartChange::Keep => PartChange::Keep,
             PartChange::To(name) => PartChange::To(sealer.seal("name", name.as_deref())?),
         };
-        let changes = ProfileChanges { name, ..asked.others };
+        let changes = ProfileChanges {
+            name,
+            kind: patch.kind,
+            owner_id: patch.owner_id,
+            max_sessions: patch.max_sessions,
+            max_sessions_per_device: patch.max_sessions_per_device,
+            on_limit: patch.on_limit,
+            on_device_limit: patch.on_device_limit,
+        };
         let command = Command::ChangeSubject(ChangeSubject { changes, may_change_policy });
         self.registered(sealer.ask(command), context).await
     }

@@ -1,6 +1,6 @@
 //! How many commands one batch holds, and for how long it is decided.
 //!
-//! A large batch shares one sync of the disk among many callers, and keeps whoever comes meanwhile waiting for all of it.
+//! A large batch shares one sync of the disk among many callers, and keeps callers that come meanwhile waiting for all of it.
 //! Under overload every batch is as large as it may be, so while ends come it may be small: as large as a sync of this
 //! disk is worth. What is left over waits in the queue, which an end overtakes.
 
@@ -14,7 +14,7 @@ pub(super) const DECIDING: Duration = Duration::from_millis(5);
 /// The longest wait of something urgent for the others of its batch.
 pub(super) const BESIDE_URGENT: Duration = Duration::from_millis(1);
 /// Maximum commands per batch while ends come, for each millisecond that an append takes at least. To decide, encode and
-/// publish so many takes about as long.
+/// publish that many takes about as long.
 const WHILE_ENDS_COME: usize = 64;
 /// For so long after an end others are expected.
 const EXPECTED: Duration = Duration::from_secs(1);

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use tenure_core::{Timestamp, event::SubjectProfile, subject::ProfileAndSuspension};
 
-    /// A registration that is told from others by when it was made.
+    /// A registration, which differs from others by when it was made.
     fn registered(at: u64) -> SubjectRegistration {
         let standing = ProfileAndSuspension { profile: SubjectProfile::default(), suspension: None };
         let moment = Timestamp::from_millis(at.cast_signed());

@@ -188,7 +188,7 @@ impl NodeRouter {
     }
 
     /// A leader that slept may be one no more, and does not know yet: what it refuses or finds done already, without
-    /// recording anything, is told only once it is certain that it still led.
+    /// recording anything, is answered only once it is certain that it still led.
     async fn still_led(&self, is_failure: bool) -> bool {
         // Nothing is decided while the lead is given away.
         !(is_failure && self.nodes.shared.is_holding()) && self.nodes.confirm(stopwatch()).await.is_ok()

@@ -32,8 +32,8 @@ impl SignedRequest {
     /// Reads a request to this path, of no more bytes than these.
     ///
     /// # Errors
-    /// The answer to one that no node has sent, or one that must show a certificate and has none: whoever does not know
-    /// the secret finds nothing here.
+    /// The answer to one that no node has sent, or one that must show a certificate and has none: without the secret,
+    /// there is nothing to find here.
     pub(super) async fn read(
         api: &Arc<ApiContext>,
         nodes: &ClusterNodes,

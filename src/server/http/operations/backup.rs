@@ -2,85 +2,45 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use tenure_protocol::wire::operation::{BackupRequest, BackupView};
 
 use crate::backup::{BackupError, BackupFolder, BackupMode, BackupSummary, KeyProtection};
-
 use crate::http::{
     reply::{
         HttpReply,
         problem::{Problem, ProblemCode},
     },
-    request::{call::ApiCall, fields::RequestFields},
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields},
 };
 
-/// A backup to make.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(crate) struct BackupBody {
-    /// The folder below `backup.dir`.
-    #[schema(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
-    name: String,
-    /// Bring an existing backup up to date; false by default.
-    incremental: Option<bool>,
-    /// Give segments of the log a second name instead of copying them, where `backup.dir` is on their file system; false by
-    /// default.
-    link: Option<bool>,
-    /// An age recipient, to which the keys are encrypted. A passphrase never travels: use `tenure backup --data` for
-    /// one.
-    #[schema(pattern = "^age1[a-z0-9]{58}$")]
-    recipient: Option<String>,
-    /// Leave the keys out; then a restore needs a copy of `keys/`. Required unless there is a `recipient`.
-    without_keys: Option<bool>,
-}
-
-/// A backup that was made.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BackupView {
-    /// The last position in it.
-    position: u64,
-    /// The epoch of the history.
-    epoch: u32,
-    /// How many files it has.
-    files: u64,
-    /// How long they are in all.
-    bytes: u64,
-}
-
-struct BackupRequest {
-    name: Option<String>,
-    way: BackupMode,
-    protection: KeyProtection,
-}
-
-fn parse(fields: &mut RequestFields) -> BackupRequest {
-    let name = fields.raw_text("name");
-    let name = fields.required("name", name);
-    if name.as_deref().is_some_and(|name| !is_name(name)) {
-        fields.fault("name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, and not begin with a dot");
-    }
-    let is_incremental = fields.flag("incremental").unwrap_or(false);
-    let is_linked = fields.flag("link").unwrap_or(false);
-    let without_keys = fields.flag("withoutKeys").unwrap_or(false);
-    let protection = match (fields.raw_text("recipient"), without_keys) {
-        (Some(recipient), false) => KeyProtection::Recipient(recipient),
-        (Some(_), true) => {
-            fields.fault("recipient", "must not be given together with withoutKeys");
-            KeyProtection::WithoutKeys
+impl RequestBody for BackupRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let name = fields.raw_text("name");
+        let name = fields.required("name", name);
+        if name.as_deref().is_some_and(|name| !is_name(name)) {
+            fields.fault("name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, and not begin with a dot");
         }
-        (None, true) => KeyProtection::WithoutKeys,
-        (None, false) => {
-            fields.fault("recipient", "is required, unless withoutKeys is true");
-            KeyProtection::WithoutKeys
+        let incremental = fields.flag("incremental");
+        let link = fields.flag("link");
+        let without_keys = fields.flag("withoutKeys");
+        let recipient = fields.raw_text("recipient");
+        match (&recipient, without_keys == Some(true)) {
+            (Some(_), true) => fields.fault("recipient", "must not be given together with withoutKeys"),
+            (None, false) => fields.fault("recipient", "is required, unless withoutKeys is true"),
+            (Some(_), false) | (None, true) => {}
         }
-    };
-    if protection.check().is_err() {
-        fields.fault("recipient", "must be an age recipient, age1 and 58 characters");
+        if protection(recipient.as_deref(), without_keys).check().is_err() {
+            fields.fault("recipient", "must be an age recipient, age1 and 58 characters");
+        }
+        Some(Self { name: name?, incremental, link, recipient, without_keys })
     }
-    BackupRequest { name, way: BackupMode { is_incremental, is_linked }, protection }
+}
+
+fn protection(recipient: Option<&str>, without_keys: Option<bool>) -> KeyProtection {
+    match recipient {
+        Some(recipient) if without_keys != Some(true) => KeyProtection::Recipient(recipient.to_owned()),
+        Some(_) | None => KeyProtection::WithoutKeys,
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -93,13 +53,12 @@ fn is_name(name: &str) -> bool {
 /// The authority goes on meanwhile. A folder that holds a whole backup is refused without `incremental`; one that was
 /// not finished is completed. The reply comes when the backup is whole and on disk.
 #[utoipa::path(post, path = "/v1/backup", tag = "operation", operation_id = "backUp",
-    request_body = BackupBody,
+    request_body = BackupRequest,
     responses((status = 200, description = "The backup is whole.", body = BackupView)))]
 pub(crate) async fn backup(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let BackupRequest { name, way, protection } = parse(&mut fields);
-    fields.finish()?;
-    let name = name.ok_or(ProblemCode::InvalidRequest)?;
+    let BackupRequest { name, incremental, link, recipient, without_keys } = call.read()?;
+    let protection = protection(recipient.as_deref(), without_keys);
+    let way = BackupMode { is_incremental: incremental == Some(true), is_linked: link == Some(true) };
     let Some(directory) = &call.api.settings.backup_dir else {
         return Err(Problem::invalid(
             "name",

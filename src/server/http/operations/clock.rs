@@ -2,35 +2,27 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use tenure_core::Timestamp;
 use tenure_log::waiting_for_disk;
-use tenure_protocol::clock::{Clock, TestClock};
+use tenure_protocol::{
+    clock::{Clock, TestClock},
+    wire::operation::{ClockChange, ClockView},
+};
 
 use crate::http::{
     reply::{
         HttpReply,
         problem::{Problem, ProblemCode},
     },
-    request::call::ApiCall,
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields},
 };
 
-/// Where to move the clock: exactly one of the two.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "it documents the fields that `set` reads")]
-pub(crate) struct ClockBody {
-    /// Number of seconds.
-    advance: Option<u64>,
-    /// To this time.
-    to: Option<Timestamp>,
-}
-
-/// What time it is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ClockView {
-    now: Timestamp,
+impl RequestBody for ClockChange {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        if fields.has("advance") == fields.has("to") {
+            fields.fault("advance", "exactly one of advance and to must be given");
+        }
+        Some(Self { advance: fields.whole("advance", 0..=u64::MAX), to: fields.moment("to") })
+    }
 }
 
 fn test_clock(call: &ApiCall) -> Result<&Arc<TestClock>, Problem> {
@@ -49,16 +41,10 @@ pub(crate) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
 
 /// Move the clock forward, and finish the work that is due then. Only with `--test-clock`.
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
-    request_body = ClockBody,
+    request_body = ClockChange,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]
 pub(crate) async fn set(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    if fields.has("advance") == fields.has("to") {
-        fields.fault("advance", "exactly one of advance and to must be given");
-    }
-    let advance = fields.whole("advance", 0..=u64::MAX);
-    let to = fields.moment("to");
-    fields.finish()?;
+    let ClockChange { advance, to } = call.read()?;
     let clock = test_clock(&call)?;
     let now = match (advance, to) {
         (Some(seconds), _) => clock.advance(seconds),

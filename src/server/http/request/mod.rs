@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod admission;
 pub(super) mod as_of;
+pub(super) mod body;
 pub(super) mod call;
 pub(super) mod costly_reads;
 pub(super) mod epoch_stamp;

@@ -2,121 +2,70 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use tenure_protocol::wire::revocations::{RevocationSelector, RevokeMatchingRequest, RevokedMatching};
 
 use crate::authority::{AskedBulk, BulkResult, SessionSelection};
 use crate::gate::CancelCheck;
-use tenure_core::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
-
 use crate::http::{
-    reply::{
-        HttpReply,
-        problem::{Problem, ProblemCode},
-    },
-    request::{call::ApiCall, fields::RequestFields, limits},
+    reply::{HttpReply, problem::Problem},
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields, limits},
 };
-
-/// Sessions to end at once.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(crate) struct RevocationBody {
-    selector: SelectorBody,
-    /// Why; 1 to 500 characters. A dry run needs none.
-    reason: Option<String>,
-    /// Whether only to say what would end.
-    dry_run: Option<bool>,
-}
-
-/// Which sessions: `all` alone, or what all of them have in common.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `selection` reads")]
-struct SelectorBody {
-    /// Every session.
-    all: Option<bool>,
-    /// Those of subjects that this owner answers for.
-    owner_id: Option<OwnerId>,
-    /// Those of this subject.
-    subject_id: Option<SubjectId>,
-    /// Those of the device of this name, whosever it is; 1 to 128 characters.
-    device: Option<String>,
-    /// Those whose current token was issued before this moment, which must not be in the future.
-    issued_before: Option<Timestamp>,
-    /// Those of whose current generation this key sealed a token: the id of a key of session tokens, also of one
-    /// that is retiring or over.
-    key_id: Option<KeyId>,
-}
-
-/// The sessions that ended, or would.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RevokedMatching {
-    /// How many there are.
-    matched: u32,
-    /// Some of them, 20 at most.
-    sample: Vec<SessionId>,
-    /// The event that ended them; null when nothing was appended.
-    position: Option<Position>,
-}
 
 /// Maximum size of a selector in bytes.
 const SELECTOR_BYTES: usize = 4_096;
 
-struct BulkForm {
-    selection: SessionSelection,
-    reason: Option<String>,
-    is_dry: bool,
-}
-
-fn parse(fields: &mut RequestFields) -> Option<BulkForm> {
-    let selection = fields.members("selector", SELECTOR_BYTES, selection);
-    let selection = fields.required("selector", selection).flatten();
-    let is_dry = fields.flag("dryRun").unwrap_or(false);
-    let reason = fields.text("reason", limits::REASON);
-    if !is_dry {
-        fields.required("reason", reason.as_ref());
+impl RequestBody for RevokeMatchingRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let selector = fields.members("selector", SELECTOR_BYTES, selector);
+        let selector = fields.required("selector", selector).flatten();
+        let dry_run = fields.flag("dryRun");
+        let reason = fields.text("reason", limits::REASON);
+        if dry_run != Some(true) {
+            fields.required("reason", reason.as_ref());
+        }
+        Some(Self { selector: selector?, reason, dry_run })
     }
-    Some(BulkForm { selection: selection?, reason, is_dry })
 }
 
 /// None, with a fault, when it is not said clearly which: what ends every session is never meant by accident.
-fn selection(fields: &mut RequestFields) -> Option<SessionSelection> {
-    let all = fields.flag("all");
-    let selection = SessionSelection {
+fn selector(fields: &mut RequestFields) -> Option<RevocationSelector> {
+    let selector = RevocationSelector {
+        all: fields.flag("all"),
         owner_id: fields.id("ownerId"),
         subject_id: fields.id("subjectId"),
         device: fields.text("device", limits::DEVICE),
         issued_before: fields.moment("issuedBefore"),
         key_id: fields.id("keyId"),
     };
-    let is_narrow = selection.is_narrow();
-    match all {
+    let is_narrow = selection(selector.clone()).is_narrow();
+    match selector.all {
         Some(false) => fields.fault("all", "must be true or left out"),
         Some(true) if is_narrow => fields.fault("all", "must be alone"),
         None if !is_narrow && !fields.has_faults() => {
             fields.fault("all", "must be true, or something must be said of the sessions");
         }
-        Some(true) | None => return Some(selection),
+        Some(true) | None => return Some(selector),
     }
     None
+}
+
+fn selection(selector: RevocationSelector) -> SessionSelection {
+    let RevocationSelector { all: _, owner_id, subject_id, device, issued_before, key_id } = selector;
+    SessionSelection { owner_id, subject_id, device, issued_before, key_id }
 }
 
 /// End all active sessions that match a selector, of any subject, in one step and one event.
 ///
 /// When nothing matches, nothing is appended.
 #[utoipa::path(post, path = "/v1/revocations", tag = "revocations", operation_id = "revokeMatching",
-    request_body = RevocationBody,
+    request_body = RevokeMatchingRequest,
     responses((status = 200, description = "They have ended, or would.", body = RevokedMatching)))]
 pub(crate) async fn revoke(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let asked = parse(&mut fields);
-    fields.finish()?;
-    let BulkForm { selection, reason, is_dry } = asked.ok_or(ProblemCode::InvalidRequest)?;
+    let RevokeMatchingRequest { selector, reason, dry_run } = call.read()?;
+    let selection = selection(selector);
     let context = call.context()?;
     let authority = &call.api.authority;
-    let Some(reason) = reason.filter(|_| !is_dry) else {
+    let Some(reason) = reason.filter(|_| dry_run != Some(true)) else {
         let looking = Arc::clone(authority);
         let look = move |wanted: &CancelCheck<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
         return Ok(answer(call.api.costly.whole(&call.caller, look).await??));

@@ -12,11 +12,11 @@ use tenure_core::{
 use tenure_protocol::wire::{self, ConstraintsView, RecordedUsage, UsageView};
 
 use crate::http::{
-    reply::{
-        HttpReply,
-        problem::{Problem, ProblemCode},
+    reply::{HttpReply, problem::Problem},
+    request::{
+        access::Caller, admission, body::RequestBody, call::ApiCall, fields::RequestFields, limits,
+        serve::note_use,
     },
-    request::{access::Caller, admission, call::ApiCall, fields::RequestFields, limits, serve::note_use},
 };
 
 /// What a session was used for.
@@ -59,12 +59,14 @@ fn names(members: &mut RequestFields, name: &str, length: RangeInclusive<usize>)
     Some(names)
 }
 
-fn parse(fields: &mut RequestFields) -> Option<SessionUse> {
-    let operation = fields.text("operation", limits::OPERATION);
-    let operation = fields.required("operation", operation);
-    let amount = fields.amount("amount");
-    let destination = fields.text("destination", limits::DESTINATION);
-    Some(SessionUse { operation: operation?, amount, destination })
+impl RequestBody for wire::NewUse {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let operation = fields.text("operation", limits::OPERATION);
+        let operation = fields.required("operation", operation);
+        let amount = fields.amount("amount");
+        let destination = fields.text("destination", limits::DESTINATION);
+        Some(Self { operation: operation?, amount, destination })
+    }
 }
 
 /// Use a session, if its constraints allow it.
@@ -76,10 +78,8 @@ fn parse(fields: &mut RequestFields) -> Option<SessionUse> {
     request_body = wire::NewUse,
     responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
 pub(crate) async fn record(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let wanted = parse(&mut fields);
-    fields.finish()?;
-    let wanted = wanted.ok_or(ProblemCode::InvalidRequest)?;
+    let wire::NewUse { operation, amount, destination } = call.read()?;
+    let wanted = SessionUse { operation, amount, destination };
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
     admission::usage(&call.api, call.is_exempt, session_id)?;

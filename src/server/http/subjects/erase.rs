@@ -1,26 +1,23 @@
 //! `POST /v1/subjects/{subjectId}/erase`: make all text about a subject unreadable; and where that is done.
 
-use tenure_protocol::wire::ErasureView;
-use utoipa::ToSchema;
+use tenure_core::{Position, SubjectId};
+use tenure_protocol::wire::{EraseRequest, ErasureView};
 
 use crate::authority::SubjectErasure;
-use tenure_core::{Position, SubjectId};
-
 use crate::http::{
     api::ApiContext,
     reply::{
         HttpReply,
         problem::{Problem, ProblemCode},
     },
-    request::{call::ApiCall, limits},
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields, limits},
 };
 
-/// Why a subject is erased.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "it documents the field that `erase` reads")]
-pub(crate) struct EraseBody {
-    /// 1 to 500 characters. It is recorded, and no erasure takes it away: write nothing about people.
-    reason: String,
+impl RequestBody for EraseRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let reason = fields.text("reason", limits::REASON);
+        Some(Self { reason: fields.required("reason", reason)? })
+    }
 }
 
 /// Make all text about a subject permanently unreadable.
@@ -31,16 +28,12 @@ pub(crate) struct EraseBody {
 /// destroyed the key; the others do so within a second or two, or when they are back.
 #[utoipa::path(post, path = "/v1/subjects/{subjectId}/erase", tag = "subjects", operation_id = "eraseSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
-    request_body = EraseBody,
+    request_body = EraseRequest,
     responses((status = 200, description = "Nothing of it can be read.", body = ErasureView)))]
 pub(crate) async fn erase(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let reason = fields.text("reason", limits::REASON);
-    let reason = fields.required("reason", reason);
-    fields.finish()?;
+    let EraseRequest { reason } = call.read()?;
     let context = call.context()?;
     let subject_id = call.changeable_subject_id()?;
-    let reason = reason.ok_or(ProblemCode::InvalidRequest)?;
     let erased = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
     Ok(HttpReply::ok(&view(&call.api, subject_id, &erased)).at(erased.position))
 }

@@ -6,18 +6,17 @@ pub(super) mod suspension;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use utoipa::ToSchema;
 
-use crate::authority::{NewProfile, RegisteredSubject, SubjectChanges};
+use crate::authority::RegisteredSubject;
 use crate::projections::history::AsOfMoment;
 use tenure_core::{
     EpochPosition, OwnerId, SubjectId, Timestamp,
-    event::{ProfileChanges, Role, SubjectKind},
+    event::{Role, SubjectKind},
     policy::OnLimit,
     state::AuthorityState,
     subject::{ProfileAndSuspension, Subject, SubjectRegistration},
 };
-use tenure_protocol::wire::{Page, SubjectView};
+use tenure_protocol::wire::{NewProfile, Page, ProfilePatch, SubjectView};
 
 use self::suspension::suspension_view;
 use super::{
@@ -30,6 +29,7 @@ use super::{
     request::{
         access::{Caller, check_is_no_sign_in},
         as_of::{AsOfQuery, ReadPoint},
+        body::RequestBody,
         call::ApiCall,
         fields::RequestFields,
         limits,
@@ -37,51 +37,60 @@ use super::{
     },
 };
 
-/// What is registered of a subject. Left out means: the general setting, or nothing.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `profile` reads")]
-pub(super) struct SubjectBody {
-    /// What people call it; 1 to 128 characters.
-    name: Option<String>,
-    kind: Option<SubjectKind>,
-    /// Who answers for it. Only an admin may change an existing one.
-    owner_id: Option<OwnerId>,
-    /// Active sessions at most; 1 to 10 000.
-    max_sessions: Option<u32>,
-    /// Active sessions of one device at most; 1 to 10 000.
-    max_sessions_per_device: Option<u32>,
-    on_limit: Option<OnLimit>,
-    on_device_limit: Option<OnLimit>,
-}
-
-fn profile(fields: &mut RequestFields) -> NewProfile {
-    NewProfile {
-        name: fields.text("name", limits::NAME),
-        kind: fields.one_of("kind", &SubjectKind::ALL),
-        owner_id: fields.id("ownerId"),
-        max_sessions: fields.small("maxSessions", limits::MAX_SESSIONS),
-        max_sessions_per_device: fields.small("maxSessionsPerDevice", limits::MAX_SESSIONS),
-        on_limit: fields.one_of("onLimit", &OnLimit::NAMES),
-        on_device_limit: fields.one_of("onDeviceLimit", &OnLimit::NAMES),
+impl RequestBody for NewProfile {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        Some(Self {
+            name: name(fields),
+            kind: kind(fields),
+            owner_id: owner_id(fields),
+            max_sessions: max_sessions(fields),
+            max_sessions_per_device: max_sessions_per_device(fields),
+            on_limit: on_limit(fields),
+            on_device_limit: on_device_limit(fields),
+        })
     }
 }
 
-fn changes(fields: &mut RequestFields) -> SubjectChanges {
-    SubjectChanges {
-        name: fields.change("name", |fields| fields.text("name", 1..=128)),
-        others: ProfileChanges {
-            kind: fields.change("kind", |fields| fields.one_of("kind", &SubjectKind::ALL)),
-            owner_id: fields.change("ownerId", |fields| fields.id("ownerId")),
-            max_sessions: fields.change("maxSessions", |fields| fields.small("maxSessions", 1..=10_000)),
-            max_sessions_per_device: fields
-                .change("maxSessionsPerDevice", |fields| fields.small("maxSessionsPerDevice", 1..=10_000)),
-            on_limit: fields.change("onLimit", |fields| fields.one_of("onLimit", &OnLimit::NAMES)),
-            on_device_limit: fields
-                .change("onDeviceLimit", |fields| fields.one_of("onDeviceLimit", &OnLimit::NAMES)),
-            ..ProfileChanges::default()
-        },
+impl RequestBody for ProfilePatch {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        Some(Self {
+            name: fields.change("name", name),
+            kind: fields.change("kind", kind),
+            owner_id: fields.change("ownerId", owner_id),
+            max_sessions: fields.change("maxSessions", max_sessions),
+            max_sessions_per_device: fields.change("maxSessionsPerDevice", max_sessions_per_device),
+            on_limit: fields.change("onLimit", on_limit),
+            on_device_limit: fields.change("onDeviceLimit", on_device_limit),
+        })
     }
+}
+
+fn name(fields: &mut RequestFields) -> Option<String> {
+    fields.text("name", limits::NAME)
+}
+
+fn kind(fields: &mut RequestFields) -> Option<SubjectKind> {
+    fields.one_of("kind", &SubjectKind::ALL)
+}
+
+fn owner_id(fields: &mut RequestFields) -> Option<OwnerId> {
+    fields.id("ownerId")
+}
+
+fn max_sessions(fields: &mut RequestFields) -> Option<u32> {
+    fields.small("maxSessions", limits::MAX_SESSIONS)
+}
+
+fn max_sessions_per_device(fields: &mut RequestFields) -> Option<u32> {
+    fields.small("maxSessionsPerDevice", limits::MAX_SESSIONS)
+}
+
+fn on_limit(fields: &mut RequestFields) -> Option<OnLimit> {
+    fields.one_of("onLimit", &OnLimit::NAMES)
+}
+
+fn on_device_limit(fields: &mut RequestFields) -> Option<OnLimit> {
+    fields.one_of("onDeviceLimit", &OnLimit::NAMES)
 }
 
 /// `None` of a subject that was not registered.
@@ -122,18 +131,18 @@ fn view_of(
 /// owner.
 #[utoipa::path(put, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "putSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject's name, chosen by the caller.")),
-    request_body = SubjectBody,
+    request_body = NewProfile,
     responses((status = 200, description = "It was known.", body = SubjectView),
         (status = 201, description = "It is new.", body = SubjectView)))]
 pub(super) async fn put(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let new = profile(&mut fields);
+    let new = NewProfile::read(&mut fields);
     let id = call.subject_id();
     if let Err(problem) = &id {
         problem.errors.iter().for_each(|error| fields.fault(&error.field, error.message.clone()));
     }
     fields.finish()?;
-    let id = id?;
+    let (id, new) = (id?, new.ok_or(ProblemCode::InvalidRequest)?);
     check_is_no_sign_in(&id)?;
     let context = call.context()?;
     let registered = call.api.authority.register_subject(context, id, new, may_change_policy(&call)).await?;
@@ -147,15 +156,13 @@ pub(super) async fn put(call: ApiCall) -> Result<HttpReply, Problem> {
 #[utoipa::path(patch, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "patchSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
     request_body(description = "The changes.",
-        content((SubjectBody = "application/json"), (SubjectBody = "application/merge-patch+json"))),
+        content((NewProfile = "application/json"), (NewProfile = "application/merge-patch+json"))),
     responses((status = 200, description = "The subject after the changes.", body = SubjectView)))]
 pub(super) async fn patch(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let changes = changes(&mut fields);
-    fields.finish()?;
+    let patch: ProfilePatch = call.read()?;
     let context = call.context()?;
     let id = call.changeable_subject_id()?;
-    let after = call.api.authority.change_subject(context, id, changes, may_change_policy(&call)).await?;
+    let after = call.api.authority.change_subject(context, id, patch, may_change_policy(&call)).await?;
     Ok(answered(&call.api, &after))
 }
 

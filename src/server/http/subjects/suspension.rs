@@ -1,14 +1,11 @@
 //! `/v1/subjects/{subjectId}/suspend` and `…/resume`.
 
-use utoipa::ToSchema;
-
 use crate::authority::NewSuspension;
 use crate::projections::history::AsOfMoment;
 use tenure_core::{
-    SubjectId, Timestamp, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role,
-    suspension::SubjectSuspension,
+    SubjectId, command::SuspensionActor, decide::UNTIL_AHEAD, event::Role, suspension::SubjectSuspension,
 };
-use tenure_protocol::wire::{SubjectView, SuspensionView};
+use tenure_protocol::wire::{ResumeRequest, SubjectView, SuspendRequest, SuspensionView};
 
 use super::answered;
 use crate::http::{
@@ -19,27 +16,19 @@ use crate::http::{
         problem::{Problem, ProblemCode},
         text::TextOpener,
     },
-    request::{access::Caller, call::ApiCall, fields::RequestFields, limits},
+    request::{access::Caller, body::RequestBody, call::ApiCall, fields::RequestFields, limits},
 };
 
-/// How a subject is suspended.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `suspend` reads")]
-pub(crate) struct SuspendBody {
-    /// 1 to 500 characters.
-    reason: Option<String>,
-    /// When the suspension ends by itself; it must lie in the future. Left out: it does not.
-    until: Option<Timestamp>,
+impl RequestBody for SuspendRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        Some(Self { reason: fields.text("reason", limits::REASON), until: fields.moment("until") })
+    }
 }
 
-/// Why a subject is resumed.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the field that `resume` reads")]
-pub(crate) struct ResumeBody {
-    /// 1 to 500 characters.
-    reason: Option<String>,
+impl RequestBody for ResumeRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        Some(Self { reason: fields.text("reason", limits::REASON) })
+    }
 }
 
 /// This suspension of a subject, if it is in force at the moment.
@@ -65,13 +54,14 @@ pub(super) fn suspension_view(
 /// it can only lengthen it. The same words again append nothing.
 #[utoipa::path(post, path = "/v1/subjects/{subjectId}/suspend", tag = "subjects", operation_id = "suspendSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
-    request_body = SuspendBody,
+    request_body = SuspendRequest,
     responses((status = 200, description = "The subject, which is suspended.", body = SubjectView)))]
 pub(crate) async fn suspend(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let reason = fields.text("reason", limits::REASON);
-    let until = until(&call, &mut fields)?;
+    let asked = SuspendRequest::read(&mut fields);
+    check_until(&call, asked.as_ref(), &mut fields)?;
     fields.finish()?;
+    let SuspendRequest { reason, until } = asked.ok_or(ProblemCode::InvalidRequest)?;
     let context = call.context()?;
     let subject_id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;
@@ -80,13 +70,17 @@ pub(crate) async fn suspend(call: ApiCall) -> Result<HttpReply, Problem> {
 }
 
 /// A repeat under its key is answered as the first time, also when the end that it names has passed since.
-fn until(call: &ApiCall, fields: &mut RequestFields) -> Result<Option<Timestamp>, Problem> {
-    let until = fields.moment("until");
+fn check_until(
+    call: &ApiCall,
+    asked: Option<&SuspendRequest>,
+    fields: &mut RequestFields,
+) -> Result<(), Problem> {
     let may_be_repeat = call.idempotency_key()?.is_some();
+    let until = asked.and_then(|asked| asked.until);
     if until.is_some_and(|until| until <= call.api.authority.now()) && !may_be_repeat {
         fields.fault("until", UNTIL_AHEAD);
     }
-    Ok(until)
+    Ok(())
 }
 
 /// Lift the suspension of a subject. An unsuspended subject stays as it is.
@@ -96,12 +90,10 @@ fn until(call: &ApiCall, fields: &mut RequestFields) -> Result<Option<Timestamp>
 /// verifiers.
 #[utoipa::path(post, path = "/v1/subjects/{subjectId}/resume", tag = "subjects", operation_id = "resumeSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject.")),
-    request_body = ResumeBody,
+    request_body = ResumeRequest,
     responses((status = 200, description = "The subject, which is not suspended.", body = SubjectView)))]
 pub(crate) async fn resume(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let reason = fields.text("reason", limits::REASON);
-    fields.finish()?;
+    let ResumeRequest { reason } = call.read()?;
     let context = call.context()?;
     let id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;

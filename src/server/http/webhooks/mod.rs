@@ -4,8 +4,6 @@
 mod health;
 
 use axum::http::StatusCode;
-use serde::Serialize;
-use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::authority::CommandError;
@@ -23,7 +21,10 @@ use tenure_core::{
 };
 use tenure_protocol::{
     Secret, entropy,
-    wire::{AttemptView, CreatedWebhook, DeliveryView, OpenWord, Page, WebhookHealthView, WebhookView},
+    wire::{
+        AttemptView, CreatedWebhook, DeletedWebhook, DeliveryView, NewWebhook, OpenWord, Page,
+        RedeliverRequest, RedeliveryView, WebhookHealthView, WebhookTestView, WebhookView,
+    },
 };
 
 use self::health::health_view;
@@ -34,6 +35,7 @@ use super::{
         problem::{Problem, ProblemCode},
     },
     request::{
+        body::RequestBody,
         call::ApiCall,
         costly_reads::wait_to_refuse,
         epoch_stamp::EpochStamped,
@@ -42,56 +44,32 @@ use super::{
     },
 };
 
-/// A webhook to create.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(super) struct NewWebhookBody {
-    /// Where the requests go: https, without user, password or fragment. A secret.
-    url: String,
-    /// Only notices of these kinds; all by default.
-    kinds: Option<Vec<NoticeKind>>,
-    /// Only notices about this owner's subjects; an owner's webhooks are for itself.
-    owner_id: Option<OwnerId>,
-    /// How the requests are written; `standard` by default.
-    format: Option<WebhookFormat>,
-    /// `whsec_` and 24 to 64 bytes in base64; drawn by default. A secret.
-    secret: Option<String>,
+impl RequestBody for NewWebhook {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let url = secret(fields, "url");
+        let url = fields.required("url", url);
+        let kinds = kinds(fields);
+        let owner_id = fields.id("ownerId");
+        let format = fields.one_of("format", &WebhookFormat::ALL);
+        let secret = secret(fields, "secret");
+        // What is wrong with a secret is found where there is no URL, too.
+        let url = url.unwrap_or_else(|| Secret::new(""));
+        Some(Self { url, kinds, owner_id, format, secret })
+    }
 }
 
-/// A deleted webhook.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DeletedWebhook {
-    webhook_id: WebhookId,
+fn secret(fields: &mut RequestFields, name: &str) -> Option<Secret> {
+    fields.raw_text(name).map(|text| Secret::as_written(Zeroizing::new(text)))
 }
 
-/// The position to start again from.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "it documents the fields that `redeliver` reads")]
-pub(super) struct RedeliverBody {
-    /// The first position to deliver again.
-    from: EpochPosition,
-}
-
-/// What is delivered again.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RedeliveryView {
-    webhook_id: WebhookId,
-    from: Position,
-    /// The last position there is now.
-    to: Position,
-}
-
-/// How a test went.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TestView {
-    /// To an owner: `delivered` or `failed`.
-    outcome: &'static str,
-    /// The status that came back, if one did; null to an owner whose test failed.
-    http_status: Option<u16>,
+impl RequestBody for RedeliverRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let from = fields.position("from");
+        if from.is_some_and(|from| from.position == Position::ZERO) {
+            fields.fault("from", "must be a whole number from 1, or <epoch>:<position>");
+        }
+        Some(Self { from: fields.required("from", from)? })
+    }
 }
 
 /// How an attempt went, as far as the caller may know.
@@ -174,23 +152,30 @@ struct WebhookRequest {
     format: WebhookFormat,
 }
 
-fn parse(call: &ApiCall, fields: &mut RequestFields) -> Option<WebhookRequest> {
-    let url = fields.raw_text("url").map(Zeroizing::new);
-    let url = fields.required("url", url);
-    let kinds = kinds(fields);
-    let owner_id: Option<OwnerId> = fields.id("ownerId");
-    let format = fields.one_of("format", &WebhookFormat::ALL).unwrap_or(WebhookFormat::Standard);
-    let secret = fields.raw_text("secret").map(Zeroizing::new);
-    let secret = secret.unwrap_or_else(|| draw_secret(call.api.authority.entropy()));
-    let given = url.as_ref().map_or("", |url| url.as_str());
-    let made = WebhookDestination::new(given, &secret, format, call.api.webhooks.allows_private());
-    match made {
-        Ok(destination) => Some(WebhookRequest { destination, kinds, owner_id, format }),
-        Err(faults) => {
-            for fault in faults {
-                fields.fault(fault.field, fault.why);
+impl WebhookRequest {
+    /// Reads it. Whether requests may go there is this authority's to say.
+    fn of(call: &ApiCall) -> Result<Self, Problem> {
+        let mut fields = call.fields()?;
+        let new = NewWebhook::read(&mut fields);
+        let made = new.and_then(|new| Self::to_allowed(call, new, &mut fields));
+        fields.finish()?;
+        made.ok_or_else(|| ProblemCode::InvalidRequest.into())
+    }
+
+    fn to_allowed(call: &ApiCall, new: NewWebhook, fields: &mut RequestFields) -> Option<Self> {
+        let NewWebhook { url, kinds, owner_id, format, secret } = new;
+        let format = format.unwrap_or(WebhookFormat::Standard);
+        let drawn = || Secret::as_written(draw_secret(call.api.authority.entropy()));
+        let secret = secret.unwrap_or_else(drawn);
+        let allows_private = call.api.webhooks.allows_private();
+        match WebhookDestination::new(url.expose(), secret.expose(), format, allows_private) {
+            Ok(destination) => Some(Self { destination, kinds, owner_id, format }),
+            Err(faults) => {
+                for fault in faults {
+                    fields.fault(fault.field, fault.why);
+                }
+                None
             }
-            None
         }
     }
 }
@@ -211,13 +196,10 @@ fn kinds(fields: &mut RequestFields) -> Option<Vec<NoticeKind>> {
 
 /// Create a webhook. The URL and secret are returned only once.
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
-    request_body = NewWebhookBody,
+    request_body = NewWebhook,
     responses((status = 201, description = "The webhook.", body = CreatedWebhook)))]
 pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let asked = parse(&call, &mut fields);
-    fields.finish()?;
-    let mut asked = asked.ok_or(ProblemCode::InvalidRequest)?;
+    let mut asked = WebhookRequest::of(&call)?;
     asked.owner_id = owner_of(&call, asked.owner_id)?;
     let (destination, event) = event_of(&call, asked);
     let id = event.webhook_id;
@@ -387,17 +369,10 @@ fn attempt_view(attempt: DeliveryAttempt, is_owner: bool) -> AttemptView {
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",
     operation_id = "redeliverWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
-    request_body = RedeliverBody,
+    request_body = RedeliverRequest,
     responses((status = 200, description = "They are pending again.", body = RedeliveryView)))]
 pub(super) async fn redeliver(call: ApiCall) -> Result<HttpReply, Problem> {
-    let mut fields = call.fields()?;
-    let from = fields.position("from");
-    if from.is_some_and(|from| from.position == Position::ZERO) {
-        fields.fault("from", "must be a whole number from 1, or <epoch>:<position>");
-    }
-    let from = fields.required("from", from);
-    fields.finish()?;
-    let from = from.ok_or(ProblemCode::InvalidRequest)?;
+    let RedeliverRequest { from } = call.read()?;
     let webhook_id = webhook(&call)?.id();
     call.api.check_resumable(from)?;
     let from = from.position;
@@ -423,7 +398,7 @@ async fn too_often(not_now: TestTooSoon, why: &str) -> Problem {
 /// One test at a time, and 10 in a minute. An owner learns whether it was delivered.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
-    responses((status = 200, description = "How it went.", body = TestView)))]
+    responses((status = 200, description = "How it went.", body = WebhookTestView)))]
 pub(super) async fn test(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let webhook = webhook(&call)?;
@@ -437,10 +412,10 @@ pub(super) async fn test(call: ApiCall) -> Result<HttpReply, Problem> {
     }
 }
 
-fn test_view(answer: AttemptAnswer, is_owner: bool) -> TestView {
+fn test_view(answer: AttemptAnswer, is_owner: bool) -> WebhookTestView {
     let outcome = ShownOutcome::of_test(answer.outcome, is_owner);
-    TestView {
-        outcome: outcome.name(),
+    WebhookTestView {
+        outcome: outcome.name().into(),
         http_status: answer.status.filter(|_| outcome != ShownOutcome::Failed),
     }
 }
