@@ -1,4 +1,4 @@
-//! Single calls, typed both ways.
+//! Single calls, typed both ways: those about sessions, and what all calls share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -119,9 +119,7 @@ impl Client {
 
     /// Lists sessions, newest first.
     pub async fn list(&self, filter: &SessionFilter) -> Result<Page<SessionView>, Error> {
-        let mut request = HttpRequest::of(Method::GET, &["v1", "sessions"]);
-        request.query = filter.query();
-        self.call(&request).await
+        self.list_of(&["v1", "sessions"], filter.query()).await
     }
 
     /// Judges a token (admin, issuer, verifier). That a token is not good is an answer, no error.
@@ -144,15 +142,13 @@ impl Client {
     pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<RevokedSession, Error> {
         let mut request = HttpRequest::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
         request.query = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
-        request = request.idempotency_key(&fresh_key());
-        self.call(&request).await
+        self.change(request).await
     }
 
     /// Records a use of a session, if its constraints allow it: judged and recorded in one step.
     pub async fn record_use(&self, id: SessionId, used: &NewUse) -> Result<UsageView, Error> {
-        let mut request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
-        request = request.idempotency_key(&fresh_key());
-        let recorded: RecordedUsage = self.call(&request).await?;
+        let request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
+        let recorded: RecordedUsage = self.change(request).await?;
         Ok(recorded.usage)
     }
 
@@ -162,8 +158,22 @@ impl Client {
         self.http.follow(request, self.credential.as_ref(), &*self.time).await
     }
 
+    /// Asks for something that changes what is recorded, under a key of its own.
+    pub(super) async fn change<T: DeserializeOwned>(&self, request: HttpRequest) -> Result<T, Error> {
+        self.call(&request.idempotency_key(&fresh_key())).await
+    }
+
+    /// Asks for one page of a list.
+    pub(super) async fn list_of<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: Vec<(&'static str, String)>,
+    ) -> Result<Page<T>, Error> {
+        self.call(&HttpRequest { query, ..HttpRequest::of(Method::GET, path) }).await
+    }
+
     /// Asks until there is a final answer, or the retry timeout has passed.
-    async fn call<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
+    pub(super) async fn call<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         let begun = stopwatch();
         let mut failures = 0;
         loop {
@@ -183,12 +193,12 @@ impl Client {
         }
     }
 
-    async fn try_once<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
+    pub(super) async fn try_once<T: DeserializeOwned>(&self, request: &HttpRequest) -> Result<T, Error> {
         self.http.ask(request, self.credential.as_ref(), &*self.time).await
     }
 }
 
-fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> HttpRequest {
+pub(super) fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> HttpRequest {
     let body = serde_json::to_string(body).expect("texts, numbers and JSON are JSON");
     HttpRequest { body: Some(body), ..HttpRequest::of(method, path) }
 }

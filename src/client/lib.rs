@@ -62,10 +62,30 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # An administrator
+//!
+//! ```no_run
+//! use tenure_client::{Client, NewCredential, NewProfile, Secret, SubjectFilter};
+//!
+//! # async fn administer(admin_key: Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Client::new("http://127.0.0.1:7300")?.with_credential(admin_key);
+//! let profile = NewProfile { owner_id: Some("alice".parse()?), ..NewProfile::default() };
+//! authority.put_subject(&"agent-7".parse()?, &profile).await?;
+//! let key = authority.issue_credential(&NewCredential::for_owner("alice".parse()?)).await?.key;
+//! # drop(key);
+//! for subject in authority.subjects(&SubjectFilter::default()).await?.items {
+//!     println!("{}: {} active sessions", subject.subject_id, subject.active_sessions);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod backoff;
 mod call;
+mod credentials;
 mod error;
+mod events;
 mod file;
 mod file_lock;
 mod filter;
@@ -76,15 +96,17 @@ mod pending_renewal;
 mod renewal;
 mod session_handle;
 mod state;
+mod subjects;
 mod time;
 mod token_file;
+mod webhooks;
 
 pub use self::in_use_lock::InUse;
 pub use self::{
     call::Client,
     error::{Error, FieldFault, HoldError, Problem},
     file::{FileError, LockedSessionFile, SessionFile},
-    filter::SessionFilter,
+    filter::{EventFilter, PageRequest, SessionFilter, SubjectFilter},
     grant::SessionGrant,
     renewal::renew_file,
     session_handle::{HandleOptions, SessionHandle},
@@ -93,10 +115,15 @@ pub use self::{
     token_file::{LockedTokenFile, TokenFile, TokenRenewal, renew_token_file},
 };
 pub use tenure_protocol::{
-    Secret,
+    CredentialId, EpochPosition, OnLimit, OwnerId, Secret, SessionId, SubjectId, WebhookId,
+    credential::Role,
     session::SessionStatus,
+    subject::SubjectKind,
+    webhook::{NoticeKind, WebhookFormat},
     wire::{
-        CreatedSession, DeadToken, LiveToken, NewSession, NewUse, Page, RenewedSession, RevokedSession,
-        SessionView, TokenStatus, UsageView,
+        CreatedSession, CreatedWebhook, CredentialView, DeadToken, DeletedWebhook, DeliveryView, ErasureView,
+        IssuedCredential, LiveToken, NewCredential, NewProfile, NewSession, NewUse, NewWebhook, Page,
+        PartChange, ProfilePatch, RecordedEvent, RedeliveryView, RenewedSession, RevokedSession, SessionView,
+        SubjectView, SuspendRequest, SuspensionView, TokenStatus, UsageView, WebhookTestView, WebhookView,
     },
 };
