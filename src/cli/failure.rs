@@ -34,24 +34,9 @@ pub(crate) enum CommandError {
     /// The server answered with a problem document.
     #[error("{}", .0.title)]
     Problem(Box<RefusedRequest>),
-    /// No answer came.
-    #[error("no answer from {url}: {why}")]
-    Unreachable {
-        /// The server's address.
-        url: String,
-        /// What the network said.
-        why: String,
-    },
-    /// An answer came that Tenure does not give: probably something else answered.
-    #[error("unexpected reply from {url} (status {status}): {why}; is it a Tenure server?")]
-    Strange {
-        /// The server's address.
-        url: String,
-        /// The status of the reply.
-        status: u16,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// No answer came, or none of Tenure's.
+    #[error(transparent)]
+    Unanswered(client::Error),
     /// A part of Tenure that runs in this process failed: `serve`, `credential create --data`.
     #[error("{0}")]
     Server(String),
@@ -101,9 +86,7 @@ impl CommandError {
             Self::Ambiguous(_) => ExitStatus::Conflict,
             // The reader that closed the pipe (`| head`) has what it wanted.
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Ok,
-            Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) | Self::Output(_) => {
-                ExitStatus::Server
-            }
+            Self::Unanswered(_) | Self::Server(_) | Self::Output(_) => ExitStatus::Server,
         }
     }
 
@@ -115,10 +98,9 @@ impl CommandError {
     /// Whether the same may succeed a little later, without any intervention.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unanswered(error) => matches!(error, client::Error::Unreachable { .. }),
             Self::Problem(problem) => problem.is_transient(),
-            Self::Strange { .. }
-            | Self::Usage(_)
+            Self::Usage(_)
             | Self::File { .. }
             | Self::Declined
             | Self::Server(_)
@@ -132,7 +114,7 @@ impl CommandError {
     /// Whether the request may have had its effect all the same.
     pub(crate) fn leaves_it_open(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Strange { .. } => true,
+            Self::Unanswered(_) => true,
             Self::Problem(problem) => problem.status >= 500,
             Self::Usage(_)
             | Self::File { .. }
@@ -247,7 +229,8 @@ mod tests {
     fn what_never_arrived_and_what_failed_inside_is_left_open() {
         assert!(problem(503).leaves_it_open());
         assert!(!problem(403).leaves_it_open());
-        assert!(CommandError::Unreachable { url: String::new(), why: String::new() }.leaves_it_open());
+        let unreachable = client::Error::Unreachable { url: String::new(), why: String::new() };
+        assert!(CommandError::Unanswered(unreachable).leaves_it_open());
     }
 
     #[test]

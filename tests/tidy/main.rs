@@ -10,6 +10,7 @@ mod blocks;
 mod catalogue;
 mod circles;
 mod claims;
+mod columns;
 mod commands;
 mod compiled;
 mod dependencies;

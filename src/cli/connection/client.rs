@@ -22,6 +22,7 @@ use crate::cli::{
     files::secret::Secret,
     output::exact_json,
 };
+use tenure_client::Error;
 use tenure_core::Timestamp;
 use tenure_http_client::{
     connection::{self, ConnectionOptions, HttpConnection, ProxyPolicy, RequestError, UnfitAddress, checked},
@@ -322,14 +323,16 @@ impl ApiClient {
             RequestError::Unencrypted(why) => {
                 CommandError::Usage(format!("{url}: {why}; --allow-plaintext sends them all the same"))
             }
-            RequestError::Unreachable(why) => CommandError::Unreachable { url: url.to_owned(), why },
+            RequestError::Unreachable(why) => {
+                CommandError::Unanswered(Error::Unreachable { url: url.to_owned(), why })
+            }
             RequestError::TooLong => self.strange(status, "the reply does not end"),
         }
     }
 
     /// A reply that Tenure would not give.
     pub(crate) fn strange(&self, status: u16, why: &str) -> CommandError {
-        CommandError::Strange { url: self.url().to_owned(), status, why: why.to_owned() }
+        CommandError::Unanswered(Error::Strange { url: self.url().to_owned(), status, why: why.to_owned() })
     }
 }
 
@@ -444,7 +447,10 @@ mod tests {
     fn an_error_page_of_something_else_is_strange() {
         let (client, _asked) = server("404 Not Found", "nginx");
         let failure = client.send(&ApiRequest::get(&["healthz"])).unwrap_err();
-        assert!(matches!(failure, CommandError::Strange { status: 404, .. }), "{failure:?}");
+        assert!(
+            matches!(failure, CommandError::Unanswered(Error::Strange { status: 404, .. })),
+            "{failure:?}"
+        );
         assert_eq!(failure.exit(), ExitStatus::Server);
     }
 
@@ -452,7 +458,10 @@ mod tests {
     fn a_redirect_is_not_followed() {
         let (client, _asked) = server("302 Found\r\nlocation: http://127.0.0.1:1/", "");
         let failure = client.send(&ApiRequest::get(&["healthz"])).unwrap_err();
-        assert!(matches!(failure, CommandError::Strange { status: 302, .. }), "{failure:?}");
+        assert!(
+            matches!(failure, CommandError::Unanswered(Error::Strange { status: 302, .. })),
+            "{failure:?}"
+        );
     }
 
     #[test]

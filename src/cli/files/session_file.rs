@@ -105,8 +105,7 @@ impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(problem) => Self::Problem(Box::new(RefusedRequest::of(*problem, true))),
-            Error::Unreachable { url, why } => Self::Unreachable { url, why },
-            Error::Strange { url, status, why } => Self::Strange { url, status, why },
+            Error::Unreachable { .. } | Error::Strange { .. } => Self::Unanswered(error),
             Error::Unsendable(why) => Self::Usage(why),
         }
     }

@@ -11,6 +11,7 @@ use crate::cli::{
     failure::{CommandError, RefusedRequest},
     output::{harmless, moment},
 };
+use tenure_client::Error;
 use tenure_core::Timestamp;
 
 /// A failure for programs.
@@ -26,9 +27,11 @@ pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWord
             return problem_in_words(problem, typed, problem.then.unwrap_or_else(environment::now));
         }
         CommandError::Declined => return "Nothing was changed.".to_owned(),
-        CommandError::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
+        CommandError::Unanswered(Error::Unreachable { .. }) => {
+            "\n  Is `tenure serve` running there? See --url and TENURE_URL."
+        }
         CommandError::Usage(_)
-        | CommandError::Strange { .. }
+        | CommandError::Unanswered(_)
         | CommandError::Server(_)
         | CommandError::File { .. }
         | CommandError::Missing(_)

@@ -245,7 +245,7 @@ impl SessionStock {
     }
 }
 
-/// The turns of one of so many callers, who ask one after the other and together at this rate.
+/// The turns of one of this many callers, who ask one after the other and together at this rate.
 fn pace(rate: u32, clients: u16, number: u32) -> Interval {
     let step = Duration::from_secs(1) / rate;
     tokio::time::interval_at(Instant::now() + step * number, step * u32::from(clients))

@@ -5,27 +5,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::cli::{
     connection::client::ApiRequest,
-    context::{CommandContext, GlobalArgs, fields, span},
+    context::{CommandContext, GlobalArgs, span},
     environment,
     failure::{CommandError, ExitStatus},
     files::{secret::Secret, secret_file::TokenReplacement},
     output::Output,
 };
 use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
-use tenure_server::authority::NewCredential;
+use tenure_protocol::wire::{CredentialView, IssuedCredential, NewCredential};
 use tenure_server::node;
 
 /// Arguments of `tenure credential create`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// What the key may do
-    #[arg(long, value_parser = ["admin", "issuer", "owner", "verifier", "auditor"])]
+    #[arg(long, value_parser = PossibleValuesParser::new(Role::ALL.map(|(name, _)| name)))]
     role: String,
 
     /// The owner that a key of role owner is bound to
@@ -57,15 +57,16 @@ impl CreateArgs {
             return global.output().record_with_secret(&made, "key", COLUMNS, environment::now());
         }
         let cli: CommandContext = global.context()?;
-        let body = fields([
-            ("role", Some(self.role.into())),
-            ("ownerId", self.owner.map(|owner| owner.as_str().into())),
-            ("name", self.name.map(Value::from)),
-            ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
-        ]);
-        let made = cli.client.send(&ApiRequest::post(&["v1", "credentials"], body.into()))?.body;
-        let made = without_saved_key(made, file, cli.output)?;
+        let request = ApiRequest::post(&["v1", "credentials"], json!(self.asked()?));
+        let made = without_saved_key(cli.client.send(&request)?.body, file, cli.output)?;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
+    }
+
+    fn asked(&self) -> Result<NewCredential, CommandError> {
+        let role = Role::ALL.into_iter().find(|(name, _)| *name == self.role).map(|(_, role)| role);
+        let role = role.ok_or_else(|| CommandError::Usage(format!("there is no role {}", self.role)))?;
+        let (owner_id, name) = (self.owner.clone(), self.name.clone());
+        Ok(NewCredential { role, owner_id, name, expires_in: self.expires_in })
     }
 
     fn offline(&self, data: &Path) -> Result<Value, CommandError> {
@@ -73,19 +74,22 @@ impl CreateArgs {
         if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
             return Err(CommandError::Usage(format!("--name {fault}")));
         }
-        let new = NewCredential {
-            role: role(&self.role)?,
-            owner_id: self.owner.clone(),
-            name: self.name.clone(),
-            expires_in: self.expires_in,
+        let new = self.asked()?;
+        let issued = node::issue_credential(data, new.clone())
+            .map_err(|error| CommandError::Server(error.to_string()))?;
+        let credential = CredentialView {
+            credential_id: issued.id,
+            role: new.role.name().into(),
+            owner_id: new.owner_id,
+            name: new.name,
+            created_at: issued.created_at,
+            expires_at: new.expires_in.map(|end| issued.created_at.plus(end)),
+            last_used_at: None,
+            revoked_at: None,
+            held: false,
         };
-        let issued =
-            node::issue_credential(data, new).map_err(|error| CommandError::Server(error.to_string()))?;
-        Ok(json!({
-            "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
-            "createdAt": issued.created_at, "expiresAt": self.expires_in.map(|end| issued.created_at.plus(end)),
-            "lastUsedAt": null, "revokedAt": null, "held": false, "key": issued.key.expose(),
-        }))
+        let key = Some(tenure_protocol::Secret::new(issued.key.expose()));
+        Ok(json!(IssuedCredential { credential, key }))
     }
 }
 
@@ -117,16 +121,4 @@ fn without_saved_key(
     made["key"] = Value::Null;
     output.info(&format!("The key is in {}.", file.path.display()));
     Ok(made)
-}
-
-/// clap lets no other word through.
-fn role(name: &str) -> Result<Role, CommandError> {
-    match name {
-        "admin" => Ok(Role::Admin),
-        "issuer" => Ok(Role::Issuer),
-        "owner" => Ok(Role::Owner),
-        "verifier" => Ok(Role::Verifier),
-        "auditor" => Ok(Role::Auditor),
-        other => Err(CommandError::Usage(format!("there is no role {other}"))),
-    }
 }
