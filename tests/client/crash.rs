@@ -1,13 +1,6 @@
 //! A process that is killed in the middle of a renewal loses nothing: whoever comes next finishes it.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-};
+use std::{path::PathBuf, sync::mpsc};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -38,15 +31,7 @@ impl Ground {
         let directory = tempfile::tempdir().unwrap();
         let file = session_file(&server, directory.path(), &json!({ "subjectId": "agent-7", "ttl": 3_600 }));
         server.advance(3_000);
-        let (heard, renewals) = mpsc::channel();
-        let (heard, is_first) = (Mutex::new(heard), AtomicBool::new(true));
-        let proxy = Proxy::before(server.address(), move |first| {
-            if !first.starts_with("PUT ") {
-                return Fate::Pass;
-            }
-            let _ = heard.lock().unwrap().send(());
-            if is_first.swap(false, Ordering::Relaxed) { fate } else { Fate::Pass }
-        });
+        let (proxy, renewals) = Proxy::where_the_first_renewal_meets(fate, server.address());
         Self { server, verifier, _directory: directory, file, proxy, renewals }
     }
 

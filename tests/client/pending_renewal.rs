@@ -6,11 +6,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::mpsc,
 };
 
 use serde_json::{Value, json};
@@ -38,15 +34,7 @@ impl Ground {
     fn where_the_first_renewal_meets(fate: Fate) -> Self {
         let server = Server::start();
         let directory = tempfile::tempdir().unwrap();
-        let (heard, renewals) = mpsc::channel();
-        let (heard, is_first) = (Mutex::new(heard), AtomicBool::new(true));
-        let proxy = Proxy::before(server.address(), move |first| {
-            if !first.starts_with("PUT ") {
-                return Fate::Pass;
-            }
-            let _ = heard.lock().unwrap().send(());
-            if is_first.swap(false, Ordering::Relaxed) { fate } else { Fate::Pass }
-        });
+        let (proxy, renewals) = Proxy::where_the_first_renewal_meets(fate, server.address());
         Self { server, directory, proxy, renewals }
     }
 

@@ -3,7 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -44,6 +48,23 @@ impl Proxy {
             }
         });
         Self { address }
+    }
+
+    /// The first renewal meets this fate, and all that follows passes. Each renewal is heard of before its fate.
+    pub(crate) fn where_the_first_renewal_meets(
+        fate: Fate,
+        server: SocketAddr,
+    ) -> (Self, mpsc::Receiver<()>) {
+        let (heard, renewals) = mpsc::channel();
+        let (heard, is_first) = (Mutex::new(heard), AtomicBool::new(true));
+        let proxy = Self::before(server, move |first| {
+            if !first.starts_with("PUT ") {
+                return Fate::Pass;
+            }
+            let _ = heard.lock().unwrap().send(());
+            if is_first.swap(false, Ordering::Relaxed) { fate } else { Fate::Pass }
+        });
+        (proxy, renewals)
     }
 
     pub(crate) fn url(&self) -> String {

@@ -29,7 +29,7 @@ struct BrokerIdentity {
     key: KeyPair,
 }
 
-/// Options that show this, read anew each time. It is read once now, to say what is wrong with it.
+/// Options that show this, read again each time. It is read once now, to say what is wrong with it.
 pub(super) fn options(access: &BrokerAccess) -> Result<ConnectOptions, BrokerError> {
     let Some(file) = access.identity.clone() else { return Ok(ConnectOptions::new()) };
     BrokerIdentity::read(&file)?;

@@ -41,7 +41,7 @@ impl SealedFile {
     }
 
     /// That all of its bytes are as they were written, by its own checks; no commit is decoded. After each block,
-    /// `pause` is told its length and may take its time.
+    /// `pause` gets its length, and may take its time.
     ///
     /// # Errors
     /// [`LogError::Damaged`] with the positions that are not.

@@ -43,7 +43,7 @@ pub enum SealError {
     },
 }
 
-/// Reads so many events behind a position.
+/// Reads this many events behind a position.
 type CommitReader<'r> = dyn Fn(Position, usize, &mut CommitVisitor<'_>) -> Result<(), LogError> + 'r;
 
 /// What is known of the end of a range, apart from what is read of it now.

@@ -72,7 +72,7 @@ impl Frame {
         key(self.first)
     }
 
-    /// One with room for so many bytes of commits.
+    /// One with room for this many bytes of commits.
     fn begin(first: Position, room: usize) -> Self {
         let mut bytes = Vec::with_capacity(MAX_FRAME_BYTES.min(V2.commits_at + room));
         bytes.resize(V2.commits_at, 0);

@@ -25,7 +25,7 @@ impl BackupPace {
         Self { since: stopwatch(), due: Duration::ZERO }
     }
 
-    /// So many bytes were read. Time in which nothing was is not made up for.
+    /// Notes that this many bytes were read. Time in which nothing was is not made up for.
     pub(super) fn passed(&mut self, bytes: u64) {
         self.due += Duration::from_nanos(bytes * NANOS_A_THOUSAND / 1_000);
         if self.due >= REST {

@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever sent the head of a form, and nothing or little behind it, kept a place for as long as he liked.
+    /// A caller that sent the head of a form, and nothing or little behind it, kept a place for as long as it liked.
     #[tokio::test]
     async fn a_form_that_does_not_arrive_is_given_up() {
         let silent = Body::from_stream(once(pending::<Result<Bytes, Infallible>>()));

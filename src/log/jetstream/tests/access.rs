@@ -19,7 +19,7 @@ use crate::{
     samples::small,
 };
 
-/// Whoever may change the stream may make it forget its history in one moment, whatever else it denies.
+/// A user who may change the stream may make it forget its history at once, whatever else it denies.
 #[test]
 fn a_stream_that_is_not_safe_is_refused_by_the_name_of_its_setting() {
     let Some(program) = broker::program("that an unsafe stream is refused") else { return };

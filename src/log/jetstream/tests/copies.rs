@@ -43,8 +43,8 @@ fn a_copy_that_is_gone_behind_or_damaged_is_filled_again() {
     }
 }
 
-/// A broker that was set up again, or put back from a copy, has acknowledged what it does not have. Nobody else would
-/// notice.
+/// A broker that was set up again, or put back from a copy, has acknowledged what it does not have. Only the
+/// nodes notice.
 #[test]
 fn a_broker_that_has_less_than_a_node_or_something_else_is_refused() {
     let Some(program) = broker::program("that a broker that has lost something is noticed") else { return };

@@ -9,7 +9,7 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 /// Which acknowledgements are thrown away, and what happens meanwhile.
 #[derive(Default)]
 pub(in crate::jetstream) struct Faults {
-    /// Every so many; 0 for none.
+    /// One in this many; 0 for none.
     pub(super) every: AtomicU32,
     seen: AtomicU32,
     /// Throws the next one away, and does this.

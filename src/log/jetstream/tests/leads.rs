@@ -59,7 +59,7 @@ fn a_standby_takes_over_at_once_when_the_lease_is_given_back() {
 }
 
 /// A leader that is gone without a word has no heir before its lease is over, and one soon after. When it wakes up it
-/// is told, by the lease if it is idle and by the log if it writes.
+/// finds out, by the lease if it is idle and by the log if it writes.
 #[test]
 fn a_leader_that_falls_silent_is_followed_and_fenced() {
     let Some(program) = broker::program("that a silent leader is fenced") else { return };
@@ -79,7 +79,7 @@ fn a_leader_that_falls_silent_is_followed_and_fenced() {
     assert_eq!(read_all(&heir).len(), 2);
 }
 
-/// An idle leader that lost its lease has nobody to tell it but the lease.
+/// An idle leader that lost its lease can see that in the lease only.
 #[test]
 fn an_idle_leader_notices_that_another_holds_the_lease() {
     let Some(program) = broker::program("that an idle leader notices its heir") else { return };

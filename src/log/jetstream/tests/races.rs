@@ -103,7 +103,7 @@ fn shorten_window(broker: &Broker, log: u32) {
 
 /// "Is the last frame mine?" is the question that one would ask, and the answer was "no" of a frame that was stored:
 /// another writer had put its own behind it. The broker, whose memory for ids was over, called the resent frame a
-/// conflict. What is in the frame's place tells.
+/// conflict. The content of the frame's place decides.
 #[test]
 fn a_frame_whose_acknowledgement_is_lost_is_found_below_that_of_another_writer() {
     let Some(program) = broker::program("that a frame is found whose acknowledgement was lost") else {
@@ -177,7 +177,7 @@ fn write(data: &Path, options: &JetStreamOptions, told: &Told, from: u64) {
     }
 }
 
-/// Waits until so many more frames were acknowledged.
+/// Waits until this many more frames were acknowledged.
 fn more(told: &Told, frames: u64) {
     let (begun, wanted) = (stopwatch(), told.count.load(Ordering::SeqCst) + frames);
     while told.count.load(Ordering::SeqCst) < wanted {

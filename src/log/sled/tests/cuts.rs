@@ -160,7 +160,7 @@ fn a_missing_or_exchanged_store_is_refused_by_name() {
     assert!(error.contains("log/2/db: position 11: is missing; the next frame begins at 21"), "{error}");
 }
 
-/// With a check made anew for its bytes, only the frame behind it tells that a frame is another.
+/// With a check computed for its bytes, only the frame behind it shows that a frame was replaced.
 #[test]
 fn a_frame_that_does_not_continue_the_one_before_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();

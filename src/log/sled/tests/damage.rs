@@ -294,7 +294,7 @@ fn an_edit_through_the_store_is_found_and_its_position_named() {
     assert!(inserted.contains("position 61"), "{inserted}");
     let foreign = edit("a foreign key", &|db| drop(db.insert(b"zz", &b"x"[..]).unwrap()));
     assert!(foreign.contains("a key is not a position"), "{foreign}");
-    // With a frame made anew the check is right, and the root tells.
+    // With a new frame the check is right, and the root shows it.
     let forged = edit("a frame forged", &|db| {
         let commits: Vec<_> = (0..10).map(|n| (Position(51 + n), small(7_000 + n))).collect();
         let frame = frame::pack(&commits).remove(0);

@@ -90,7 +90,7 @@ fn make_all(log: &SledLog) -> usize {
     std::iter::from_fn(|| log.index(&|| true).unwrap().then_some(())).count()
 }
 
-/// A log cut by so many events, with its segments and their indexes.
+/// A log cut by this many events, with its segments and their indexes.
 fn indexed(data: &Path, events: u64, commits: impl Iterator<Item = EncodedCommit>) -> SledLog {
     let log = open_by(data, events).unwrap();
     append_all(&log, commits.collect());

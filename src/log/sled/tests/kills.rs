@@ -43,7 +43,7 @@ fn write_for_ever(dir: &Path) {
     }
 }
 
-/// Lets a writer work until it has acknowledged so many batches, and kills it; gives the last acknowledged position.
+/// Lets a writer work until it has acknowledged this many batches, and kills it; gives the last acknowledged position.
 fn killed_after(dir: &Path, batches: usize) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "sled::tests::kills::acknowledged_commits_survive_a_kill", "--nocapture"])

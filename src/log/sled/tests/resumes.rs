@@ -13,7 +13,7 @@ use crate::{
     samples::small,
 };
 
-/// A start that goes on behind so many segments.
+/// A start that goes on behind this many segments.
 struct Behind {
     count: usize,
     ends: Vec<SegmentEnd>,
@@ -67,7 +67,7 @@ fn a_start_behind_any_segment_gives_the_same_log() {
     }
 }
 
-/// Its commits are not read; whoever asks for them later is told.
+/// Its commits are not read; a later read of them fails.
 #[test]
 fn damage_in_a_segment_that_is_passed_by_is_no_matter_of_the_start_and_never_an_answer() {
     let dir = tempfile::tempdir().unwrap();

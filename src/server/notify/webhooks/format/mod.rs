@@ -101,7 +101,7 @@ const fn content_type(format: WebhookFormat) -> &'static str {
 }
 
 fn as_bytes(body: &Value) -> Vec<u8> {
-    serde_json::to_vec(body).expect("JSON of ours can be written")
+    serde_json::to_vec(body).expect("its members are JSON")
 }
 
 /// What a URL lacks that the service needs.
