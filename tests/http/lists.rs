@@ -45,6 +45,38 @@ fn long_lists_are_walked_page_by_page_and_told_in_part() {
     assert_eq!(server.get("/v1/sessions").bearer(&server.admin).send().json()["items"], json!([]));
 }
 
+/// The cursor of one list was a place in another, and a page from nowhere in particular.
+#[test]
+fn a_cursor_is_good_for_its_own_list_alone() {
+    let server = Server::start();
+    for id in ["a", "b"] {
+        server.register(id, &json!({}));
+        server
+            .post("/v1/sessions")
+            .bearer(&server.admin)
+            .json(&json!({ "subjectId": id }))
+            .send()
+            .expect(201);
+        server.issue_key("auditor", None);
+    }
+    let lists = ["subjects", "sessions", "credentials", "events", "notices"];
+    let page = |list: &str, cursor: &str| {
+        server.get(&format!("/v1/{list}?limit=1{cursor}")).bearer(&server.admin).send()
+    };
+    for given in lists {
+        let next = page(given, "").expect(200).json()["nextCursor"].clone();
+        let Some(next) = next.as_str() else { panic!("{given} has one page") };
+        for list in lists.into_iter().chain(["webhooks"]) {
+            let reply = page(list, &format!("&cursor={next}"));
+            if list == given {
+                reply.expect(200);
+            } else {
+                assert_eq!(reply.refused(400, "INVALID_REQUEST").fields(), ["cursor"], "{given} in {list}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_read_waits_until_the_position_is_reached() {
     let server = Server::start();

@@ -28,11 +28,12 @@ fn who_goes_on_beyond_the_end_is_told_where_it_is() {
     let head = server.get("/v1/audit/head").bearer(&server.admin).send().expect(200).json();
     let end = head["size"].as_u64().unwrap();
     let get = |target: &str| server.get(target).bearer(&server.admin);
-    let cursor = |place: &str| URL_SAFE_NO_PAD.encode(place);
+    let cursor = |list: &str, place: u64| URL_SAFE_NO_PAD.encode(format!("{list}:{place}"));
     for list in ["/v1/events", "/v1/notices"] {
         for beyond in [end + 1, 4_000_000, u64::MAX] {
             is_beyond(get(&format!("{list}?after={beyond}")).send(), end);
-            is_beyond(get(&format!("{list}?cursor={}", cursor(&beyond.to_string()))).send(), end);
+            let name = list.rsplit('/').next().unwrap();
+            is_beyond(get(&format!("{list}?cursor={}", cursor(name, beyond))).send(), end);
             let stream = get(&format!("{list}?after={beyond}")).header("accept", "text/event-stream");
             is_beyond(stream.send(), end);
             let stream = get(list).header("accept", "text/event-stream");
@@ -42,7 +43,7 @@ fn who_goes_on_beyond_the_end_is_told_where_it_is() {
         get(&format!("{list}?after={end}")).listen().heartbeat();
     }
     is_beyond(get(&format!("/v1/notices?after={}.0", end + 1)).send(), end);
-    is_beyond(get(&format!("/v1/sessions?cursor={}", cursor(&(end + 1).to_string()))).send(), end);
+    is_beyond(get(&format!("/v1/sessions?cursor={}", cursor("sessions", end + 1))).send(), end);
     is_beyond(get(&format!("/v1/revocations/feed?after={}", end + 1)).send(), end);
     get(&format!("/v1/revocations/feed?after={end}")).send().expect(200);
     // A fault of form comes first, and a position that is waited for is waited for.

@@ -1,11 +1,11 @@
 //! Which subjects a reader looks for: by their ids or the beginnings of them, by name, device, owner, and how they stand.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tenure_core::SessionId;
 use tenure_protocol::wire::{Page, SessionView, SubjectView};
 
 use super::form::{query, segment};
 use crate::console::{request::SignedInRequest, response::PageFailure};
+use crate::http::ListName;
 
 /// Subjects per page.
 const PER_PAGE: usize = 50;
@@ -84,7 +84,7 @@ impl SessionSearch {
 
     /// Where a list goes on behind this subject.
     pub(super) fn behind(subject: &str) -> String {
-        URL_SAFE_NO_PAD.encode(subject)
+        ListName::Subjects.cursor(subject)
     }
 
     /// The address of the same search from another place on.
@@ -135,7 +135,7 @@ impl SessionSearch {
     async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectView>, Option<String>), PageFailure> {
         let is_of_few = !self.owner.is_empty() || visit.credential.owner_id.is_some();
         let begins = !is_of_few && !self.sought.is_empty();
-        let first = begins.then(|| URL_SAFE_NO_PAD.encode(&self.sought));
+        let first = begins.then(|| Self::behind(&self.sought));
         let mut cursor = self.cursor.clone().or(first);
         let mut found: Vec<SubjectView> = Vec::new();
         for _ in 0..STRIDES {

@@ -22,7 +22,7 @@ use super::{
         call::ApiCall,
         fields::RequestFields,
         limits,
-        page::{PageQuery, page_of},
+        page::{ListName, PageQuery, page_of},
     },
 };
 
@@ -108,7 +108,7 @@ pub(super) async fn own(call: ApiCall) -> Result<HttpReply, Problem> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let page = PageQuery::of(&mut query);
+    let page = PageQuery::of(&mut query, ListName::Credentials);
     let after: Option<CredentialId> = page.parsed(&mut query);
     query.finish()?;
     let system = call.api.authority.live().system();
@@ -118,7 +118,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|known| known.id);
     let views: Vec<_> = found.into_iter().map(|known| view(&call.api, known)).collect();
-    Ok(HttpReply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(ListName::Credentials, views, end)))
 }
 
 /// Withdraw an API key. Its next use is refused. Withdrawing it again gives the same answer.

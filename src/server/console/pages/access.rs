@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use askama::Template;
 use axum::http::Method;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use tenure_core::{CredentialId, SessionId, SubjectId, Timestamp, event::Role};
 use tenure_protocol::wire::{CredentialView, KeyView, KeysView, Page, SubjectView};
@@ -19,6 +18,7 @@ use crate::console::{
     response::{self, PageFailure, PageFrame, PageResult},
     words::PageTime as _,
 };
+use crate::http::ListName;
 
 /// Those who are signed in.
 struct SignIns {
@@ -132,7 +132,7 @@ fn key_of(subject: &SubjectId) -> Option<CredentialId> {
 
 /// The subjects with active sign-ins.
 async fn subjects(visit: &SignedInRequest) -> Result<Vec<SubjectId>, PageFailure> {
-    let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
+    let asked = query(&[("cursor", Some(&ListName::Subjects.cursor(SIGN_INS))), ("limit", Some(STRIDE))]);
     let found: Page<SubjectView> = visit.get(&format!("/v1/subjects{asked}")).await?;
     let of_console = found.items.into_iter().take_while(|it| is_sign_in(&it.subject_id));
     Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())

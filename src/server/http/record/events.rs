@@ -22,7 +22,7 @@ use crate::http::{
         problem::Problem,
         text::{TextOpener, kept_object},
     },
-    request::{call::ApiCall, fields::RequestFields},
+    request::{call::ApiCall, fields::RequestFields, page::ListName},
 };
 
 /// The members of an event. Metadata is shown with the digits and the order that it was given with, which no tree of
@@ -57,6 +57,8 @@ impl EventRecord {
 }
 
 impl RecordView for EventRecord {
+    const LIST: ListName = ListName::Events;
+
     type Place = Position;
 
     fn after(position: Position) -> Position {

@@ -26,7 +26,11 @@ use self::bulk_event::{bulk, concerned};
 use super::{
     api::ApiContext,
     reply::problem::Problem,
-    request::{access::Caller, fields::RequestFields, page::page_of},
+    request::{
+        access::Caller,
+        fields::RequestFields,
+        page::{ListName, page_of},
+    },
 };
 
 /// Maximum commits examined for one page; a rare kind may give a short page with a `nextCursor`.
@@ -40,6 +44,9 @@ const NEAR: usize = 500;
 
 /// A way to read the record: what it makes of a commit, and how its items are named.
 pub(super) trait RecordView: Send + Sync + 'static {
+    /// Whose cursors it takes.
+    const LIST: ListName;
+
     /// The name of an item, by which a reader says how far it came.
     type Place: Copy + Ord + Display + FromStr + Send + Sync;
 
@@ -267,7 +274,7 @@ pub(super) async fn page<R: RecordView>(
         }
     };
     let next = next.map(|place| api.named_at(R::position(place), place));
-    Ok(page_of(leafing.items.into_iter().map(WrittenItem).collect(), next))
+    Ok(page_of(R::LIST, leafing.items.into_iter().map(WrittenItem).collect(), next))
 }
 
 impl<R: RecordView> EventPage<R> {

@@ -10,7 +10,7 @@ use tenure_protocol::wire::Page;
 use super::{EventReader, RecordView, kinds, notice_view::NoticeView, parameters::RecordParameters, stream};
 use crate::http::{
     reply::{HttpReply, problem::Problem},
-    request::{call::ApiCall, fields::RequestFields},
+    request::{call::ApiCall, fields::RequestFields, page::ListName},
 };
 
 /// The record as notices of some kinds; `None` is all.
@@ -31,6 +31,8 @@ impl NoticeRecord {
 }
 
 impl RecordView for NoticeRecord {
+    const LIST: ListName = ListName::Notices;
+
     type Place = NoticeId;
 
     fn after(position: Position) -> NoticeId {

@@ -91,7 +91,7 @@ pub(crate) async fn answer<R: RecordView>(
         let body = open(call, scope, record, after, place).await?;
         return Ok(HttpReply::stream("text/event-stream", body));
     }
-    let asked = PageQuery::of(&mut query);
+    let asked = PageQuery::of(&mut query, R::LIST);
     let cursor: Option<EpochStamped<R::Place>> = asked.parsed(&mut query);
     if start.is_some() && cursor.is_some() {
         query.fault("cursor", "must not be given together with after");

@@ -44,7 +44,7 @@ use super::{
         call::ApiCall,
         fields::RequestFields,
         limits,
-        page::{PageQuery, page_of},
+        page::{ListName, PageQuery, page_of},
     },
     subjects::subject_as_of,
 };
@@ -217,7 +217,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let filter = SessionFilter::of(&mut query, &call.api);
     let asked = AsOfQuery::of(&mut query);
-    let page = PageQuery::of(&mut query);
+    let page = PageQuery::of(&mut query, ListName::Sessions);
     let before: Option<EpochPosition> = page.parsed(&mut query);
     query.finish()?;
     asked.check_list(&call.caller, filter.subject.is_some())?;
@@ -236,7 +236,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(HttpReply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(ListName::Sessions, views, end)))
 }
 
 async fn of_subject(

@@ -33,7 +33,7 @@ use super::{
         call::ApiCall,
         fields::RequestFields,
         limits,
-        page::{PageQuery, page_of},
+        page::{ListName, PageQuery, page_of},
     },
 };
 
@@ -226,7 +226,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
     let owner: Option<OwnerId> = query.id("ownerId");
     let asked = AsOfQuery::of(&mut query);
-    let page = PageQuery::of(&mut query);
+    let page = PageQuery::of(&mut query, ListName::Subjects);
     query.finish()?;
     asked.check_list(&call.caller, false)?;
     let reading = asked.resolve(&call.api, &call.caller).await?;
@@ -242,7 +242,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     subjects.truncate(page.limit);
     let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
     let views = subjects.iter().filter_map(|subject| view(&call.api, subject, reading.moment)).collect();
-    Ok(HttpReply::ok(&page_of(views, end)))
+    Ok(HttpReply::ok(&page_of(ListName::Subjects, views, end)))
 }
 
 /// Which subjects a list is to hold.

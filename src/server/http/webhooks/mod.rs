@@ -40,7 +40,7 @@ use super::{
         costly_reads::wait_to_refuse,
         epoch_stamp::EpochStamped,
         fields::RequestFields,
-        page::{PageQuery, page_of},
+        page::{ListName, PageQuery, page_of},
     },
 };
 
@@ -262,7 +262,7 @@ fn event_of(call: &ApiCall, asked: WebhookRequest) -> (WebhookDestination, Webho
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let page = PageQuery::of(&mut query);
+    let page = PageQuery::of(&mut query, ListName::Webhooks);
     let after: Option<WebhookId> = page.parsed(&mut query);
     query.finish()?;
     let view_of_system = call.api.authority.live().system();
@@ -273,7 +273,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(Webhook::id);
-    Ok(HttpReply::ok(&page_of(views(&call, &found), end)))
+    Ok(HttpReply::ok(&page_of(ListName::Webhooks, views(&call, &found), end)))
 }
 
 /// Read a webhook, and the health of its deliveries.
@@ -325,7 +325,7 @@ fn store_closed() -> Problem {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn deliveries(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut query = call.query()?;
-    let page = PageQuery::of(&mut query);
+    let page = PageQuery::of(&mut query, ListName::Deliveries);
     let before: Option<EpochStamped<NoticeId>> = page.parsed(&mut query);
     query.finish()?;
     let id = webhook(&call)?.id();
@@ -339,7 +339,7 @@ pub(super) async fn deliveries(call: ApiCall) -> Result<HttpReply, Problem> {
     let end = found.last().filter(|_| more).map(|last| name_of(&call.api, last.notice_id));
     let is_owner = call.caller.owner().is_some();
     let views = found.into_iter().map(|report| delivery_view(&call.api, report, is_owner));
-    Ok(HttpReply::ok(&page_of(views.collect(), end)))
+    Ok(HttpReply::ok(&page_of(ListName::Deliveries, views.collect(), end)))
 }
 
 fn name_of(api: &ApiContext, id: NoticeId) -> String {
