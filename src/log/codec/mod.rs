@@ -12,7 +12,7 @@ use blake3::{
     Hasher,
     hazmat::{ContextKey, HasherExt, hash_derive_key_context},
 };
-use minicbor::{Decode, Encode, Encoder};
+use minicbor::{Decode, Encode, Encoder, encode::Write};
 
 pub(super) use self::outline::{CommitOutline, time_and_count};
 use crate::{LogError, record::EncodedCommit, record::RecordHash, upcast};
@@ -174,12 +174,19 @@ pub fn decode(bytes: &[u8]) -> Result<(Commit, Vec<RecordHash>), DecodeError> {
     let header_bytes = take_prefixed(&mut rest)?;
     let header = decode_header(header_bytes)?;
     let count = take_count(&mut rest)?;
-    let events = (0..count).map(|_| take_prefixed(&mut rest)).collect::<Result<Vec<_>, _>>()?;
+    let event_bytes = rest;
+    for _ in 0..count {
+        take_prefixed(&mut rest)?;
+    }
     if !rest.is_empty() {
         return Err(DecodeError::Trailing(rest.len()));
     }
-    let hashes = record_hashes(&bytes[..4 + header_bytes.len()], events.iter().copied());
-    let events = events.into_iter().map(decode_event).collect::<Result<_, _>>()?;
+    let events = || {
+        let mut rest = event_bytes;
+        (0..count).map(move |_| take_prefixed(&mut rest).expect("it was taken above"))
+    };
+    let hashes = record_hashes(&bytes[..4 + header_bytes.len()], events());
+    let events = events().map(decode_event).collect::<Result<_, _>>()?;
     Ok((commit_of(header, events), hashes))
 }
 
@@ -266,7 +273,8 @@ fn decode_header(bytes: &[u8]) -> Result<CommitHeader<'_>, DecodeError> {
 }
 
 fn put_event(out: &mut Vec<u8>, event: &Event) {
-    put_event_prefix(out, event.kind() as u8, event.kind().version());
+    let written = put_event_prefix(&mut *out, event.kind() as u8, event.kind().version());
+    written.expect("a Vec takes every byte");
     match event {
         Event::Subject(event) => put_subject_event(out, event),
         Event::System(event) => put_system_event(out, event),
@@ -310,12 +318,9 @@ fn put_system_event(out: &mut Vec<u8>, event: &SystemEvent) {
 fn decode_event(bytes: &[u8]) -> Result<Event, DecodeError> {
     let mut decoder = minicbor::Decoder::new(bytes);
     let (kind, version) = event_kind(&mut decoder).map_err(|error| malformed("an event", &error))?;
-    let data = &bytes[decoder.position()..];
-    let mut prefix = Vec::with_capacity(8);
-    put_event_prefix(&mut prefix, kind, version);
-    if !bytes.starts_with(&prefix) {
-        return Err(DecodeError::NotCanonical("an event"));
-    }
+    let mut prefix = ExpectedBytes(bytes);
+    put_event_prefix(&mut prefix, kind, version).map_err(|_| DecodeError::NotCanonical("an event"))?;
+    let ExpectedBytes(data) = prefix;
     upcast::read(kind, version, data)
 }
 
@@ -325,9 +330,12 @@ fn event_kind(decoder: &mut minicbor::Decoder<'_>) -> Result<(u8, u8), minicbor:
 }
 
 /// The begin of `[kind, version, data]`.
-fn put_event_prefix(out: &mut Vec<u8>, kind: u8, version: u8) {
-    let written = Encoder::new(out).array(3).and_then(|e| e.u8(kind)).and_then(|e| e.u8(version)).map(drop);
-    written.expect("a Vec takes every byte");
+fn put_event_prefix<W: Write>(
+    out: W,
+    kind: u8,
+    version: u8,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    Encoder::new(out).array(3)?.u8(kind)?.u8(version)?.ok()
 }
 
 /// The hash of every event: over the header with its length, the event's index, and the event.
@@ -339,12 +347,6 @@ fn record_hashes<'a>(header: &[u8], events: impl Iterator<Item = &'a [u8]>) -> V
         RecordHash::from_bytes(hasher.finalize().into())
     };
     (0_u16..).zip(events).map(hash).collect()
-}
-
-fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(USUAL_COMMIT_BYTES);
-    put(&mut out, value);
-    out
 }
 
 fn put<T: Encode<()>>(out: &mut Vec<u8>, value: &T) {
@@ -361,7 +363,24 @@ where
     T: Decode<'b, ()> + Encode<()>,
 {
     let value = minicbor::decode(bytes).map_err(|error| malformed(part, &error))?;
-    if to_cbor(&value) == bytes { Ok(value) } else { Err(DecodeError::NotCanonical(part)) }
+    let mut expected = ExpectedBytes(bytes);
+    let is_spelled_so = minicbor::encode(&value, &mut expected).is_ok() && expected.0.is_empty();
+    if is_spelled_so { Ok(value) } else { Err(DecodeError::NotCanonical(part)) }
+}
+
+/// Takes what is written only if it is what these bytes begin with, and leaves of them what follows.
+struct ExpectedBytes<'b>(&'b [u8]);
+
+/// Something else was written than was expected.
+struct OtherBytes;
+
+impl Write for ExpectedBytes<'_> {
+    type Error = OtherBytes;
+
+    fn write_all(&mut self, written: &[u8]) -> Result<(), OtherBytes> {
+        self.0 = self.0.strip_prefix(written).ok_or(OtherBytes)?;
+        Ok(())
+    }
 }
 
 fn malformed(part: &'static str, error: &minicbor::decode::Error) -> DecodeError {

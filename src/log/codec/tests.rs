@@ -141,7 +141,8 @@ fn a_newer_layout_is_called_newer() {
 
 #[test]
 fn a_number_in_more_bytes_than_it_needs_is_refused() {
-    let short = to_cbor(&header_of(&samples::commit(1, StreamId::System, 0, 0, 1)));
+    let mut short = Vec::new();
+    put(&mut short, &header_of(&samples::commit(1, StreamId::System, 0, 0, 1)));
     // `expected` is 0, after the format, sixteen bytes of id with their head, and null.
     let at = 1 + 1 + 17 + 1;
     assert_eq!(short[at], 0);
