@@ -50,6 +50,22 @@ fn a_get_changes_nothing_whatever_it_says() {
     assert!(server.events("SessionRevoked,SubjectSuspended").is_empty());
 }
 
+/// Whoever asked for a page by a long address was answered with three times as much, without a key.
+#[test]
+fn a_long_address_is_not_read_and_not_given_back() {
+    let server = Server::start();
+    let asked = |target: &str| server.get(target).header("host", "localhost").send();
+    let query = asked(&format!("/console?{}", "a&".repeat(30_000))).expect(400);
+    let path = asked(&format!("/console/{}", "&".repeat(60_000))).expect(401);
+    for reply in [query, path] {
+        assert!(reply.body.len() < 8_192, "{} bytes", reply.body.len());
+    }
+    let desk = Desk::sign_in(&server, &server.admin);
+    desk.get(&format!("/console/agents?q={}", "a".repeat(3_000))).expect(400);
+    let next = format!("/console/agents?q={}", "a".repeat(1_000));
+    assert!(text(&asked(&next).expect(401)).contains(&next), "a usual one is kept");
+}
+
 #[test]
 fn every_reply_forbids_frames_foreign_code_and_keeping() {
     let server = Server::start();

@@ -54,7 +54,9 @@ impl BrowserRequest {
     pub(super) async fn of(console: Arc<Console>, request: Request<Body>) -> Result<Self, PageFailure> {
         let (parts, body) = request.into_parts();
         let channel = SecureChannel::of(&console, &parts);
-        let query = FormFields::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let query = parts.uri.query().unwrap_or_default();
+        console.api.check_query(query)?;
+        let query = FormFields::parse(query.as_bytes());
         let form = match parts.method.as_str() {
             "POST" => FormFields::read(body).await.map_err(unread)?,
             "GET" | "HEAD" => FormFields::default(),

@@ -21,6 +21,9 @@ use crate::console::request::SignedInRequest;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// The longest path of a page, with its query, that a form leads back to.
+const LONGEST_PATH: usize = 4 * 1024;
+
 /// What a page comes to.
 pub(super) type PageResult = Result<Response, PageFailure>;
 
@@ -191,7 +194,8 @@ pub(super) fn redirect(to: &str) -> Response {
 pub(super) fn own_path(text: &str) -> Option<&str> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
     let is_own = text == "/console" || text.starts_with("/console/") || text.starts_with("/console?");
-    (is_own && is_plain && !text.contains("//") && !text.contains("..")).then_some(text)
+    (is_own && is_plain && text.len() <= LONGEST_PATH && !text.contains("//") && !text.contains(".."))
+        .then_some(text)
 }
 
 /// How long the server worked on a page.

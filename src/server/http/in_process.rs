@@ -24,6 +24,7 @@ use super::{
     request::{
         access::Caller,
         admission,
+        fields::check_size,
         peer::{PeerAddress, client_address},
         serve::wrong_credential,
     },
@@ -158,6 +159,11 @@ impl ApiContext {
     ) -> Result<Option<FlightPermit<'_>>, RefusedReply> {
         let caller = Caller::Key(Arc::clone(key));
         Ok(admission::begin(self, RequestClass::Change, &caller, address)?)
+    }
+
+    /// Refuses a query that would cost too much to read.
+    pub(crate) fn check_query(&self, query: &str) -> Result<(), RefusedReply> {
+        Ok(check_size(query)?)
     }
 
     /// Counts a wrong credential from this address.

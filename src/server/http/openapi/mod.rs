@@ -8,7 +8,8 @@ mod shape;
 
 use std::collections::BTreeSet;
 
-use axum::http::Method;
+use axum::{body::Bytes, http::Method};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
 
@@ -56,8 +57,20 @@ pub fn document() -> Value {
 pub(super) async fn serve(call: ApiCall) -> Result<HttpReply, Problem> {
     call.no_query()?;
     let system = call.api.authority.live().system();
-    let document = under(system.system.policy_in_force());
-    Ok(HttpReply::text("application/json", document.to_string()).for_one_minute())
+    let document = written(system.system.policy_in_force());
+    Ok(HttpReply::shared("application/json", document).for_one_minute())
+}
+
+/// The document under these limits. It is written once for all who ask: anyone may, without a credential.
+fn written(policy: &Policy) -> Bytes {
+    static LAST: Mutex<Option<(Policy, Bytes)>> = Mutex::new(None);
+    let mut last = LAST.lock();
+    if let Some((_, document)) = last.as_ref().filter(|(known, _)| known == policy) {
+        return document.clone();
+    }
+    let document = Bytes::from(under(policy).to_string());
+    *last = Some((policy.clone(), document.clone()));
+    document
 }
 
 /// The document of a server on which these limits are in force.
@@ -362,4 +375,20 @@ fn problem_schema() -> Value {
             "activeSessions": { "type": "array", "items": { "type": "object" } },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Anyone may ask for it, and writing it took the time of thousands of checks for each.
+    #[test]
+    fn the_document_is_written_once_for_all_and_again_for_other_limits() {
+        let (usual, mut other) = (Policy::default(), Policy::default());
+        other.max_renewals_max += 1;
+        let first = written(&usual);
+        assert_eq!(first.as_ptr(), written(&usual).as_ptr());
+        assert_ne!(first, written(&other));
+        assert_eq!(first, written(&usual));
+    }
 }

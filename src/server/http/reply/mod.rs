@@ -10,7 +10,7 @@ pub(super) mod unavailable;
 use std::{borrow::Cow, cell::RefCell};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -132,6 +132,8 @@ pub(super) struct HttpReply {
 enum ReplyBody {
     /// All of it is there.
     Whole(Vec<u8>),
+    /// The same, and other replies have it too.
+    Shared(Bytes),
     /// It is made while it is sent.
     Streamed(Body),
 }
@@ -167,6 +169,11 @@ impl HttpReply {
     /// Text of some type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
         Self::of(StatusCode::OK, content_type, ReplyBody::Whole(text.into_bytes()))
+    }
+
+    /// What other replies say as well, of some type.
+    pub(super) fn shared(content_type: &'static str, document: Bytes) -> Self {
+        Self::of(StatusCode::OK, content_type, ReplyBody::Shared(document))
     }
 
     /// What is made while it is sent. No proxy may hold it up to gather more.
@@ -213,6 +220,7 @@ impl HttpReply {
         let status = self.status;
         let body = match self.put_head(stamp, &mut headers) {
             ReplyBody::Whole(bytes) => bytes.into(),
+            ReplyBody::Shared(bytes) => bytes.into(),
             ReplyBody::Streamed(body) => body,
         };
         assembled(status, headers, body)
@@ -223,6 +231,7 @@ impl HttpReply {
         let mut head = HeadBytes::begin(out, self.status);
         match self.put_head(stamp, &mut head) {
             ReplyBody::Whole(bytes) => bytes,
+            ReplyBody::Shared(bytes) => bytes.into(),
             ReplyBody::Streamed(_) => unreachable!("the routes whose answers are written so stream nothing"),
         }
     }

@@ -219,7 +219,8 @@ impl RequestLog {
         tracing::info!(
             target: ACCESS,
             address = self.address.map(tracing::field::display),
-            method = self.method.as_str(),
+            // Whoever calls may invent one, as long as a head may be.
+            method = method_name(&self.method),
             route = self.route,
             status,
             code,
