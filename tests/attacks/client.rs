@@ -106,7 +106,9 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = lines.find_map(|line| {
-            line.unwrap().split_once("listening on http://").map(|(_, address)| address.trim().parse())
+            let line = line.unwrap();
+            let (_, address) = line.split_once("listening on http")?;
+            Some(address.trim_start_matches('s').trim_start_matches("://").trim().parse())
         });
         let address = listening.unwrap().unwrap();
         // Nobody reads the rest; the server must not wait for that.
@@ -235,6 +237,17 @@ impl Client {
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
+    }
+
+    /// Sends what the server takes of it within a moment.
+    pub(crate) fn send_some(&mut self, mut bytes: &[u8]) {
+        self.0.get_ref().set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        while !bytes.is_empty() {
+            match self.0.get_mut().write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(_) => break,
+            }
+        }
     }
 
     pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {

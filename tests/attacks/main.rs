@@ -7,6 +7,8 @@ mod callers;
 mod client;
 mod connections;
 mod fleet;
+mod framing;
 mod overload;
 mod requests;
 mod siege;
+mod slow;

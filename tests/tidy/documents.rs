@@ -109,6 +109,7 @@ async fn metrics() -> String {
         limit_loopback: false,
         limits: AdmissionLimits {
             places: 768,
+            buffers: 0,
             shares: SharesConfig::default(),
             usage: UsageRate::default(),
             trusted_proxies: Networks::default(),

@@ -10,6 +10,7 @@
 mod bucket;
 mod class;
 mod flights;
+mod held;
 mod places;
 mod streams;
 
@@ -26,6 +27,7 @@ use self::bucket::RateBuckets;
 pub(crate) use self::{
     class::RequestClass,
     flights::{FlightPermit, RequestsInFlight},
+    held::HeldBytes,
     places::{ConnectionPlaces, ConnectionSeat, ConnectionState, OccupiedPlace, network},
     streams::{OpenStreams, StreamPermit},
 };
@@ -93,6 +95,8 @@ pub(crate) enum SharedTotal {
 pub struct AdmissionLimits {
     /// How many connections there may be at once.
     pub places: usize,
+    /// `server.buffers`
+    pub buffers: usize,
     /// `shares.*`
     pub shares: SharesConfig,
     /// `usage.*`

@@ -98,6 +98,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Networks,
     /// `server.keep_alive`
     pub keep_alive: Seconds,
+    /// `server.buffers`, in bytes.
+    pub buffers: u32,
     /// `server.tls_cert`
     pub tls_cert: Option<PathBuf>,
     /// `server.tls_key`
@@ -254,6 +256,7 @@ impl Default for Config {
                 max_body: 65_536,
                 trusted_proxies: Networks::default(),
                 keep_alive: Seconds(75),
+                buffers: 268_435_456,
                 tls_cert: None,
                 tls_key: None,
                 hsts: Seconds(31_536_000),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: SettingKind, doc: &'static str) -> Se
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 66] = [
+pub static SETTINGS: [Setting; 67] = [
     setting(
         "server.listen",
         SettingKind::Address(|config| &mut config.server.listen),
@@ -81,6 +81,12 @@ pub static SETTINGS: [Setting; 66] = [
         "server.keep_alive",
         SettingKind::Seconds(5, 600, |config| &mut config.server.keep_alive),
         "Idle timeout of a connection, in seconds; keep it above that of the proxies in front.",
+    ),
+    setting(
+        "server.buffers",
+        // Below it, a few bodies of the longest that `server.max_body` takes would not fit.
+        SettingKind::Count(33_554_432, u32::MAX, |config| &mut config.server.buffers),
+        "Maximum memory for requests not yet received and responses not yet sent, of all connections together, in bytes.",
     ),
     setting(
         "server.tls_cert",

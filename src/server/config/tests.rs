@@ -49,6 +49,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("server.max_body", "40000"),
         ("server.trusted_proxies", "10.0.0.0/8,::1"),
         ("server.keep_alive", "20"),
+        ("server.buffers", "40000000"),
         ("server.tls_cert", "/etc/tenure/tls.crt"),
         ("server.tls_key", "/etc/tenure/tls.key"),
         ("server.hsts", "60"),

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
-use crate::admission::{AdmissionLimits, ConnectionSeat, OccupiedPlace};
+use crate::admission::{AdmissionLimits, ConnectionSeat, ConnectionState, OccupiedPlace};
 use crate::authority::{NoticeLinks, TokenIssuance};
 use crate::backup::BackupMaker;
 use crate::config::{Config, Networks};
@@ -64,8 +64,12 @@ const BACKLOG: u32 = 8_192;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that reads nothing of its reply for this time is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum bytes of a request's head, or of a reply, in a connection's buffer.
+/// Maximum bytes of a request's head, whichever it is on its connection. A longer one is 431.
+const MOST_HEAD: usize = 64 * 1024;
+/// Maximum bytes that are read, or of a reply, in a connection's buffer.
 const BUFFER: usize = 64 * 1024;
+/// Bytes of answers that the system takes for a connection before its client does.
+const SEND_BUFFER: u32 = 128 * 1024;
 /// How long requests in flight have at a stop; the contract gives the whole stop 10 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -192,6 +196,7 @@ fn settings(config: &Config, places: usize, traces: Option<TraceExporter>) -> Ap
         limit_loopback: config.security.limit_loopback,
         limits: AdmissionLimits {
             places,
+            buffers: config.server.buffers as usize,
             shares: config.shares,
             usage: config.usage,
             trusted_proxies: trusted_proxies(config),
@@ -263,6 +268,8 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Or else a restart would have to wait for the connections of the former process.
     socket.set_reuseaddr(true)?;
+    // Connections have it from their listener. The system's own would be megabytes for each client that reads slowly.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -384,7 +391,9 @@ impl ConnectionServer {
         let Some(certificate) = certificate else {
             return requests.serve(stream, peer, seat, (timeouts, due), (watcher, stopped)).await;
         };
-        if let Some(stream) = certificate.accept(stream, timeouts.head, stopped.clone()).await {
+        if let Some(stream) = certificate.accept(stream, (&*seat, due), stopped.clone()).await {
+            // What it took to get here is not the head's delay.
+            seat.stands(ConnectionState::Head, stopwatch());
             let waiting = (timeouts, timeouts.for_the_first(&seat));
             let peer = peer.showing(tls::shown(&stream));
             requests.serve(stream, peer, seat, waiting, (watcher, stopped)).await;
@@ -403,12 +412,19 @@ struct AcceptFailures {
 impl AcceptFailures {
     /// Logs the first at once, and from then on once a minute how many there were.
     fn note(&mut self, error: &std::io::Error) {
-        self.since += 1;
-        let now = stopwatch();
-        if self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {
-            tracing::warn!(%error, attempts = self.since, "connections could not be accepted");
-            (self.told, self.since) = (Some(now), 0);
+        if let Some(attempts) = self.count(stopwatch()) {
+            tracing::warn!(%error, attempts, "connections could not be accepted");
         }
+    }
+
+    /// How many there were since they were last logged, if they are to be logged now.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < Duration::from_mins(1)) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
     }
 }
 
@@ -481,6 +497,21 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         // It would also be the limit of an idle connection; the stream has one for each.
         .header_read_timeout(None)
+        .max_header_size(MOST_HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There were twenty lines a second, for as long as descriptors lacked.
+    #[test]
+    fn connections_that_cannot_be_accepted_are_logged_at_once_and_then_by_the_minute() {
+        let (mut failures, begun) = (AcceptFailures::default(), stopwatch());
+        let at = |millis| begun + Duration::from_millis(millis);
+        let logged: Vec<_> = (0..=2_400).filter_map(|number| failures.count(at(50 * number))).collect();
+        assert_eq!(logged, [1, 1_200, 1_200]);
+    }
 }

@@ -133,7 +133,7 @@ impl PlainServer {
         is_stopping: impl Fn() -> bool,
         written: &mut Vec<u8>,
     ) -> Result<(), AnswerEnd> {
-        if length + body > MOST {
+        if length.saturating_add(body) > MOST {
             return Err(AnswerEnd::NOT_PLAIN);
         }
         let under_way = requests.begin();
@@ -146,8 +146,12 @@ impl PlainServer {
         };
         let is_last = is_last || is_stopping();
         complete(written, &body, self.hsts.as_ref(), is_last);
+        let held = requests.hold(written.len() as u64);
         reading.stream.write_all(written).await?;
-        drop(under_way);
+        drop((under_way, held));
+        // A connection that rests holds no more than others.
+        written.clear();
+        written.shrink_to(PIECE);
         reading.stream.flush().await?;
         if is_last { Err(AnswerEnd::OVER) } else { Ok(()) }
     }
@@ -204,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PlainConnection<S> {
     fn take(&mut self, length: usize, body: usize) -> Vec<u8> {
         let taken = self.read[length..length + body].to_vec();
         self.read.drain(..length + body);
+        self.read.shrink_to(PIECE);
         taken
     }
 

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::admission::{ConnectionSeat, ConnectionState};
+use crate::admission::{ConnectionSeat, ConnectionState, HeldBytes};
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +67,11 @@ impl ConnectionRequests {
         self.0.begun.load(Ordering::Relaxed)
     }
 
+    /// So many bytes are held for the client until what is given back is dropped.
+    pub(super) fn hold(&self, bytes: u64) -> Option<HeldBytes> {
+        HeldBytes::on(&self.0.seat, usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     fn are_done(&self) -> bool {
         self.begun() == self.0.done.load(Ordering::Relaxed)
     }
@@ -78,7 +83,10 @@ pub(super) struct RequestGuard(ConnectionRequests);
 impl RequestGuard {
     /// It is under way until all of this response has been sent, or given up.
     pub(super) fn until_sent(self, response: Response) -> Response<SentBody> {
-        response.map(|body| SentBody { body, _under_way: self })
+        response.map(|body| {
+            let held = body.size_hint().exact().and_then(|size| self.0.hold(size));
+            SentBody { body, held, under_way: self }
+        })
     }
 }
 
@@ -88,10 +96,34 @@ impl Drop for RequestGuard {
     }
 }
 
-/// A body that ends a request when it is dropped.
+/// A body that ends a request when it is dropped. What is held of it for the client is counted, also that which waits
+/// in the connection's buffers then.
 pub(super) struct SentBody {
     body: Body,
-    _under_way: RequestGuard,
+    /// Of a body that is there as a whole, all of it.
+    held: Option<HeldBytes>,
+    under_way: RequestGuard,
+}
+
+/// A piece of a body, counted until it has been written.
+struct HeldPiece {
+    bytes: Bytes,
+    _held: HeldBytes,
+}
+
+impl AsRef<[u8]> for HeldPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl SentBody {
+    fn counted(&mut self, bytes: Bytes) -> Bytes {
+        match self.held.take().or_else(|| self.under_way.0.hold(bytes.len() as u64)) {
+            Some(held) => Bytes::from_owner(HeldPiece { bytes, _held: held }),
+            None => bytes,
+        }
+    }
 }
 
 impl HttpBody for SentBody {
@@ -102,7 +134,8 @@ impl HttpBody for SentBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.counted(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -130,6 +163,9 @@ pub(super) struct TimeoutConnection<S> {
     alarm: Pin<Box<Sleep>>,
     /// What was read and put back, to be read again first.
     unread: Vec<u8>,
+    /// How many bytes have come since the connection was last idle, and what counts them when they are many.
+    come: usize,
+    held: Option<HeldBytes>,
 }
 
 impl<S> TimeoutConnection<S> {
@@ -150,6 +186,8 @@ impl<S> TimeoutConnection<S> {
             due,
             alarm: Box::pin(sleep_until(due)),
             unread: Vec::new(),
+            come: 0,
+            held: None,
         }
     }
 
@@ -173,7 +211,10 @@ impl<S> TimeoutConnection<S> {
         seat.stands(waiting, now.into_std());
         match waiting {
             ConnectionState::Head => self.due = now + seat.patience(self.timeouts.head),
-            ConnectionState::Idle => self.due = now + self.timeouts.idle,
+            ConnectionState::Idle => {
+                self.due = now + self.timeouts.idle;
+                (self.come, self.held) = (0, None);
+            }
             ConnectionState::Answered | ConnectionState::Blocked => {}
         }
     }
@@ -184,12 +225,22 @@ impl<S> TimeoutConnection<S> {
         }
     }
 
-    /// Notes that bytes have come: of an idle connection, those of a head.
-    fn has_come(&mut self) {
+    /// Notes that so many bytes have come: of an idle connection, those of a head.
+    fn has_come(&mut self, count: usize) {
         self.look();
         if self.waiting == ConnectionState::Idle {
             self.wait_for(ConnectionState::Head);
         }
+        self.come += count;
+        match &mut self.held {
+            Some(held) => held.grow(self.come),
+            None => self.held = self.requests.hold(self.come as u64),
+        }
+    }
+
+    /// An error when the connection is over, whatever it does.
+    fn goes_on(&self) -> io::Result<()> {
+        if self.requests.0.seat.must_end() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     /// Sees what became of the requests meanwhile.
@@ -215,12 +266,16 @@ impl<S> TimeoutConnection<S> {
             return Ok(());
         }
         self.requests.0.seat.register(context.waker());
+        self.goes_on()?;
         if self.requests.0.seat.gives_way() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     /// Whether the wait was long enough. Wakes the reader then.
     fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<ConnectionState> {
         self.requests.0.seat.register(context.waker());
+        if self.requests.0.seat.must_end() {
+            return Poll::Ready(ConnectionState::Head);
+        }
         self.look();
         if self.waiting == ConnectionState::Answered {
             return Poll::Pending;
@@ -260,8 +315,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimeoutConnection<S> {
             self.read_again(buffer);
             return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            self.has_come();
+            self.has_come(buffer.filled().len() - before);
             return Poll::Ready(read);
         }
         match ready!(self.poll_overdue(context)) {
@@ -280,6 +336,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutConnection<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on()?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.has_written(written.is_pending(), context)?;
         written
@@ -290,6 +347,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutConnection<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on()?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.has_written(written.is_pending(), context)?;
         written

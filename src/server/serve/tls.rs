@@ -8,7 +8,6 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -22,10 +21,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    time::{Instant, timeout_at},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::admission::ConnectionSeat;
 use crate::config::Config;
 use crate::node::{NodeCertificates, PeerCertificate};
 
@@ -101,11 +102,12 @@ impl TlsCertificate {
         }
     }
 
-    /// The handshake of a new connection, limited in time; `None` when it fails or the server stops.
+    /// The handshake of a new connection in this place, which has to be over by then; `None` when it fails, has to give
+    /// way or the server stops.
     pub(super) async fn accept(
         &self,
         mut stream: Pin<Box<TimeoutStream<TcpStream>>>,
-        patience: Duration,
+        (seat, due): (&ConnectionSeat, Instant),
         mut stopped: watch::Receiver<()>,
     ) -> Option<EncryptedStream> {
         let acceptor = TlsAcceptor::from(self.current.load_full());
@@ -117,7 +119,8 @@ impl TlsCertificate {
             acceptor.accept(stream).await
         };
         let shaken = tokio::select! {
-            shaken = tokio::time::timeout(patience, shaking) => shaken,
+            shaken = timeout_at(due, shaking) => shaken,
+            () = seat.given_up() => return None,
             _ = stopped.changed() => return None,
         };
         match shaken {

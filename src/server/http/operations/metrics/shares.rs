@@ -26,7 +26,7 @@ impl AdmissionMetrics {
         let own = Self::default();
         registry.register(
             "taken",
-            "Used capacity that all callers share: connections, streams, requests in flight",
+            "Used capacity that all callers share: connections, streams, requests in flight, bytes of buffers",
             own.taken.clone(),
         );
         registry.register("room", "Total of that capacity", own.room.clone());
@@ -41,7 +41,7 @@ impl AdmissionMetrics {
             "Requests refused because the total was taken",
             own.beyond.clone(),
         );
-        registry.register("gave_way", "Idle connections closed to make room", own.gave_way.clone());
+        registry.register("gave_way", "Connections closed to make room", own.gave_way.clone());
         own
     }
 
@@ -54,6 +54,7 @@ impl AdmissionMetrics {
         let in_flight = classes.iter().map(|(_, taken)| taken).sum();
         for (name, taken, whole) in [
             ("connections", places.taken(), places.whole()),
+            ("buffers", places.held(), places.most_held()),
             ("streams", streams.taken(), streams.whole()),
             ("in_flight", in_flight, flights.whole()),
         ] {
