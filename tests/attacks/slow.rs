@@ -42,7 +42,7 @@ fn answers_that_nobody_takes_have_a_bound_together() {
             kept.push(client);
         }
         // Whoever takes its answer gets all of it.
-        if kept.len() % 50 == 0 {
+        if kept.len().is_multiple_of(50) {
             assert_eq!(server.call(FRIEND).try_ask(&page).unwrap().expect(200).body.len() as u64, length);
         }
     }

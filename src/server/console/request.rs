@@ -11,7 +11,7 @@ use tenure_core::{Actor, Timestamp, commit::ActorKind, event::Role, system::Cred
 use tenure_protocol::entropy::session_id;
 
 use crate::authority::{AuthenticatedSession, Authority, CommandError, RequestContext};
-use crate::http::{PeerAddress, ask_the_leader};
+use crate::http::{ApiContext, PeerAddress, ask_the_leader};
 
 use super::{
     Console,
@@ -55,7 +55,7 @@ impl BrowserRequest {
         let (parts, body) = request.into_parts();
         let channel = SecureChannel::of(&console, &parts);
         let query = parts.uri.query().unwrap_or_default();
-        console.api.check_query(query)?;
+        ApiContext::check_query(query)?;
         let query = FormFields::parse(query.as_bytes());
         let form = match parts.method.as_str() {
             "POST" => FormFields::read(body).await.map_err(unread)?,

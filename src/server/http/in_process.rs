@@ -145,7 +145,7 @@ impl ApiContext {
                     break;
                 }
             }
-            Ok(teller.end(&replay).map(|story| StoryPart::of(story, known.created, begin)))
+            Ok(teller.end(&replay).map(|story| StoryPart::of(story, known.created(), begin)))
         };
         self.costly.part(caller, work).await?.map_err(Problem::from)
     }
@@ -162,7 +162,7 @@ impl ApiContext {
     }
 
     /// Refuses a query that would cost too much to read.
-    pub(crate) fn check_query(&self, query: &str) -> Result<(), RefusedReply> {
+    pub(crate) fn check_query(query: &str) -> Result<(), RefusedReply> {
         Ok(check_size(query)?)
     }
 
