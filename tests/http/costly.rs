@@ -53,6 +53,15 @@ fn past(server: &Server, key: &str, position: u64) -> Request {
     server.get(&format!("/v1/sessions?asOfPosition={position}&limit=1")).bearer(key)
 }
 
+/// Says at its end that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Introspects until it is over; gives back how often. Each answer must be right.
 fn probed<T>(server: &Server, beside: impl FnOnce() -> T) -> (T, u64) {
     let session = server.session("probe", 86_400);
@@ -64,8 +73,11 @@ fn probed<T>(server: &Server, beside: impl FnOnce() -> T) -> (T, u64) {
                 answers.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let result = beside();
-        is_over.store(true, Ordering::Relaxed);
+        let result = {
+            // Whether it succeeds or not: the scope waits for the probe.
+            let _over = Over(&is_over);
+            beside()
+        };
         probe.join().unwrap();
         (result, answers.load(Ordering::Relaxed))
     })

@@ -183,7 +183,8 @@ pub fn at_once(request: &Request, times: usize) -> Vec<Reply> {
 /// Sends these bytes on a connection of their own, and reads to its end.
 pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // What waits for others at a gate is answered late on a slow machine.
+    stream.set_read_timeout(Some(3 * PATIENCE)).unwrap();
     // The server may answer and close before it has read all of a body that it refuses.
     drop(stream.write_all(bytes));
     let mut reply = Vec::new();

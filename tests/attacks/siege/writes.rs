@@ -106,12 +106,12 @@ fn one_session_uses_up_the_memory_of_idempotency_keys() {
     let first = create().expect(201).json();
     siege.hold(&|server, stop| {
         let mut client = server.call(ATTACKER);
-        while !stop.load(Ordering::Relaxed) {
+        // On a slow machine it takes longer than the siege until there are more keys than there is room for.
+        while !stop.load(Ordering::Relaxed) || number.load(Ordering::Relaxed) <= 1_000 {
             let key = number.fetch_add(1, Ordering::Relaxed);
             let more = format!("{}idempotency-key: k{key}\r\n", with(&token));
             client.try_ask(&request("POST", &target, &more, &body, body.len())).unwrap();
         }
     });
-    assert!(number.into_inner() > 1_000, "more keys than there is room for");
     assert_eq!(create().expect(201).json()["sessionId"], first["sessionId"], "it is still the same request");
 }
