@@ -49,7 +49,7 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
     let new = NewSession { terms, ..NewSession::of("agent-7".parse()?) };
     let created = authority.create_session(caller(), new).await?;
     let first = created.token;
-    println!("created   {} until {}", created.session.id, created.session.expires_at);
+    println!("created   {} until {}", created.session.id, created.session.expires_at());
 
     // A check reads memory and appends nothing.
     let session = authority.introspect(first.expose()).map_err(refused)?;
@@ -62,7 +62,7 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
 
     clock.advance(1_800)?;
     let renewed = authority.renew(caller(), &holder, Some("renewal-1")).await?;
-    println!("renewed   until {}", renewed.session.expires_at);
+    println!("renewed   until {}", renewed.session.expires_at());
 
     // The same request again, as after a lost reply: a working token, and no second renewal.
     let repeated = authority.renew(caller(), &holder, Some("renewal-1")).await?;

@@ -9,7 +9,7 @@ use super::{
     commit::Commit,
     event::{Event, SubjectEvent},
     id::{Digest16, Position, SessionId},
-    session::{Session, SharedSession},
+    session::Session,
     subject::Subject,
     time::Timestamp,
 };
@@ -24,7 +24,7 @@ pub(super) struct ActiveSession {
 
 impl ActiveSession {
     const fn of(session: &Session) -> Self {
-        Self { created_at: session.created_at, id: session.id, created: session.created }
+        Self { created_at: session.created_at(), id: session.id, created: session.created() }
     }
 }
 
@@ -54,13 +54,13 @@ impl ActiveView for ActiveAt<'_> {
     fn oldest(&self, device: Option<Digest16>, leaving: &[SessionId], most: usize) -> Vec<ActiveSession> {
         let active =
             self.0.active(device, self.1).into_iter().filter(|session| !leaving.contains(&session.id));
-        active.take(most).map(|session| ActiveSession::of(session)).collect()
+        active.take(most).map(ActiveSession::of).collect()
     }
 
     fn latest(&self, device: Option<Digest16>, leaving: &[SessionId]) -> Position {
         let active =
             self.0.active(device, self.1).into_iter().filter(|session| !leaving.contains(&session.id));
-        active.map(|session| session.created).max().unwrap_or_default()
+        active.map(Session::created).max().unwrap_or_default()
     }
 }
 
@@ -79,7 +79,7 @@ impl ActiveSessions {
     pub fn of(subject: &Subject, at: Timestamp) -> Option<Self> {
         let (all, of_devices) = (BTreeSet::new(), HashMap::new());
         let mut active = Self { all, of_devices, until: Timestamp::from_millis(i64::MAX) };
-        if subject.sessions.iter().any(|session| session.can_be_seen()) {
+        if subject.sessions.iter().any(Session::can_be_seen) {
             return None;
         }
         subject.sessions.iter().filter(|session| session.is_live(at)).for_each(|session| active.add(session));
@@ -121,16 +121,16 @@ impl ActiveSessions {
         Some(self)
     }
 
-    fn add(&mut self, session: &SharedSession) {
+    fn add(&mut self, session: &Session) {
         let active = ActiveSession::of(session);
         self.all.insert(active);
         if let Some(device) = session.device_digest() {
             self.of_devices.entry(device).or_default().insert(active);
         }
-        self.until = self.until.min(session.expires_at);
+        self.until = self.until.min(session.expires_at());
     }
 
-    fn remove(&mut self, session: &SharedSession) {
+    fn remove(&mut self, session: &Session) {
         let active = ActiveSession::of(session);
         self.all.remove(&active);
         if let Some(of_device) = session.device_digest().and_then(|device| self.of_devices.get_mut(&device)) {

@@ -12,7 +12,7 @@ pub use tenure_protocol::session::SessionMode;
 use super::{
     commit::EventMeta,
     id::{Position, SessionId},
-    session::{OneTimeFact, Session, SessionDetails},
+    session::{GrantedPeriod, OneTimeFact, Session},
     time::{Seconds, Timestamp},
 };
 
@@ -82,7 +82,7 @@ impl Session {
     /// What is known of its use; `None` for a session without an `idleTimeout`.
     pub fn activity(&self) -> Option<&SessionActivity> {
         self.terms.idle_timeout?;
-        self.details.as_ref()?.activity.as_deref()
+        self.details()?.activity.as_deref()
     }
 
     /// When it was last seen in use; `None` for a session without an `idleTimeout`.
@@ -107,7 +107,7 @@ impl Session {
 
     /// The moment at which it ends if nothing else happens to it.
     pub fn ends_at(&self) -> Timestamp {
-        self.idle_end().map_or(self.expires_at, |idle| idle.min(self.expires_at))
+        self.idle_end().map_or(self.expires_at(), |idle| idle.min(self.expires_at()))
     }
 
     /// Whether it has ended by itself, by its period or by its idle time.
@@ -119,10 +119,10 @@ impl Session {
     /// whichever is shorter, after the last refresh, rounded down to a second. `None` if the session is not sliding
     /// or its period cannot grow any more.
     pub fn refresh_at(&self) -> Option<Timestamp> {
-        if self.terms.mode == SessionMode::Fixed || self.expires_at >= self.absolute_expires_at() {
+        if self.terms.mode == SessionMode::Fixed || self.expires_at() >= self.absolute_expires_at() {
             return None;
         }
-        let last = self.refreshed_at().unwrap_or(self.created_at);
+        let last = self.refreshed_at().unwrap_or(self.created_at());
         // A period shorter than half of the idle time would never be refreshed.
         let shorter = self.terms.idle_timeout?.min(self.terms.ttl);
         Some(last.plus(shorter.half()))
@@ -145,7 +145,7 @@ impl Session {
 
     /// Whether a use says anything of it: it has an idle time and has not ended for the record.
     pub fn can_be_seen(&self) -> bool {
-        self.activity().is_some() && self.revocation.is_none() && !self.said.contains(OneTimeFact::Expired)
+        self.activity().is_some() && self.revocation().is_none() && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// Counts as seen by this event; nothing without an `idleTimeout`.
@@ -153,8 +153,8 @@ impl Session {
         if self.terms.idle_timeout.is_none() {
             return;
         }
-        let details: &mut SessionDetails = self.details.get_or_insert_default();
         let recorded = EventMeta { position, at: seen_at };
+        let details = self.details_mut();
         let activity = details.activity.get_or_insert_with(|| Box::new(SessionActivity::beginning(recorded)));
         if activity.seen_at <= seen_at {
             (activity.seen_at, activity.seen) = (seen_at, position);
@@ -165,17 +165,16 @@ impl Session {
     #[must_use]
     pub fn seen_unrecorded(&self, seen_at: Timestamp) -> Self {
         let mut session = self.clone();
-        let position = self.activity().map_or(self.created, |activity| activity.seen);
+        let position = self.activity().map_or(self.created(), |activity| activity.seen);
         session.see(seen_at, position);
         session
     }
 
     /// Begins its period again.
-    pub(super) fn refresh(&mut self, expires_at: Timestamp, recorded: EventMeta) {
+    pub(super) fn refresh(&mut self, period: GrantedPeriod, recorded: EventMeta) {
         self.see(recorded.at, recorded.position);
-        self.expires_at = expires_at;
-        self.granted = recorded.position;
-        if let Some(activity) = self.details.as_mut().and_then(|details| details.activity.as_mut()) {
+        self.prolong(period);
+        if let Some(activity) = &mut self.details_mut().activity {
             activity.refreshed_at = Some(recorded.at);
         }
     }

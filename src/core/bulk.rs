@@ -65,7 +65,7 @@ impl SessionSelector {
     pub fn selects(&self, session: &Session) -> bool {
         self.issued_before.is_none_or(|moment| session.period_start() < moment)
             && self.device_digest.is_none_or(|device| session.device_digest() == Some(device))
-            && self.sealed_by.as_ref().is_none_or(|key| key.meets(session.first_sealed(), session.granted))
+            && self.sealed_by.as_ref().is_none_or(|key| key.meets(session.first_sealed(), session.granted()))
     }
 
     /// Whether it says nothing, and so means all.
@@ -132,8 +132,16 @@ impl BulkRevocation {
         self.position > subject.version && self.selector.concerns(subject)
     }
 
+    /// A session that it ended.
+    #[must_use]
+    pub fn applied_to(&self, session: &Session) -> Session {
+        let mut ended = session.clone();
+        ended.end(self.revocation());
+        ended
+    }
+
     /// How it ended a session.
-    pub fn revocation(&self) -> SessionRevocation {
+    fn revocation(&self) -> SessionRevocation {
         SessionRevocation { at: self.at, position: self.position, trigger: self.trigger, reason: None }
     }
 }
@@ -163,6 +171,6 @@ pub fn settle(bulks: &[BulkRevocation], subject: &mut Subject) {
         .collect();
     for (id, revocation) in ended {
         let session = subject.session_mut(id).expect("it was found above");
-        session.revocation = Some(Box::new(revocation));
+        session.end(revocation);
     }
 }

@@ -1,8 +1,6 @@
 //! What a fact makes of the state. An event that cannot follow from a state is an alarm: the log is corrupt,
 //! or the code that wrote it had another mind than the code that reads it. It is never guessed around.
 
-use triomphe::Arc;
-
 use super::{
     CredentialId, Digest16, SessionId, SessionMode, SubjectId, Timestamp,
     activity::{SessionActivity, SessionRefreshed},
@@ -16,8 +14,7 @@ use super::{
     },
     id::{Generation, Position},
     session::{
-        KnownDevice, LatestRenewal, OneTimeFact, OneTimeFlags, RefusedCodes, RenewAfter, Session,
-        SessionDetails, SessionRevocation, SharedSession,
+        GrantedPeriod, KnownDevice, OneTimeFact, OneTimeFlags, Session, SessionDetails, SessionRevocation,
     },
     subject::{ProfileAndSuspension, Subject, SubjectRegistration},
     suspension::SubjectSuspension,
@@ -118,14 +115,12 @@ pub fn evolve_system(
 /// nothing any more; one for a generation that was never issued is illegal, and false.
 pub fn mark_presented(subject: &mut Subject, id: SessionId, generation: Generation) -> bool {
     let Some(session) = subject.session(id) else { return false };
-    if generation == session.generation && session.awaits_presentation() {
+    if generation == session.generation() && session.awaits_presentation() {
         let session = subject.session_mut(id).expect("it was found above");
-        if let Some(renewal) = &mut session.renewal {
-            renewal.presented = true;
-        }
+        session.mark_presented();
         return true;
     }
-    generation <= session.generation
+    generation <= session.generation()
 }
 
 pub(super) const fn illegal(kind: EventKind, recorded: EventMeta, why: &'static str) -> IllegalEvent {
@@ -156,38 +151,24 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -
     let Err(place) = subject.place_of(event.session_id) else {
         return Err("the session exists already");
     };
-    let renew_after = renew_after(recorded.at, event.renew_at)?;
-    let session = begun(&subject.id, event, renew_after, recorded);
-    // Most subjects have few sessions, and there are many subjects: unused room would add up.
-    if subject.sessions.len() < 64 {
-        subject.sessions.reserve_exact(1);
+    let period = GrantedPeriod::of(recorded, event.expires_at, event.renew_at)?;
+    let session = begun(&subject.id, event, period, recorded);
+    // There are many subjects: unused room would add up.
+    if subject.sessions.len() == subject.sessions.capacity() {
+        subject.sessions.reserve_exact(subject.sessions.len() / 16 + 1);
     }
     subject.sessions.insert(place, session);
     Ok(())
 }
 
-fn renew_after(start: Timestamp, renew_at: Option<Timestamp>) -> Result<Option<RenewAfter>, &'static str> {
-    let measured = |moment| RenewAfter::between(start, moment).ok_or("renewAt does not lie in its period");
-    renew_at.map(measured).transpose()
-}
-
 /// A session of this subject as the event that created it leaves it, whatever else became of the subject; `None` if no
 /// session can begin so.
-pub fn session_begun(
-    subject: &SubjectId,
-    event: &SessionCreated,
-    recorded: EventMeta,
-) -> Option<SharedSession> {
-    let renew_after = renew_after(recorded.at, event.renew_at).ok()?;
-    Some(begun(subject, event, renew_after, recorded))
+pub fn session_begun(subject: &SubjectId, event: &SessionCreated, recorded: EventMeta) -> Option<Session> {
+    let period = GrantedPeriod::of(recorded, event.expires_at, event.renew_at).ok()?;
+    Some(begun(subject, event, period, recorded))
 }
 
-fn begun(
-    subject: &SubjectId,
-    event: &SessionCreated,
-    renew_after: Option<RenewAfter>,
-    recorded: EventMeta,
-) -> SharedSession {
+fn begun(subject: &SubjectId, event: &SessionCreated, period: GrantedPeriod, recorded: EventMeta) -> Session {
     let details = SessionDetails {
         device: event.device.clone().map(KnownDevice::from),
         scopes: event.scopes.clone().into(),
@@ -197,23 +178,7 @@ fn begun(
         }),
         activity: event.terms.idle_timeout.map(|_| Box::new(SessionActivity::beginning(recorded))),
     };
-    let details = (details != SessionDetails::default()).then(|| Box::new(details));
-    Arc::new(Session {
-        id: event.session_id,
-        subject: subject.clone(),
-        terms: event.terms.into(),
-        created_at: recorded.at,
-        created: recorded.position,
-        generation: Generation::FIRST,
-        expires_at: event.expires_at,
-        renew_after,
-        granted: recorded.position,
-        renewal: None,
-        refused: RefusedCodes::default(),
-        details,
-        revocation: None,
-        said: OneTimeFlags::default(),
-    })
+    Session::begun(event.session_id, subject.clone(), event.terms.into(), period, details)
 }
 
 fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: EventMeta) -> Result<(), &'static str> {
@@ -221,7 +186,7 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: EventMeta) -
     if session.has_ended(recorded.at) {
         return Err("the session had expired");
     }
-    if event.generation != session.generation.next() {
+    if event.generation != session.generation().next() {
         return Err("the generation does not move by one");
     }
     if session.renewals_left() == 0 {
@@ -233,28 +198,22 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: EventMeta) -
     if event.expires_at > session.absolute_expires_at() {
         return Err("its period goes beyond the absolute end");
     }
-    let renew_after = renew_after(recorded.at, event.renew_at)?;
+    let period = GrantedPeriod::of(recorded, event.expires_at, event.renew_at)?;
     let said = said_soon(session, event.expiring_soon)?;
     let session = subject.session_mut(event.session_id).expect("it was found above");
-    session.generation = event.generation;
-    session.expires_at = event.expires_at;
-    session.renew_after = renew_after;
-    session.granted = recorded.position;
+    session.renew(period, event.key_digest);
     session.said = said;
-    session.refused = RefusedCodes::default();
-    let renewal = LatestRenewal { at: recorded.at, key_digest: event.key_digest, presented: false };
-    session.renewal = Some(Box::new(renewal));
     session.see(recorded.at, recorded.position);
     Ok(())
 }
 
 fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
-    if event.generation != session.generation {
+    if event.generation != session.generation() {
         return Err("it names another generation than the current one");
     }
     match (event.cause, event.code) {
-        (RejectionCause::Owner, _) if session.renewal.is_none() => Err("there was no renewal to veto"),
+        (RejectionCause::Owner, _) if session.renewal().is_none() => Err("there was no renewal to veto"),
         (RejectionCause::Owner, Some(_)) => Err("a veto breaks no rule"),
         (RejectionCause::Owner, None) if event.expiring_soon.is_some() => Err("a veto looks at no end"),
         (RejectionCause::Owner, None) if event.contested => Err("a veto contests nothing"),
@@ -294,7 +253,7 @@ fn said_contested(
 ) -> Result<OneTimeFlags, &'static str> {
     if !contested {
         Ok(said)
-    } else if session.renewal.is_none() || code != RejectionCode::SessionRenewalMismatch {
+    } else if session.renewal().is_none() || code != RejectionCode::SessionRenewalMismatch {
         Err("only a token that a renewal replaced contests a session")
     } else if session.said.contains(OneTimeFact::Contested) {
         Err("that the session is contested is recorded already")
@@ -330,7 +289,7 @@ fn used(subject: &mut Subject, event: &UsageRecorded, recorded: EventMeta) -> Re
         return Err("it violates a constraint of the session");
     }
     let session = subject.session_mut(event.session_id).expect("it was found above");
-    session.details.get_or_insert_default().budget.get_or_insert_default().usage = after;
+    session.details_mut().budget.get_or_insert_default().usage = after;
     session.see(recorded.at, recorded.position);
     Ok(())
 }
@@ -350,8 +309,9 @@ fn refreshed(
     if event.expires_at != session.refreshed_until(recorded.at) {
         return Err("its period is not the session's own");
     }
+    let period = GrantedPeriod::of(recorded, event.expires_at, None)?;
     let session = subject.session_mut(event.session_id).expect("it was found above");
-    session.refresh(event.expires_at, recorded);
+    session.refresh(period, recorded);
     Ok(())
 }
 
@@ -398,7 +358,7 @@ fn erased(subject: &mut Subject) -> Result<(), &'static str> {
             ProfileAndSuspension { profile: SubjectProfile { name: None, ..profile }, suspension }.into();
     }
     for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
-        Arc::make_mut(session).drop_texts();
+        session.drop_texts();
     }
     Ok(())
 }
@@ -447,7 +407,7 @@ fn set_suspension(subject: &mut Subject, suspension: Option<SubjectSuspension>) 
 
 fn open_session(subject: &Subject, id: SessionId) -> Result<&Session, &'static str> {
     let session = subject.session(id).ok_or("there is no such session")?;
-    if session.revocation.is_some() { Err("the session was ended before") } else { Ok(session) }
+    if session.revocation().is_some() { Err("the session was ended before") } else { Ok(session) }
 }
 
 fn end(
@@ -459,7 +419,7 @@ fn end(
 ) {
     let session = subject.session_mut(id).expect("only sessions of this subject are ended");
     let EventMeta { position, at } = recorded;
-    session.revocation = Some(Box::new(SessionRevocation { at, position, trigger, reason: reason.cloned() }));
+    session.end(SessionRevocation { at, position, trigger, reason: reason.cloned() });
 }
 
 fn issued(

@@ -46,7 +46,7 @@ impl<'a> MatchCounter<'a> {
     pub fn add(&mut self, subjects: &[&Subject]) {
         let mut met: Vec<(&Subject, &Session)> = Vec::with_capacity(subjects.len() * SESSIONS_EXPECTED);
         for &subject in subjects.iter().filter(|subject| self.selector.concerns(subject)) {
-            met.extend(subject.sessions.iter().map(|session| (subject, &**session)));
+            met.extend(subject.sessions.iter().map(|session| (subject, session)));
         }
         met.retain(|(subject, session)| self.meets(subject, session));
         for of_one in met.chunk_by(|(one, _), (other, _)| ptr::eq(*one, *other)) {

@@ -1,20 +1,23 @@
 //! One session: what was granted, how far it has come, and whether a token of it is good now.
 
-use std::{cell::RefCell, num::NonZeroU32, thread::LocalKey};
+use std::{cell::RefCell, thread::LocalKey};
 
 use minicbor::{Decode, Encode};
 use triomphe::Arc;
 
+pub use super::session_parts::{
+    KnownDevice, OneTimeFact, OneTimeFlags, RefusedCodes, RenewAfter, SessionRevocation,
+};
 pub use tenure_protocol::session::SessionStatus;
 
 use super::{
     activity::SessionActivity,
     budget::{Budget, Constraints, Usage, unused},
-    event::{
-        EndTrigger, ExpiringSoon, ExpiryCause, RejectionCode, SessionDevice, SessionPurpose, SessionTerms,
-    },
+    commit::EventMeta,
+    event::{EndTrigger, ExpiringSoon, ExpiryCause, SessionPurpose, SessionTerms},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     interned::{Interned, RecentValues, Shareable},
+    packed::{PackedPosition, PackedTime},
     policy::{OnReuse, Policy},
     suspension::SubjectSuspension,
     text::SealedText,
@@ -23,70 +26,80 @@ use super::{
 
 /// With this number of renewals left, or fewer, its owner gets a notice.
 const FEW_RENEWALS: u32 = 3;
+/// Why there is no session.
+const NO_POSITION: &str = "no log reaches its position";
 /// An absolute end nearer than this is announced, too.
 const SHORT_LIFE: Seconds = Seconds(86_400);
 
-/// A session, as the facts up to some position leave it.
+/// A session, as the facts up to some position leave it. Its subject holds it.
 ///
-/// There is one of these for every session in memory, so its fields are packed with some care: what not every
-/// session has lives in a box, and equal terms are kept once.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+/// There is one of these for every session in memory, so it takes 64 bytes: what not every session has lies elsewhere,
+/// and equal terms are kept once.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its name.
-    #[n(0)]
     pub id: SessionId,
     /// Who holds it.
-    #[n(1)]
     pub subject: SubjectId,
     /// Its limits, fixed at creation.
-    #[n(2)]
     pub terms: Interned<SessionTerms>,
-    /// When it began.
-    #[n(3)]
-    pub created_at: Timestamp,
-    /// The position of the event that began it.
-    #[n(4)]
-    pub created: Position,
-    /// The generation whose tokens work.
-    #[n(5)]
-    pub generation: Generation,
-    /// The end of its period: it has expired exactly when `now >= expires_at`.
-    #[n(6)]
-    pub expires_at: Timestamp,
+    /// Only if it says something.
+    extras: Option<Arc<SessionExtras>>,
+    began_at: PackedTime,
+    began: PackedPosition,
+    ends: PackedTime,
     /// When its holder should renew; see [`Session::renew_at`].
-    #[n(7)]
     pub renew_after: Option<RenewAfter>,
-    /// The position of the event that fixed `generation` and `expires_at`.
-    #[n(8)]
-    pub granted: Position,
-    /// Its latest renewal.
-    #[n(9)]
-    pub renewal: Option<Box<LatestRenewal>>,
     /// The refusals already recorded for this generation.
-    #[n(10)]
     pub refused: RefusedCodes,
-    /// What only some sessions have.
-    #[n(11)]
-    pub details: Option<Box<SessionDetails>>,
-    /// How it was ended, once it was.
-    #[n(12)]
-    pub revocation: Option<Box<SessionRevocation>>,
     /// What was announced of it already, and is announced only once.
-    #[n(13)]
     pub said: OneTimeFlags,
 }
 
-/// How long after the start of a period its holder should renew: milliseconds, never 0. It takes a quarter of
-/// the room that a moment takes, and no session has a period that it could not measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct RenewAfter(#[n(0)] NonZeroU32);
+/// What a session has that was renewed, ended, refreshed or granted with more than limits. The versions of a session
+/// that do not differ in it share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SessionExtras {
+    generation: Generation,
+    granted: PackedPosition,
+    renewal: Option<LatestRenewal>,
+    details: Option<Box<SessionDetails>>,
+    revocation: Option<Box<SessionRevocation>>,
+}
 
-impl RenewAfter {
-    /// From the start of a period to a moment in it; `None` if the moment lies outside.
-    pub fn between(start: Timestamp, moment: Timestamp) -> Option<Self> {
-        u32::try_from(moment.millis_since(start)).ok().and_then(NonZeroU32::new).map(Self)
+impl SessionExtras {
+    /// As good as none, for a session that began there.
+    const fn none(began: PackedPosition) -> Self {
+        let generation = Generation::FIRST;
+        Self { generation, granted: began, renewal: None, details: None, revocation: None }
+    }
+}
+
+/// The period of a session as its creation or a renewal fixed it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GrantedPeriod {
+    position: PackedPosition,
+    begins: PackedTime,
+    ends: PackedTime,
+    renew_after: Option<RenewAfter>,
+}
+
+impl GrantedPeriod {
+    /// Granted by this event.
+    pub(super) fn of(
+        recorded: EventMeta,
+        ends: Timestamp,
+        renew_at: Option<Timestamp>,
+    ) -> Result<Self, &'static str> {
+        let renew_after =
+            |moment| RenewAfter::between(recorded.at, moment).ok_or("renewAt does not lie in its period");
+        let unwritable = "its moments cannot be written";
+        Ok(Self {
+            position: PackedPosition::of(recorded.position).ok_or(NO_POSITION)?,
+            begins: PackedTime::of(recorded.at).ok_or(unwritable)?,
+            ends: PackedTime::of(ends).ok_or(unwritable)?,
+            renew_after: renew_at.map(renew_after).transpose()?,
+        })
     }
 }
 
@@ -94,9 +107,8 @@ impl RenewAfter {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct LatestRenewal {
-    /// When it was granted.
     #[n(0)]
-    pub at: Timestamp,
+    at: PackedTime,
     /// The digest of its idempotency key.
     #[n(1)]
     pub key_digest: Option<Digest16>,
@@ -132,89 +144,6 @@ impl SessionDetails {
     }
 }
 
-/// What is known of a session's device. The rules need the digest alone; the name can be erased.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct KnownDevice {
-    /// A keyed digest of the name.
-    #[n(0)]
-    pub digest: Digest16,
-    /// The name; `None` once erased.
-    #[n(1)]
-    pub name: Option<SealedText>,
-}
-
-impl From<SessionDevice> for KnownDevice {
-    fn from(device: SessionDevice) -> Self {
-        Self { digest: device.digest, name: Some(device.name) }
-    }
-}
-
-/// How a session was ended.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct SessionRevocation {
-    /// When.
-    #[n(0)]
-    pub at: Timestamp,
-    /// By which event.
-    #[n(1)]
-    pub position: Position,
-    /// What ended it.
-    #[n(2)]
-    pub trigger: EndTrigger,
-    /// Why, as given by the caller who revoked it.
-    #[n(3)]
-    pub reason: Option<SealedText>,
-}
-
-/// A set of [`RejectionCode`]s in one byte: there is room for eight, and a ninth needs a wider version of this field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct RefusedCodes(#[n(0)] u8);
-
-impl RefusedCodes {
-    /// Whether the code is in the set.
-    pub const fn contains(self, code: RejectionCode) -> bool {
-        self.0 & (1 << code as u8) != 0
-    }
-
-    /// The set and this code.
-    #[must_use]
-    pub const fn with(self, code: RejectionCode) -> Self {
-        Self(self.0 | (1 << code as u8))
-    }
-}
-
-/// What is recorded of a session at most once, in one byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct OneTimeFlags(#[n(0)] u8);
-
-/// A thing recorded of a session at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OneTimeFact {
-    /// That its end is near.
-    ExpiringSoon = 1,
-    /// That it ended by itself.
-    Expired = 2,
-    /// That two holders contest it. No renewal takes that back.
-    Contested = 4,
-}
-
-impl OneTimeFlags {
-    /// Whether it was.
-    pub const fn contains(self, once: OneTimeFact) -> bool {
-        self.0 & once as u8 != 0
-    }
-
-    /// From now on it was.
-    #[must_use]
-    pub const fn with(self, once: OneTimeFact) -> Self {
-        Self(self.0 | once as u8)
-    }
-}
-
 /// Why a genuine token is not good now; in the order in which the checks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
@@ -236,33 +165,159 @@ pub enum TokenFault {
 }
 
 impl Session {
+    /// A session of this subject that has just begun.
+    pub(super) fn begun(
+        id: SessionId,
+        subject: SubjectId,
+        terms: Interned<SessionTerms>,
+        period: GrantedPeriod,
+        details: SessionDetails,
+    ) -> Self {
+        let mut session = Self {
+            id,
+            subject,
+            terms,
+            extras: None,
+            began_at: period.begins,
+            began: period.position,
+            ends: period.ends,
+            renew_after: period.renew_after,
+            refused: RefusedCodes::default(),
+            said: OneTimeFlags::default(),
+        };
+        if details != SessionDetails::default() {
+            *session.details_mut() = details;
+        }
+        session
+    }
+
+    /// Begins its next period, and its next generation.
+    pub(super) fn renew(&mut self, period: GrantedPeriod, key_digest: Option<Digest16>) {
+        let generation = self.generation().next();
+        let extras = self.extras_mut();
+        extras.generation = generation;
+        extras.granted = period.position;
+        extras.renewal = Some(LatestRenewal { at: period.begins, key_digest, presented: false });
+        self.ends = period.ends;
+        self.renew_after = period.renew_after;
+        self.refused = RefusedCodes::default();
+    }
+
+    /// Goes on until the end of this period, in the same generation.
+    pub(super) fn prolong(&mut self, period: GrantedPeriod) {
+        self.extras_mut().granted = period.position;
+        self.ends = period.ends;
+    }
+
+    /// Notes that a token of its latest renewal was presented.
+    pub(super) fn mark_presented(&mut self) {
+        if let Some(renewal) = &mut self.extras_mut().renewal {
+            renewal.presented = true;
+        }
+    }
+
+    /// Ends it so.
+    pub(super) fn end(&mut self, revocation: SessionRevocation) {
+        self.extras_mut().revocation = Some(Box::new(revocation));
+    }
+
+    fn extras_mut(&mut self) -> &mut SessionExtras {
+        let extras = self.extras.get_or_insert_with(|| Arc::new(SessionExtras::none(self.began)));
+        Arc::make_mut(extras)
+    }
+
+    /// Of a session that has just begun: what had become of it.
+    pub(super) fn restore(
+        &mut self,
+        (generation, granted, renewal): (Generation, Position, Option<LatestRenewal>),
+        details: Option<Box<SessionDetails>>,
+        revocation: Option<Box<SessionRevocation>>,
+    ) -> Result<(), &'static str> {
+        let granted = PackedPosition::of(granted).ok_or(NO_POSITION)?;
+        let extras = SessionExtras { generation, granted, renewal, details, revocation };
+        self.extras = (extras != SessionExtras::none(self.began)).then(|| Arc::new(extras));
+        Ok(())
+    }
+
+    pub(super) fn details_mut(&mut self) -> &mut SessionDetails {
+        self.extras_mut().details.get_or_insert_default()
+    }
+
+    /// Whether nothing became of a session between two versions of it: what is fixed when it begins is not looked at.
+    pub fn is_unchanged_in(&self, other: &Self) -> bool {
+        (self.ends, self.renew_after, self.refused, self.said)
+            == (other.ends, other.renew_after, other.refused, other.said)
+            && self.extras == other.extras
+    }
+
+    /// When it began.
+    pub const fn created_at(&self) -> Timestamp {
+        self.began_at.moment()
+    }
+
+    /// The position of the event that began it.
+    pub const fn created(&self) -> Position {
+        self.began.position()
+    }
+
+    /// The end of its period: it has expired exactly when `now >= expires_at`.
+    pub const fn expires_at(&self) -> Timestamp {
+        self.ends.moment()
+    }
+
+    /// The generation whose tokens work.
+    pub fn generation(&self) -> Generation {
+        self.extras.as_ref().map_or(Generation::FIRST, |extras| extras.generation)
+    }
+
+    /// The position of the event that fixed its generation and the end of its period.
+    pub fn granted(&self) -> Position {
+        self.extras.as_ref().map_or(self.began, |extras| extras.granted).position()
+    }
+
+    /// Its latest renewal.
+    pub fn renewal(&self) -> Option<&LatestRenewal> {
+        self.extras.as_ref()?.renewal.as_ref()
+    }
+
+    /// What only some sessions have.
+    pub fn details(&self) -> Option<&SessionDetails> {
+        self.extras.as_ref()?.details.as_deref()
+    }
+
+    /// How it was ended, once it was.
+    pub fn revocation(&self) -> Option<&SessionRevocation> {
+        self.extras.as_ref()?.revocation.as_deref()
+    }
+
     /// Whether there is text about people in it.
     pub fn has_text(&self) -> bool {
         let of_details =
             |details: &SessionDetails| details.device_name().is_some() || details.metadata.is_some();
-        self.details.as_deref().is_some_and(of_details)
-            || self.revocation.as_ref().is_some_and(|revocation| revocation.reason.is_some())
+        self.details().is_some_and(of_details)
+            || self.revocation().is_some_and(|revocation| revocation.reason.is_some())
     }
 
     /// Forgets every text about people in it.
     pub(super) fn drop_texts(&mut self) {
-        if let Some(details) = &mut self.details {
+        let extras = self.extras_mut();
+        if let Some(details) = &mut extras.details {
             details.metadata = None;
             details.device = details.device.take().map(|device| KnownDevice { name: None, ..device });
         }
-        if let Some(revocation) = &mut self.revocation {
+        if let Some(revocation) = &mut extras.revocation {
             revocation.reason = None;
         }
     }
 
     /// The moment after which it cannot live, however often it is renewed.
     pub fn absolute_expires_at(&self) -> Timestamp {
-        self.created_at.plus(self.terms.absolute_lifetime)
+        self.created_at().plus(self.terms.absolute_lifetime)
     }
 
     /// How often it was renewed: every renewal moved the generation by one.
-    pub const fn renewal_count(&self) -> u32 {
-        self.generation.renewals()
+    pub fn renewal_count(&self) -> u32 {
+        self.generation().renewals()
     }
 
     /// How many renewals are left to it.
@@ -272,7 +327,7 @@ impl Session {
 
     /// When it was last renewed.
     pub fn renewed_at(&self) -> Option<Timestamp> {
-        self.renewal.as_ref().map(|renewal| renewal.at)
+        self.renewal().map(|renewal| renewal.at.moment())
     }
 
     /// Until when a veto of its latest renewal is expected; `None` for a session that was never renewed.
@@ -282,19 +337,19 @@ impl Session {
 
     /// When its period began.
     pub fn period_start(&self) -> Timestamp {
-        self.renewed_at().unwrap_or(self.created_at)
+        self.renewed_at().unwrap_or(self.created_at())
     }
 
     /// The position of the event that its current generation began with: the first for which a token of it was
     /// sealed. The last one is [`Session::granted`].
     pub fn first_sealed(&self) -> Position {
-        if self.refreshed_at().is_some() { self.created } else { self.granted }
+        if self.refreshed_at().is_some() { self.created() } else { self.granted() }
     }
 
     /// When its holder should renew; `None` if every further renewal would be refused.
     pub fn renew_at(&self) -> Option<Timestamp> {
         let after = self.renew_after?;
-        Some(self.period_start().plus_millis(i64::from(after.0.get())))
+        Some(self.period_start().plus_millis(i64::from(after.millis())))
     }
 
     /// When its holder should renew, as seen at this moment: none, too, once it has ended.
@@ -304,7 +359,7 @@ impl Session {
 
     /// Seconds until its period is over; 0 once it has ended.
     pub fn expires_in(&self, now: Timestamp) -> u64 {
-        if self.is_live(now) { self.expires_at.seconds_since(now) } else { 0 }
+        if self.is_live(now) { self.expires_at().seconds_since(now) } else { 0 }
     }
 
     /// The earliest moment at which it may be renewed: half of its period, rounded down to a second.
@@ -314,12 +369,12 @@ impl Session {
 
     /// Whether its period was cut at the absolute end.
     pub fn is_clamped(&self) -> bool {
-        self.period_start().plus(self.terms.ttl) > self.expires_at
+        self.period_start().plus(self.terms.ttl) > self.expires_at()
     }
 
     /// Whether its period is over.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        now >= self.expires_at
+        now >= self.expires_at()
     }
 
     /// Whether its end is near, given this number of renewals left, and has not been announced yet.
@@ -337,9 +392,9 @@ impl Session {
 
     /// The limit at which it ends if nothing else happens to it.
     pub fn expiry_cause(&self) -> ExpiryCause {
-        if self.ends_at() < self.expires_at {
+        if self.ends_at() < self.expires_at() {
             ExpiryCause::Idle
-        } else if self.expires_at >= self.absolute_expires_at() {
+        } else if self.expires_at() >= self.absolute_expires_at() {
             ExpiryCause::Absolute
         } else {
             ExpiryCause::Ttl
@@ -348,23 +403,23 @@ impl Session {
 
     /// Whether it has ended by itself, with no record yet.
     pub fn awaits_expiry(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && self.has_ended(now) && !self.said.contains(OneTimeFact::Expired)
+        self.revocation().is_none() && self.has_ended(now) && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// Whether its current token works. Every path asks this one predicate.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && !self.has_ended(now)
+        self.revocation().is_none() && !self.has_ended(now)
     }
 
     /// Whether it may be live, whatever unrecorded uses turn up: it was not ended, its period is not
     /// over, and no record says that it was idle.
     pub fn may_be_live(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && !self.is_expired(now) && !self.said.contains(OneTimeFact::Expired)
+        self.revocation().is_none() && !self.is_expired(now) && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// What it is at this moment.
     pub fn status(&self, now: Timestamp) -> SessionStatus {
-        if self.revocation.is_some() {
+        if self.revocation().is_some() {
             SessionStatus::Revoked
         } else if self.has_ended(now) {
             SessionStatus::Expired
@@ -381,11 +436,11 @@ impl Session {
         suspension: Option<&SubjectSuspension>,
         now: Timestamp,
     ) -> Result<(), TokenFault> {
-        if let Some(revocation) = &self.revocation {
+        if let Some(revocation) = self.revocation() {
             Err(TokenFault::Revoked(revocation.trigger))
         } else if let Some(suspension) = suspension.filter(|suspension| suspension.is_in_force(now)) {
             Err(TokenFault::Suspended { position: suspension.position, until: suspension.until })
-        } else if generation != self.generation {
+        } else if generation != self.generation() {
             Err(TokenFault::Superseded)
         } else if self.is_expired(now) {
             Err(TokenFault::Expired)
@@ -399,10 +454,10 @@ impl Session {
     /// Which renewal granted the generation: a number that another renewal of the same session has only by chance, also
     /// one that stands at the same position of another history. `None` for the first generation, which its id names.
     pub fn grant(&self) -> Option<u32> {
-        let renewal = self.renewal.as_deref()?;
-        let at = renewal.at.as_millis().to_le_bytes();
+        let renewal = self.renewal()?;
+        let at = renewal.at.moment().as_millis().to_le_bytes();
         let key = renewal.key_digest.map_or([0; 16], |digest| *digest.as_bytes());
-        let jitter = self.renew_after.map_or(0, |RenewAfter(after)| after.get()).to_le_bytes();
+        let jitter = self.renew_after.map_or(0, RenewAfter::millis).to_le_bytes();
         let words = at.iter().chain(&key).chain(&jitter).copied();
         // FNV-1a: a collision gains nothing, because only the authority seals tokens.
         Some(words.fold(0x811c_9dc5, |sum: u32, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
@@ -410,11 +465,11 @@ impl Session {
 
     /// The position of the event by which a token has this fault.
     pub fn cause_of(&self, fault: TokenFault) -> Position {
-        match (fault, &self.revocation) {
+        match (fault, self.revocation()) {
             (TokenFault::Revoked(_), Some(revocation)) => revocation.position,
             (TokenFault::Suspended { position, .. }, _) => position,
-            (TokenFault::Idle, _) => self.activity().map_or(self.granted, |activity| activity.seen),
-            (TokenFault::Revoked(_) | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
+            (TokenFault::Idle, _) => self.activity().map_or(self.granted(), |activity| activity.seen),
+            (TokenFault::Revoked(_) | TokenFault::Superseded | TokenFault::Expired, _) => self.granted(),
         }
     }
 
@@ -426,20 +481,20 @@ impl Session {
     /// Whether it ends when a token of its current generation is presented: a replaced token came back, so the
     /// presenter of the newer one is the second holder.
     pub fn ends_when_presented(&self, policy: &Policy) -> bool {
-        self.revocation.is_none()
+        self.revocation().is_none()
             && self.said.contains(OneTimeFact::Contested)
             && self.on_reuse(policy) == OnReuse::Revoke
     }
 
     /// Whether a token of its current generation is known to have been presented since its latest renewal.
     pub fn was_presented(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|renewal| renewal.presented)
+        self.renewal().is_some_and(|renewal| renewal.presented)
     }
 
     /// Whether it still matters that a token of its current generation is presented: to the lost-reply rule,
     /// which needs a key, and to the reuse rule, which does not.
     pub fn awaits_presentation(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|renewal| !renewal.presented)
+        self.renewal().is_some_and(|renewal| !renewal.presented)
     }
 
     /// Whether it is a sign-in to the console.
@@ -449,16 +504,16 @@ impl Session {
 
     /// The name of its device; `None` once erased.
     pub fn device_name(&self) -> Option<&SealedText> {
-        self.details.as_ref()?.device_name()
+        self.details()?.device_name()
     }
 
     /// The digest of its device's name.
     pub fn device_digest(&self) -> Option<Digest16> {
-        self.details.as_ref()?.device.as_ref().map(|device| device.digest)
+        self.details()?.device.as_ref().map(|device| device.digest)
     }
 
     fn budget(&self) -> Option<&Budget> {
-        self.details.as_ref()?.budget.as_deref()
+        self.details()?.budget.as_deref()
     }
 
     /// The limits on its use, fixed at creation.
@@ -473,7 +528,7 @@ impl Session {
 
     /// What it may be used for.
     pub fn scopes(&self) -> &[String] {
-        self.details.as_ref().map_or(&[], |details| &details.scopes)
+        self.details().map_or(&[], |details| &details.scopes)
     }
 }
 
@@ -487,31 +542,19 @@ impl Shareable for SessionTerms {
     }
 }
 
-/// Sessions are shared between the state that decides and the state that answers, and replaced when a fact
-/// changes them.
-pub type SharedSession = Arc<Session>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_session_with_its_count_of_references_fits_in_112_bytes() {
-        // The allocator's next larger class is 128: one word more would cost every session two.
-        assert!(size_of::<Session>() + size_of::<usize>() <= 112, "{}", size_of::<Session>());
+    fn a_session_takes_a_line_of_the_cache_and_what_some_have_another() {
+        assert_eq!(size_of::<Session>(), 64);
+        assert!(size_of::<SessionExtras>() + size_of::<usize>() <= 64, "{}", size_of::<SessionExtras>());
     }
 
     #[test]
     fn details_fit_in_96_bytes() {
         // The allocator's next larger class is 112. A budget takes one word here, and is elsewhere.
         assert!(size_of::<SessionDetails>() <= 96, "{}", size_of::<SessionDetails>());
-    }
-
-    #[test]
-    fn the_moment_of_a_renewal_is_measured_from_the_start_of_its_period() {
-        let start = Timestamp::from_millis(1_000);
-        assert_eq!(RenewAfter::between(start, start), None);
-        assert_eq!(RenewAfter::between(start, Timestamp::from_millis(999)), None);
-        assert!(RenewAfter::between(start, Timestamp::from_millis(604_800_000)).is_some());
     }
 }

@@ -4,7 +4,6 @@
 use std::{collections::HashMap, ops::Range};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
-use triomphe::Arc;
 
 use super::{
     bulk::{self, BulkRevocation},
@@ -19,6 +18,9 @@ use super::{
     time::Timestamp,
     trim::TrimHorizon,
 };
+
+/// For more sessions of a subject than this there is no room before they are read.
+const MANY: usize = 64;
 
 /// The state of every stream, or of those in its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +201,7 @@ impl<C> Encode<C> for Subject {
         e.array(4)?.encode_with(&self.id, ctx)?.encode_with(self.registration.as_ref(), ctx)?;
         e.encode_with(self.version, ctx)?.array(self.sessions.len() as u64)?;
         for session in &self.sessions {
-            session.as_ref().encode(e, ctx)?;
+            session.encode(e, ctx)?;
         }
         Ok(())
     }
@@ -211,10 +213,12 @@ impl<'b, C> Decode<'b, C> for Subject {
         let id = d.decode_with(ctx)?;
         let registration = d.decode_with(ctx)?;
         let version = d.decode_with(ctx)?;
-        let mut sessions = Vec::new();
-        for _ in 0..counted(d)? {
-            sessions.push(Arc::new(Session::decode(d, ctx)?));
+        let count = counted(d)?;
+        let mut sessions = Vec::with_capacity(usize::try_from(count).unwrap_or(MANY).min(MANY));
+        for _ in 0..count {
+            sessions.push(Session::decode(d, ctx)?);
         }
+        sessions.shrink_to_fit();
         Ok(Self { id, registration, version, sessions })
     }
 }

@@ -1,8 +1,6 @@
 //! One subject and its sessions: the state of one stream, all that a decision about it needs.
 
-use std::{cell::RefCell, thread::LocalKey};
-
-use triomphe::Arc;
+use std::{cell::RefCell, ops::Deref, sync::Arc, thread::LocalKey};
 
 use super::{
     commit::EventMeta,
@@ -10,12 +8,12 @@ use super::{
     id::{Digest16, Position, SessionId, SubjectId},
     interned::{Interned, RecentValues, Shareable},
     policy::{OnLimit, Policy},
-    session::{Session, SharedSession},
+    session::Session,
     suspension::SubjectSuspension,
     time::Timestamp,
 };
 
-/// A subject, as the facts up to some position leave it. Cheap to clone: sessions are shared.
+/// A subject, as the facts up to some position leave it. It holds its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Its name.
@@ -25,8 +23,65 @@ pub struct Subject {
     /// The last position of its stream; 0 for none.
     pub version: Position,
     /// Its sessions, ended ones included, by id.
-    pub sessions: Vec<SharedSession>,
+    pub sessions: Vec<Session>,
 }
+
+/// A session, as some version of its subject holds it or as it is seen apart from it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SharedSession(Holder);
+
+#[derive(Clone, Debug)]
+enum Holder {
+    /// It is the one at this place.
+    Subject(Arc<Subject>, usize),
+    Nobody(Arc<Session>),
+}
+
+impl SharedSession {
+    /// The session of this id; `None` if the subject does not hold it.
+    pub fn of(subject: Arc<Subject>, id: SessionId) -> Option<Self> {
+        let place = subject.place_of(id).ok()?;
+        Some(Self(Holder::Subject(subject, place)))
+    }
+
+    /// The subject that holds it; `None` if it is seen apart from it.
+    pub fn holder(&self) -> Option<&Subject> {
+        match &self.0 {
+            Holder::Subject(subject, _) => Some(subject),
+            Holder::Nobody(_) => None,
+        }
+    }
+}
+
+impl From<Session> for SharedSession {
+    fn from(session: Session) -> Self {
+        Self(Holder::Nobody(Arc::new(session)))
+    }
+}
+
+impl AsRef<Session> for SharedSession {
+    fn as_ref(&self) -> &Session {
+        self
+    }
+}
+
+impl Deref for SharedSession {
+    type Target = Session;
+    fn deref(&self) -> &Session {
+        match &self.0 {
+            Holder::Subject(subject, place) => &subject.sessions[*place],
+            Holder::Nobody(session) => session,
+        }
+    }
+}
+
+impl PartialEq for SharedSession {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedSession {}
 
 /// What is registered of a subject, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +155,11 @@ impl Subject {
     pub fn has_text(&self) -> bool {
         self.profile().is_some_and(|profile| profile.name.is_some())
             || self.suspension().is_some_and(|suspension| suspension.reason.is_some())
-            || self.sessions.iter().any(|session| session.has_text())
+            || self.sessions.iter().any(Session::has_text)
     }
 
     /// One of its sessions.
-    pub fn session(&self, id: SessionId) -> Option<&SharedSession> {
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.place_of(id).ok().map(|index| &self.sessions[index])
     }
 
@@ -116,16 +171,16 @@ impl Subject {
     /// One of its sessions, to be changed by a fact.
     pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         let index = self.place_of(id).ok()?;
-        Some(Arc::make_mut(&mut self.sessions[index]))
+        Some(&mut self.sessions[index])
     }
 
     /// Its active sessions, oldest first; of one device when a digest is given.
-    pub fn active(&self, device: Option<Digest16>, now: Timestamp) -> Vec<&SharedSession> {
-        let matches = |session: &&SharedSession| {
+    pub fn active(&self, device: Option<Digest16>, now: Timestamp) -> Vec<&Session> {
+        let matches = |session: &&Session| {
             session.is_live(now) && (device.is_none() || session.device_digest() == device)
         };
         let mut found: Vec<_> = self.sessions.iter().filter(matches).collect();
-        found.sort_by_key(|session| (session.created_at, session.id));
+        found.sort_by_key(|session| (session.created_at(), session.id));
         found
     }
 
@@ -136,29 +191,28 @@ impl Subject {
 
     /// How many of its active sessions are of this device.
     pub fn active_count_of(&self, device: Digest16, now: Timestamp) -> usize {
-        let is_counted =
-            |session: &&SharedSession| session.device_digest() == Some(device) && session.is_live(now);
+        let is_counted = |session: &&Session| session.device_digest() == Some(device) && session.is_live(now);
         self.sessions.iter().filter(is_counted).count()
     }
 
     /// How many of its sessions were active right after this event, as any later state shows: what had ended by then
     /// stays ended, and what had ended is never extended.
     pub fn active_count_after(&self, event: EventMeta) -> usize {
-        let was_active = |session: &&SharedSession| {
-            let end = session.revocation.as_ref();
+        let was_active = |session: &&Session| {
+            let end = session.revocation();
             let was_ended = end.is_some_and(|end| end.position <= event.position);
-            session.created <= event.position && !was_ended && !session.has_ended(event.at)
+            session.created() <= event.position && !was_ended && !session.has_ended(event.at)
         };
         self.sessions.iter().filter(was_active).count()
     }
 
     /// The sessions that the event at this position ended, oldest first.
     pub fn ended_by(&self, position: Position) -> Vec<SessionId> {
-        let is_cause = |session: &&SharedSession| {
-            session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
+        let is_cause = |session: &&Session| {
+            session.revocation().is_some_and(|revocation| revocation.position == position)
         };
         let mut ended: Vec<_> = self.sessions.iter().filter(is_cause).collect();
-        ended.sort_by_key(|session| (session.created_at, session.id));
+        ended.sort_by_key(|session| (session.created_at(), session.id));
         ended.into_iter().map(|session| session.id).collect()
     }
 

@@ -5,7 +5,7 @@
 
 use super::{
     id::Position,
-    session::{OneTimeFact, Session, SharedSession},
+    session::{OneTimeFact, Session},
     state::AuthorityState,
     subject::Subject,
     time::Timestamp,
@@ -45,8 +45,8 @@ impl TrimHorizon {
     /// back, the trimmed state could not be folded any further without reading what left.
     pub fn is_past(self, session: &Session) -> bool {
         let (at, position) = if session.said.contains(OneTimeFact::Expired) {
-            (session.ends_at(), session.granted)
-        } else if let Some(end) = &session.revocation {
+            (session.ends_at(), session.granted())
+        } else if let Some(end) = session.revocation() {
             (end.at, end.position)
         } else {
             return false;
@@ -56,7 +56,7 @@ impl TrimHorizon {
 }
 
 /// Takes the sessions behind a horizon out of a subject, and gives them.
-pub fn trim_subject(subject: &mut Subject, horizon: TrimHorizon) -> Vec<SharedSession> {
+pub fn trim_subject(subject: &mut Subject, horizon: TrimHorizon) -> Vec<Session> {
     let left: Vec<_> = subject.sessions.iter().filter(|session| horizon.is_past(session)).cloned().collect();
     if !left.is_empty() {
         subject.sessions.retain(|session| !horizon.is_past(session));

@@ -23,6 +23,7 @@ use tenure::{
         keys::RetireMode,
         refusal::Refusal,
         session::TokenFault,
+        subject::SharedSession,
     },
     log::{EventLog, MemoryLog},
     projections::history,
@@ -121,13 +122,13 @@ impl<L: EventLog> Fleet<L> {
         let looks = [
             live.session(id),
             live.recorded_session(id),
-            live.subject(subject).and_then(|subject| subject.session(id).cloned()),
-            live.recorded_subject(subject).and_then(|subject| subject.session(id).cloned()),
+            live.subject(subject).and_then(|subject| SharedSession::of(subject, id)),
+            live.recorded_subject(subject).and_then(|subject| SharedSession::of(subject, id)),
         ];
         for look in looks {
             let look = look.unwrap();
             assert_eq!(
-                look.revocation.as_ref().map(|ended| (ended.position, ended.trigger)),
+                look.revocation().map(|ended| (ended.position, ended.trigger)),
                 Some((at, EndTrigger::Bulk))
             );
         }
@@ -293,7 +294,7 @@ fn each_session_is_ended_once_whoever_comes_first() {
         .sessions
         .iter()
         .chain(&others)
-        .map(|session| live.session(session.session.id).unwrap().revocation.as_ref().unwrap().trigger)
+        .map(|session| live.session(session.session.id).unwrap().revocation().unwrap().trigger)
         .collect();
     let in_bulk = triggers.iter().filter(|trigger| **trigger == EndTrigger::Bulk).count();
     assert_eq!(u32::try_from(in_bulk).unwrap(), matched);

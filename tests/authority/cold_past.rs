@@ -13,7 +13,7 @@ use tenure::{
         Digest16, Event, Position, SealedText, Seconds, SessionId, StreamId, SubjectEvent, SubjectId,
         SystemEvent,
         fold::FoldTarget,
-        session::{OneTimeFact, Session, SharedSession},
+        session::{OneTimeFact, Session},
         state::AuthorityState,
     },
     entropy::{self, SeededEntropy},
@@ -210,7 +210,7 @@ fn compare_lists(one: &Made, other: &Made) {
         .state
         .subjects
         .values()
-        .flat_map(|subject| subject.sessions.iter().filter_map(|session| session.device_digest()))
+        .flat_map(|subject| subject.sessions.iter().filter_map(Session::device_digest))
         .collect();
     let devices = devices.into_iter().map(Some).chain([None]);
     mark(one);
@@ -234,7 +234,7 @@ fn mark(made: &Made) {
     let all = made.projections.sessions(|list| list.stride(&query, None, usize::MAX)).found;
     let is_revoked = |id: SessionId| {
         let subject = made.state.subject_of(id).unwrap();
-        made.state.subjects[&subject].session(id).unwrap().revocation.is_some()
+        made.state.subjects[&subject].session(id).unwrap().revocation().is_some()
     };
     let began: Vec<_> = all.into_iter().filter(|(_, id)| is_revoked(*id)).map(|(began, _)| began).collect();
     made.projections.mark_revoked(&began);
@@ -349,7 +349,7 @@ fn listing(checkpoint: &Arc<Checkpoint>) -> Arc<dyn EndedListing> {
 
 /// Whether a session is marked so, once all marks are made.
 fn is_marked(session: &Session, marked: EndMark) -> bool {
-    let (revoked, expired) = (session.revocation.is_some(), session.said.contains(OneTimeFact::Expired));
+    let (revoked, expired) = (session.revocation().is_some(), session.said.contains(OneTimeFact::Expired));
     match marked {
         EndMark::Anyhow => true,
         EndMark::Open => !revoked && !expired,
@@ -363,7 +363,7 @@ fn is_marked(session: &Session, marked: EndMark) -> bool {
 fn sought_in<'a>(
     state: &'a AuthorityState,
     sought: &SessionQuery,
-) -> BTreeMap<Reverse<Position>, &'a SharedSession> {
+) -> BTreeMap<Reverse<Position>, &'a Session> {
     let own = state.subjects.values().filter(|subject| {
         let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         sought.owner.is_none() || owner == sought.owner.as_ref()
@@ -371,7 +371,7 @@ fn sought_in<'a>(
     own.flat_map(|subject| &subject.sessions)
         .filter(|session| sought.device.is_none() || session.device_digest() == sought.device)
         .filter(|session| is_marked(session, sought.marked))
-        .map(|session| (Reverse(session.created), session))
+        .map(|session| (Reverse(session.created()), session))
         .collect()
 }
 
@@ -394,9 +394,9 @@ fn listed(made: &Made, state: &AuthorityState, sought: &SessionQuery, most: usiz
 fn compare_all_lists(made: &Made, state: &AuthorityState) {
     use EndMark::{Anyhow, Expired, NotRevoked, Open, Revoked};
     let sessions = || state.subjects.values().flat_map(|subject| &subject.sessions);
-    let revoked = sessions().filter(|session| session.revocation.is_some());
-    made.projections.mark_revoked(&revoked.map(|session| session.created).collect::<Vec<_>>());
-    let devices: BTreeSet<_> = sessions().map(|session| session.device_digest()).chain([None]).collect();
+    let revoked = sessions().filter(|session| session.revocation().is_some());
+    made.projections.mark_revoked(&revoked.map(Session::created).collect::<Vec<_>>());
+    let devices: BTreeSet<_> = sessions().map(Session::device_digest).chain([None]).collect();
     for device in devices {
         for owner in [None, Some("o1"), Some("o2"), Some("nobody")] {
             for marked in [Anyhow, Open, Revoked, Expired, NotRevoked] {
@@ -484,11 +484,10 @@ fn gone_from_memory(
 ) -> usize {
     let [first, second] = [first, second].map(|it| it.read_for(Seconds(86_400)).unwrap().state.horizon);
     let sessions = then.subjects.values().flat_map(|subject| &subject.sessions);
-    let is_just_so = |session: &SharedSession| {
+    let is_just_so = |session: &Session| {
         let now = now.subjects[&session.subject].session(session.id).unwrap();
-        now.revocation.is_some() == session.revocation.is_some()
+        now.revocation().is_some() == session.revocation().is_some()
     };
-    let gone =
-        |session: &&SharedSession| first.is_past(session) || second.is_past(session) && is_just_so(session);
+    let gone = |session: &&Session| first.is_past(session) || second.is_past(session) && is_just_so(session);
     sessions.filter(gone).count()
 }

@@ -10,11 +10,8 @@ use tenure::{
     audit::live_check::{CheckError, CheckFindings, LiveCheck, PublishedView},
     authority::Authority,
     core::{
-        Position, Seconds, SubjectId,
-        session::{Session, SharedSession},
-        subject::Subject,
-        system::SystemState,
-        trim::TrimHorizon,
+        Position, Seconds, SubjectId, session::Session, session_fields::SessionFields, subject::Subject,
+        system::SystemState, trim::TrimHorizon,
     },
     log::EventLog,
 };
@@ -85,7 +82,7 @@ fn lived(seed: u64, steps: u32) -> Life {
 fn renewed_life() -> Life {
     let is_renewed = |life: &Life| {
         let subjects = life.world.authority.live().subjects();
-        subjects.iter().any(|subject| subject.sessions.iter().any(|session| session.renewal.is_some()))
+        subjects.iter().any(|subject| subject.sessions.iter().any(|session| session.renewal().is_some()))
     };
     (10..1_000).map(|seed| lived(seed, 100)).find(is_renewed).unwrap()
 }
@@ -133,11 +130,17 @@ fn an_authority_at_work_agrees_with_its_log() {
     assert_eq!(check.alarm(), None);
 }
 
+fn changed_by(session: &Session, lie: fn(&mut SessionFields)) -> Session {
+    let mut fields = session.into();
+    lie(&mut fields);
+    fields.try_into().unwrap()
+}
+
 /// Every part of a session that a token is judged by, changed in memory only.
 #[test]
 fn a_session_that_was_changed_in_memory_is_named() {
     let life = renewed_life();
-    let lies: [fn(&mut Session); 4] = [
+    let lies: [fn(&mut SessionFields); 4] = [
         |session| session.generation = session.generation.next(),
         |session| session.expires_at = session.expires_at.plus(Seconds(1)),
         |session| session.revocation = None,
@@ -145,7 +148,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
     ];
     for (number, lie) in lies.into_iter().enumerate() {
         let about_subjects: Lie<Subject> = Box::new(move |subject| {
-            subject.sessions.iter_mut().for_each(|session| lie(SharedSession::make_mut(session)));
+            subject.sessions.iter_mut().for_each(|session| *session = changed_by(session, lie));
         });
         let view = View { about_subjects, ..View::of(&life) };
         let changed = |id: &&SubjectId| {

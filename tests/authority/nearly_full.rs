@@ -62,7 +62,7 @@ async fn what_adds_nothing_is_answered_whatever_room_there_is() {
         free.store(mebibytes * MEBIBYTE, Ordering::SeqCst);
 
         let again = authority.renew(context(), &holder, Some("lost")).await.unwrap();
-        assert_eq!((again.session.generation, again.position), (lost.session.generation, None));
+        assert_eq!((again.session.generation(), again.position), (lost.session.generation(), None));
         assert!(authority.holder(again.token.expose()).unwrap().judge(authority.now()).is_ok());
         let unchanged = NewProfile::default();
         let registered =
@@ -101,6 +101,6 @@ async fn a_usage_by_the_newer_token_ends_a_contested_session() {
     let used = |generation| NewUse { session_id: second.session.id, generation, wanted: wanted() };
     let on_behalf = world.authority.record_usage(context(), used(None)).await.unwrap_err();
     assert!(matches!(on_behalf, CommandError::StorageUnavailable { .. }), "{on_behalf}");
-    let shown = used(Some(second.session.generation));
+    let shown = used(Some(second.session.generation()));
     is_ended_for_reuse(&world.authority.record_usage(context(), shown).await.unwrap_err());
 }

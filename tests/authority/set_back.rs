@@ -30,5 +30,5 @@ fn after_a_crash_what_was_open_counts_as_used_until_the_last_record() {
 
     let node = Node::open(NodeOptions::new(data.path())).unwrap();
     let open = node.authority.live().session(session.id).unwrap();
-    assert_eq!(open.last_seen_at(), Some(session.created_at.plus(Seconds(5))));
+    assert_eq!(open.last_seen_at(), Some(session.created_at().plus(Seconds(5))));
 }

@@ -40,7 +40,8 @@ fn one_event_ends_all_that_match_and_says_how_many_of_each_owner() {
         .when_system(&command, after(600))
         .then([Event::System(SystemEvent::SelectionRevoked(is_ended_with(all.clone(), 2)))]);
     for number in [1, 2] {
-        let revocation = scenario.session(number).revocation.clone().unwrap();
+        let session = scenario.session(number);
+        let revocation = session.revocation().unwrap();
         assert_eq!((revocation.at, revocation.trigger), (after(600), EndTrigger::Bulk));
         assert_eq!(revocation.reason, None, "it is with the event, under another key");
         assert_eq!(scenario.session(number).status(after(600)), SessionStatus::Revoked);

@@ -88,7 +88,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
         .then([Event::Subject(SubjectEvent::SessionCreated(expected))]);
     let begun = scenario.session(1);
     assert_eq!(begun.absolute_expires_at(), after(2_592_000));
-    assert_eq!((begun.renewal_count(), begun.generation), (0, Generation::FIRST));
+    assert_eq!((begun.renewal_count(), begun.generation()), (0, Generation::FIRST));
     assert_eq!(begun.renewed_at(), None);
     assert!(begun.is_live(T0));
 }

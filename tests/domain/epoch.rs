@@ -65,7 +65,7 @@ fn an_epoch_begins_with_the_end_of_all_sessions_and_other_keys_in_one_step() {
     );
     let state = scenario.state();
     let session = &state.subjects.values().next().unwrap().sessions[0];
-    assert_eq!(session.revocation.as_ref().unwrap().trigger, EndTrigger::Restore);
+    assert_eq!(session.revocation().unwrap().trigger, EndTrigger::Restore);
     assert_eq!(state.system.epochs.current(), 2);
     assert_eq!(state.system.epochs.of(Position(5)), 2);
 }

@@ -69,7 +69,7 @@ fn no_text_is_left_and_everything_else_is() {
     let (old, new) = (before.session(1), after_it.session(1));
     assert_eq!(new.device_digest(), Some(digest(7)), "rules about devices go on");
     assert_eq!(new.device_name(), None);
-    let (old_end, new_end) = (old.revocation.as_ref().unwrap(), new.revocation.as_ref().unwrap());
+    let (old_end, new_end) = (old.revocation().unwrap(), new.revocation().unwrap());
     assert_eq!((new_end.at, new_end.trigger, &new_end.reason), (old_end.at, old_end.trigger, &None));
 }
 

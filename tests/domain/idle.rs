@@ -255,8 +255,8 @@ fn a_refresh_that_was_recorded_later_than_it_was_due_follows() {
 fn a_refresh_moves_the_period_and_nothing_of_the_token() {
     let scenario = begun(SLIDING).when(refresh(), after(60)).then([refreshed(1_060)]);
     let session = scenario.session(1);
-    assert_eq!((session.generation, session.renewal_count()), (FIRST, 0));
-    assert_eq!((session.expires_at, session.granted), (after(1_060), Position(3)));
+    assert_eq!((session.generation(), session.renewal_count()), (FIRST, 0));
+    assert_eq!((session.expires_at(), session.granted()), (after(1_060), Position(3)));
     assert_eq!((session.last_seen_at(), session.refreshed_at()), (Some(after(60)), Some(after(60))));
     assert_eq!(session.renewed_at(), None);
 }

@@ -484,7 +484,7 @@ fn an_end_of_many_ends_what_is_active_whatever_number_it_says() {
         let revoked =
             Fact::of_agent(Event::Subject(SubjectEvent::SessionsRevoked(event.clone())), after(seconds));
         let scenario = Scenario::given(three.clone()).and([revoked]);
-        let is_ended = |number: &u32| scenario.session(*number).revocation.is_some();
+        let is_ended = |number: &u32| scenario.session(*number).revocation().is_some();
         assert_eq!((1..=3).filter(is_ended).collect::<Vec<_>>(), ended, "{event:?}");
     }
 }

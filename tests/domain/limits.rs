@@ -367,7 +367,7 @@ fn three_hundred_evictions_are_one_event() {
     });
     let scenario = then_evicts(scenario.when(plain(999), after(2)), &[evicted_at_once(None, 300)]);
     assert_eq!(evictions(&scenario, 300, 999), 300);
-    let revocation = scenario.session(300).revocation.as_ref().unwrap();
+    let revocation = scenario.session(300).revocation().unwrap();
     assert_eq!(revocation.trigger, EndTrigger::Evicted);
 }
 

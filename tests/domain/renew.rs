@@ -63,8 +63,8 @@ fn a_renewal_begins_a_new_period_of_the_ttl_and_replaces_the_token() {
     let session = scenario.session(1);
     assert_eq!(session.renewal_count(), 1);
     assert_eq!(session.renewals_left(), 2);
-    assert_eq!((session.renewed_at(), session.expires_at), (Some(after(600)), after(1_600)));
-    assert_eq!(session.granted, Position(3));
+    assert_eq!((session.renewed_at(), session.expires_at()), (Some(after(600)), after(1_600)));
+    assert_eq!(session.granted(), Position(3));
     assert!(!session.is_clamped());
     assert_eq!(session.judge(Generation(2), None, after(600)), Ok(()));
     assert_eq!(session.judge(Generation(1), None, after(600)), Err(TokenFault::Superseded));
@@ -98,7 +98,7 @@ fn the_key_of_a_renewal_is_remembered_by_its_digest() {
         let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { panic!("{event:?}") };
         assert_eq!(renewed.key_digest, Some(digest(1)));
     });
-    let renewal = scenario.session(1).renewal.as_ref().unwrap();
+    let renewal = scenario.session(1).renewal().unwrap();
     assert_eq!((renewal.key_digest, renewal.presented), (Some(digest(1)), false));
 }
 
@@ -221,8 +221,14 @@ fn of_several_checks_that_fail_the_first_row_answers() {
         let scenario = given.when(asked, at).then_refused_and_recorded(refusal, recorded);
         let after = scenario.session(1);
         assert_eq!(
-            (after.generation, after.expires_at, after.granted, &after.renewal, &after.revocation),
-            (before.generation, before.expires_at, before.granted, &before.renewal, &before.revocation),
+            (after.generation(), after.expires_at(), after.granted(), after.renewal(), after.revocation()),
+            (
+                before.generation(),
+                before.expires_at(),
+                before.granted(),
+                before.renewal(),
+                before.revocation()
+            ),
             "row {number} changes nothing"
         );
     }

@@ -26,7 +26,7 @@ fn an_admin_an_issuer_and_the_owner_may_end_a_session() {
     for by in [Revoker::Admin, Revoker::Issuer, by_alice()] {
         let scenario = begun().when(revoke(by), after(7)).then([is_ended(1, EndTrigger::ManualRevoke)]);
         assert_eq!(scenario.session(1).status(after(7)), SessionStatus::Revoked);
-        let revocation = scenario.session(1).revocation.as_ref().unwrap();
+        let revocation = scenario.session(1).revocation().unwrap();
         assert_eq!((revocation.at, revocation.position), (after(7), Position(3)));
         assert_eq!(revocation.trigger, EndTrigger::ManualRevoke);
     }
@@ -48,7 +48,7 @@ fn the_reason_is_recorded_in_the_words_of_whoever_revoked() {
     let scenario = begun()
         .when(Command::RevokeSession(command), after(1))
         .then([Event::Subject(SubjectEvent::SessionRevoked(expected))]);
-    let revocation = scenario.session(1).revocation.as_ref().unwrap();
+    let revocation = scenario.session(1).revocation().unwrap();
     assert_eq!(revocation.reason, Some(sealed("stolen laptop")));
 }
 
@@ -58,7 +58,7 @@ fn ending_a_session_again_changes_nothing_and_is_no_fault() {
     for by in again {
         let scenario = begun().and([ended(1, EndTrigger::Evicted, 3)]);
         let scenario = scenario.when(revoke(by), after(9)).then_nothing();
-        let revocation = scenario.session(1).revocation.as_ref().unwrap();
+        let revocation = scenario.session(1).revocation().unwrap();
         assert_eq!((revocation.at, revocation.trigger), (after(3), EndTrigger::Evicted));
     }
 }
@@ -150,7 +150,7 @@ fn a_superseded_token_of_an_expired_session_is_superseded_first() {
 fn within_the_window_the_owner_and_an_admin_veto() {
     for by in [by_alice(), Revoker::Admin] {
         let scenario = once_renewed().when(revoke(by), after(501)).then(is_vetoed(2));
-        let revocation = scenario.session(1).revocation.as_ref().unwrap();
+        let revocation = scenario.session(1).revocation().unwrap();
         assert_eq!((revocation.at, revocation.position), (after(501), Position(5)));
         assert_eq!(revocation.trigger, EndTrigger::RenewalRejected);
     }
@@ -308,10 +308,10 @@ fn all_sessions_of_a_subject_end_in_one_event() {
         .when(all(revoke_all()), after(500))
         .then([Event::Subject(SubjectEvent::SessionsRevoked(are_ended(4)))]);
     assert!(live(&scenario, 500).is_empty());
-    let revocation = scenario.session(4).revocation.as_ref().unwrap();
+    let revocation = scenario.session(4).revocation().unwrap();
     assert_eq!((revocation.at, revocation.position), (after(500), Position(8)));
     assert_eq!(revocation.trigger, EndTrigger::SubjectRevoked);
-    let before = scenario.session(5).revocation.as_ref().unwrap();
+    let before = scenario.session(5).revocation().unwrap();
     assert_eq!((before.at, before.trigger), (after(401), EndTrigger::Own));
 }
 
@@ -408,7 +408,7 @@ fn the_reason_for_ending_all_is_kept_with_each() {
         .when(all(command), after(500))
         .then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
     for number in 1..=4 {
-        let revocation = scenario.session(number).revocation.as_ref().unwrap();
+        let revocation = scenario.session(number).revocation().unwrap();
         assert_eq!(revocation.reason, Some(sealed("left the company")));
     }
 }

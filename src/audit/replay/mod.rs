@@ -168,10 +168,9 @@ pub fn digest(state: &AuthorityState) -> String {
 
 /// The sessions of a state with one of these statuses, newest first; all when it is none.
 pub fn sessions(state: &AuthorityState, status: Option<SessionStatus>, at: Timestamp) -> Vec<SessionState> {
-    let all = state
-        .subjects
-        .values()
-        .flat_map(|subject| subject.sessions.iter().map(move |session| (session.created, subject, session)));
+    let all = state.subjects.values().flat_map(|subject| {
+        subject.sessions.iter().map(move |session| (session.created(), subject, session))
+    });
     let mut found: Vec<_> =
         all.filter(|(_, _, session)| status.is_none_or(|status| session.status(at) == status)).collect();
     found.sort_by_key(|(created, _, _)| std::cmp::Reverse(*created));

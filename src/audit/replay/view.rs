@@ -73,7 +73,7 @@ pub struct SessionState {
 impl SessionState {
     /// A session of a subject, both of this state, at a moment.
     pub fn of(state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> Self {
-        let revocation = session.revocation.as_deref();
+        let revocation = session.revocation();
         let setting = state.system.policy.as_ref().map(|policy| policy.on_reuse);
         Self {
             session_id: session.id,
@@ -86,8 +86,8 @@ impl SessionState {
             renewals_left: session.renewals_left(),
             ttl: session.terms.ttl,
             expires_in: session.expires_in(at),
-            created_at: session.created_at,
-            expires_at: session.expires_at,
+            created_at: session.created_at(),
+            expires_at: session.expires_at(),
             absolute_expires_at: session.absolute_expires_at(),
             renewed_at: session.renewed_at(),
             renew_at: session.next_renewal(at),

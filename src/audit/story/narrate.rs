@@ -102,12 +102,12 @@ fn key_rotated(event: &KeyRotated, session: &Session, whom: &str) -> String {
         (Some(RetireMode::Now), _) => format!(
             "No token of it works any more: the key of session tokens was replaced by {whom}, and those before it \
              were retired at once. The session itself goes on until {}.",
-            session.expires_at
+            session.expires_at()
         ),
         (Some(RetireMode::Overlap), Some(over)) => format!(
             "The key of session tokens was replaced by {whom}: the token of its present period works until {}, \
              and its next one is sealed with the new key.",
-            over.min(session.expires_at)
+            over.min(session.expires_at())
         ),
         (Some(RetireMode::Overlap) | None, _) => "The key of session tokens came to be recorded.".to_owned(),
     }
@@ -157,7 +157,7 @@ fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
     format!(
         "It was renewed, {} before its period was over: renewal {count} of {}. A token of generation {} took the \
          place of the one before; the new period ends at {}{cut}.",
-        between(at, session.expires_at),
+        between(at, session.expires_at()),
         session.terms.max_renewals,
         event.generation.0,
         event.expires_at,
@@ -209,11 +209,11 @@ fn used(event: &UsageRecorded, whom: &str) -> String {
 
 fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str) -> String {
     let lost = if session.is_expired(at) {
-        format!("{} after its period was over", between(session.expires_at, at))
+        format!("{} after its period was over", between(session.expires_at(), at))
     } else if session.is_idle(at) {
         format!("{} after it had become idle", between(session.ends_at(), at))
     } else {
-        format!("{} before its period was over", between(at, session.expires_at))
+        format!("{} before its period was over", between(at, session.expires_at()))
     };
     format!("It was ended by {whom}, {lost}: {}.", trigger(event.trigger))
 }

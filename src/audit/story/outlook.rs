@@ -47,7 +47,7 @@ pub(super) fn possible(
 fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp) -> String {
     let command = Command::RenewSession(RenewSession {
         session_id: session.id,
-        generation: session.generation,
+        generation: session.generation(),
         key_digest: None,
         jitter: 0,
     });
@@ -79,7 +79,7 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
 
 /// Until when its token works; a suspension does not stop the clock, and its token does not work meanwhile.
 fn period(session: &Session, suspension: Option<&SubjectSuspension>, at: Timestamp) -> String {
-    let (end, left) = (session.expires_at, between(at, session.expires_at));
+    let (end, left) = (session.expires_at(), between(at, session.expires_at()));
     if suspension.is_some() {
         format!("Its period ends at {end}, in {left}, unless it is ended before.")
     } else {

@@ -57,7 +57,7 @@ fn by_rule(
 type ReasonParts = (&'static str, String, Value);
 
 fn mismatch(session: &Session, contested: bool) -> ReasonParts {
-    let generation = session.generation.0;
+    let generation = session.generation().0;
     let meaning = if contested {
         "; it had been replaced and came without the key of that renewal, so the session is contested: it ends when the \
          newer token is shown"
@@ -68,10 +68,10 @@ fn mismatch(session: &Session, contested: bool) -> ReasonParts {
         "row 4: the token must be of the current generation",
         format!(
             "the token shown was not of generation {generation}, the current one since position {}{meaning}",
-            session.granted
+            session.granted()
         ),
         json!({
-            "currentGeneration": generation, "grantedAtPosition": session.granted, "contested": contested,
+            "currentGeneration": generation, "grantedAtPosition": session.granted(), "contested": contested,
         }),
     )
 }
@@ -79,13 +79,13 @@ fn mismatch(session: &Session, contested: bool) -> ReasonParts {
 fn expired(session: &Session, at: Timestamp) -> ReasonParts {
     (
         "row 5: the session must not have expired",
-        format!("it had expired at {}, {} before", session.expires_at, between(session.expires_at, at)),
-        json!({ "expiresAt": session.expires_at, "askedAt": at, "grantedAtPosition": session.granted }),
+        format!("it had expired at {}, {} before", session.expires_at(), between(session.expires_at(), at)),
+        json!({ "expiresAt": session.expires_at(), "askedAt": at, "grantedAtPosition": session.granted() }),
     )
 }
 
 fn idle(session: &Session, at: Timestamp) -> ReasonParts {
-    let seen_at = session.last_seen_at().unwrap_or(session.created_at);
+    let seen_at = session.last_seen_at().unwrap_or(session.created_at());
     let timeout = session.terms.idle_timeout.unwrap_or(session.terms.ttl);
     (
         "row 5: the session must not be idle",
@@ -102,8 +102,8 @@ fn spent(session: &Session) -> ReasonParts {
     let (count, most) = (session.renewal_count(), session.terms.max_renewals);
     (
         "row 6: there must be renewals left",
-        format!("{count} of {most} renewals were spent, the last one at position {}", session.granted),
-        json!({ "renewalCount": count, "maxRenewals": most, "grantedAtPosition": session.granted }),
+        format!("{count} of {most} renewals were spent, the last one at position {}", session.granted()),
+        json!({ "renewalCount": count, "maxRenewals": most, "grantedAtPosition": session.granted() }),
     )
 }
 
@@ -113,9 +113,9 @@ fn absolute(session: &Session) -> ReasonParts {
         "row 7: a renewal must be able to add time",
         format!(
             "its period ends at {}, which is its absolute end: nothing could be added",
-            session.expires_at
+            session.expires_at()
         ),
-        json!({ "expiresAt": session.expires_at, "absoluteExpiresAt": end }),
+        json!({ "expiresAt": session.expires_at(), "absoluteExpiresAt": end }),
     )
 }
 
@@ -133,7 +133,7 @@ fn too_early(session: &Session, at: Timestamp) -> ReasonParts {
 }
 
 fn vetoed(session: &Session, at: Timestamp, whom: &str) -> (String, RefusalReason) {
-    let renewed_at = session.renewed_at().unwrap_or(session.created_at);
+    let renewed_at = session.renewed_at().unwrap_or(session.created_at());
     let window = session.terms.renewal_reject_window;
     let since = between(renewed_at, at);
     let inside = if at <= renewed_at.plus(window) { "within" } else { "after" };
@@ -162,7 +162,7 @@ fn confirmed(
         | RejectionCode::SessionIdle
         | RejectionCode::RenewalLimitReached
         | RejectionCode::SessionAbsoluteLifetimeExceeded
-        | RejectionCode::RenewalTooEarly => session.generation,
+        | RejectionCode::RenewalTooEarly => session.generation(),
     };
     let command = renewal(session, generation);
     let refusal =

@@ -13,7 +13,7 @@ use tenure_core::{
     },
     observed::Observation,
     policy::OnReuse,
-    session::{OneTimeFact, Session, SharedSession},
+    session::{OneTimeFact, Session},
     subject::Subject,
 };
 
@@ -58,7 +58,7 @@ impl ReplayedRequest {
         let command = match self {
             Self::Same(command) => command.clone(),
             Self::Renewal { command, token, is_presented } => {
-                let current = subject.session(command.session_id)?.generation;
+                let current = subject.session(command.session_id)?.generation();
                 let generation = match token {
                     ShownToken::Newest => current,
                     ShownToken::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
@@ -74,15 +74,15 @@ impl ReplayedRequest {
                 Command::EndContested(EndContested { session_id: *id, shown: None })
             }
             Self::Refresh(id) => {
-                let generation = subject.session(*id)?.generation;
+                let generation = subject.session(*id)?.generation();
                 Command::RefreshSession(RefreshSession { session_id: *id, generation })
             }
             Self::Own(command) => {
-                let by = Revoker::Own(subject.session(command.session_id)?.generation);
+                let by = Revoker::Own(subject.session(command.session_id)?.generation());
                 Command::RevokeSession(RevokeSession { by, reject_renewal: None, ..command.clone() })
             }
             Self::Veto(command) => {
-                let reject_renewal = Some(subject.session(command.session_id)?.renewal.is_some());
+                let reject_renewal = Some(subject.session(command.session_id)?.renewal().is_some());
                 Command::RevokeSession(RevokeSession { reject_renewal, ..command.clone() })
             }
         };
@@ -260,11 +260,7 @@ fn is_in_grace(session: &Session, policy: Option<&Policy>, at: Timestamp) -> boo
 }
 
 /// `session` is as it was before; `None` if it began in the same commit.
-fn ended(
-    event: &SessionRevoked,
-    session: Option<&SharedSession>,
-    commit: &Commit,
-) -> Option<ReplayedRequest> {
+fn ended(event: &SessionRevoked, session: Option<&Session>, commit: &Commit) -> Option<ReplayedRequest> {
     let id = event.session_id;
     let command = RevokeSession {
         session_id: id,

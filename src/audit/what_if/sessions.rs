@@ -43,9 +43,9 @@ pub(super) fn differing(
 /// Whether all that was decided about the two so far was decided alike. Other limits are no other decision: it is when
 /// one of them bites that the histories part.
 fn is_same(real: &Session, other: &Session) -> bool {
-    let ended = |session: &Session| session.revocation.as_ref().map(|revocation| revocation.trigger);
+    let ended = |session: &Session| session.revocation().map(|revocation| revocation.trigger);
     let expired = |session: &Session| session.said.contains(OneTimeFact::Expired).then(|| session.ends_at());
-    real.generation == other.generation
+    real.generation() == other.generation()
         && real.refused == other.refused
         && real.usage() == other.usage()
         && ended(real) == ended(other)
@@ -88,14 +88,14 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
 /// What a session is, in a few words.
 fn described(session: &Session, at: Timestamp) -> String {
     let renewals = format!("{} of {} renewals", session.renewal_count(), session.terms.max_renewals);
-    match &session.revocation {
+    match session.revocation() {
         Some(revocation) => {
             let trigger = serde_json::to_value(revocation.trigger).unwrap_or_default();
             format!("ended at {} ({}), {renewals}", revocation.at, trigger.as_str().unwrap_or_default())
         }
         None if session.is_idle(at) => format!("idle since {}, {renewals}", session.ends_at()),
-        None if session.is_expired(at) => format!("expired since {}, {renewals}", session.expires_at),
-        None => format!("live until {}, {renewals}", session.expires_at),
+        None if session.is_expired(at) => format!("expired since {}, {renewals}", session.expires_at()),
+        None => format!("live until {}, {renewals}", session.expires_at()),
     }
 }
 

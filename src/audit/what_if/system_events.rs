@@ -6,7 +6,7 @@ use tenure_core::{
     bulk::{MatchCounter, SessionSelector},
     event::{PresentedToken, SelectionRevoked, SessionSeen, SessionsSeen, TokensPresented},
     fold::FoldTarget,
-    session::SharedSession,
+    session::Session,
     state::AuthorityState,
 };
 
@@ -45,8 +45,8 @@ pub(super) fn of_other(commit: &Commit, real: &AuthorityState, other: &Authority
 
 /// A mark holds for the newest generation that a holder has, whatever its number in the other history.
 fn presented(mark: PresentedToken, real: &AuthorityState, other: &AuthorityState) -> Option<PresentedToken> {
-    let is_newest = session(real, mark.session_id)?.generation == mark.generation;
-    let generation = session(other, mark.session_id)?.generation;
+    let is_newest = session(real, mark.session_id)?.generation() == mark.generation;
+    let generation = session(other, mark.session_id)?.generation();
     is_newest.then_some(PresentedToken { generation, ..mark })
 }
 
@@ -55,7 +55,7 @@ fn can_be_seen(mark: &SessionSeen, other: &AuthorityState) -> bool {
     session(other, mark.session_id).is_some_and(|session| session.activity().is_some())
 }
 
-fn session(state: &AuthorityState, id: SessionId) -> Option<&SharedSession> {
+fn session(state: &AuthorityState, id: SessionId) -> Option<&Session> {
     state.subjects.get(&state.subject_of(id)?)?.session(id)
 }
 

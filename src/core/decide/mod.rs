@@ -109,7 +109,7 @@ fn owned_session<'a>(
     if is_foreign(subject, owner) {
         return Err(Refusal::SessionNotFound);
     }
-    subject.session(id).map(AsRef::as_ref).ok_or(Refusal::SessionNotFound)
+    subject.session(id).ok_or(Refusal::SessionNotFound)
 }
 
 /// Whether the subject does not exist for this owner. Ownership follows the subject at once.

@@ -25,12 +25,12 @@ pub(super) fn renew(
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = subject.session(command.session_id).ok_or(Refusal::SessionNotFound)?;
-    if let Some(revocation) = &session.revocation {
+    if let Some(revocation) = session.revocation() {
         return Err(
             Refusal::SessionRevoked { caused_by: revocation.position, trigger: revocation.trigger }.into()
         );
     }
-    if command.generation == session.generation {
+    if command.generation == session.generation() {
         check_uncontested(policy, session)?;
     }
     // Row 3a, also for a repeat. Nothing is recorded of it: rows 4 to 8 say of what a session was refused.
@@ -38,11 +38,11 @@ pub(super) fn renew(
         let (caused_by, until) = (suspension.position, suspension.until);
         return Err(Refusal::SubjectSuspended { caused_by, until, of_own_token: true }.into());
     }
-    if command.generation != session.generation {
+    if command.generation != session.generation() {
         return repeat_or_mismatch(policy, session, command, observed, at);
     }
     if is_key_of_latest_renewal(session, command) {
-        return Err(Refusal::IdempotencyKeyReused { caused_by: session.granted }.into());
+        return Err(Refusal::IdempotencyKeyReused { caused_by: session.granted() }.into());
     }
     check_rows_5_to_8(session, at)?;
     Ok(vec![renewed(session, command, at)])
@@ -61,7 +61,7 @@ fn repeat_or_mismatch(
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let presented = observed.is_presented || session.was_presented();
-    let is_previous = command.generation.next() == session.generation;
+    let is_previous = command.generation.next() == session.generation();
     if is_previous && is_key_of_latest_renewal(session, command) && !presented {
         // The renewal was granted: the answer is the state. Rows 6 to 8 were judged then.
         return check_row_5(session, at).map(|()| vec![]);
@@ -70,7 +70,7 @@ fn repeat_or_mismatch(
 }
 
 pub(super) fn is_key_of_latest_renewal(session: &Session, command: RenewSession) -> bool {
-    let latest = session.renewal.as_ref().and_then(|renewal| renewal.key_digest);
+    let latest = session.renewal().and_then(|renewal| renewal.key_digest);
     command.key_digest.is_some() && command.key_digest == latest
 }
 
@@ -82,7 +82,7 @@ fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), RecordedRef
             Refusal::RenewalLimitReached { caused_by }
         }));
     }
-    if session.expires_at >= session.absolute_expires_at() {
+    if session.expires_at() >= session.absolute_expires_at() {
         return Err(refused(session, RejectionCode::SessionAbsoluteLifetimeExceeded, soon, |caused_by| {
             Refusal::AbsoluteLifetimeExceeded { caused_by }
         }));
@@ -120,14 +120,17 @@ pub(super) fn refused(
 ) -> RecordedRefusal {
     let event = SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
-        generation: session.generation,
+        generation: session.generation(),
         cause: RejectionCause::Policy,
         code: Some(code),
         expiring_soon,
         contested: false,
     });
     let is_known = session.refused.contains(code);
-    RecordedRefusal { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }
+    RecordedRefusal {
+        refusal: refusal(session.granted()),
+        record: if is_known { vec![] } else { vec![event] },
+    }
 }
 
 fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> SubjectEvent {
@@ -136,7 +139,7 @@ fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> SubjectEv
         GrantPeriod::starting(at, *session.terms, session.absolute_expires_at(), left, command.jitter);
     SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: session.id,
-        generation: session.generation.next(),
+        generation: session.generation().next(),
         expires_at: period.expires_at,
         renew_at: period.renew_at,
         key_digest: command.key_digest,

@@ -28,15 +28,15 @@ pub(super) fn mismatch(
     presented: bool,
     at: Timestamp,
 ) -> RecordedRefusal {
-    let answer = |retry_at| Refusal::RenewalMismatch { retry_at, caused_by: session.granted };
+    let answer = |retry_at| Refusal::RenewalMismatch { retry_at, caused_by: session.granted() };
     let plain =
         |retry_at| refused(session, RejectionCode::SessionRenewalMismatch, None, |_| answer(retry_at));
     // A token no older than the current one cannot have been replaced, nor issued.
-    let is_replaced = command.generation < session.generation;
+    let is_replaced = command.generation < session.generation();
     if !is_replaced || session.on_reuse(policy) == OnReuse::Reject {
         return plain(None);
     }
-    let is_previous = command.generation.next() == session.generation;
+    let is_previous = command.generation.next() == session.generation();
     if is_previous && let Some(over) = grace_over(policy, session).filter(|over| at < *over) {
         return plain(Some(over));
     }
@@ -63,7 +63,7 @@ fn contested(session: &Session) -> Vec<SubjectEvent> {
     }
     vec![SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
-        generation: session.generation,
+        generation: session.generation(),
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::SessionRenewalMismatch),
         expiring_soon: None,
@@ -96,7 +96,7 @@ pub(super) fn end_contested(
     observed: &Observation,
 ) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = owned_session(subject, None, command.session_id)?;
-    let is_shown = command.shown == Some(session.generation);
+    let is_shown = command.shown == Some(session.generation());
     if is_shown || observed.is_presented || session.was_presented() {
         check_uncontested(policy, session)?;
     }

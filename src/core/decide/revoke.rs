@@ -27,14 +27,14 @@ pub(super) fn revoke(
         // Ending what has ended is not a fault, but only the current token may do it. That of a suspended subject may.
         match session.judge(generation, None, at) {
             Ok(()) => {}
-            Err(TokenFault::Revoked(_)) if generation == session.generation => {}
+            Err(TokenFault::Revoked(_)) if generation == session.generation() => {}
             Err(fault) => return Err(token_refusal(session, fault)),
         }
     }
     if let Revoker::Link(link) = &command.by {
         check_link(session, link, at)?;
     }
-    if session.revocation.is_some() {
+    if session.revocation().is_some() {
         return Ok(vec![]);
     }
     if is_veto(session, command, at)? {
@@ -52,11 +52,11 @@ pub(super) fn revoke(
 
 /// A link is not a key: it vetoes one renewal, once, and does nothing about what came after it.
 fn check_link(session: &Session, link: &VetoLink, at: Timestamp) -> Result<(), Refusal> {
-    if let Some(revocation) = &session.revocation {
+    if let Some(revocation) = session.revocation() {
         let caused_by = revocation.position;
         return Err(Refusal::SessionRevoked { caused_by, trigger: revocation.trigger });
     }
-    let is_overtaken = session.generation != link.generation;
+    let is_overtaken = session.generation() != link.generation;
     if is_overtaken || session.veto_window_end().is_none_or(|end| at > end) {
         return Err(Refusal::VetoLinkOver { is_overtaken, caused_by: session.first_sealed() });
     }
@@ -82,7 +82,7 @@ fn is_veto(session: &Session, command: &RevokeSession, at: Timestamp) -> Result<
 fn vetoed(session: &Session) -> SubjectEvent {
     SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
-        generation: session.generation,
+        generation: session.generation(),
         cause: RejectionCause::Owner,
         code: None,
         expiring_soon: None,

@@ -19,13 +19,13 @@ pub(super) fn record(
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, RecordedRefusal> {
     let session = owned_session(subject, None, command.session_id)?;
-    if command.generation == Some(session.generation) {
+    if command.generation == Some(session.generation()) {
         check_uncontested(policy, session)?;
     }
     check_live(subject, session, command, at)?;
     let (wanted, so_far) = (&command.wanted, session.usage());
     if let Some(constraint) = session.constraints().and_then(|limits| limits.violated_by(wanted, so_far)) {
-        return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created }.into());
+        return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created() }.into());
     }
     let after = so_far.after(wanted, at);
     Ok(vec![SubjectEvent::UsageRecorded(UsageRecorded {
@@ -46,7 +46,7 @@ fn check_live(
     command: &RecordUsage,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    let generation = command.generation.unwrap_or(session.generation);
+    let generation = command.generation.unwrap_or(session.generation());
     let judged = session.judge(generation, subject.suspension(), at);
     judged.map_err(|fault| match (command.generation, fault) {
         (None, TokenFault::Suspended { position, until }) => {

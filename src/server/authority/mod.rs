@@ -537,7 +537,7 @@ impl NoticeContext for Authority {
             let owned_by = subject.profile().and_then(|profile| profile.owner_id.as_ref());
             if found.is_none() && owned_by == owner {
                 let of_device = subject.sessions.iter().find(|known| known.device_digest() == Some(digest));
-                let name = of_device.and_then(|session| session.device_name());
+                let name = of_device.and_then(tenure_core::session::Session::device_name);
                 let stream = StreamId::Subject(subject.id.clone());
                 found = name.and_then(|name| self.open_text(&stream, "device", name));
             }

@@ -5,12 +5,7 @@ use std::ops::Range;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use tenure_core::{
-    Seconds, SubjectId,
-    session::{Session, SharedSession},
-    subject::Subject,
-    trim::TrimHorizon,
-};
+use tenure_core::{Seconds, SubjectId, session::Session, subject::Subject, trim::TrimHorizon};
 use tenure_log::SegmentEnd;
 
 /// How long before a checkpoint a session must have ended to stand apart in it. The default of `retention.memory`: such
@@ -47,20 +42,20 @@ pub(super) struct EndedOfSubject {
 
 impl EndedOfSubject {
     /// These stand apart, too.
-    pub(super) fn add(&mut self, sessions: &[SharedSession]) {
+    pub(super) fn add(&mut self, sessions: &[Session]) {
         self.count += sessions.len() as u64;
-        self.has_text |= sessions.iter().any(|session| session.has_text());
+        self.has_text |= sessions.iter().any(Session::has_text);
     }
 }
 
 /// Adds sessions to a subject that has none of them.
-pub(super) fn join(subject: &mut Subject, mut sessions: Vec<SharedSession>) {
+pub(super) fn join(subject: &mut Subject, mut sessions: Vec<Session>) {
     subject.sessions.append(&mut sessions);
     subject.sessions.sort_unstable_by_key(|session| session.id);
 }
 
 /// The sessions of a subject that stand apart, by id.
-pub(super) fn bytes_of(id: &SubjectId, sessions: &[SharedSession]) -> Vec<u8> {
+pub(super) fn bytes_of(id: &SubjectId, sessions: &[Session]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes);
     let written = written(&mut encoder, id, sessions);
@@ -71,19 +66,19 @@ pub(super) fn bytes_of(id: &SubjectId, sessions: &[SharedSession]) -> Vec<u8> {
 fn written<W: encode::Write>(
     e: &mut Encoder<W>,
     id: &SubjectId,
-    sessions: &[SharedSession],
+    sessions: &[Session],
 ) -> Result<(), encode::Error<W::Error>> {
     e.array(2)?.encode(id)?.array(sessions.len() as u64)?;
-    sessions.iter().try_for_each(|session| e.encode(session.as_ref()).map(drop))
+    sessions.iter().try_for_each(|session| e.encode(session).map(drop))
 }
 
 /// Those that these bytes are of.
-pub(super) fn sessions_of(bytes: &[u8]) -> Result<Vec<SharedSession>, decode::Error> {
+pub(super) fn sessions_of(bytes: &[u8]) -> Result<Vec<Session>, decode::Error> {
     let mut d = Decoder::new(bytes);
     d.array()?;
     let _: SubjectId = d.decode()?;
     let count = d.array()?.unwrap_or_default();
-    (0..count).map(|_| Ok(SharedSession::new(d.decode::<Session>()?))).collect()
+    (0..count).map(|_| d.decode()).collect()
 }
 
 /// Whose sessions stand where in the bytes of a section.

@@ -11,9 +11,7 @@ use super::{
     rows::{EndedRow, rows_in, rows_of},
     writer::CheckpointWriter,
 };
-use tenure_core::{
-    SubjectId, session::SharedSession, state::AuthorityState, subject::Subject, trim::TrimHorizon,
-};
+use tenure_core::{SubjectId, session::Session, state::AuthorityState, subject::Subject, trim::TrimHorizon};
 
 /// A state on its way to disk.
 pub(super) struct EndedSplit<'c> {
@@ -22,7 +20,7 @@ pub(super) struct EndedSplit<'c> {
     before: Option<&'c Checkpoint>,
     apart: ApartSessions,
     /// Those that stand apart from now on; of the subjects whose own were in the state, all of them.
-    new: BTreeMap<SubjectId, Vec<SharedSession>>,
+    new: BTreeMap<SubjectId, Vec<Session>>,
     rows: Vec<EndedRow>,
     past: EndedSummary,
 }
@@ -68,7 +66,7 @@ impl<'c> EndedSplit<'c> {
         writer.of_subject(SectionKind::Subjects, &kept.subject.id, &encoded)
     }
 
-    fn add(&mut self, subject: &Subject, left: Vec<SharedSession>) {
+    fn add(&mut self, subject: &Subject, left: Vec<Session>) {
         let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         for session in &left {
             self.rows.extend(rows_of(session, owner));

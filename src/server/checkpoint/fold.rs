@@ -445,7 +445,7 @@ fn join_ended(
                 continue;
             };
             for session in &sessions {
-                apart.began.insert(session.created);
+                apart.began.insert(session.created());
                 state.holders.insert(session.id, id.clone());
             }
             ended::join(subject, sessions);

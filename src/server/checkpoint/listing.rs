@@ -49,7 +49,7 @@ impl EndedListing for ListingCheckpoint {
 
     fn of_subject(&self, id: &SubjectId) -> Result<Vec<(Position, SessionId)>, ListingError> {
         let sessions = self.read(self.checkpoint.ended_of(id))?;
-        Ok(sessions.iter().map(|session| (session.created, session.id)).collect())
+        Ok(sessions.iter().map(|session| (session.created(), session.id)).collect())
     }
 
     fn listed_among(&self, ended: &[(Position, bool)]) -> Result<Vec<(Position, bool)>, ListingError> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::projections::pulse::DayPulse;
 use tenure_core::{
-    Position, Seconds, SubjectId, session::SharedSession, state::AuthorityState, subject::Subject,
+    Position, Seconds, SubjectId, session::Session, state::AuthorityState, subject::Subject,
     system::SystemState, trim::TrimHorizon,
 };
 use tenure_log::SegmentEnd;
@@ -219,7 +219,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A section is not as it was written.
-    pub(super) fn ended_of(&self, id: &SubjectId) -> Result<Vec<SharedSession>, CheckpointError> {
+    pub(super) fn ended_of(&self, id: &SubjectId) -> Result<Vec<Session>, CheckpointError> {
         let Some(section) = self.section_of(SectionKind::Ended, id) else { return Ok(Vec::new()) };
         let found = self.ended_in(section)?.into_iter().find(|(known, _)| known == id);
         Ok(found.map(|(_, sessions)| sessions).unwrap_or_default())
@@ -294,7 +294,7 @@ impl Checkpoint {
     pub(super) fn ended_in(
         &self,
         section: &SectionEntry,
-    ) -> Result<Vec<(SubjectId, Vec<SharedSession>)>, CheckpointError> {
+    ) -> Result<Vec<(SubjectId, Vec<Session>)>, CheckpointError> {
         let bytes = self.section(section)?;
         let mut again = Vec::with_capacity(bytes.len());
         let mut found = Vec::new();

@@ -103,7 +103,7 @@ impl EndedRow {
     pub(super) const BYTES: usize = 1 + 8 + 1 + 8 + 16;
 
     fn of(range: &RowRange, session: &Session) -> Self {
-        let mut bytes = range.at(session.created);
+        let mut bytes = range.at(session.created());
         bytes.extend_from_slice(session.id.as_bytes());
         Self(bytes.try_into().expect("its parts have their lengths"))
     }
@@ -133,10 +133,10 @@ impl EndedRow {
 
 /// The rows of a session that ended, and whose subject has this owner.
 pub(super) fn rows_of(session: &Session, owner: Option<&OwnerId>) -> impl Iterator<Item = EndedRow> {
-    let end = if session.revocation.is_some() { RowEnd::Revoked } else { RowEnd::Expired };
+    let end = if session.revocation().is_some() { RowEnd::Revoked } else { RowEnd::Expired };
     let of_owner = owner.map(|id| RowRange::of_owner(id, end));
     let of_device = session.device_digest().map(|device| RowRange::of_device(device, end));
-    let by_bulk = session.revocation.as_deref().filter(|said| is_of_bulk(said));
+    let by_bulk = session.revocation().filter(|said| is_of_bulk(said));
     let by_bulk =
         by_bulk.map(|said| RowRange::of(RowTable::Bulk, said.position.0.to_be_bytes(), RowEnd::Revoked));
     let ranges = [Some(RowRange::all(end)), of_owner, of_device, by_bulk];

@@ -10,11 +10,7 @@ use tokio::task::yield_now;
 use crate::gate::CancelCheck;
 use crate::projections::history::{AsOfMoment, HistoryError, subject_at_while};
 use tenure_core::{
-    SubjectId, Timestamp,
-    event::Role,
-    session::{Session, SharedSession},
-    subject::Subject,
-    system::Credential,
+    SubjectId, Timestamp, event::Role, session::Session, subject::Subject, system::Credential,
 };
 
 use super::{
@@ -134,11 +130,11 @@ fn card(
     let Some(shown) = view(api, subject, moment) else { return Ok(None) };
     let mut active: Vec<_> = subject.sessions.iter().filter(|session| session.is_live(moment.at)).collect();
     let veto_until = |session: &Session| session.veto_window_end().filter(|_| is_now);
-    let is_open = |session: &SharedSession| veto_until(session).is_some_and(|end| moment.at <= end);
+    let is_open = |session: &Session| veto_until(session).is_some_and(|end| moment.at <= end);
     let last_renewal = active.iter().filter_map(|session| session.renewed_at()).max();
     let next_renewal = active.iter().filter_map(|session| session.next_renewal(moment.at)).min();
-    active.sort_unstable_by_key(|session| (!is_open(session), Reverse(session.created)));
-    let session = |session: &SharedSession| -> Result<CardSession, Problem> {
+    active.sort_unstable_by_key(|session| (!is_open(session), Reverse(session.created())));
+    let session = |session: &Session| -> Result<CardSession, Problem> {
         let shown = session_view(api, subject, session, moment)?;
         Ok(CardSession { session: tree(&shown), veto_until: veto_until(session) })
     };

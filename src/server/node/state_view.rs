@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::authority::{Authority, PublishedState};
 use crate::projections::SubjectLookup;
 use tenure_audit::live_check::PublishedView;
-use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::SystemState, trim::TrimHorizon};
+use tenure_core::{
+    Position, SessionId, SubjectId, session::Session, subject::Subject, system::SystemState,
+    trim::TrimHorizon,
+};
 
 /// What projections are put together from.
 impl SubjectLookup for PublishedState {
@@ -35,8 +38,8 @@ impl PublishedView for StateView {
     fn subject(&self, id: &SubjectId) -> Option<Subject> {
         let live = self.0.live();
         let mut subject = live.recorded_subject(id)?.as_ref().clone();
-        subject.sessions =
-            subject.sessions.iter().filter_map(|session| live.recorded_session(session.id)).collect();
+        let known = |session: &Session| live.recorded_session(session.id).map(|known| known.as_ref().clone());
+        subject.sessions = subject.sessions.iter().filter_map(known).collect();
         Some(subject)
     }
 

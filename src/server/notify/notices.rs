@@ -6,7 +6,7 @@ use tenure_core::{
     Actor, Digest16, Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
     SystemEvent, Timestamp,
     event::{self, ExpiringSoon, SessionTerms},
-    session::SharedSession,
+    session::Session,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -90,7 +90,7 @@ pub fn notices_of(
 
 /// Whether a subject is the console's own. A person who looks at agents is no agent: a sign-in makes no notice.
 fn is_of_sign_ins(subject: &Subject, folded: Option<&Subject>, present: &dyn NoticeContext) -> bool {
-    let are_sign_ins = |subject: &Subject| subject.sessions.iter().all(|session| session.is_of_console());
+    let are_sign_ins = |subject: &Subject| subject.sessions.iter().all(Session::is_of_console);
     let in_memory = [Some(subject), folded].into_iter().flatten().find(|known| !known.sessions.is_empty());
     match in_memory {
         Some(subject) => are_sign_ins(subject),
@@ -230,7 +230,7 @@ impl NoticeBuilder<'_> {
     /// What was fixed when the session was created is so at every position of its history.
     fn fixed(&self, id: SessionId) -> Option<FixedTerms> {
         match self.folded.and_then(|subject| subject.session(id)).or_else(|| self.subject.session(id)) {
-            Some(session) => Some(FixedTerms { terms: *session.terms, began: session.created_at }),
+            Some(session) => Some(FixedTerms { terms: *session.terms, began: session.created_at() }),
             None => self.present.terms_of_left(id).map(|(terms, began)| FixedTerms { terms, began }),
         }
     }
@@ -332,7 +332,7 @@ impl NoticeBuilder<'_> {
 
     /// The rules know a device by a digest; its name is in its sessions.
     fn device_name(&self, digest: Digest16) -> Option<String> {
-        let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
+        let of_device = |session: &&Session| session.device_digest() == Some(digest);
         let in_memory = [self.folded, Some(&*self.subject)].into_iter().flatten();
         if let Some(session) = in_memory.flat_map(|subject| &subject.sessions).find(of_device) {
             return self.text("device", session.device_name());

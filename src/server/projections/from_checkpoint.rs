@@ -62,14 +62,14 @@ fn sessions_of(state: &AuthorityState) -> SessionList {
     let mut all: Vec<_> = state
         .subjects
         .values()
-        .flat_map(|subject| subject.sessions.iter().map(move |session| (session.created, subject, session)))
+        .flat_map(|subject| subject.sessions.iter().map(move |session| (session.created(), subject, session)))
         .collect();
     all.sort_unstable_by_key(|(created, ..)| *created);
     let mut list = SessionList::default();
     for (created, subject, session) in all {
         let owner = owner_of(subject);
         list.add(created, session.id, owner.as_ref(), session.device_digest());
-        if session.revocation.is_some() {
+        if session.revocation().is_some() {
             list.mark_revoked(created);
         }
         if session.said.contains(OneTimeFact::Expired) {

@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use tenure_core::{
     Event, OwnerId, Position, SealedText, SessionId, StreamId, SubjectEvent, SubjectId,
     fold::FoldTarget,
-    session::{OneTimeFact, SharedSession},
+    session::{OneTimeFact, Session},
     state::AuthorityState,
     subject::Subject,
 };
@@ -152,7 +152,7 @@ impl Projections {
     fn place(&self, position: Position, id: &SubjectId, known: &impl SubjectLookup) {
         let owner = known.of_subject(id, owner_of).flatten();
         if let FormerOwner::Under(before) = self.subjects.write().place(id, owner.as_ref()) {
-            let all = |subject: &Subject| subject.sessions.iter().map(|session| session.created).collect();
+            let all = |subject: &Subject| subject.sessions.iter().map(Session::created).collect();
             let began: Vec<_> = known.of_subject(id, all).unwrap_or_default();
             self.sessions.write().move_to(&began, before.as_ref(), owner.as_ref());
             self.ended.write().note_change(id, position);
@@ -168,14 +168,14 @@ impl Projections {
     }
 
     /// These sessions leave memory: from now on their marks alone say in lists how they ended.
-    pub fn mark_ended(&self, leaving: &[SharedSession]) {
+    pub fn mark_ended(&self, leaving: &[Session]) {
         let mut sessions = self.sessions.write();
         for session in leaving {
-            if session.revocation.is_some() {
-                sessions.mark_revoked(session.created);
+            if session.revocation().is_some() {
+                sessions.mark_revoked(session.created());
             }
             if session.said.contains(OneTimeFact::Expired) {
-                sessions.mark_expired(session.created);
+                sessions.mark_expired(session.created());
             }
         }
     }
@@ -216,11 +216,11 @@ fn owner_of(subject: &Subject) -> Option<OwnerId> {
 }
 
 fn beginning(subject: &SubjectId, session: SessionId, known: &impl SubjectLookup) -> Option<Position> {
-    known.of_subject(subject, |subject| subject.session(session).map(|session| session.created)).flatten()
+    known.of_subject(subject, |subject| subject.session(session).map(Session::created)).flatten()
 }
 
 /// Where the sessions began that the event at this position ended.
 fn ended_by(subject: &Subject, position: Position) -> Vec<Position> {
     let ids = subject.ended_by(position).into_iter();
-    ids.filter_map(|id| subject.session(id).map(|session| session.created)).collect()
+    ids.filter_map(|id| subject.session(id).map(Session::created)).collect()
 }

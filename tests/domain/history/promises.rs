@@ -15,7 +15,8 @@ use tenure::{
         fold::mark_seen,
         policy::OnReuse,
         refusal::Refusal,
-        session::{OneTimeFact, Session, SharedSession, TokenFault},
+        session::{OneTimeFact, Session, TokenFault},
+        session_fields::SessionFields,
         state::AuthorityState,
         subject::Subject,
     },
@@ -92,14 +93,14 @@ fn the_model_agrees_about_every_session(seen: &Seen) -> Check {
         let subject = seen.run.state.subjects.get(&seen.run.state.holders[&id]);
         let actual = subject.and_then(|subject| subject.session(id)).ok_or("a session is missing")?;
         let agrees = actual.subject.as_str() == SUBJECTS[expected.subject]
-            && actual.generation.0 as usize == expected.tokens.len()
-            && actual.expires_at.as_millis() == expected.current().expires
+            && actual.generation().0 as usize == expected.tokens.len()
+            && actual.expires_at().as_millis() == expected.current().expires
             && actual.absolute_expires_at().as_millis() == expected.end
             && actual.earliest_renewal().as_millis() == expected.half()
             && seen.run.session_in_use(*number).is_live(now) == expected.is_active(now.as_millis())
             && actual.last_seen_at().map(Timestamp::as_millis)
                 == expected.activity.map(|known| known.recorded)
-            && actual.revocation.as_ref().map(|end| trigger_of(end.trigger)) == expected.ended;
+            && actual.revocation().map(|end| trigger_of(end.trigger)) == expected.ended;
         ensure(agrees, || format!("{actual:?}\n  is not {expected:?}"))?;
     }
     Ok(())
@@ -108,8 +109,8 @@ fn the_model_agrees_about_every_session(seen: &Seen) -> Check {
 fn at_most_one_generation_is_live(seen: &Seen) -> Check {
     for session in seen.run.live_sessions() {
         let works = |generation: &u32| session.judge(Generation(*generation), None, seen.run.now).is_ok();
-        let live: Vec<_> = (0..=session.generation.0 + 2).filter(works).collect();
-        let expected = if session.is_live(seen.run.now) { vec![session.generation.0] } else { vec![] };
+        let live: Vec<_> = (0..=session.generation().0 + 2).filter(works).collect();
+        let expected = if session.is_live(seen.run.now) { vec![session.generation().0] } else { vec![] };
         ensure(live == expected, || format!("{live:?} of {session:?} are live"))?;
     }
     Ok(())
@@ -119,7 +120,7 @@ fn the_old_generation_fails_after_a_renewal(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
         let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { continue };
         let renewed = found(&seen.run.state, renewed.session_id)?;
-        for old in 1..renewed.generation.0 {
+        for old in 1..renewed.generation().0 {
             let judged = renewed.judge(Generation(old), None, seen.run.now);
             ensure(judged == Err(TokenFault::Superseded), || format!("{old} of {renewed:?}: {judged:?}"))?;
         }
@@ -131,16 +132,15 @@ fn no_renewal_after_revocation(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
         let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { continue };
         let before = found(seen.before, renewed.session_id)?;
-        ensure(before.revocation.is_none(), || format!("{before:?} was renewed"))?;
+        ensure(before.revocation().is_none(), || format!("{before:?} was renewed"))?;
     }
     for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
         let after = found(&seen.run.state, before.id)?;
-        let mut expected = Session::clone(before);
         // Its last token may have been presented in its last seconds, or later; it says nothing any more.
-        expected.renewal.clone_from(&after.renewal);
+        let expected = with(before, |fields| fields.renewal = after.renewal().cloned());
         let is_same =
             if erases(seen.answer) { is_same_but_for_texts(&expected, after) } else { *after == expected };
-        let stays = before.revocation.is_none() || is_same && before.renewed_at() == after.renewed_at();
+        let stays = before.revocation().is_none() || is_same && before.renewed_at() == after.renewed_at();
         ensure(stays, || format!("{before:?} became {after:?}"))?;
     }
     Ok(())
@@ -158,9 +158,9 @@ fn active_sessions_never_exceed_the_limit(seen: &Seen) -> Check {
             let there =
                 sessions.iter().filter(|session| device.is_none() || session.device_digest() == device);
             // One that is idle counts, unless that is recorded: a use may turn up that says otherwise.
-            let is_over = |session: &&SharedSession| {
-                session.revocation.is_some()
-                    || now >= session.expires_at
+            let is_over = |session: &&Session| {
+                session.revocation().is_some()
+                    || now >= session.expires_at()
                     || session.said.contains(OneTimeFact::Expired)
             };
             there.filter(|session| !is_over(session)).count()
@@ -177,7 +177,7 @@ fn active_sessions_never_exceed_the_limit(seen: &Seen) -> Check {
 fn no_period_goes_beyond_the_absolute_end(seen: &Seen) -> Check {
     seen.run.live_sessions().try_for_each(|session| {
         let lifetime = i64::from(session.terms.absolute_lifetime.0) * 1_000;
-        let longest = session.expires_at.millis_since(session.created_at);
+        let longest = session.expires_at().millis_since(session.created_at());
         ensure(longest <= lifetime, || format!("{session:?} lives {longest} ms"))
     })
 }
@@ -215,12 +215,13 @@ fn a_refusal_changes_nothing(seen: &Seen) -> Check {
     }
     for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
         let after = found(&seen.run.state, before.id)?;
-        let mut expected = Session::clone(before);
+        let mut expected = before.clone();
         if refused.record.iter().any(|event| event.session_id() == Some(before.id)) {
             expected.refused = after.refused;
             expected.said = after.said;
             if before.on_reuse(&seen.run.policy) == OnReuse::Revoke {
-                expected.revocation.clone_from(&after.revocation);
+                expected =
+                    with(&expected, |fields| fields.revocation = SessionFields::from(after).revocation);
             }
         }
         ensure(*after == expected, || format!("{before:?} became {after:?}"))?;
@@ -255,7 +256,7 @@ fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
         let later = is_shown_now || tokens.iter().skip(1).any(|token| token.presented);
         let holds = later
             && after.said.contains(OneTimeFact::Contested)
-            && after.renewal.is_some()
+            && after.renewal().is_some()
             && after.on_reuse(&seen.run.policy) == OnReuse::Revoke;
         ensure(holds, || format!("{after:?} ended, {tokens:?}"))?;
     }
@@ -358,7 +359,7 @@ fn the_model_agrees_about_every_key(seen: &Seen) -> Check {
         ensure(agrees, || format!("{known:?}\n  are not {:?}", seen.run.model.keys[place]))?;
     }
     for (number, expected) in &seen.run.model.sessions {
-        let granted = found(&seen.run.state, session(*number))?.granted;
+        let granted = found(&seen.run.state, session(*number))?.granted();
         let sealer = keys.sealer_of(granted).map(|key| &key.id);
         let expected = key_of(expected.current().sealer);
         ensure(sealer == Some(&expected), || format!("{number} is sealed by {sealer:?}, not {expected}"))?;
@@ -374,9 +375,9 @@ fn a_session_is_idle_exactly_from_its_idle_end_on(seen: &Seen) -> Check {
         };
         let last = session.last_seen_at().ok_or_else(|| format!("{session:?} was never seen"))?;
         let end = last.plus(timeout);
-        let judged = |now| session.judge(session.generation, None, now);
-        let at_end = if end < session.expires_at { TokenFault::Idle } else { TokenFault::Expired };
-        let expected = session.revocation.as_ref().map(|ended| TokenFault::Revoked(ended.trigger));
+        let judged = |now| session.judge(session.generation(), None, now);
+        let at_end = if end < session.expires_at() { TokenFault::Idle } else { TokenFault::Expired };
+        let expected = session.revocation().map(|ended| TokenFault::Revoked(ended.trigger));
         let holds = judged(end) == Err(expected.unwrap_or(at_end))
             && judged(end.plus_millis(-1)) != Err(TokenFault::Idle);
         ensure(holds, || format!("{session:?} at {end}"))?;
@@ -428,14 +429,14 @@ fn a_refresh_moves_the_period_and_no_more(seen: &Seen) -> Check {
         let (before, after) =
             (found(seen.before, refreshed.session_id)?, found(&seen.run.state, refreshed.session_id)?);
         let end = seen.run.now.plus(before.terms.ttl).min(before.absolute_expires_at());
-        let mut expected = before.clone();
-        expected.expires_at = end;
-        expected.granted = after.granted;
-        if let Some(activity) = expected.details.as_mut().and_then(|details| details.activity.as_mut()) {
-            (activity.seen_at, activity.refreshed_at) = (seen.run.now, Some(seen.run.now));
-            activity.seen = after.granted;
-        }
-        ensure(*after == expected && end > before.expires_at, || format!("{before:?} became {after:?}"))?;
+        let expected = with(before, |fields| {
+            (fields.expires_at, fields.granted) = (end, after.granted());
+            if let Some(activity) = fields.details.as_mut().and_then(|details| details.activity.as_mut()) {
+                (activity.seen_at, activity.refreshed_at) = (seen.run.now, Some(seen.run.now));
+                activity.seen = after.granted();
+            }
+        });
+        ensure(*after == expected && end > before.expires_at(), || format!("{before:?} became {after:?}"))?;
     }
     Ok(())
 }
@@ -448,7 +449,7 @@ fn refreshes_are_half_of_the_shorter_apart(seen: &Seen) -> Check {
             let session = found(&seen.run.state, refreshed.session_id)?;
             let idle = session.terms.idle_timeout.ok_or("what slides has an idle time")?;
             let half = idle.0.min(session.terms.ttl.0) / 2;
-            let before = last.insert(session.id, commit.recorded_at).unwrap_or(session.created_at);
+            let before = last.insert(session.id, commit.recorded_at).unwrap_or(session.created_at());
             let holds = commit.recorded_at >= before.plus(Seconds(half));
             ensure(holds, || format!("{session:?} was refreshed at {before} and {}", commit.recorded_at))?;
         }
@@ -459,8 +460,8 @@ fn refreshes_are_half_of_the_shorter_apart(seen: &Seen) -> Check {
 fn a_sliding_session_is_never_renewed(seen: &Seen) -> Check {
     let mut sliding = seen.run.live_sessions().filter(|session| session.terms.mode == SessionMode::Sliding);
     sliding.try_for_each(|session| {
-        let holds = session.renewal.is_none()
-            && session.generation == Generation::FIRST
+        let holds = session.renewal().is_none()
+            && session.generation() == Generation::FIRST
             && session.renew_at().is_none();
         ensure(holds, || format!("{session:?}"))
     })
@@ -484,12 +485,19 @@ fn erases(answer: &Result<Vec<Event>, Refused>) -> bool {
     recorded_of(answer).iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
 }
 
+fn with(session: &Session, change: impl FnOnce(&mut SessionFields)) -> Session {
+    let mut fields = session.into();
+    change(&mut fields);
+    fields.try_into().expect("a session that can be")
+}
+
 /// In everything that a rule may ask for.
 fn is_same_but_for_texts(before: &Session, after: &Session) -> bool {
-    let end = |session: &Session| session.revocation.as_ref().map(|end| (end.at, end.position, end.trigger));
-    let mut expected = before.clone();
-    expected.details.clone_from(&after.details);
-    expected.revocation.clone_from(&after.revocation);
+    let end = |session: &Session| session.revocation().map(|end| (end.at, end.position, end.trigger));
+    let expected = with(before, |fields| {
+        let SessionFields { details, revocation, .. } = after.into();
+        (fields.details, fields.revocation) = (details, revocation);
+    });
     expected == *after
         && end(before) == end(after)
         && before.device_digest() == after.device_digest()
@@ -577,5 +585,5 @@ pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -
 fn found(state: &AuthorityState, id: SessionId) -> Result<&Session, String> {
     let holder = state.holders.get(&id).ok_or_else(|| format!("{id} has no holder"))?;
     let session = state.subjects.get(holder).and_then(|subject| subject.session(id));
-    session.map(AsRef::as_ref).ok_or_else(|| format!("{id} is not with its holder"))
+    session.ok_or_else(|| format!("{id} is not with its holder"))
 }

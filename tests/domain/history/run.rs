@@ -444,7 +444,7 @@ impl Run {
     }
 
     pub(super) fn live_sessions(&self) -> impl Iterator<Item = &Session> {
-        self.state.subjects.values().flat_map(|subject| &subject.sessions).map(AsRef::as_ref)
+        self.state.subjects.values().flat_map(|subject| &subject.sessions)
     }
 }
 

@@ -8,7 +8,7 @@ use tenure::{
         Generation, Timestamp,
         command::SystemCommand,
         event::SessionSeen as SeenInUse,
-        session::{SharedSession, TokenFault},
+        session::{Session, TokenFault},
     },
 };
 
@@ -21,12 +21,12 @@ use crate::scenario::session;
 
 impl Run {
     /// A session as a check sees it: with the uses that are noted.
-    pub(super) fn session_in_use(&self, number: u32) -> SharedSession {
+    pub(super) fn session_in_use(&self, number: u32) -> Session {
         let id = session(number);
         let recorded = self.state.subjects[&self.state.holders[&id]].session(id).expect("it was created");
         let noted = self.model.unrecorded_uses().into_iter().find(|(noted, _)| *noted == number);
         match noted {
-            Some((_, seen)) => SharedSession::new(recorded.seen_unrecorded(Timestamp::from_millis(seen))),
+            Some((_, seen)) => recorded.seen_unrecorded(Timestamp::from_millis(seen)),
             None => recorded.clone(),
         }
     }

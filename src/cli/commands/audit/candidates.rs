@@ -126,7 +126,7 @@ fn chosen(
     let all = replay.state().subjects.values();
     let of_subject = |subject: &Subject| -> Vec<_> {
         let sessions = subject.sessions.iter().filter(|session| tellers.contains_key(&session.id));
-        sessions.map(|session| (session.created, session.id, session.status(at))).collect()
+        sessions.map(|session| (session.created(), session.id, session.status(at))).collect()
     };
     let mut known: Vec<_> = all.flat_map(of_subject).collect();
     known.sort_unstable_by_key(|(created, ..)| *created);

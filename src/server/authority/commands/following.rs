@@ -23,7 +23,7 @@ impl Authority {
             return tokens.is_of_unknown_key(credential);
         };
         let Some(session) = self.live.session(claims.session) else { return true };
-        claims.generation > session.generation
+        claims.generation > session.generation()
     }
 
     /// Presented tokens and uses of sessions that await recording, up to `most` of each.
@@ -37,7 +37,9 @@ impl Authority {
     pub(crate) fn are_recorded(&self, presented: &[PresentedToken], seen: &[SessionSeen]) {
         self.presented_tokens.recorded(presented);
         for seen in seen {
-            self.live.uses().clear_due(seen.session_id, self.live.recorded_session(seen.session_id).as_ref());
+            self.live
+                .uses()
+                .clear_due(seen.session_id, self.live.recorded_session(seen.session_id).as_deref());
         }
     }
 
@@ -57,7 +59,7 @@ impl Authority {
         }
         for mark in &presented {
             let known = self.live.recorded_session(mark.session_id);
-            if let Some(session) = known.filter(|session| session.generation == mark.generation) {
+            if let Some(session) = known.filter(|session| session.generation() == mark.generation) {
                 self.presented_tokens.note(&session);
             }
         }

@@ -110,7 +110,7 @@ impl Authority {
         let session = &holder.session;
         // The idle end as it is known now: a holder that goes on using the session mints another token.
         let idle_end = session.terms.idle_timeout.map(|timeout| now.plus(timeout));
-        let ends = [Some(session.expires_at), idle_end];
+        let ends = [Some(session.expires_at()), idle_end];
         let expires_at = ends.into_iter().flatten().fold(now.plus(ttl), Timestamp::min);
         let token = self.secrets.tokens.sign(&AccessClaims {
             iss: self.issuing.issuer.clone(),

@@ -7,8 +7,8 @@ use tenure_core::{
     Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
     event::{SessionCreated, SessionTerms},
     refusal::Refusal,
-    session::SharedSession,
-    subject::Subject,
+    session::Session,
+    subject::{SharedSession, Subject},
 };
 use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
@@ -33,7 +33,7 @@ pub type RecallCaller = [u8; 16];
 /// Reads sessions back.
 pub(crate) struct SessionRecalls {
     gate: WorkGate,
-    sessions: SharedQuestions<SessionId, Result<Option<SharedSession>, CommandError>>,
+    sessions: SharedQuestions<SessionId, Result<Option<Session>, CommandError>>,
     subjects: SharedQuestions<(SubjectId, Position), Result<Arc<Subject>, CommandError>>,
     shares: Arc<CallerShares<RecallCaller>>,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::gate::{CallerShares, CancelCheck, GateRefusal, SharedQuestions, WorkGate};
 use tenure_core::{
     Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, bulk::SAMPLE, commit::EventMeta,
-    evolve::session_begun, session::SharedSession, subject::Subject,
+    evolve::session_begun, session::Session, subject::Subject,
 };
 use tenure_log::{EventLog, StoredCommit};
 
@@ -129,7 +129,7 @@ impl Authority {
 }
 
 /// The session that a commit began.
-pub(super) fn created_by(stored: &StoredCommit) -> Option<SharedSession> {
+pub(super) fn created_by(stored: &StoredCommit) -> Option<Session> {
     let StreamId::Subject(id) = &stored.commit.stream else { return None };
     stored.positions().zip(&stored.commit.events).find_map(|(position, event)| match event {
         Event::Subject(SubjectEvent::SessionCreated(created)) => {

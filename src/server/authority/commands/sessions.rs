@@ -11,7 +11,8 @@ use tenure_core::{
     decide::check_terms,
     event::{EndTrigger, SessionDevice},
     refusal::Refusal,
-    session::{SharedSession, TokenFault},
+    session::{Session, TokenFault},
+    subject::SharedSession,
     suspension::SubjectSuspension,
 };
 use tenure_log::StoredCommit;
@@ -224,17 +225,17 @@ impl Authority {
     fn any_holder(&self, token: &str) -> Option<AuthenticatedSession> {
         let claims = self.secrets.tokens.open(token, || self.now())?;
         let session = self.live.session(claims.session)?;
-        if claims.generation > session.generation {
+        if claims.generation > session.generation() {
             // Sealed by us, and yet of no event that we know.
             return None;
         }
         let is_granted_here = claims.grant.is_none_or(|grant| session.grant() == Some(grant));
-        if claims.generation == session.generation && !is_granted_here {
+        if claims.generation == session.generation() && !is_granted_here {
             // An older copy of the log was put back, and the session was renewed again: this token is of a renewal that
             // was lost, and a number must not make it good.
             return None;
         }
-        if claims.generation == session.generation {
+        if claims.generation == session.generation() {
             self.presented_tokens.note(&session);
         }
         let suspension = self.live.suspension(&session.subject);
@@ -275,7 +276,7 @@ impl Authority {
     /// Waits until the uses of these sessions are recorded as far as a crash must not forget them: mostly they are,
     /// or need not be. What cannot be recorded stays noted.
     pub async fn keep_uses(&self, sessions: &[SessionId]) {
-        let due = |id: &SessionId| self.live.uses().due(&self.live.recorded_session(*id)?);
+        let due = |id: &SessionId| self.live.uses().due(self.live.recorded_session(*id)?.as_ref());
         let due: Vec<_> = sessions.iter().filter_map(due).collect();
         if !due.is_empty() {
             let record = CommandRequest::System(SystemCommand::MarkSeen(due));
@@ -342,7 +343,7 @@ impl Authority {
     async fn end_if_contested(
         &self,
         context: &RequestContext,
-        session: &SharedSession,
+        session: &Session,
         shown: Generation,
     ) -> Result<(), CommandError> {
         if !session.ends_when_presented(self.live.system().system.policy_in_force()) {
@@ -356,7 +357,7 @@ impl Authority {
 
     /// A token of the session's generation. Tokens can be sealed again at any time, so none is ever stored.
     pub fn seal(&self, session: &tenure_core::session::Session) -> SessionToken {
-        let (grant, generation) = (session.grant(), session.generation);
+        let (grant, generation) = (session.grant(), session.generation());
         self.secrets.tokens.seal_claims(TokenClaims { session: session.id, generation, grant })
     }
 
@@ -393,7 +394,7 @@ impl Authority {
         let done = self.submit(sealer.ask(command), context).await?;
         self.check_repeat(&done)?;
         let begun = done.first_commit().and_then(created_by);
-        Ok(self.granted(begun.unwrap_or_else(|| session_after(&done)), &done))
+        Ok(self.granted(begun.map_or_else(|| session_after(&done), SharedSession::from), &done))
     }
 
     /// As with a renewal under its key, a repeat hands out no token of a subject suspended now.
@@ -444,7 +445,7 @@ impl Authority {
             key_digest: key.map(|key| self.secrets.digests.renewal_key(id, key)),
             jitter: jitter(&*self.entropy),
         });
-        if holder.claims.generation == holder.session.generation {
+        if holder.claims.generation == holder.session.generation() {
             self.check_uncontested(&context, holder).await?;
         }
         let done = self
@@ -466,7 +467,7 @@ impl Authority {
     ) -> Result<RecordedUse, CommandError> {
         let NewUse { session_id, generation, wanted } = asked;
         let session = self.known_session(session_id).await?;
-        if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
+        if let Some(shown) = generation.filter(|shown| *shown == session.generation()) {
             self.end_if_contested(&context, &session, shown).await?;
         }
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
@@ -545,7 +546,7 @@ impl Authority {
             Some(None) => self.known_session(id).await?,
             None => session_after(done),
         };
-        let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
+        let revocation = session.revocation().expect("a granted revocation ends the session");
         Ok(SessionEnd {
             session_id: id,
             at: revocation.at,
@@ -562,7 +563,7 @@ impl Authority {
         }
         let subject = self.subject_after(done).await?;
         let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
-        let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
+        let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation());
         let has_reason = ended.is_some_and(|end| end.reason.is_some());
         Ok(SessionsEnd { session_ids, has_reason, position })
     }
@@ -571,7 +572,7 @@ impl Authority {
 /// The session after a command that was decided now.
 fn session_after(done: &CommandEffect) -> SharedSession {
     match &done.after {
-        Some(StateAfter::Session(session)) => session.clone(),
+        Some(StateAfter::Session(session)) => session.clone().into(),
         Some(StateAfter::Subject(_)) | None => unreachable!("it leaves the session that it was about"),
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use tenure_core::{
     Actor, Event, EventKind, Position, Seconds, SessionId, SubjectId, Timestamp, command::Command,
-    session::SharedSession,
+    session::Session,
 };
 
 use crate::authority::{
@@ -153,7 +153,7 @@ impl Authority {
 
     /// Visits every session that ends up to this moment if nothing else happens to it, and of which no end is
     /// recorded; unrecorded uses count as something else.
-    fn for_each_end(&self, up_to: Timestamp, mut visit: impl FnMut(&SharedSession)) {
+    fn for_each_end(&self, up_to: Timestamp, mut visit: impl FnMut(&Session)) {
         self.live.for_each_subject(|subject| {
             subject.sessions.iter().filter(|session| session.awaits_expiry(up_to)).for_each(&mut visit);
         });

@@ -285,7 +285,7 @@ impl<'a> Batch<'a> {
         let is_true = |mark: &PresentedToken| {
             self.holder(mark.session_id).is_some_and(|subject| {
                 subject.session(mark.session_id).is_some_and(|session| {
-                    session.generation == mark.generation && session.awaits_presentation()
+                    session.generation() == mark.generation && session.awaits_presentation()
                 })
             })
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::TrimHorizon};
+use tenure_core::{Seconds, SubjectId, Timestamp, session::Session, trim::TrimHorizon};
 
 use crate::authority::state::published::{LeftBefore, PublishedState};
 
@@ -17,7 +17,7 @@ const STRIDE: usize = 512;
 const PART: u32 = 16;
 
 /// Is handed sessions that are about to leave memory, so that what is derived of them stays right.
-pub type OnLeaving = Arc<dyn Fn(&[SharedSession]) + Send + Sync>;
+pub type OnLeaving = Arc<dyn Fn(&[Session]) + Send + Sync>;
 
 /// How sessions leave memory.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use super::{
     sequencer::Sequencer,
 };
 use tenure_core::{
-    Event, StreamId, SubjectEvent, SubjectId, SystemEvent, session::SharedSession, subject::Subject,
+    Event, StreamId, SubjectEvent, SubjectId, SystemEvent, session::Session, subject::Subject,
 };
 use tenure_log::StoredCommit;
 
@@ -77,9 +77,8 @@ impl Sequencer {
         }
         match (self.past)(id, self.live.position()) {
             Ok(mut whole) => {
-                let is_named = |session: &SharedSession| {
-                    events.iter().any(|event| event.session_id() == Some(session.id))
-                };
+                let is_named =
+                    |session: &Session| events.iter().any(|event| event.session_id() == Some(session.id));
                 whole.sessions.retain(|session| of_all || is_named(session));
                 let left = RecalledSessions { version: whole.version, sessions: whole.sessions };
                 batch.takes_at_hand(RecalledSessions::put_all_into(Some(left), subject));

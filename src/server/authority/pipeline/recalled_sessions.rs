@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tenure_core::{Position, command::Command, session::SharedSession, subject::Subject};
+use tenure_core::{Position, command::Command, session::Session, subject::Subject};
 
 /// Sessions of a subject that were read back.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct RecalledSessions {
     /// The last position of the subject's stream then.
     pub(crate) version: Position,
     /// Those that the command needs, if they are the subject's.
-    pub(crate) sessions: Vec<SharedSession>,
+    pub(crate) sessions: Vec<Session>,
 }
 
 impl RecalledSessions {

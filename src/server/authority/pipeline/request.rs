@@ -11,7 +11,7 @@ use tenure_core::{
     command::{BeginEpoch, Command, RotateKey, SystemCommand},
     commit::IdempotencyMark,
     refusal::Refusal,
-    session::SharedSession,
+    session::Session,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -185,7 +185,7 @@ pub(crate) enum StateAfter {
     /// The whole subject.
     Subject(Arc<Subject>),
     /// One session.
-    Session(SharedSession),
+    Session(Session),
 }
 
 impl StateAfter {

@@ -19,7 +19,7 @@ use tenure_core::{
     event::SessionSeen,
     observed::Observation,
     refusal::Refusal,
-    session::SharedSession,
+    session::Session,
     subject::Subject,
 };
 use tenure_log::{AppendOutcome, EventLog, LogError, StoredCommit};
@@ -368,7 +368,7 @@ impl Sequencer {
         if idle.is_empty() {
             return Ok(());
         }
-        let later = |session: &&SharedSession| {
+        let later = |session: &&Session| {
             let seen_at = self.live.uses().later_than(session)?;
             Some(SessionSeen { session_id: session.id, seen_at })
         };
@@ -423,7 +423,7 @@ impl Sequencer {
             | Command::EndContested(EndContested { session_id, .. }) => {
                 let session = subject.session(*session_id);
                 let is_presented = session
-                    .is_some_and(|session| self.presented_tokens.has_seen(session.id, session.generation));
+                    .is_some_and(|session| self.presented_tokens.has_seen(session.id, session.generation()));
                 Observation { is_presented, ..Observation::default() }
             }
             Command::EraseSubject(_) => {
@@ -558,7 +558,7 @@ impl Sequencer {
     /// Due uses recorded now are no longer due.
     fn clear_due(&self, published: &BatchChanges) {
         for id in &published.uses {
-            self.live.uses().clear_due(*id, self.live.recorded_session(*id).as_ref());
+            self.live.uses().clear_due(*id, self.live.recorded_session(*id).as_deref());
         }
     }
 }

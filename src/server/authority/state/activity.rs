@@ -7,14 +7,20 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
-use triomphe::Arc;
-
-use tenure_core::{SessionId, Timestamp, event::SessionSeen, session::SharedSession, subject::Subject};
+use tenure_core::{
+    SessionId, Timestamp,
+    event::SessionSeen,
+    session::Session,
+    subject::{SharedSession, Subject},
+};
 
 /// Locks that share the load of checks; a power of two.
 const SHARDS: usize = 64;
@@ -58,7 +64,7 @@ impl ActivityTracker {
     }
 
     /// Notes a use of a session, given as it is recorded.
-    pub(crate) fn note(&self, recorded: &SharedSession, now: Timestamp) {
+    pub(crate) fn note(&self, recorded: &Session, now: Timestamp) {
         if !recorded.can_be_seen() {
             return;
         }
@@ -78,7 +84,7 @@ impl ActivityTracker {
     }
 
     /// The last use of a session after the one in `recorded`; `None` if unknown.
-    pub(crate) fn later_than(&self, recorded: &SharedSession) -> Option<Timestamp> {
+    pub(crate) fn later_than(&self, recorded: &Session) -> Option<Timestamp> {
         if !recorded.can_be_seen() {
             return None;
         }
@@ -89,25 +95,27 @@ impl ActivityTracker {
     /// A session as checks see it, made of what is recorded.
     pub(crate) fn applied(&self, recorded: SharedSession) -> SharedSession {
         match self.later_than(&recorded) {
-            Some(at) => Arc::new(recorded.seen_unrecorded(at)),
+            Some(at) => recorded.seen_unrecorded(at).into(),
             None => recorded,
         }
     }
 
     /// The same of a subject's sessions.
-    pub(crate) fn applied_to(&self, recorded: std::sync::Arc<Subject>) -> std::sync::Arc<Subject> {
+    pub(crate) fn applied_to(&self, recorded: Arc<Subject>) -> Arc<Subject> {
         if recorded.sessions.iter().all(|session| self.later_than(session).is_none()) {
             return recorded;
         }
         let mut subject = recorded.as_ref().clone();
         for session in &mut subject.sessions {
-            *session = self.applied(session.clone());
+            if let Some(at) = self.later_than(session) {
+                *session = session.seen_unrecorded(at);
+            }
         }
         subject.into()
     }
 
     /// The use of this session, if it is to be recorded.
-    pub(crate) fn due(&self, recorded: &SharedSession) -> Option<SessionSeen> {
+    pub(crate) fn due(&self, recorded: &Session) -> Option<SessionSeen> {
         self.noted(recorded.id).filter(|noted| recorded.is_worth_recording(noted.seen_at))
     }
 
@@ -123,7 +131,7 @@ impl ActivityTracker {
 
     /// What was due of this session, given as it is recorded now, is recorded, or says nothing any more. A use that came
     /// in between may be due again.
-    pub(crate) fn clear_due(&self, id: SessionId, recorded: Option<&SharedSession>) {
+    pub(crate) fn clear_due(&self, id: SessionId, recorded: Option<&Session>) {
         // The lock is held while it is looked at, or a use noted meanwhile would be due and forgotten.
         let mut due = self.due.lock();
         if recorded.and_then(|recorded| self.due(recorded)).is_none() {
@@ -142,7 +150,7 @@ impl ActivityTracker {
     }
 
     /// Forgets a session of which no use says anything any more.
-    pub(crate) fn forget_ended(&self, recorded: &SharedSession) {
+    pub(crate) fn forget_ended(&self, recorded: &Session) {
         if recorded.terms.idle_timeout.is_some() && !recorded.can_be_seen() {
             self.shard(recorded.id).write().remove(&recorded.id);
             self.due.lock().remove(&recorded.id);

@@ -22,7 +22,7 @@ impl ContestedSessions {
     pub(crate) fn note(&self, session: &Session) {
         if session.said.contains(OneTimeFact::Contested) {
             let has_expired = session.said.contains(OneTimeFact::Expired);
-            self.put(session.id, session.revocation.is_none().then_some(has_expired));
+            self.put(session.id, session.revocation().is_none().then_some(has_expired));
         }
     }
 

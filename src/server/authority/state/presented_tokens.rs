@@ -21,7 +21,7 @@ impl PresentedTokens {
     /// Notes that a token of the session's current generation was presented.
     pub(crate) fn note(&self, session: &Session) {
         if session.awaits_presentation() {
-            self.mark(session.id, session.generation);
+            self.mark(session.id, session.generation());
         }
     }
 

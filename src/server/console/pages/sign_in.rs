@@ -112,7 +112,7 @@ pub(in crate::console) fn cookie(
     now: Timestamp,
 ) -> HeaderValue {
     let (name, attributes) = (channel.cookie_name(), channel.cookie_attributes());
-    let age = granted.session.expires_at.seconds_since(now);
+    let age = granted.session.expires_at().seconds_since(now);
     let text = format!("{name}={}; Max-Age={age}; {attributes}", granted.token.expose());
     let mut value = HeaderValue::try_from(text).expect("a token is made of visible characters");
     value.set_sensitive(true);

@@ -70,8 +70,9 @@ impl VetoPage<'_> {
 }
 
 fn standing(session: &Session, claims: &VetoClaims, now: Timestamp) -> LinkStatus {
-    if let Some(revocation) = &session.revocation {
-        return if revocation.trigger == EndTrigger::RenewalRejected && session.generation == claims.generation
+    if let Some(revocation) = session.revocation() {
+        return if revocation.trigger == EndTrigger::RenewalRejected
+            && session.generation() == claims.generation
         {
             LinkStatus::Vetoed
         } else {
@@ -80,7 +81,7 @@ fn standing(session: &Session, claims: &VetoClaims, now: Timestamp) -> LinkStatu
     }
     if session.status(now) == SessionStatus::Expired {
         LinkStatus::Ended
-    } else if session.generation != claims.generation {
+    } else if session.generation() != claims.generation {
         LinkStatus::Overtaken
     } else if session.veto_window_end().is_none_or(|end| now > end) {
         LinkStatus::Late
@@ -135,7 +136,7 @@ fn page_of<'a>(
     let name =
         subject.profile().and_then(|profile| profile.name.as_ref()).and_then(|name| open("name", name));
     let device = session.device_name().and_then(|name| open("device", name));
-    let renewed_at = session.renewed_at().unwrap_or(session.created_at);
+    let renewed_at = session.renewed_at().unwrap_or(session.created_at());
     let standing = standing(session, claims, now);
     VetoPage {
         frame: PageFrame::of(None, "Veto a renewal", "veto").at(now),
@@ -147,10 +148,10 @@ fn page_of<'a>(
         device,
         scopes: session.scopes().join(" "),
         renewed_at,
-        expires_at: session.expires_at,
+        expires_at: session.expires_at(),
         absolute_expires_at: session.absolute_expires_at(),
-        until: session.veto_window_end().unwrap_or(session.created_at),
-        ended_at: session.revocation.as_ref().map(|revocation| revocation.at),
+        until: session.veto_window_end().unwrap_or(session.created_at()),
+        ended_at: session.revocation().map(|revocation| revocation.at),
         is_suspended: subject.suspension_at(now).is_some(),
         action: format!("/console/veto/{token}"),
         session,

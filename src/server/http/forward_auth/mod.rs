@@ -330,7 +330,7 @@ fn yes(api: &ApiContext, session: &Session, refreshed: Option<RefreshedSession>)
     }
     if let Some(RefreshedSession { granted, at, sets_cookie }) = refreshed {
         if sets_cookie {
-            let left = granted.session.expires_at.seconds_since(at);
+            let left = granted.session.expires_at().seconds_since(at);
             headers.insert(header::SET_COOKIE, set_cookie(api, granted.token.expose(), left));
         }
         if let Some(position) = granted.position {

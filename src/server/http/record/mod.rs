@@ -17,7 +17,8 @@ use crate::gate::CancelCheck;
 use crate::notify::FeedCommit;
 use crate::projections::history::{self, HistoryError};
 use tenure_core::{
-    Event, KindSet, Position, SessionId, StreamId, SubjectId, session::SharedSession, subject::Subject,
+    Event, KindSet, Position, SessionId, StreamId, SubjectId,
+    subject::{SharedSession, Subject},
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::Page;
@@ -201,7 +202,7 @@ impl EventReader {
             // Whether another owner's session was among those that ended is not for this reader.
             (*stream == StreamId::System && self.may_see_subject(&session.subject)
                 || *stream == StreamId::Subject(session.subject.clone()))
-                && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
+                && session.revocation().is_some_and(|revocation| revocation.position == position)
         })
     }
 

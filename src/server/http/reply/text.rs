@@ -34,7 +34,7 @@ impl<'a> TextOpener<'a> {
 
     /// A session's metadata.
     pub(crate) fn metadata(&self, session: &Session) -> Option<Box<RawValue>> {
-        let metadata = session.details.as_ref()?.metadata.as_ref();
+        let metadata = session.details()?.metadata.as_ref();
         self.open("metadata", metadata).map(kept_object)
     }
 }

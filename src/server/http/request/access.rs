@@ -284,8 +284,8 @@ fn admit_holder(
     }
     let may_end = access.session == SessionAccess::OwnEvenEnded;
     let may_repeat = may_end
-        && holder.session.revocation.is_some()
-        && holder.claims.generation == holder.session.generation;
+        && holder.session.revocation().is_some()
+        && holder.claims.generation == holder.session.generation();
     if !may_repeat {
         let passes_suspended = may_end || access.session == SessionAccess::OwnEvenSuspended;
         let now = authority.now();

@@ -167,7 +167,7 @@ impl SessionStream {
             self.is_over = true;
             return String::new();
         };
-        let told = match &session.revocation {
+        let told = match session.revocation() {
             Some(end) => self.message("ended", end.position, end.at, Some(end.trigger), None),
             None if session.has_ended(now) => {
                 self.message("ended", cause(&session, now), session.ends_at(), None, None)
@@ -205,6 +205,6 @@ impl SessionStream {
 
 /// The event by which it has ended by itself.
 fn cause(session: &Session, now: Timestamp) -> Position {
-    let fault = session.judge(session.generation, None, now).err();
-    fault.map_or(session.granted, |fault| session.cause_of(fault))
+    let fault = session.judge(session.generation(), None, now).err();
+    fault.map_or(session.granted(), |fault| session.cause_of(fault))
 }

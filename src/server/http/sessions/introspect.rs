@@ -230,7 +230,7 @@ fn judge(
         owner_id: profile.and_then(|profile| profile.owner_id.as_ref()),
         device: device.as_deref(),
         scopes: session.scopes(),
-        expires_at: session.expires_at,
+        expires_at: session.expires_at(),
         absolute_expires_at: session.absolute_expires_at(),
         renewal_count: session.renewal_count(),
         renew_at: session.renew_at(),

@@ -15,8 +15,8 @@ use crate::projections::{
 };
 use tenure_core::{
     Position, SessionId,
-    session::{SessionStatus, SharedSession},
-    subject::Subject,
+    session::SessionStatus,
+    subject::{SharedSession, Subject},
 };
 
 use super::SessionFilter;
@@ -251,7 +251,7 @@ impl SessionWalk {
             match self.api.authority.subject_of_left(began) {
                 Ok(subject) => {
                     let sessions = subject.iter().flat_map(|subject| &subject.sessions);
-                    known.extend(sessions.map(|session| (session.id, session.clone())));
+                    known.extend(sessions.map(|session| (session.id, session.clone().into())));
                 }
                 Err(failure) => {
                     self.reading_back = ReadingBack::Failed(failure);
@@ -274,8 +274,8 @@ impl SessionWalk {
                     self.look_at(Position::ZERO, id);
                 }
             }
-            self.found.retain(|(_, session)| before.is_none_or(|before| session.created < before));
-            self.found.sort_by_key(|(_, session)| Reverse(session.created));
+            self.found.retain(|(_, session)| before.is_none_or(|before| session.created() < before));
+            self.found.sort_by_key(|(_, session)| Reverse(session.created()));
             self.found.dedup_by_key(|(_, session)| session.id);
             self.found.truncate(self.most);
         }
@@ -296,7 +296,7 @@ pub(in crate::http) fn mark_bulks(
     while wanted.is_wanted() {
         let stride = projections.sessions(|list| list.stride(&open, before, STRIDE));
         let live = authority.live();
-        let is_revoked = |id| live.session(id).is_some_and(|session| session.revocation.is_some());
+        let is_revoked = |id| live.session(id).is_some_and(|session| session.revocation().is_some());
         let ended = stride.found.into_iter().filter(|(_, id)| is_revoked(*id));
         projections.mark_revoked(&ended.map(|(began, _)| began).collect::<Vec<_>>());
         before = stride.next;

@@ -17,7 +17,7 @@ use tenure_core::{
     Digest16, EpochPosition, OwnerId, Position, SessionId, SessionMode, SubjectId, Timestamp,
     command::RequestedTerms,
     policy::OnReuse,
-    session::{Session, SessionStatus, SharedSession},
+    session::{Session, SessionStatus},
     state::AuthorityState,
     subject::Subject,
 };
@@ -116,8 +116,8 @@ fn created(api: &ApiContext, session: &Session, token: &str) -> HttpReply {
         session_id: session.id,
         subject_id: session.subject.clone(),
         token: Secret::new(token),
-        created_at: session.created_at,
-        expires_at: session.expires_at,
+        created_at: session.created_at(),
+        expires_at: session.expires_at(),
         absolute_expires_at: session.absolute_expires_at(),
         renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
@@ -148,7 +148,7 @@ pub(super) async fn show(call: ApiCall) -> Result<HttpReply, Problem> {
     };
     let subject = subject_as_of(&call, &live.subject, reading).await.map_err(unseen)?;
     // That of today may have left memory, and was read back.
-    let today = (!reading.is_past).then_some(&live);
+    let today = (!reading.is_past).then_some(&*live);
     let session = subject.session(id).or(today).ok_or_else(not_found)?;
     Ok(HttpReply::ok(&session_view(&call.api, &subject, session, reading.moment)?))
 }
@@ -231,7 +231,7 @@ pub(super) async fn list(call: ApiCall) -> Result<HttpReply, Problem> {
     };
     let more = found.len() > page.limit;
     found.truncate(page.limit);
-    let end = found.last().filter(|_| more).map(|(_, session)| call.api.named(session.created));
+    let end = found.last().filter(|_| more).map(|(_, session)| call.api.named(session.created()));
     let views = found
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
@@ -289,18 +289,18 @@ fn newest_first<'a>(
     let mut found = Vec::new();
     for subject in subjects {
         for session in &subject.sessions {
-            let is_on_page = before.is_none_or(|before| session.created < before);
+            let is_on_page = before.is_none_or(|before| session.created() < before);
             if is_on_page && filter.admits(api, subject, session, reading.moment.at) {
                 found.push((subject, session));
             }
         }
     }
-    found.sort_unstable_by_key(|(_, session)| Reverse(session.created));
+    found.sort_unstable_by_key(|(_, session)| Reverse(session.created()));
     // A subject with many sessions on the page is copied once.
     let mut subjects: HashMap<&SubjectId, Arc<Subject>> = HashMap::new();
-    let shared = |(subject, session): (&'a Subject, &'a SharedSession)| {
+    let shared = |(subject, session): (&'a Subject, &'a Session)| {
         let own = subjects.entry(&subject.id).or_insert_with(|| Arc::new(subject.clone()));
-        (Arc::clone(own), session.clone())
+        (Arc::clone(own), session.clone().into())
     };
     found.into_iter().take(most).map(shared).collect()
 }

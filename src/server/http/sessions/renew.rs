@@ -44,7 +44,7 @@ fn renewed(granted: &GrantedSession) -> HttpReply {
     let document = written(&RenewedSession {
         session_id: session.id,
         token: Secret::new(granted.token.expose()),
-        expires_at: session.expires_at,
+        expires_at: session.expires_at(),
         renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,

@@ -39,7 +39,7 @@ pub(crate) fn session_view(
 ) -> Result<SessionView, LogError> {
     let texts = TextOpener::of(&api.authority, &subject.id);
     let profile = subject.profile();
-    let revocation = session.revocation.as_deref();
+    let revocation = session.revocation();
     let reason = revocation.map_or(Ok(None), |revocation| reason(api, &texts, revocation))?;
     Ok(SessionView {
         session_id: session.id,
@@ -54,8 +54,8 @@ pub(crate) fn session_view(
         renewals_left: session.renewals_left(),
         ttl: session.terms.ttl,
         expires_in: session.expires_in(moment.at),
-        created_at: session.created_at,
-        expires_at: session.expires_at,
+        created_at: session.created_at(),
+        expires_at: session.expires_at(),
         absolute_expires_at: session.absolute_expires_at(),
         renewed_at: session.renewed_at(),
         renew_at: session.next_renewal(moment.at),

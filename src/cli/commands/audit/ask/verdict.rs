@@ -90,8 +90,8 @@ impl ReplayWitness {
         at: Timestamp,
     ) -> (String, bool, Option<SessionId>) {
         let meant = |session: &&Session| only.is_none_or(|only| session.id == only);
-        let sessions = || subject.sessions.iter().map(|session| &**session).filter(meant);
-        let newest = sessions().max_by_key(|session| session.created);
+        let sessions = || subject.sessions.iter().filter(meant);
+        let newest = sessions().max_by_key(|session| session.created());
         let live: Vec<_> = sessions().filter(|session| session.status(at) == SessionStatus::Active).collect();
         let id = &subject.id;
         let Some(first) = live.last() else {
@@ -115,7 +115,7 @@ impl ReplayWitness {
     /// How a session was over.
     fn ended(&self, state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> String {
         let id = &subject.id;
-        let Some(revocation) = &session.revocation else {
+        let Some(revocation) = session.revocation() else {
             let end = session.ends_at();
             return format!(
                 "{id} had no live session: its last one had expired at {end}, {} before.",
@@ -183,7 +183,7 @@ fn permitted(id: &SubjectId, session: &Session) -> String {
     format!(
         "{id} held session {}, since {} ({renewals}), live until {}, {scopes}.",
         session.id,
-        session.created_at,
+        session.created_at(),
         session.ends_at()
     )
 }

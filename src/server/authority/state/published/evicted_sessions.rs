@@ -20,8 +20,8 @@ use super::{EvictionObserver, PublishedState};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId,
     event::EndTrigger,
-    session::SharedSession,
-    subject::Subject,
+    session::Session,
+    subject::{SharedSession, Subject},
     trim::{TrimHorizon, trim_subject},
 };
 
@@ -143,11 +143,11 @@ impl EvictedSessions {
         left.by_bulk.iter().rev().for_each(|(position, id)| known.note(*position, *id));
     }
 
-    fn note(&self, subject: &SubjectId, left: &[SharedSession]) {
+    fn note(&self, subject: &SubjectId, left: &[Session]) {
         self.subjects.write().insert(self.hash(subject));
         self.count.fetch_add(left.len() as u64, Ordering::Relaxed);
         for session in left {
-            if let Some(end) = &session.revocation
+            if let Some(end) = session.revocation()
                 && matches!(end.trigger, EndTrigger::Bulk | EndTrigger::Restore)
             {
                 self.by_bulk.lock().note(end.position, session.id);
@@ -193,8 +193,8 @@ impl PublishedState {
     }
 
     /// Remembers a session that was read back for a while; false if there are too many of them.
-    pub(crate) fn recall(&self, session: &SharedSession, now: Instant) -> bool {
-        self.left.recalled.lock().put(session.id, session.clone(), now)
+    pub(crate) fn recall(&self, session: &Session, now: Instant) -> bool {
+        self.left.recalled.lock().put(session.id, session.clone().into(), now)
     }
 
     /// What was read back of this session may not be so any more.
@@ -213,12 +213,10 @@ impl PublishedState {
         let left = trim_subject(&mut trimmed, horizon);
         leaving(&left);
         self.left.note(id, &left);
-        self.subjects.put(Arc::new(trimmed));
+        let ids = || left.iter().map(|session| session.id);
+        self.subjects.put(Arc::new(trimmed), |number| self.sessions.remove(ids(), number));
         let mut recalled = self.left.recalled.lock();
-        for session in left {
-            self.sessions.remove(&session.id);
-            recalled.sessions.remove(&session.id);
-        }
+        ids().for_each(|id| drop(recalled.sessions.remove(&id)));
     }
 
     /// A subject of the state of a start, without what is behind the horizon.

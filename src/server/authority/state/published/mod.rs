@@ -6,25 +6,28 @@
 //! Until then every reader sees what it says: there is no way to a subject or session here but one that applies it.
 
 mod evicted_sessions;
+mod shards;
+mod tables;
 
 use std::{
-    hash::BuildHasher,
     ops::Deref,
+    slice,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    thread::{self, available_parallelism},
 };
 
 use arc_swap::ArcSwap;
-use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
-use parking_lot::RwLock;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::watch;
 
-use self::evicted_sessions::EvictedSessions;
 pub use self::evicted_sessions::LeftBefore;
 pub(crate) use self::evicted_sessions::NAMED;
+use self::{
+    evicted_sessions::EvictedSessions,
+    tables::{SessionIndex, SubjectTable},
+};
 use super::{
     activity::ActivityTracker, contested::ContestedSessions, registrations::RecentRegistrations,
     suspended::SuspendedSubjects,
@@ -32,28 +35,20 @@ use super::{
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, BulkRevocation, MatchCount, MatchCounter, SessionSelector},
-    session::SharedSession,
+    session::Session,
     state::AuthorityState,
-    subject::Subject,
+    subject::{SharedSession, Subject},
     suspension::SubjectSuspension,
     system::{Credential, SystemState},
 };
 
-/// Locks that share the load of readers; a power of two.
-const SHARDS: usize = 64;
-/// How many threads share a walk over everything that a caller waits for.
-const MOST_THREADS: usize = 4;
-
-/// How many things such a walk handles in one go; they fit in the cache meanwhile.
-const AT_A_TIME: usize = 128;
-
 /// Is handed what is about to leave memory.
-pub(crate) type EvictionObserver<'a> = &'a dyn Fn(&[SharedSession]);
+pub(crate) type EvictionObserver<'a> = &'a dyn Fn(&[Session]);
 
 /// The state of every stream, published.
 pub struct PublishedState {
-    subjects: ShardedTable<Arc<Subject>>,
-    sessions: ShardedTable<SharedSession>,
+    subjects: SubjectTable,
+    sessions: SessionIndex,
     system: ArcSwap<SystemView>,
     /// The bulk revocations not yet written into every session that they ended; mostly none.
     unsettled: ArcSwap<Vec<BulkRevocation>>,
@@ -106,8 +101,8 @@ impl PublishedState {
         leaving: EvictionObserver<'_>,
     ) -> Self {
         let live = Self {
-            subjects: ShardedTable::new(),
-            sessions: ShardedTable::new(),
+            subjects: SubjectTable::new(),
+            sessions: SessionIndex::new(),
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
             unsettled: ArcSwap::default(),
             is_unsettled: AtomicBool::new(false),
@@ -212,12 +207,12 @@ impl PublishedState {
         is_wanted: &(dyn Fn() -> bool + Sync),
     ) -> MatchCount {
         let begin = || MatchCounter::new(selector, unsettled, at);
-        let count = |counter: &mut MatchCounter<'_>, subjects: &[&Arc<Subject>]| {
+        let count = |counter: &mut MatchCounter<'_>, subjects: &[Arc<Subject>]| {
             if !is_wanted() {
                 return;
             }
             let counted = subjects.iter().filter(|subject| !left_out.contains(subject));
-            let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
+            let counted: Vec<&Subject> = counted.map(|subject| &**subject).collect();
             counter.add(&counted);
         };
         let Some(id) = &selector.subject_id else {
@@ -225,7 +220,7 @@ impl PublishedState {
             return counted.fold(MatchCount::default(), MatchCount::and);
         };
         let mut counter = begin();
-        self.subjects.get(id).iter().for_each(|subject| count(&mut counter, &[subject]));
+        self.subjects.get(id).iter().for_each(|subject| count(&mut counter, slice::from_ref(subject)));
         counter.finish()
     }
 
@@ -238,24 +233,13 @@ impl PublishedState {
     /// A session as the log has it: without unrecorded uses.
     pub fn recorded_session(&self, id: SessionId) -> Option<SharedSession> {
         let unsettled = self.unsettled();
-        let session = self.sessions.get(&id)?;
-        if unsettled.is_empty() { Some(session) } else { self.session_under(&unsettled, &session) }
+        let session = self.sessions.find(id, &self.subjects)?;
+        Some(if unsettled.is_empty() { session } else { ended_by(&unsettled, session) })
     }
 
     /// Whose session it is.
     pub fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
-        self.sessions.get(&id).map(|session| session.subject.clone())
-    }
-
-    /// A session with what bulk revocations say of it. Subject and session must be of the same moment, so it is
-    /// taken out of its subject.
-    fn session_under(&self, unsettled: &[BulkRevocation], session: &SharedSession) -> Option<SharedSession> {
-        let subject = self.subjects.get(&session.subject)?;
-        let session = subject.session(session.id)?;
-        let Some(end) = bulk::end_of(unsettled, &subject, session) else { return Some(session.clone()) };
-        let mut ended = session.as_ref().clone();
-        ended.revocation = Some(Box::new(end.revocation()));
-        Some(SharedSession::new(ended))
+        self.sessions.find(id, &self.subjects).map(|session| session.subject.clone())
     }
 
     fn unsettled(&self) -> PendingBulks {
@@ -315,14 +299,21 @@ impl PublishedState {
     pub(crate) fn publish_subject(&self, subject: Arc<Subject>) {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
-        for changed in changed_sessions(known, &subject.sessions) {
+        let after = Arc::clone(&subject);
+        let changed: Vec<_> = changed_sessions(known, &after.sessions).collect();
+        for (changed, _) in &changed {
             self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
-            self.sessions.put(changed.clone());
+        }
+        self.suspended.publish(&subject);
+        self.subjects.put(subject, |number| {
+            let new = changed.iter().filter(|(_, is_new)| *is_new);
+            new.for_each(|(session, _)| self.sessions.add(session.id, number));
+        });
+        // A use noted of a session that others still take for a live one would be forgotten by nobody.
+        for (changed, _) in changed {
             self.uses.forget_ended(changed);
             self.contested.note(changed);
         }
-        self.suspended.publish(&subject);
-        self.subjects.put(subject);
     }
 
     pub(crate) fn publish_system(&self, system: Arc<SystemState>) {
@@ -420,144 +411,27 @@ fn place(subject: &Arc<Subject>) -> usize {
     Arc::as_ptr(subject).addr()
 }
 
-/// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id.
+/// A session with what these bulk revocations say of it.
+fn ended_by(bulks: &[BulkRevocation], session: SharedSession) -> SharedSession {
+    let end = session.holder().and_then(|subject| bulk::end_of(bulks, subject, &session));
+    match end {
+        Some(end) => end.applied_to(&session).into(),
+        None => session,
+    }
+}
+
+/// The sessions of `after` that are not the same in `before`, and whether there was none. Both are ordered by id.
 fn changed_sessions<'a>(
-    before: &'a [SharedSession],
-    after: &'a [SharedSession],
-) -> impl Iterator<Item = &'a SharedSession> {
+    before: &'a [Session],
+    after: &'a [Session],
+) -> impl Iterator<Item = (&'a Session, bool)> {
     let mut old = before.iter().peekable();
-    after.iter().filter(move |session| {
-        // Nearly all are the same, and those need not be looked at: each would be a wait for memory.
-        if old.next_if(|old| SharedSession::ptr_eq(old, session)).is_some() {
-            return false;
-        }
+    after.iter().filter_map(move |session| {
         while old.next_if(|old| old.id < session.id).is_some() {}
         match old.next_if(|old| old.id == session.id) {
-            Some(old) => !SharedSession::ptr_eq(old, session),
-            None => true,
+            Some(old) if old.is_unchanged_in(session) => None,
+            Some(_) => Some((session, false)),
+            None => Some((session, true)),
         }
     })
-}
-
-/// A thing that has its own name in it, so that a table need not keep the name a second time.
-trait SelfNamed {
-    type Id: std::hash::Hash + Eq;
-    fn id(&self) -> &Self::Id;
-}
-
-impl SelfNamed for Arc<Subject> {
-    type Id = SubjectId;
-    fn id(&self) -> &SubjectId {
-        &self.id
-    }
-}
-
-impl SelfNamed for SharedSession {
-    type Id = SessionId;
-    fn id(&self) -> &SessionId {
-        &self.id
-    }
-}
-
-/// A hash table in shards, each under a lock of its own.
-struct ShardedTable<T> {
-    hasher: DefaultHashBuilder,
-    shards: Box<[RwLock<HashTable<T>>]>,
-}
-
-impl<T: SelfNamed + Clone> ShardedTable<T> {
-    fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect();
-        Self { hasher: DefaultHashBuilder::default(), shards }
-    }
-
-    /// The shard is chosen by bits that the table inside does not use first.
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<T>> {
-        &self.shards[(hash >> 32) as usize % SHARDS]
-    }
-
-    fn get(&self, id: &T::Id) -> Option<T> {
-        let hash = self.hasher.hash_one(id);
-        self.shard(hash).read().find(hash, |thing| thing.id() == id).cloned()
-    }
-
-    fn put(&self, thing: T) {
-        let hash = self.hasher.hash_one(thing.id());
-        let mut table = self.shard(hash).write();
-        match table.find_mut(hash, |known| known.id() == thing.id()) {
-            Some(known) => *known = thing,
-            None => {
-                table.insert_unique(hash, thing, |known| self.hasher.hash_one(known.id()));
-            }
-        }
-    }
-
-    fn remove(&self, id: &T::Id) {
-        let hash = self.hasher.hash_one(id);
-        let mut table = self.shard(hash).write();
-        if let Ok(known) = table.find_entry(hash, |known| known.id() == id) {
-            known.remove();
-        }
-        // Room is given back when little of it is needed any more.
-        if table.capacity() > 64 && table.len() < table.capacity() / 4 {
-            table.shrink_to_fit(|known| self.hasher.hash_one(known.id()));
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
-    }
-
-    /// Visits all, a shard at a time: what a shard holds is noted under its lock and looked at after.
-    fn visit_parts(&self, mut visit: impl FnMut(&T)) {
-        for shard in &self.shards {
-            let noted: Vec<T> = shard.read().iter().cloned().collect();
-            noted.iter().for_each(&mut visit);
-        }
-    }
-
-    fn for_each(&self, mut visit: impl FnMut(&T)) {
-        for shard in &self.shards {
-            shard.read().iter().for_each(&mut visit);
-        }
-    }
-
-    /// The names of what one shard holds.
-    fn part(&self, number: usize) -> Option<Vec<T::Id>>
-    where
-        T::Id: Clone,
-    {
-        let shard = self.shards.get(number)?;
-        Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
-    }
-
-    /// Folds all things, some at a time, in this thread and some others; one sum per thread. A delayed thread takes
-    /// fewer shards, and an unavailable one takes none.
-    fn fold_parts<S: Send>(
-        &self,
-        begin: &(impl Fn() -> S + Sync),
-        add: &(impl Fn(&mut S, &[&T]) + Sync),
-    ) -> Vec<S>
-    where
-        T: Send + Sync,
-    {
-        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let next = AtomicUsize::new(0);
-        let sum = || {
-            let mut sum = begin();
-            while let Some(shard) = self.shards.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let shard = shard.read();
-                let things: Vec<&T> = shard.iter().collect();
-                things.chunks(AT_A_TIME).for_each(|things| add(&mut sum, things));
-            }
-            sum
-        };
-        thread::scope(|scope| {
-            let spawn = |_| thread::Builder::new().spawn_scoped(scope, sum).ok();
-            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
-            let own = sum();
-            let others = others.into_iter().map(|thread| thread.join().expect("counting does not fail"));
-            others.chain([own]).collect()
-        })
-    }
 }
