@@ -358,7 +358,7 @@ fn killed_at(data: &Path, call: &str, file: &str) -> Option<(u64, bool)> {
     let admin = Caller::new(&authority.url(), &admin_key(data));
     let last = register(&admin, MISSING + 4);
     let begun = stopwatch();
-    while admin.advance(2).is_ok() && begun.elapsed() < Duration::from_secs(8) {
+    while admin.advance(2).is_ok() && begun.elapsed() < Duration::from_secs(20) {
         pause(Duration::from_millis(20));
     }
     let died = admin.advance(1).is_err();
