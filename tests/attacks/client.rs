@@ -130,6 +130,22 @@ impl Server {
         Ok(Client(BufReader::new(stream)))
     }
 
+    /// Callers who have shown who they are, each at work: a hundred with a stream, the others with a request that goes on.
+    pub(crate) fn at_work(&self, count: usize) -> Vec<Client> {
+        let more = format!("authorization: Bearer {}\r\n", self.admin);
+        let half = request("PUT", "/v1/subjects/a", &more, "{", 20);
+        let caller = |number| {
+            let mut client = self.call(FRIEND);
+            if number < 100 {
+                client.listen(&self.admin).expect(200);
+            } else {
+                client.send(&half).unwrap();
+            }
+            client
+        };
+        (0..count).map(caller).collect()
+    }
+
     /// A connection whose client takes little at once.
     pub(crate) fn call_deaf(&self, from: Ipv4Addr) -> Client {
         self.try_call_deaf(from).unwrap()

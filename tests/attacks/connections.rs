@@ -136,20 +136,8 @@ fn a_slow_head_is_given_up_sooner_when_places_run_out() {
 fn answers_that_nobody_takes_give_way_when_places_run_out() {
     let server = Server::with(512, &[]);
     let many = request("GET", "/openapi.json", "", "", 0).repeat(100);
-    let more = format!("authorization: Bearer {}\r\n", server.admin);
-    let half = request("PUT", "/v1/subjects/a", &more, "{", 20);
-    // All others are at work, and stay.
-    let at_work: Vec<_> = (0..PLACES - 8)
-        .map(|number| {
-            let mut client = server.call(FRIEND);
-            if number < 100 {
-                client.listen(&server.admin).expect(200);
-            } else {
-                client.send(&half).unwrap();
-            }
-            client
-        })
-        .collect();
+    // All others stay.
+    let at_work = server.at_work(PLACES - 8);
     let deaf: Vec<_> = (0..8)
         .map(|_| {
             let mut client = server.call_deaf(ATTACKER);

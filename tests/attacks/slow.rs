@@ -130,18 +130,7 @@ fn a_strangers_slow_form_is_given_up_sooner_when_places_run_out() {
     let mut slow = server.call(FRIEND);
     slow.send(form.as_bytes()).unwrap();
     // Others are at work, and have shown who they are.
-    let half = request("PUT", "/v1/subjects/a", &with(&server.admin), "{", 20);
-    let mut at_work: Vec<_> = (0..PLACES - 10)
-        .map(|number| {
-            let mut client = server.call(FRIEND);
-            if number < 100 {
-                client.listen(&server.admin).expect(200);
-            } else {
-                client.send(&half).unwrap();
-            }
-            client
-        })
-        .collect();
+    let mut at_work = server.at_work(PLACES - 10);
     pause(Duration::from_secs(6));
     let (begun, mut more) = (stopwatch(), Vec::new());
     while !slow.is_closed() {
