@@ -122,8 +122,9 @@ pub use tenure_protocol::{
     webhook::{NoticeKind, WebhookFormat},
     wire::{
         CreatedSession, CreatedWebhook, CredentialView, DeadToken, DeletedWebhook, DeliveryView, ErasureView,
-        IssuedCredential, LiveToken, NewCredential, NewProfile, NewSession, NewUse, NewWebhook, Page,
-        PartChange, ProfilePatch, RecordedEvent, RedeliveryView, RenewedSession, RevokedSession, SessionView,
-        SubjectView, SuspendRequest, SuspensionView, TokenStatus, UsageView, WebhookTestView, WebhookView,
+        IssuedCredential, LiveToken, NewConstraints, NewCredential, NewProfile, NewSession, NewUse,
+        NewWebhook, Page, PartChange, ProfilePatch, RecordedEvent, RedeliveryView, RenewedSession,
+        RevokedSession, SessionView, SubjectView, SuspendRequest, SuspensionView, TokenStatus, UsageView,
+        WebhookTestView, WebhookView,
     },
 };

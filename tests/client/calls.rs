@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use tenure::{
     client::{
-        Client, Error, HandleOptions, NewSession, NewUse, Secret, SessionFilter, SessionHandle,
-        SessionStatus, TokenStatus,
+        Client, Error, HandleOptions, NewConstraints, NewSession, NewUse, Secret, SessionFilter,
+        SessionHandle, SessionStatus, TokenStatus,
     },
     core::Seconds,
 };
@@ -28,7 +28,11 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
     let client = issuer(&server, &format!("http://{}", server.address()));
     let new = NewSession {
         scopes: vec!["pay".to_owned()],
-        constraints: Some(json!({ "maxTotalAmount": "10" })),
+        metadata: Some(RawValue::from_string(r#"{"order":1.10}"#.to_owned()).unwrap()),
+        constraints: Some(NewConstraints {
+            max_total_amount: Some("10".parse().unwrap()),
+            ..NewConstraints::default()
+        }),
         ..NewSession::of("agent-7".parse().unwrap())
     };
     let created = client.create(&new).await.unwrap();
@@ -38,6 +42,7 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
     assert_eq!((read.status, read.scopes, read.usage.transactions), (SessionStatus::Active, new.scopes, 0));
     assert_eq!(read.on_reuse, "revoke");
     assert_eq!(read.owner_id.unwrap().as_str(), "alice");
+    assert_eq!(read.metadata.unwrap().get(), r#"{"order":1.10}"#);
     let used = client.record_use(id, &NewUse::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
     assert_eq!((used.transactions, used.total_amount.to_string().as_str()), (1, "9.5"));
     let beyond = client.record_use(id, &NewUse::of("pay").amount("1".parse().unwrap())).await.unwrap_err();

@@ -1,19 +1,17 @@
 //! `/v1/sessions`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     OpenWord,
-    usage::{ConstraintsView, UsageView},
-};
-use crate::{
-    OnReuse, OwnerId, Position, Seconds, Secret, SessionId, SubjectId, Timestamp, session::SessionStatus,
+    usage::{ConstraintsView, NewConstraints, UsageView},
 };
 #[cfg(feature = "utoipa")]
+use crate::session::EndTrigger;
 use crate::{
-    session::{EndTrigger, SessionMode},
-    wire::NewConstraints,
+    OnReuse, OwnerId, Position, Seconds, Secret, SessionId, SubjectId, Timestamp,
+    session::{SessionMode, SessionStatus},
 };
 
 /// A session to create. Left out means: the general setting.
@@ -39,8 +37,7 @@ pub struct NewSession {
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<u32>))]
     pub idle_timeout: Option<Seconds>,
     /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Option<SessionMode>))]
-    pub mode: Option<OpenWord>,
+    pub mode: Option<SessionMode>,
     /// What happens when a token of it comes back that a renewal had replaced: `reject` refuses it, `revoke` also ends
     /// the session once the newer token is shown, in either order. By default `renewal.on_reuse`.
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<String>))]
@@ -51,11 +48,11 @@ pub struct NewSession {
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<Vec<String>>))]
     pub scopes: Vec<String>,
     /// A JSON object of up to 4 KiB.
+    // As it was written: every number keeps its digits.
     #[cfg_attr(feature = "utoipa", schema(value_type = Option<Object>))]
-    pub metadata: Option<Value>,
+    pub metadata: Option<Box<RawValue>>,
     /// The limits on its use.
-    #[cfg_attr(feature = "utoipa", schema(value_type = Option<NewConstraints>))]
-    pub constraints: Option<Value>,
+    pub constraints: Option<NewConstraints>,
 }
 
 impl NewSession {

@@ -3,6 +3,8 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
+use serde_json::value::RawValue;
+
 use tenure_core::{
     Amount, EpochPosition, Position, Timestamp, amount::InvalidAmount, epoch, event::PartChange,
     id::InvalidId, refusal::FieldError, text::fault_of_text, time::Seconds,
@@ -242,8 +244,10 @@ impl RequestFields {
     }
 
     /// A JSON object, up to `most` bytes in compact form; returned in that form.
-    pub(crate) fn object(&mut self, name: &str, most: usize) -> Option<String> {
-        self.read(name, expected_object(most), |json| fitting_object(&json, most))
+    pub(crate) fn object(&mut self, name: &str, most: usize) -> Option<Box<RawValue>> {
+        self.read(name, expected_object(most), |json| {
+            RawValue::from_string(fitting_object(&json, most)?).ok()
+        })
     }
 
     /// An amount: a decimal number, as text, so that it is never read as floating point.

@@ -1,11 +1,12 @@
 //! `POST /v1/introspect`: is this token good now? One look into memory, nothing is appended.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
 use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp};
-use tenure_protocol::wire::{IntrospectReply, IntrospectRequest};
+use tenure_protocol::{
+    Secret,
+    wire::{IntrospectReply, IntrospectRequest},
+};
 
 use crate::http::reply::text::TextOpener;
 use crate::http::{
@@ -16,7 +17,7 @@ use crate::http::{
         object::ObjectWriter,
         problem::{Problem, code_of},
     },
-    request::{call::ApiCall, fields::RequestFields, limits, serve::keep_uses},
+    request::{body::RequestBody, call::ApiCall, fields::RequestFields, limits, serve::keep_uses},
 };
 
 /// Room for one judgement.
@@ -24,14 +25,24 @@ const USUAL_BYTES: usize = 512;
 /// About as long as a token in a list.
 const USUAL_TOKEN: usize = 250;
 
-/// What is asked, in the caller's words where they could be taken as they came.
+/// What is asked, in the caller's words.
 enum IntrospectQuery<'b> {
-    One { token: Cow<'b, str>, with_metadata: bool },
-    Many(Vec<Cow<'b, str>>),
+    One { token: &'b str, with_metadata: bool },
+    Many(Vec<&'b str>),
 }
 
 impl<'b> IntrospectQuery<'b> {
-    fn tokens(&self) -> &[Cow<'b, str>] {
+    fn of(body: &'b IntrospectRequest) -> Self {
+        match (&body.tokens, &body.token) {
+            (Some(tokens), _) => Self::Many(tokens.iter().map(Secret::expose).collect()),
+            (None, token) => Self::One {
+                token: token.as_ref().map_or("", Secret::expose),
+                with_metadata: body.include.as_ref().is_some_and(|include| !include.is_empty()),
+            },
+        }
+    }
+
+    fn tokens(&self) -> &[&'b str] {
         match self {
             Self::One { token, .. } => std::slice::from_ref(token),
             Self::Many(tokens) => tokens,
@@ -39,32 +50,32 @@ impl<'b> IntrospectQuery<'b> {
     }
 }
 
-/// The tokens, and whether only the newest state will do.
-fn parse(mut fields: RequestFields) -> Result<(IntrospectQuery<'static>, bool), Problem> {
-    let is_batch = fields.has("tokens");
-    if is_batch == fields.has("token") {
-        fields.fault("token", "exactly one of token and tokens must be given");
+impl RequestBody for IntrospectRequest {
+    fn read(fields: &mut RequestFields) -> Option<Self> {
+        let is_batch = fields.has("tokens");
+        if is_batch == fields.has("token") {
+            fields.fault("token", "exactly one of token and tokens must be given");
+        }
+        if is_batch && fields.has("include") {
+            fields.fault("include", "is only for a single token");
+        }
+        let token = fields.raw_text("token").map(secret);
+        let tokens = fields.texts("tokens", limits::TOKENS);
+        let include = fields.texts("include", 0..=1);
+        if include.iter().flatten().any(|what| what != "metadata") {
+            fields.fault("include", "must be a list of: metadata");
+        }
+        let consistency = fields.raw_text("consistency");
+        if consistency.as_deref().is_some_and(|word| word != "strict") {
+            fields.fault("consistency", "must be strict");
+        }
+        let tokens = tokens.map(|tokens| tokens.into_iter().map(secret).collect());
+        Some(Self { token, tokens, include, consistency })
     }
-    if is_batch && fields.has("include") {
-        fields.fault("include", "is only for a single token");
-    }
-    let token = fields.raw_text("token").unwrap_or_default();
-    let tokens = fields.texts("tokens", limits::TOKENS).unwrap_or_default();
-    let include = fields.texts("include", 0..=1).unwrap_or_default();
-    if include.iter().any(|what| what != "metadata") {
-        fields.fault("include", "must be a list of: metadata");
-    }
-    let consistency = fields.raw_text("consistency");
-    if consistency.as_deref().is_some_and(|word| word != "strict") {
-        fields.fault("consistency", "must be strict");
-    }
-    fields.finish()?;
-    let asked = if is_batch {
-        IntrospectQuery::Many(tokens.into_iter().map(Cow::Owned).collect())
-    } else {
-        IntrospectQuery::One { token: token.into(), with_metadata: !include.is_empty() }
-    };
-    Ok((asked, consistency.is_some()))
+}
+
+fn secret(text: String) -> Secret {
+    Secret::as_written(text.into())
 }
 
 /// The tokens of a request that says nothing else and is written as nearly all are, `{"token":"…"}` or
@@ -88,7 +99,7 @@ fn plain_token(body: &str) -> Option<IntrospectQuery<'_>> {
     let value = body.strip_prefix(r#"{"token":"#)?;
     let token = value.strip_prefix(' ').unwrap_or(value).strip_prefix('"')?.strip_suffix("\"}")?;
     let token = Some(token).filter(|token| !token.contains('"'))?;
-    Some(IntrospectQuery::One { token: token.into(), with_metadata: false })
+    Some(IntrospectQuery::One { token, with_metadata: false })
 }
 
 fn plain_tokens(body: &str) -> Option<IntrospectQuery<'_>> {
@@ -96,10 +107,10 @@ fn plain_tokens(body: &str) -> Option<IntrospectQuery<'_>> {
     let list = list.strip_prefix(' ').unwrap_or(list).strip_prefix("[\"")?.strip_suffix("\"]}")?;
     let mut parts = list.split('"');
     let mut tokens = Vec::with_capacity(list.len() / USUAL_TOKEN + 1);
-    tokens.push(parts.next()?.into());
+    tokens.push(parts.next()?);
     while let Some(between) = parts.next() {
         let token = parts.next().filter(|_| [",", ", "].contains(&between))?;
-        tokens.push(token.into());
+        tokens.push(token);
     }
     limits::TOKENS.contains(&tokens.len()).then_some(IntrospectQuery::Many(tokens))
 }
@@ -112,9 +123,12 @@ fn plain_tokens(body: &str) -> Option<IntrospectQuery<'_>> {
     responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
 pub(crate) async fn introspect(call: ApiCall) -> Result<HttpReply, Problem> {
     let begun = asked_now();
-    let (asked, is_strict) = match plainly_asked(&call) {
-        Some(asked) => (asked, false),
-        None => parse(call.fields()?)?,
+    let mut body = None;
+    let (asked, is_strict) = if let Some(asked) = plainly_asked(&call) {
+        (asked, false)
+    } else {
+        let body = body.insert(call.read()?);
+        (IntrospectQuery::of(body), body.consistency.is_some())
     };
     for token in asked.tokens() {
         call.api.wait_for_token(token).await?;
@@ -296,9 +310,11 @@ mod tests {
             r#"{"tokens":["a"]}"#,
             r#"{"tokens": ["a", "", "b, c","d"]}"#,
         ] {
-            let (careful, is_strict) = parse(RequestFields::of_body(text.as_bytes()).unwrap()).unwrap();
-            let read = plainly(text).unwrap();
-            assert_eq!((read.tokens(), is_strict), (careful.tokens(), false), "{text}");
+            let mut fields = RequestFields::of_body(text.as_bytes()).unwrap();
+            let body = IntrospectRequest::read(&mut fields).unwrap();
+            fields.finish().unwrap();
+            let (read, careful) = (plainly(text).unwrap(), IntrospectQuery::of(&body));
+            assert_eq!((read.tokens(), &body.consistency), (careful.tokens(), &None), "{text}");
             assert_eq!(
                 matches!(read, IntrospectQuery::Many(_)),
                 matches!(careful, IntrospectQuery::Many(_)),

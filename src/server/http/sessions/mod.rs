@@ -28,7 +28,7 @@ use tenure_protocol::{
 
 use self::{
     listing::{FoundSessions, of_everybody},
-    usage::constraints,
+    usage::{constraints, constraints_of},
     view::session_view,
 };
 use super::reply::text::TextOpener;
@@ -51,10 +51,9 @@ use super::{
 
 const MODES: [(&str, SessionMode); 2] = [("fixed", SessionMode::Fixed), ("sliding", SessionMode::Sliding)];
 
-fn parse(fields: &mut RequestFields) -> (RequestedTerms, Option<NewSession>) {
-    let subject_id = fields.id("subjectId");
-    let subject_id = fields.required("subjectId", subject_id);
-    let terms = RequestedTerms {
+/// What a new session asks of its life.
+fn terms(fields: &mut RequestFields) -> RequestedTerms {
+    RequestedTerms {
         ttl: fields.seconds("ttl"),
         max_renewals: fields.count("maxRenewals"),
         absolute_lifetime: fields.seconds("absoluteLifetime"),
@@ -63,15 +62,34 @@ fn parse(fields: &mut RequestFields) -> (RequestedTerms, Option<NewSession>) {
         mode: fields.one_of("mode", &MODES).unwrap_or_default(),
         on_reuse: fields.one_of("onReuse", &OnReuse::NAMES),
         purpose: None,
-    };
+    }
+}
+
+/// The body, and its terms by themselves: the policy judges them whether the rest is right or not.
+fn body_and_terms(fields: &mut RequestFields) -> (Option<wire::NewSession>, RequestedTerms) {
+    let subject_id = fields.id("subjectId");
+    let subject_id = fields.required("subjectId", subject_id);
+    let terms = terms(fields);
     let device = fields.text("device", limits::DEVICE);
     let scopes = fields.texts("scopes", limits::SCOPES).unwrap_or_default();
     check_scopes(fields, &scopes);
     let metadata = fields.object("metadata", limits::METADATA_BYTES);
     let constraints = constraints(fields);
-    let new =
-        subject_id.map(|id| NewSession { subject_id: id, terms, device, scopes, metadata, constraints });
-    (terms, new)
+    let body = subject_id.map(|subject_id| wire::NewSession {
+        subject_id,
+        ttl: terms.ttl,
+        max_renewals: terms.max_renewals,
+        absolute_lifetime: terms.absolute_lifetime,
+        renewal_reject_window: terms.renewal_reject_window,
+        idle_timeout: terms.idle_timeout,
+        mode: Some(terms.mode),
+        on_reuse: terms.on_reuse,
+        device,
+        scopes,
+        metadata,
+        constraints,
+    });
+    (body, terms)
 }
 
 fn check_scopes(fields: &mut RequestFields, scopes: &[String]) {
@@ -97,14 +115,22 @@ fn is_scope_token(scope: &str) -> bool {
     responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
 pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut fields = call.fields()?;
-    let (terms, new) = parse(&mut fields);
+    let (body, terms) = body_and_terms(&mut fields);
     let authority = &call.api.authority;
     fields.finish_with(|faults| {
         let is_read = |name: &str| faults.iter().all(|fault| fault.field != name);
         authority.live().system().system.policy_in_force().faults_of(terms, is_read)
     })?;
-    let new = new.ok_or(ProblemCode::InvalidRequest)?;
-    check_is_no_sign_in(&new.subject_id)?;
+    let body = body.ok_or(ProblemCode::InvalidRequest)?;
+    check_is_no_sign_in(&body.subject_id)?;
+    let new = NewSession {
+        subject_id: body.subject_id,
+        terms,
+        device: body.device,
+        scopes: body.scopes,
+        metadata: body.metadata.map(|metadata| Box::<str>::from(metadata).into()),
+        constraints: body.constraints.and_then(constraints_of),
+    };
     let context = call.context()?;
     let granted = authority.create_session(context, new).await?;
     Ok(created(&call.api, &granted.session, granted.token.expose()).at(granted.position))

@@ -9,7 +9,7 @@ use tenure_core::{
     session::Session,
     text::fault_of_text,
 };
-use tenure_protocol::wire::{self, ConstraintsView, RecordedUsage, UsageView};
+use tenure_protocol::wire::{self, ConstraintsView, NewConstraints, RecordedUsage, UsageView};
 
 use crate::http::{
     reply::{HttpReply, problem::Problem},
@@ -39,16 +39,27 @@ pub(crate) fn constraints_view(session: &Session) -> Option<ConstraintsView> {
     })
 }
 
-/// The constraints in a request; `None` if they limit nothing.
-pub(crate) fn constraints(fields: &mut RequestFields) -> Option<Constraints> {
-    let constraints = fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| Constraints {
+/// The constraints in a request.
+pub(super) fn constraints(fields: &mut RequestFields) -> Option<NewConstraints> {
+    fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| NewConstraints {
         max_amount_per_tx: members.amount("maxAmountPerTx"),
         max_total_amount: members.amount("maxTotalAmount"),
         max_transactions: members.whole("maxTransactions", limits::TRANSACTIONS),
         allowed_operations: names(members, "allowedOperations", limits::OPERATION),
         allowed_destinations: names(members, "allowedDestinations", limits::DESTINATION),
-    });
-    constraints.filter(|constraints| *constraints != Constraints::default())
+    })
+}
+
+/// What is recorded of them; `None` if they limit nothing.
+pub(super) fn constraints_of(asked: NewConstraints) -> Option<Constraints> {
+    let constraints = Constraints {
+        max_amount_per_tx: asked.max_amount_per_tx,
+        max_total_amount: asked.max_total_amount,
+        max_transactions: asked.max_transactions,
+        allowed_operations: asked.allowed_operations,
+        allowed_destinations: asked.allowed_destinations,
+    };
+    Some(constraints).filter(|constraints| *constraints != Constraints::default())
 }
 
 fn names(members: &mut RequestFields, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
