@@ -15,7 +15,7 @@ use tenure_core::{
         SubjectResumed, SubjectSuspended, TokensPresented, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     keys::{RetireMode, SealingSpan},
-    policy::OnReuse,
+    policy::{OnLimit, OnReuse},
     webhook::WebhookFormat,
 };
 
@@ -197,66 +197,25 @@ const TERMS: SessionTerms = SessionTerms {
 
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
-    use tenure_core::policy::OnLimit;
     let session_id = SessionId::from_bytes([0x51; 16]);
     let credential_id = CredentialId::from_bytes([0xc1; 16]);
-    let owner_id = Some("team:payments".parse().unwrap());
+    let webhook_id = WebhookId::from_bytes([0xe3; 16]);
     vec![
-        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
-            profile: SubjectProfile {
-                name: Some(sealed(1)),
-                kind: Some(SubjectKind::Service),
-                owner_id: owner_id.clone(),
-                max_sessions: Some(3),
-                max_sessions_per_device: Some(2),
-                on_limit: Some(OnLimit::EvictOldest),
-                on_device_limit: Some(OnLimit::Reject),
-            },
-        })),
-        Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
-            session_id,
-            terms: TERMS,
-            expires_at: at(3_600_000),
-            renew_at: Some(at(1_800_000)),
-            device: Some(SessionDevice { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
-            scopes: vec!["read".to_owned(), "write:orders".to_owned()],
-            metadata: Some(sealed(3)),
-            constraints: None,
-        })),
-        Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
-            session_id,
-            generation: Generation(2),
-            expires_at: at(7_200_000),
-            renew_at: Some(at(5_400_000)),
-            key_digest: Some(digest(0xe0)),
-            expiring_soon: None,
-        })),
+        registered(),
+        created(session_id),
+        renewed(session_id),
         renewal_rejected(session_id),
         Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
             session_id,
             trigger: EndTrigger::TokenReuse,
             reason: Some(sealed(4)),
         })),
-        Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
-            device_digest: Some(digest(0xd0)),
-            except_session_id: Some(session_id),
-            oldest: Some(2),
-            matched: 2,
-            trigger: EndTrigger::Evicted,
-            reason: Some(sealed(5)),
-        })),
+        evicted(session_id),
         revoked_in_bulk(),
         Event::System(SystemEvent::TokensPresented(TokensPresented {
             presented: vec![PresentedToken { session_id, generation: Generation(3) }],
         })),
-        Event::System(SystemEvent::CredentialIssued(CredentialIssued {
-            credential_id,
-            role: Role::Owner,
-            owner_id,
-            name: Some(sealed(6)),
-            key_hash: [0x4b; 32],
-            expires_in: None,
-        })),
+        credential_issued(credential_id),
         Event::System(SystemEvent::CredentialRevoked(CredentialRevoked { credential_id })),
         Event::System(SystemEvent::PolicyChanged(PolicyChanged {
             policy: Policy { reuse_grace: Seconds(0), ..Policy::default() },
@@ -276,22 +235,84 @@ pub(super) fn every_kind() -> Vec<Event> {
         })),
         usage_recorded(session_id),
         key_rotated(),
-        Event::System(SystemEvent::WebhookCreated(WebhookCreated {
-            webhook_id: WebhookId::from_bytes([0xe3; 16]),
-            owner_id: Some("team:payments".parse().unwrap()),
-            kinds: Some(vec![NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]),
-            format: WebhookFormat::Ntfy,
-            host: "https://ntfy.example".to_owned(),
-        })),
-        Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
-            webhook_id: WebhookId::from_bytes([0xe3; 16]),
-        })),
+        webhook_created(webhook_id),
+        Event::System(SystemEvent::WebhookDeleted(WebhookDeleted { webhook_id })),
         suspended(),
         resumed(),
         epoch_began(),
         Event::System(SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id })),
         Event::System(SystemEvent::LogSegmented(LogSegmented { segment_events: 250_000 })),
     ]
+}
+
+fn registered() -> Event {
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
+        profile: SubjectProfile {
+            name: Some(sealed(1)),
+            kind: Some(SubjectKind::Service),
+            owner_id: Some("team:payments".parse().unwrap()),
+            max_sessions: Some(3),
+            max_sessions_per_device: Some(2),
+            on_limit: Some(OnLimit::EvictOldest),
+            on_device_limit: Some(OnLimit::Reject),
+        },
+    }))
+}
+
+fn created(session_id: SessionId) -> Event {
+    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
+        session_id,
+        terms: TERMS,
+        expires_at: at(3_600_000),
+        renew_at: Some(at(1_800_000)),
+        device: Some(SessionDevice { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
+        scopes: vec!["read".to_owned(), "write:orders".to_owned()],
+        metadata: Some(sealed(3)),
+        constraints: None,
+    }))
+}
+
+fn renewed(session_id: SessionId) -> Event {
+    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
+        session_id,
+        generation: Generation(2),
+        expires_at: at(7_200_000),
+        renew_at: Some(at(5_400_000)),
+        key_digest: Some(digest(0xe0)),
+        expiring_soon: None,
+    }))
+}
+
+fn evicted(except: SessionId) -> Event {
+    Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
+        device_digest: Some(digest(0xd0)),
+        except_session_id: Some(except),
+        oldest: Some(2),
+        matched: 2,
+        trigger: EndTrigger::Evicted,
+        reason: Some(sealed(5)),
+    }))
+}
+
+fn credential_issued(credential_id: CredentialId) -> Event {
+    Event::System(SystemEvent::CredentialIssued(CredentialIssued {
+        credential_id,
+        role: Role::Owner,
+        owner_id: Some("team:payments".parse().unwrap()),
+        name: Some(sealed(6)),
+        key_hash: [0x4b; 32],
+        expires_in: None,
+    }))
+}
+
+fn webhook_created(webhook_id: WebhookId) -> Event {
+    Event::System(SystemEvent::WebhookCreated(WebhookCreated {
+        webhook_id,
+        owner_id: Some("team:payments".parse().unwrap()),
+        kinds: Some(vec![NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]),
+        format: WebhookFormat::Ntfy,
+        host: "https://ntfy.example".to_owned(),
+    }))
 }
 
 fn epoch_began() -> Event {

@@ -11,9 +11,9 @@ use tenure_core::{
     bulk::{BulkRevocation, end_of},
     commit::{ActorKind, EventMeta},
     event::{
-        EndTrigger, Event, ExpiryCause, KeyRotated, PresentedToken, SelectionRevoked, SessionCreated,
-        SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionSeen, SubjectEvent,
-        SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, UsageRecorded,
+        EndTrigger, Event, ExpiryCause, KeyRotated, PresentedToken, RenewalRejected, SelectionRevoked,
+        SessionCreated, SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionSeen,
+        SubjectEvent, SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, UsageRecorded,
     },
     keys::RetireMode,
     session::Session,
@@ -38,61 +38,102 @@ pub(super) fn narrate(
     }
     let subject = before.subjects.get(holder);
     let session = subject.and_then(|subject| subject.session(id));
-    let at = commit.recorded_at;
-    let whom = actor(step);
+    let narrator = EventNarrator {
+        id,
+        holder,
+        subject,
+        session,
+        before,
+        step,
+        at: commit.recorded_at,
+        whom: actor(step),
+    };
     match &commit.events[step.index] {
-        Event::Subject(SubjectEvent::SessionCreated(event)) if event.session_id == id => {
-            Some((created(event, holder, at, &whom), None))
+        Event::Subject(SubjectEvent::RenewalRejected(event)) => narrator.refusal(event),
+        Event::Subject(event) => narrator.of_subject(event).map(|words| (words, None)),
+        Event::System(event) => narrator.of_system(event).map(|words| (words, None)),
+    }
+}
+
+/// What an event is put in words with.
+struct EventNarrator<'a> {
+    id: SessionId,
+    holder: &'a SubjectId,
+    /// As they were before the event; `None` if it is the first about them.
+    subject: Option<&'a Subject>,
+    session: Option<&'a Session>,
+    before: &'a AuthorityState,
+    step: ReplayStep<'a>,
+    at: Timestamp,
+    whom: String,
+}
+
+impl EventNarrator<'_> {
+    fn refusal(&self, event: &RenewalRejected) -> Option<Narration> {
+        let (subject, session) = (self.subject?, self.session.filter(|_| event.session_id == self.id)?);
+        let (words, because) = refusals::explain(event, subject, session, self.before, self.at, &self.whom);
+        Some((words, Some(because)))
+    }
+
+    fn of_subject(&self, event: &SubjectEvent) -> Option<String> {
+        let (id, whom, is_there) = (self.id, self.whom.as_str(), self.session.is_some());
+        Some(match event {
+            SubjectEvent::SessionCreated(event) if event.session_id == id => {
+                created(event, self.holder, self.at, whom)
+            }
+            SubjectEvent::SessionRenewed(event) if event.session_id == id => {
+                renewed(event, self.session?, self.at)
+            }
+            SubjectEvent::SessionRevoked(event) if event.session_id == id => {
+                revoked(event, self.session?, self.at, whom)
+            }
+            SubjectEvent::SessionsRevoked(event)
+                if is_there && event.matching(self.subject?, self.at).contains(&id) =>
+            {
+                ended_with_others(event.matched, event.trigger, whom)
+            }
+            SubjectEvent::SubjectRegistered(event) if is_there => owner_changed(event, self.subject?)?,
+            SubjectEvent::SessionExpired(event) if event.session_id == id => expired(event),
+            SubjectEvent::SubjectErased(_) if is_there => {
+                format!("All text about its subject, and so about it, was erased by {whom}.")
+            }
+            SubjectEvent::UsageRecorded(event) if event.session_id == id => used(event, whom),
+            SubjectEvent::SessionRefreshed(event) if event.session_id == id => refreshed(event),
+            SubjectEvent::SubjectSuspended(event) if is_there => suspended(event, whom),
+            SubjectEvent::SubjectResumed(event) if is_there => resumed(event, self.subject?, whom),
+            SubjectEvent::RenewalRejected(_)
+            | SubjectEvent::SessionCreated(_)
+            | SubjectEvent::SessionRenewed(_)
+            | SubjectEvent::SessionRevoked(_)
+            | SubjectEvent::SessionsRevoked(_)
+            | SubjectEvent::SubjectRegistered(_)
+            | SubjectEvent::SessionExpired(_)
+            | SubjectEvent::SubjectErased(_)
+            | SubjectEvent::UsageRecorded(_)
+            | SubjectEvent::SessionRefreshed(_)
+            | SubjectEvent::SubjectSuspended(_)
+            | SubjectEvent::SubjectResumed(_) => return None,
+        })
+    }
+
+    fn of_system(&self, event: &SystemEvent) -> Option<String> {
+        let session = self.session?;
+        match event {
+            SystemEvent::SelectionRevoked(event) => is_selected(event, self.subject?, session, self.step)
+                .then(|| ended_with_others(event.matched, event.trigger(), &self.whom)),
+            SystemEvent::KeyRotated(event) => (event.which == KeyUse::Session && session.is_live(self.at))
+                .then(|| key_rotated(event, session, &self.whom)),
+            SystemEvent::TokensPresented(event) => presented(&event.presented, session),
+            SystemEvent::SessionsSeen(event) => seen(&event.seen, self.id),
+            SystemEvent::CredentialIssued(_)
+            | SystemEvent::CredentialRevoked(_)
+            | SystemEvent::CredentialConfirmed(_)
+            | SystemEvent::PolicyChanged(_)
+            | SystemEvent::WebhookCreated(_)
+            | SystemEvent::WebhookDeleted(_)
+            | SystemEvent::EpochBegan(_)
+            | SystemEvent::LogSegmented(_) => None,
         }
-        Event::Subject(SubjectEvent::SessionRenewed(event)) if event.session_id == id => {
-            Some((renewed(event, session?, at), None))
-        }
-        Event::Subject(SubjectEvent::RenewalRejected(event)) if event.session_id == id => {
-            let (words, because) = refusals::explain(event, subject?, session?, before, at, &whom);
-            Some((words, Some(because)))
-        }
-        Event::Subject(SubjectEvent::SessionRevoked(event)) if event.session_id == id => {
-            Some((revoked(event, session?, at, &whom), None))
-        }
-        Event::Subject(SubjectEvent::SessionsRevoked(event))
-            if session.is_some() && event.matching(subject?, at).contains(&id) =>
-        {
-            Some((ended_with_others(event.matched, event.trigger, &whom), None))
-        }
-        Event::System(SystemEvent::SelectionRevoked(event))
-            if session.is_some() && is_selected(event, subject?, session?, step) =>
-        {
-            Some((ended_with_others(event.matched, event.trigger(), &whom), None))
-        }
-        Event::System(SystemEvent::KeyRotated(event)) if event.which == KeyUse::Session => {
-            Some((key_rotated(event, session.filter(|session| session.is_live(at))?, &whom), None))
-        }
-        Event::System(SystemEvent::TokensPresented(event)) => {
-            presented(&event.presented, session?).map(|words| (words, None))
-        }
-        Event::Subject(SubjectEvent::SubjectRegistered(event)) if session.is_some() => {
-            owner_changed(event, subject?).map(|words| (words, None))
-        }
-        Event::Subject(SubjectEvent::SessionExpired(event)) if event.session_id == id => {
-            Some((expired(event), None))
-        }
-        Event::Subject(SubjectEvent::SubjectErased(_)) if session.is_some() => {
-            Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
-        }
-        Event::Subject(SubjectEvent::UsageRecorded(event)) if event.session_id == id => {
-            Some((used(event, &whom), None))
-        }
-        Event::Subject(SubjectEvent::SessionRefreshed(event)) if event.session_id == id => {
-            Some((refreshed(event), None))
-        }
-        Event::Subject(SubjectEvent::SubjectSuspended(event)) if session.is_some() => {
-            Some((suspended(event, &whom), None))
-        }
-        Event::Subject(SubjectEvent::SubjectResumed(event)) if session.is_some() => {
-            Some((resumed(event, subject?, &whom), None))
-        }
-        Event::System(SystemEvent::SessionsSeen(event)) => seen(&event.seen, id).map(|words| (words, None)),
-        Event::Subject(_) | Event::System(_) => None,
     }
 }
 

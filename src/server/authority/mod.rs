@@ -238,56 +238,21 @@ impl Authority {
     }
 
     fn begin(parts: Dependencies, leads: bool) -> Result<Self, CommandError> {
-        let leads = Arc::new(AtomicBool::new(leads));
         let (horizon, mut retention) = (parts.state.horizon, parts.retention);
         let left = std::mem::take(&mut retention.left);
         let forgotten = parts.uses_forgotten_before;
         let live = PublishedState::trimmed(parts.state, forgotten, &left, &*retention.leaving);
         drop(left);
-        let live = Arc::new(live);
         let unavailable = |error: std::io::Error| CommandError::StorageUnavailable { why: error.to_string() };
-        let feed = Arc::new(EventFeed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
-        let queue = Arc::new(CommandQueue::new());
-        let presented_tokens = Arc::new(PresentedTokens::default());
-        let health = Arc::new(SequencerHealth::default());
-        let disk_room = Arc::new(parts.disk_room);
-        let log_damage = Arc::new(LogDamage::default());
-        let relay = Arc::new(ReplyRelay::default());
-        let sequencer = Sequencer {
-            queue: Arc::clone(&queue),
-            log: Arc::clone(&parts.log),
-            live: Arc::clone(&live),
-            feed: Arc::clone(&feed),
-            presented_tokens: Arc::clone(&presented_tokens),
-            health: Arc::clone(&health),
-            disk_room: Arc::clone(&disk_room),
-            log_damage: Arc::clone(&log_damage),
-            clock: Arc::clone(&parts.clock),
-            entropy: Arc::clone(&parts.entropy),
-            idempotency: parts.idempotency,
-            texts: Arc::clone(&parts.secrets.texts),
-            tokens: Arc::clone(&parts.secrets.tokens),
-            observers: parts.observers,
-            bulk_application: pipeline::bulk_application::BulkApplication::default(),
-            eviction: EvictionWalk::new(retention, horizon),
-            size: BatchSize::default(),
-            relay: Arc::clone(&relay),
-            leads: Arc::clone(&leads),
-            past: Arc::clone(&parts.past),
-        };
-        let thread = std::thread::Builder::new()
-            .name("tenure-sequencer".into())
-            .spawn(move || sequencer.run())
-            .map_err(unavailable)?;
-        Ok(Self {
-            queue,
-            live,
-            feed,
+        let authority = Self {
+            queue: Arc::new(CommandQueue::new()),
+            live: Arc::new(live),
+            feed: Arc::new(EventFeed::new(Arc::clone(&parts.log)).map_err(unavailable)?),
             log: parts.log,
-            presented_tokens,
-            health,
-            disk_room,
-            log_damage,
+            presented_tokens: Arc::default(),
+            health: Arc::default(),
+            disk_room: Arc::new(parts.disk_room),
+            log_damage: Arc::default(),
             storage: StorageStatus::default(),
             clock: parts.clock,
             entropy: parts.entropy,
@@ -298,11 +263,50 @@ impl Authority {
             recalls: SessionRecalls::new(),
             sweep: commands::sweep::ExpirySweep::default(),
             key_uses: KeyUses::default(),
-            relay,
+            relay: Arc::default(),
             policy: parts.policy,
-            leads,
-            sequencer: Mutex::new(Some(thread)),
-        })
+            leads: Arc::new(AtomicBool::new(leads)),
+            sequencer: Mutex::new(None),
+        };
+        let eviction = EvictionWalk::new(retention, horizon);
+        let sequencer = authority.sequencer_with(parts.idempotency, parts.observers, eviction);
+        let thread = std::thread::Builder::new()
+            .name("tenure-sequencer".into())
+            .spawn(move || sequencer.run())
+            .map_err(unavailable)?;
+        *authority.sequencer.lock() = Some(thread);
+        Ok(authority)
+    }
+
+    /// What decides for this authority, with the parts that are its own.
+    fn sequencer_with(
+        &self,
+        idempotency: IdempotencyTable,
+        observers: Vec<BatchObserver>,
+        eviction: EvictionWalk,
+    ) -> Sequencer {
+        Sequencer {
+            queue: Arc::clone(&self.queue),
+            log: Arc::clone(&self.log),
+            live: Arc::clone(&self.live),
+            feed: Arc::clone(&self.feed),
+            presented_tokens: Arc::clone(&self.presented_tokens),
+            health: Arc::clone(&self.health),
+            disk_room: Arc::clone(&self.disk_room),
+            log_damage: Arc::clone(&self.log_damage),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            idempotency,
+            texts: Arc::clone(&self.secrets.texts),
+            tokens: Arc::clone(&self.secrets.tokens),
+            observers,
+            bulk_application: pipeline::bulk_application::BulkApplication::default(),
+            eviction,
+            size: BatchSize::default(),
+            relay: Arc::clone(&self.relay),
+            leads: Arc::clone(&self.leads),
+            past: Arc::clone(&self.past),
+        }
     }
 
     /// Decides what waits already, records what is due, and ends. Further requests are refused.

@@ -11,7 +11,7 @@ use crate::authority::{CommandError, InactiveToken};
 use crate::http::only_leader::ask_the_leader;
 use crate::projections::history::HistoryError;
 use tenure_core::{
-    CredentialId, Position, Seconds, Timestamp,
+    CredentialId, Position, Seconds, SessionId, Timestamp,
     budget::ConstraintKind,
     event::EndTrigger,
     refusal::{FieldError, Refusal, listed},
@@ -361,91 +361,92 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        use ProblemCode as Code;
         match refusal {
             Refusal::Invalid(errors) => Self::invalid_fields(errors),
-            Refusal::SubjectNotFound => ProblemCode::SubjectNotFound.into(),
-            Refusal::SessionNotFound => ProblemCode::SessionNotFound.into(),
-            Refusal::CredentialNotFound => ProblemCode::NotFound.into(),
-            Refusal::WebhookNotFound => ProblemCode::WebhookNotFound.into(),
+            Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
+            Refusal::SessionNotFound => Code::SessionNotFound.into(),
+            Refusal::CredentialNotFound => Code::NotFound.into(),
+            Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
             Refusal::WebhookLimitExceeded { caused_by, .. } => {
-                Self::caused_by(ProblemCode::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
+                Self::caused_by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
             }
-            Refusal::PolicyChangeForbidden { .. } => {
-                Self::from(ProblemCode::Forbidden).saying(refusal.to_string())
-            }
+            Refusal::PolicyChangeForbidden { .. } => Self::from(Code::Forbidden).saying(refusal.to_string()),
             Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
-                let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
-                let detail =
-                    format!("{refusal}; with {way_out} evict_oldest the oldest would have ended instead");
-                let shown = active.iter().map(|(id, at)| json!({ "sessionId": id, "createdAt": at }));
-                Self::caused_by(ProblemCode::SessionLimitExceeded, caused_by)
-                    .saying(detail)
+                Self::caused_by(Code::SessionLimitExceeded, caused_by)
+                    .saying(limit_exceeded(&refusal, of_device))
                     .with("activeCount", active_count)
-                    .with("activeSessions", shown.collect::<Vec<_>>())
+                    .with("activeSessions", created_at_of(active))
             }
             Refusal::SessionRevoked { caused_by, trigger } => {
-                Self::caused_by(ProblemCode::SessionRevoked, caused_by).ended_by(Some(trigger))
+                Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
             }
-            Refusal::EndsForReuse => {
-                Self::from(ProblemCode::SessionRevoked).ended_by(Some(EndTrigger::TokenReuse))
-            }
+            Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(EndTrigger::TokenReuse)),
             Refusal::SubjectSuspended { caused_by, until, of_own_token } => {
-                let code = if of_own_token {
-                    ProblemCode::SubjectSuspended
-                } else {
-                    ProblemCode::SubjectIsSuspended
-                };
-                Self::caused_by(code, caused_by).possible_at(until)
+                Self::caused_by(code_of_suspension(of_own_token), caused_by).possible_at(until)
             }
             // Of a link only its own page hears, and says it in its own words.
             Refusal::SuspensionHeld { caused_by, .. } | Refusal::VetoLinkOver { caused_by, .. } => {
-                Self::caused_by(ProblemCode::Forbidden, caused_by).saying(refusal.to_string())
+                Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
             }
-            Refusal::TokenSuperseded { caused_by } => {
-                Self::caused_by(ProblemCode::TokenSuperseded, caused_by)
-            }
+            Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
             Refusal::TokenExpired { caused_by } => {
-                Self::caused_by(ProblemCode::TokenExpired, caused_by).ended_by(None)
+                Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
             }
             Refusal::SessionIdle { caused_by } => {
-                Self::caused_by(ProblemCode::SessionIdle, caused_by).ended_by(None)
+                Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
             }
             Refusal::RenewalMismatch { retry_at, caused_by } => {
-                Self::caused_by(ProblemCode::SessionRenewalMismatch, caused_by).possible_at(retry_at)
+                Self::caused_by(Code::SessionRenewalMismatch, caused_by).possible_at(retry_at)
             }
             Refusal::RenewalLimitReached { caused_by } => {
-                Self::caused_by(ProblemCode::RenewalLimitReached, caused_by)
+                Self::caused_by(Code::RenewalLimitReached, caused_by)
             }
             Refusal::AbsoluteLifetimeExceeded { caused_by } => {
-                Self::caused_by(ProblemCode::SessionAbsoluteLifetimeExceeded, caused_by)
+                Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
             }
             Refusal::RenewalTooEarly { retry_at, caused_by } => {
-                Self::caused_by(ProblemCode::RenewalTooEarly, caused_by).possible_at(Some(retry_at))
+                Self::caused_by(Code::RenewalTooEarly, caused_by).possible_at(Some(retry_at))
             }
             Refusal::SessionNotActive { status, caused_by } => {
-                let how = if status == SessionStatus::Revoked {
-                    "the session was revoked"
-                } else {
-                    "the session has expired"
-                };
-                Self::caused_by(ProblemCode::SessionNotActive, caused_by)
-                    .saying(how)
+                Self::caused_by(Code::SessionNotActive, caused_by)
+                    .saying(inactive(status))
                     .with("sessionStatus", json!(status))
             }
             Refusal::ConstraintViolated { constraint, caused_by } => {
-                Self::caused_by(ProblemCode::ConstraintViolated, caused_by)
+                Self::caused_by(Code::ConstraintViolated, caused_by)
                     .saying(beyond(constraint))
                     .with("constraint", constraint.name())
             }
             Refusal::IdempotencyKeyReused { caused_by } => {
-                Self::caused_by(ProblemCode::IdempotencyKeyReused, caused_by)
+                Self::caused_by(Code::IdempotencyKeyReused, caused_by)
             }
             Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
-                let problem = Self::caused_by(ProblemCode::RotationTooRecent, caused_by);
+                let problem = Self::caused_by(Code::RotationTooRecent, caused_by);
                 Self { retry_after: Some(wait.0), ..problem.possible_at(Some(retry_at)) }
             }
-            Refusal::LastAdmin { caused_by } => Self::caused_by(ProblemCode::LastAdmin, caused_by),
+            Refusal::LastAdmin { caused_by } => Self::caused_by(Code::LastAdmin, caused_by),
         }
+    }
+}
+
+fn limit_exceeded(refusal: &Refusal, of_device: bool) -> String {
+    let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
+    format!("{refusal}; with {way_out} evict_oldest the oldest would have ended instead")
+}
+
+fn created_at_of(active: &[(SessionId, Timestamp)]) -> Vec<Value> {
+    active.iter().map(|(id, at)| json!({ "sessionId": id, "createdAt": at })).collect()
+}
+
+const fn code_of_suspension(of_own_token: bool) -> ProblemCode {
+    if of_own_token { ProblemCode::SubjectSuspended } else { ProblemCode::SubjectIsSuspended }
+}
+
+const fn inactive(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Revoked => "the session was revoked",
+        SessionStatus::Active | SessionStatus::Expired => "the session has expired",
     }
 }
 
