@@ -5,7 +5,7 @@ use std::io;
 
 use crate::{
     DamagedSegment, EventLog, LogError, OpenError, RootHash, ScrubPace, ScrubResult, SealError, SegmentEnd,
-    SledLog, StorageFigures,
+    StorageFigures,
 };
 use tenure_core::Position;
 
@@ -66,52 +66,4 @@ pub trait SegmentedLog: EventLog {
 
     /// The segments that did not read as they were written, and have not since.
     fn doubted(&self) -> Vec<DamagedSegment>;
-}
-
-impl SegmentedLog for SledLog {
-    fn cut(&self, _: Option<u64>) -> u64 {
-        self.segment_events()
-    }
-
-    fn may_append(&self) -> bool {
-        true
-    }
-
-    fn unsealed(&self) -> usize {
-        Self::unsealed(self)
-    }
-
-    /// It knows its own tree at the end of each range.
-    fn seal(
-        &self,
-        signed: Position,
-        _: &VouchedRoot<'_>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<Option<Position>, SealError> {
-        Self::seal(self, signed, go_on)
-    }
-
-    fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
-        Self::index(self, go_on)
-    }
-
-    fn make_spare(&self) -> Result<bool, OpenError> {
-        Self::make_spare(self)
-    }
-
-    fn segment_ends(&self) -> Vec<SegmentEnd> {
-        Self::segment_ends(self)
-    }
-
-    fn figures(&self) -> io::Result<StorageFigures> {
-        Self::figures(self)
-    }
-
-    fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
-        Self::scrub(self, number, pace)
-    }
-
-    fn doubted(&self) -> Vec<DamagedSegment> {
-        Self::doubted(self)
-    }
 }

@@ -17,7 +17,7 @@ use tenure::{
         state::AuthorityState,
     },
     entropy::{self, SeededEntropy},
-    log::{self, EventLog, SegmentEvents, SledLog, StoredCommit, encode},
+    log::{self, EventLog, SegmentEvents, SegmentedLog, SledLog, StoredCommit, encode},
     projections::{
         Projections,
         ended::EndedListing,

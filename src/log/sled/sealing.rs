@@ -8,11 +8,11 @@
 
 #[cfg(test)]
 use std::path::Path;
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
-use super::{SegmentEnd, SledLog, StoreRange, data_dir::DataDir, head_file::HeadRecord};
+use super::{OpenError, SegmentEnd, SledLog, StoreRange, data_dir::DataDir, head_file::HeadRecord};
 use crate::{
-    DamagedSegment, LogError, ScrubPace, ScrubResult, SealError,
+    DamagedSegment, LogError, ScrubPace, ScrubResult, SealError, SegmentedLog, VouchedRoot,
     segment::{Segment, index::IndexBuilder},
     segment_store::{RangeEnd, SegmentMaking},
     tail::LogTail,
@@ -58,6 +58,66 @@ impl SealQueue {
     }
 }
 
+impl SegmentedLog for SledLog {
+    fn cut(&self, _: Option<u64>) -> u64 {
+        self.segment_events()
+    }
+
+    fn may_append(&self) -> bool {
+        true
+    }
+
+    fn unsealed(&self) -> usize {
+        self.sealing.lock().ends.len()
+    }
+
+    /// It knows its own tree at the end of each range.
+    fn seal(
+        &self,
+        signed: Position,
+        _: &VouchedRoot<'_>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Position>, SealError> {
+        self.seal(signed, go_on)
+    }
+
+    fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
+        self.segment_store.index(go_on, &|name| self.step(name))
+    }
+
+    fn make_spare(&self) -> Result<bool, OpenError> {
+        self.make_spare()
+    }
+
+    fn segment_ends(&self) -> Vec<SegmentEnd> {
+        self.segment_store.ends()
+    }
+
+    fn figures(&self) -> io::Result<StorageFigures> {
+        let stores = self.stores.read().clone();
+        let mut bytes = self.segment_store.bytes();
+        for range in &stores {
+            bytes += range.store.len()?;
+        }
+        let (segments, sealed) = (self.segment_store.all().len() as u64, self.segment_store.end());
+        let (unsealed, oldest, full) = {
+            let ends = &self.sealing.lock().ends;
+            let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
+            (ends.len() as u64, oldest, ends.iter().map(LogTail::position).collect::<Vec<_>>())
+        };
+        let needs = self.needs(&stores, sealed, &full)?;
+        Ok(StorageFigures { segments, sealed, unsealed, oldest, bytes, needs })
+    }
+
+    fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
+        self.segment_store.scrub(number, pace)
+    }
+
+    fn doubted(&self) -> Vec<DamagedSegment> {
+        self.segment_store.doubted()
+    }
+}
+
 impl SledLog {
     /// Seals the oldest full range that ends at or before this position, up to which a signed head vouches for the log;
     /// gives its last position. What can go then goes.
@@ -80,60 +140,9 @@ impl SledLog {
         Ok(sealed)
     }
 
-    /// How many ranges are full and in no segment yet.
-    pub fn unsealed(&self) -> usize {
-        self.sealing.lock().ends.len()
-    }
-
     /// By how many events it is cut; more than it will ever have if it is not.
     pub fn segment_events(&self) -> u64 {
         self.writer.lock().ranges.events()
-    }
-
-    /// Makes the first index that is missing or damaged; whether there was one to make.
-    ///
-    /// # Errors
-    /// See [`SealError`]; the next call tries again.
-    pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
-        self.segment_store.index(go_on, &|name| self.step(name))
-    }
-
-    /// Where each of its segments ends, in order.
-    pub fn segment_ends(&self) -> Vec<SegmentEnd> {
-        self.segment_store.ends()
-    }
-
-    /// Reads a segment again, by its number from 0 on.
-    ///
-    /// # Errors
-    /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
-    pub fn scrub(&self, number: usize, pace: &mut ScrubPace<'_>) -> Result<ScrubResult, LogError> {
-        self.segment_store.scrub(number, pace)
-    }
-
-    /// The segments that did not read as they were written, and have not since.
-    pub fn doubted(&self) -> Vec<DamagedSegment> {
-        self.segment_store.doubted()
-    }
-
-    /// How large it is on disk.
-    ///
-    /// # Errors
-    /// The system does not say how long a file is.
-    pub fn figures(&self) -> std::io::Result<StorageFigures> {
-        let stores = self.stores.read().clone();
-        let mut bytes = self.segment_store.bytes();
-        for range in &stores {
-            bytes += range.store.len()?;
-        }
-        let (segments, sealed) = (self.segment_store.all().len() as u64, self.segment_store.end());
-        let (unsealed, oldest, full) = {
-            let ends = &self.sealing.lock().ends;
-            let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
-            (ends.len() as u64, oldest, ends.iter().map(LogTail::position).collect::<Vec<_>>())
-        };
-        let needs = self.needs(&stores, sealed, &full)?;
-        Ok(StorageFigures { segments, sealed, unsealed, oldest, bytes, needs })
     }
 
     /// About how many bytes the ranges take as segments that the oldest store holds and that are full. They are copied

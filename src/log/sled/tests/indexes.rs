@@ -11,7 +11,7 @@ use std::{
 
 use super::{cuts::open_by, seals::copy_dir, *};
 use crate::{
-    IndexedKind, ScrubResult, TreeEdge,
+    IndexedKind, ScrubResult, SegmentedLog, TreeEdge,
     conformance::{append_all, read_all},
     encode,
     samples::{commit, every_kind, small, subject},

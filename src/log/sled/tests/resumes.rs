@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    RootHash,
+    RootHash, SegmentedLog,
     conformance::{append_all, read_all},
     samples::small,
 };

@@ -13,7 +13,7 @@ use super::{
     *,
 };
 use crate::{
-    ScrubResult, SealError,
+    ScrubResult, SealError, SegmentedLog,
     conformance::{append_all, read_all},
     samples::small,
 };

@@ -9,7 +9,7 @@ use tenure_core::{
     Actor, Commit, CommitId, Generation, Seconds, SystemEvent, Timestamp,
     event::{PresentedToken, SubjectProfile, SubjectRegistered, TokensPresented},
 };
-use tenure_log::encode;
+use tenure_log::{SegmentedLog, encode};
 
 const CUT: SegmentEvents = SegmentEvents::By(1_000);
 const SUBJECTS: u32 = 100;
