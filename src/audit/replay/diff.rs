@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::view::SessionState;
+use super::view::ReplayedSession;
 use tenure_core::{Timestamp, state::AuthorityState, subject::Subject};
 
 /// One difference.
@@ -92,7 +92,7 @@ impl ComparableState<'_> {
 
     fn session(&self, subject: Option<&Subject>, id: tenure_core::SessionId) -> Option<JsonMembers> {
         let subject = subject?;
-        let state = SessionState::of(self.state, subject, subject.session(id)?, self.at);
+        let state = ReplayedSession::of(self.state, subject, subject.session(id)?, self.at);
         let mut members = members(&state);
         // They say when one looked, or whose it is, which the subject says too.
         for name in ["asOfPosition", "asOfTime", "expiresIn", "ownerId"] {

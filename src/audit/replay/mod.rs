@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use self::view::SessionState;
+use self::view::ReplayedSession;
 use tenure_core::{
     Policy, Position, Timestamp, evolve::IllegalEvent, session::SessionStatus, state::AuthorityState,
 };
@@ -167,12 +167,16 @@ pub fn digest(state: &AuthorityState) -> String {
 }
 
 /// The sessions of a state with one of these statuses, newest first; all when it is none.
-pub fn sessions(state: &AuthorityState, status: Option<SessionStatus>, at: Timestamp) -> Vec<SessionState> {
+pub fn sessions(
+    state: &AuthorityState,
+    status: Option<SessionStatus>,
+    at: Timestamp,
+) -> Vec<ReplayedSession> {
     let all = state.subjects.values().flat_map(|subject| {
         subject.sessions.iter().map(move |session| (session.created(), subject, session))
     });
     let mut found: Vec<_> =
         all.filter(|(_, _, session)| status.is_none_or(|status| session.status(at) == status)).collect();
     found.sort_by_key(|(created, _, _)| std::cmp::Reverse(*created));
-    found.into_iter().map(|(_, subject, session)| SessionState::of(state, subject, session, at)).collect()
+    found.into_iter().map(|(_, subject, session)| ReplayedSession::of(state, subject, session, at)).collect()
 }

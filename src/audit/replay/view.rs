@@ -16,7 +16,7 @@ use tenure_core::{
 /// A session at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SessionState {
+pub struct ReplayedSession {
     /// Its name.
     pub session_id: SessionId,
     /// Who holds it.
@@ -70,7 +70,7 @@ pub struct SessionState {
     pub as_of_time: Timestamp,
 }
 
-impl SessionState {
+impl ReplayedSession {
     /// A session of a subject, both of this state, at a moment.
     pub fn of(state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> Self {
         let revocation = session.revocation();

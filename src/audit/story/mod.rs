@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::replay::{HistoryReplay, ReplayStep};
-use crate::replay::view::SessionState;
+use crate::replay::view::ReplayedSession;
 use tenure_core::{
     Actor, EventId, EventKind, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
     event::Event, session::Session, state::AuthorityState,
@@ -90,7 +90,7 @@ pub struct RefusalReason {
 #[serde(rename_all = "camelCase")]
 pub struct SessionStory {
     /// The session at the end of the story.
-    pub session: SessionState,
+    pub session: ReplayedSession,
     /// What happened, in order.
     pub chapters: Vec<StoryEntry>,
     /// What could happen next, in words.
@@ -167,7 +167,7 @@ impl Narrator {
         let used = self.live.last_seen_at.and_then(|seen_at| with_use(session, seen_at, at));
         let session = used.as_ref().unwrap_or(session);
         Some(SessionStory {
-            session: SessionState::of(state, subject, session, at),
+            session: ReplayedSession::of(state, subject, session, at),
             chapters: self.chapters,
             next: outlook::possible(subject, session, state.system.policy.as_ref(), at),
         })

@@ -14,7 +14,7 @@ use crate::cli::{
     failure::CommandError,
     output::{Column, Output},
 };
-use tenure_audit::replay::{diff::differences, digest, view::SessionState};
+use tenure_audit::replay::{diff::differences, digest, view::ReplayedSession};
 use tenure_core::{Position, SessionId, Timestamp, session::Session, state::AuthorityState};
 use tenure_server::node::snapshot;
 
@@ -173,7 +173,7 @@ fn replayed(state: &AuthorityState, live: &Value) -> Value {
     match (subject, session) {
         (Some(subject), Some(session)) => {
             let used = with_use(session, live, at);
-            json!(SessionState::of(state, subject, used.as_ref().unwrap_or(session), at))
+            json!(ReplayedSession::of(state, subject, used.as_ref().unwrap_or(session), at))
         }
         (_, _) => json!({ "sessionId": null }),
     }
