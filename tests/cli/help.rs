@@ -31,6 +31,25 @@ fn the_options_of_all_commands_are_one_line_of_each_help() {
     assert!(kinds.contains("SESSION_RENEWAL_REJECTED"), "{kinds}");
 }
 
+/// Details and examples were written beside the options, where no help shows them.
+#[test]
+fn the_help_of_a_command_ends_with_its_details_and_an_example() {
+    let ground = Ground::empty();
+    for (line, shown) in [
+        ("watch", "Example: tenure watch --subject night-bot --since 1h"),
+        ("context add", "The first context becomes the current one."),
+        ("run", "Exits with the command's own code"),
+        ("run", "tenure run --session-file agent.session --subject agent-7"),
+        ("subject put", "goes back to its default"),
+    ] {
+        for help in ["--help", "-h"] {
+            let told = said(&ground, &format!("{line} {help}"));
+            let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(told.contains(shown), "{line} {help}: {told}");
+        }
+    }
+}
+
 /// With a key in the environment, as the README has it, a command without its subcommand was an error with a list of
 /// names, and without one it was the help.
 #[test]

@@ -22,7 +22,6 @@ use tenure_server::{
     node::{Node, NodeOptions},
 };
 
-/// Arguments of `tenure backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// A name below the server's backup.dir; with --data, a folder

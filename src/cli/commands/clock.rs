@@ -12,10 +12,10 @@ use crate::cli::{
 };
 use tenure_core::Seconds;
 
-/// Shows the clock of a server that was started with --test-clock, whose time stands still until it is moved.
-///
-/// Example: tenure clock advance 12h
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Only for a server that was started with --test-clock, whose time stands still until it is moved.\n\n\
+    Example: tenure clock advance 12h")]
 pub(crate) struct ClockArgs {
     #[command(subcommand)]
     how: Option<ClockCommand>,
@@ -27,10 +27,11 @@ enum ClockCommand {
     Advance(AdvanceArgs),
 }
 
-/// What falls due on the way, such as an expiry or a webhook's next try, is done before the command ends.
-///
-/// Example: tenure clock advance 12h
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    What falls due on the way, such as an expiry or a webhook's next attempt, is done before the command \
+    ends.\n\n\
+    Example: tenure clock advance 12h")]
 struct AdvanceArgs {
     /// How far, such as 12h
     #[arg(value_name = "DURATION", value_parser = span, required_unless_present = "to", conflicts_with = "to")]

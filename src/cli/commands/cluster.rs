@@ -24,7 +24,6 @@ use tenure_log::jetstream::{
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::{config::Config, config::ConfigFlag, node::cluster};
 
-/// The commands about a log on several machines.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Make the streams at the broker, with the operator's identity, and the secret of the nodes
@@ -57,7 +56,6 @@ pub(crate) struct BrokerArgs {
     creds_file: Option<PathBuf>,
 }
 
-/// Arguments of `tenure cluster init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     #[command(flatten)]
@@ -76,9 +74,10 @@ pub(crate) struct InitArgs {
     secret_file: Option<PathBuf>,
 }
 
-/// Its disk must be destroyed, or its DATA/keys overwritten: what was erased while it was away can be read there. From then
-/// on no erasure waits for it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Destroy its disk, or overwrite its DATA/keys: what was erased while it was away can still be read \
+    there. From now on no erasure waits for it.")]
 pub(crate) struct ForgetArgs {
     /// The node, by the name or the address that `tenure cluster status` shows
     #[arg(value_name = "NODE")]

@@ -23,10 +23,10 @@ const ASKED_BY: &str = "TENURE_COMPLETE";
 /// The longest wait for candidates.
 const TIMEOUT: Duration = Duration::from_millis(900);
 
-/// The script asks `tenure` for candidates each time, and so completes subjects and sessions.
-///
-/// Example: source <(tenure completions bash)
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    The script asks `tenure` for candidates each time, and so completes subjects and sessions too.\n\n\
+    Example: source <(tenure completions bash)")]
 pub(crate) struct CompletionsArgs {
     /// The shell to complete for
     #[arg(value_enum)]

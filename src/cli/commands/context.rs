@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::cli::contexts::{SavedContext, SavedContexts, missing};
 use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output::Column};
 
-/// The commands about contexts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {
     /// Add a context: a name for a server and its key file
@@ -22,10 +21,10 @@ pub(crate) enum ContextCommand {
     Rm(NameArgs),
 }
 
-/// Takes the server from --url and the key from --key-file. The first context becomes the current one.
-///
-/// Example: tenure context add prod --url https://tenure.example --key-file ~/prod.key
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Takes the server from --url and the key from --key-file. The first context becomes the current one.\n\n\
+    Example: tenure context add prod --url https://tenure.example --key-file ~/prod.key")]
 pub(crate) struct AddArgs {
     /// Its name
     #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -36,7 +35,6 @@ pub(crate) struct AddArgs {
     use_it: bool,
 }
 
-/// Example: tenure context use prod
 #[derive(Debug, Args)]
 pub(crate) struct NameArgs {
     /// Its name

@@ -19,10 +19,10 @@ use crate::cli::{
 };
 use tenure_core::EventKind;
 
-/// What is recorded, oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.
-///
-/// Example: tenure events --subject night-bot --last 20
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.\n\n\
+    Example: tenure events --subject night-bot --last 20")]
 pub(crate) struct EventsArgs {
     /// Only these kinds, separated by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',',

@@ -17,9 +17,9 @@ use tenure_client::SessionFile;
 /// The most tokens that one request may carry.
 const MOST: usize = 100;
 
-/// "Not active" is an answer, not an error: the exit code is 0.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["tokens", "token_file", "session_file"]))]
+#[command(after_help = "\"Not active\" is an answer, not an error: the exit code is 0.")]
 pub(crate) struct IntrospectArgs {
     /// The tokens; `-` reads them from stdin, one per line, so that no process list shows them
     #[arg(value_name = "TOKEN")]

@@ -10,10 +10,10 @@ use crate::cli::{
     output::{self, Output},
 };
 
-/// Prints the page of tenure itself, or writes a page for each command into a directory.
-///
-/// Example: tenure man --dir /usr/local/share/man/man1
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Prints the page of tenure itself, or writes a page for each command into a directory.\n\n\
+    Example: tenure man --dir /usr/local/share/man/man1")]
 pub(crate) struct ManArgs {
     /// Write tenure.1, tenure-session.1 and so on into this directory, which is created if missing
     #[arg(long, value_name = "DIR")]

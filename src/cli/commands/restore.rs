@@ -22,7 +22,6 @@ use tenure_server::{
     config::ConfigFlag,
 };
 
-/// Arguments of `tenure restore`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// The folder of the backup

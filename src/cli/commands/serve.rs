@@ -9,9 +9,10 @@ use tenure_server::config::{self, Config, ConfigFlag, Networks, RawConfig};
 use tenure_server::serve::{self as server, ListeningServer};
 use tenure_server::telemetry::{self, LineFormat};
 
-/// How the authority is to run. What is not given here comes from the settings file, the environment and the
-/// defaults, in this order of precedence.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+    What is not given here comes from the settings file, the environment and the defaults, in this order \
+    of precedence.")]
 pub(crate) struct ServeArgs {
     /// Data directory; created if missing [default: ./tenure-data]
     #[arg(long, value_name = "DIR")]

@@ -18,10 +18,11 @@ use tenure_core::Timestamp;
 /// The longest window that a session can have: a renewal before that cannot be open any more.
 const LONGEST_WINDOW_MILLIS: i64 = 7 * 86_400_000;
 
-/// Ends the session whose renewal you do not agree with. Without a name it lists the renewals that can be vetoed now.
-///
-/// Example: tenure veto night-bot --reason "not at night"
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Ends the session whose renewal you do not agree with. Without a name it lists the renewals that can \
+    be vetoed now.\n\n\
+    Example: tenure veto night-bot --reason \"not at night\"")]
 pub(crate) struct VetoArgs {
     /// A subject by id, name or unique beginning, or a session by id or unique beginning
     #[arg(value_name = "SUBJECT|SESSION")]

@@ -10,7 +10,6 @@ use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output
 use tenure_audit::replay::{HistoryReplay, ReplayEnd, diff::differences};
 use tenure_core::Position;
 
-/// Arguments of `tenure audit diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// The earlier position; 0 is the empty log

@@ -30,7 +30,6 @@ use tenure_audit::{
     verify::{TrustAnchors, VerifiedExport, verify},
 };
 
-/// Arguments of `tenure audit export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The file to write; it must not exist yet

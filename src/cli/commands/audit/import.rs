@@ -20,7 +20,6 @@ use crate::cli::{
 use tenure_audit::import::{ImportError, import};
 use tenure_core::Position;
 
-/// Arguments of `tenure audit import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// The export; a whole history

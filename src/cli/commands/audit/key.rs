@@ -9,7 +9,6 @@ use super::data_directory::{expect_data, key_of};
 use crate::cli::{connection::client::ApiRequest, context::GlobalArgs, failure::CommandError};
 use tenure_audit::VerifierKey;
 
-/// Arguments of `tenure audit key`.
 #[derive(Debug, Args)]
 pub(crate) struct KeyCommandArgs {
     /// A data directory, of a running or a stopped server; without it the server at --url is asked

@@ -27,7 +27,6 @@ use crate::cli::{
     failure::{CommandError, ExitStatus},
 };
 
-/// The commands about evidence.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Ask whether a subject was entitled at a time: yes (exit 0) or no (exit 3), and why

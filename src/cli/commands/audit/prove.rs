@@ -27,7 +27,6 @@ use tenure_audit::{
 use tenure_core::Position;
 use tenure_log::{RecordHash, StoredCommit, tree::leaf};
 
-/// Arguments of `tenure audit prove`.
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
     /// The event's position

@@ -20,7 +20,6 @@ use tenure_audit::{
 };
 use tenure_core::{Position, Timestamp};
 
-/// Arguments of `tenure audit show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The session, by its id or a unique beginning, or by its subject; a subject's name only of a running server

@@ -24,7 +24,6 @@ use tenure_audit::verify::VerifyError;
 use tenure_core::state::AuthorityState;
 use tenure_server::backup::{BackupFolder, check};
 
-/// Arguments of `tenure audit verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]

@@ -15,7 +15,6 @@ use crate::cli::{
 use tenure_audit::what_if::{self, PolicyOverrides};
 use tenure_core::Timestamp;
 
-/// Arguments of `tenure audit what-if`.
 #[derive(Debug, Args)]
 pub(crate) struct WhatIf {
     /// TOML file with the settings of session.*, limits.* and renewal.* to replay with

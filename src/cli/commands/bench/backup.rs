@@ -21,7 +21,6 @@ use tenure_server::backup::{
 };
 use tenure_threads::priority::stand_back;
 
-/// Arguments of `tenure bench backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// How many events the log has at least

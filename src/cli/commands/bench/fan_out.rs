@@ -31,7 +31,6 @@ use super::{
 use crate::cli::{context::GlobalArgs, environment, failure::CommandError};
 use tenure_protocol::clock::stopwatch;
 
-/// Arguments of `tenure bench fan-out`.
 #[derive(Debug, Args)]
 pub(crate) struct FanOut {
     /// How many readers follow the events

@@ -29,7 +29,6 @@ const STRIDE: usize = 1_000;
 /// Never-seen tokens checked in a round.
 const UNSEEN: usize = 50_000;
 
-/// Arguments of `tenure bench introspect`.
 #[derive(Debug, Args)]
 pub(crate) struct IntrospectArgs {
     /// How many sessions are live

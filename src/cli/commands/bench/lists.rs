@@ -27,7 +27,6 @@ use tenure_server::{
     node::Node,
 };
 
-/// Arguments of `tenure bench lists`.
 #[derive(Debug, Args)]
 pub(crate) struct ListsArgs {
     /// How many sessions are live

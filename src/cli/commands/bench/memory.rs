@@ -45,7 +45,6 @@ const AFTER_ENDED: &[Column] = &[
     Column::plain("RESIDENT", "residentBytes"),
 ];
 
-/// Arguments of `tenure bench memory`.
 #[derive(Debug, Args)]
 pub(crate) struct MemoryArgs {
     /// How many sessions are live

@@ -32,7 +32,6 @@ use clap::{Args, Subcommand};
 
 use crate::cli::{context::GlobalArgs, failure::CommandError};
 
-/// The benchmarks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Renewals per second, each on disk before its caller gets the answer

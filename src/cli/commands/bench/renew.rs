@@ -35,7 +35,6 @@ use tenure_server::tokens::SessionToken;
 /// With fewer renewals left to each session than this, a round begins with new sessions.
 const FEW: u32 = 20;
 
-/// Arguments of `tenure bench renew`.
 #[derive(Debug, Args)]
 pub(crate) struct RenewArgs {
     /// How many callers wait at once

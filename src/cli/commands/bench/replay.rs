@@ -25,7 +25,6 @@ use tenure_log::encode;
 use tenure_protocol::clock::{stopwatch, worked};
 use tenure_protocol::entropy::OsEntropy;
 
-/// Arguments of `tenure bench replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// How many events the history has

@@ -18,7 +18,6 @@ use tenure_protocol::clock::stopwatch;
 use tenure_server::authority::{AskedBulk, Authority, InactiveToken, RequestContext, SessionSelection};
 use tenure_server::tokens::SessionToken;
 
-/// Arguments of `tenure bench revoke-all`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeAll {
     /// How many sessions are live

@@ -24,7 +24,6 @@ use tenure_protocol::entropy::{self, Entropy, OsEntropy};
 use tenure_server::node::{Node, NodeOptions, snapshot};
 use tenure_server::projections::history;
 
-/// Arguments of `tenure bench start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
     /// How many sessions are live

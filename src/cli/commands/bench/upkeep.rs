@@ -17,7 +17,6 @@ use super::{
 use crate::cli::{context::GlobalArgs, failure::CommandError};
 use tenure_log::SegmentEvents;
 
-/// Arguments of `tenure bench upkeep`.
 #[derive(Debug, Args)]
 pub(crate) struct UpkeepArgs {
     /// How many callers renew at once

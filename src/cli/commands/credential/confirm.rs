@@ -11,7 +11,6 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Arguments of `tenure credential confirm`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfirmArgs {
     /// The API key, by id, name or unique beginning of its id

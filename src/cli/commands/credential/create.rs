@@ -21,7 +21,6 @@ use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
 use tenure_protocol::wire::{CredentialView, IssuedCredential, NewCredential};
 use tenure_server::node;
 
-/// Arguments of `tenure credential create`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// What the key may do

@@ -9,7 +9,6 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Arguments of `tenure credential list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]

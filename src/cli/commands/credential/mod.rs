@@ -9,7 +9,6 @@ use clap::Subcommand;
 
 use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 
-/// The commands about API keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CredentialCommand {
     /// Create an API key; it is shown once

@@ -11,7 +11,6 @@ use crate::cli::{
     failure::{CommandError, ExitStatus},
 };
 
-/// Arguments of `tenure credential revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
     /// The API key, by id, name or unique beginning of its id

@@ -20,11 +20,11 @@ use tenure_server::{
     telemetry::{self, LineFormat},
 };
 
-/// An authority in a temporary directory, on loopback, with a key for you. All of it is gone when it ends: nothing here is
-/// for real sessions.
-///
-/// Example: tenure dev --demo
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    An authority in a temporary directory, on loopback, with a key for you. It is deleted when the command ends: \
+    keep no real sessions in it.\n\n\
+    Example: tenure dev --demo")]
 pub(crate) struct DevArgs {
     /// Show a first session, a renewal, a lost reply and a veto by the commands that do it, and end
     #[arg(long)]

@@ -31,7 +31,6 @@ const ENDS_SOON: u64 = 14 * 86_400;
 /// An admin key without an end should be replaced once a year, in seconds.
 const OLD: u64 = 365 * 86_400;
 
-/// Arguments of `tenure doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Show which settings apply and where each comes from, with this settings file if one is named

@@ -7,7 +7,6 @@ use clap::Subcommand;
 
 use crate::cli::{context::CommandContext, failure::CommandError, output::Column};
 
-/// The commands about the keys of tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// List the public keys that verify access tokens

@@ -11,7 +11,6 @@ use crate::cli::{
 };
 use tenure_core::{Timestamp, keys::ROTATION_PAUSE};
 
-/// Arguments of `tenure keys rotate`.
 #[derive(Debug, Args)]
 pub(crate) struct RotateArgs {
     /// Which key: the one that seals session tokens, or the one that signs access tokens

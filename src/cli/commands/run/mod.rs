@@ -43,10 +43,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit of the revocation at the end, retries included.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with
-/// each renewal. In a shell, `tenure session token` prints it. Exits with the command's own code, 128 and the signal's
-/// number if one killed it, 3 if its session was revoked or vetoed, or its subject suspended, and 2 if its session ended
-/// for another reason.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArgs {
@@ -98,6 +94,12 @@ pub(crate) struct RunArgs {
 }
 
 const AFTER_HELP: &str = "\
+The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with \
+each renewal. In a shell, `tenure session token` prints it.
+
+Exits with the command's own code, with 128 and the signal's number if one killed it, with 3 if its session was \
+revoked or vetoed or its subject suspended, and with 2 if its session ended for another reason.
+
 Examples:
   tenure run --session-file agent.session --subject agent-7 --ttl 1h --key-file issuer.key -- ./agent
   tenure run --proxy https://api.example.com/v1 --subject agent-7 --key-file issuer.key -- ./agent

@@ -14,7 +14,6 @@ use crate::cli::{
 };
 use tenure_core::Seconds;
 
-/// Arguments of `tenure session access-token`.
 #[derive(Debug, Args)]
 pub(crate) struct AccessToken {
     /// How long it lasts, 1m to 30m [default: 10m]; never longer than the session

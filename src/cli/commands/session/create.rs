@@ -16,8 +16,8 @@ use crate::cli::{
 use tenure_client::TokenFile;
 use tenure_core::{Seconds, SubjectId, Timestamp};
 
-/// Durations are seconds, or such as 90m, 24h, 7d.
 #[derive(Debug, Args)]
+#[command(after_help = "Durations are seconds, or such as 90m, 24h, 7d.")]
 pub(crate) struct CreateArgs {
     /// Whose session it is
     subject: SubjectId,

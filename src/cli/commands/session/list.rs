@@ -14,7 +14,6 @@ use crate::cli::{
 };
 use tenure_core::OwnerId;
 
-/// Arguments of `tenure session list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Only sessions of this subject

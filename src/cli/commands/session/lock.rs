@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::cli::{failure::CommandError, output::Output};
 use tenure_client::SessionFile;
 
-/// For programs that write session files and have no `flock` of their own: start it with a pipe on its stdin, wait for
-/// its line, read and write the file, and close the pipe. Asks no server.
-///
-/// Example: tenure session lock agent-7.session
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    For programs that write session files and have no `flock` of their own: start it with a pipe on its \
+    stdin, wait for its line, read and write the file, and close the pipe. Asks no server.\n\n\
+    Example: tenure session lock agent-7.session")]
 pub(crate) struct LockArgs {
     /// The session file; it need not exist yet
     #[arg(value_name = "FILE")]

@@ -24,7 +24,6 @@ use crate::cli::{
 
 pub(crate) use self::create::TermsArgs;
 
-/// The commands about sessions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionCommand {
     /// Create a session; its token is shown once

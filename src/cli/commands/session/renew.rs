@@ -20,7 +20,6 @@ use crate::cli::{
 use tenure_client::{self as client, SessionFile, SessionGrant, TokenFile, TokenRenewal};
 use tenure_core::{SessionId, Timestamp};
 
-/// Arguments of `tenure session renew`.
 #[derive(Debug, Args)]
 pub(crate) struct RenewArgs {
     /// The session's id [default: remembered beside the token file, or asked by introspection with the key]

@@ -19,7 +19,6 @@ use crate::cli::{
 };
 use tenure_core::{KeyId, OwnerId, Timestamp};
 
-/// Arguments of `tenure session revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
     /// The session, by id or unique beginning, or a subject with one active session

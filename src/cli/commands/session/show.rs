@@ -13,8 +13,8 @@ use crate::cli::{
     files::session_file,
 };
 
-/// Example: tenure session show night-bot
 #[derive(Debug, Args)]
+#[command(after_help = "Example: tenure session show night-bot")]
 pub(crate) struct ShowArgs {
     /// The session, by id or unique beginning, or a subject with one active session
     #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(),

@@ -18,11 +18,11 @@ use crate::cli::{
 };
 use tenure_core::Timestamp;
 
-/// What happened to a session, by whom and why: for its owner, an admin or an auditor, from the record of the server.
-/// `tenure audit show` proves the same from an export.
-///
-/// Example: tenure session story night-bot
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    For its owner, an admin or an auditor, from the record of the server. `tenure audit show` proves the \
+    same from an export.\n\n\
+    Example: tenure session story night-bot")]
 pub(crate) struct StoryArgs {
     /// The session, by id or unique beginning, or a subject: its active session, or else its newest
     #[arg(value_name = "SESSION|SUBJECT", value_parser = NonEmptyStringValueParser::new())]

@@ -8,12 +8,11 @@ use serde_json::json;
 use crate::cli::{failure::CommandError, output::Output};
 use tenure_client::SessionFile;
 
-/// Asks no server. Run it for each use: a renewal makes the token void.
-///
-/// With -o json it prints token, expiresAt and headers, which credential helpers take as they are.
-///
-/// Example: curl -H "Authorization: Bearer $(tenure session token)" https://api.example
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Asks no server. Run it for each use: a renewal makes the token void. With -o json it prints token, \
+    expiresAt and headers, which credential helpers take as they are.\n\n\
+    Example: curl -H \"Authorization: Bearer $(tenure session token)\" https://api.example")]
 pub(crate) struct TokenArgs {
     /// Session file, as `tenure run` hands it to its command
     #[arg(long, value_name = "FILE", env = "TENURE_SESSION_FILE")]

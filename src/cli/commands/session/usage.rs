@@ -17,7 +17,6 @@ use crate::cli::{
 };
 use tenure_core::{Amount, Timestamp};
 
-/// Arguments of `tenure session usage`.
 #[derive(Debug, Args)]
 pub(crate) struct UsageArgs {
     /// The session's id

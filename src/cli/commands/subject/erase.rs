@@ -11,9 +11,11 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
-/// what happened and when stays on record. Of several nodes, those that have done it are named with those that have not.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    Its name, and the devices, metadata and reasons of its sessions can never be read again. Its \
+    sessions go on, and what happened and when stays on record. In a cluster, the nodes that have done \
+    it are named, and those that have not.")]
 pub(crate) struct EraseArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]

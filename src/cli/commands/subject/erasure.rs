@@ -16,8 +16,8 @@ use tenure_protocol::clock::{pause, stopwatch};
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Of an authority on several machines, each node that holds keys is listed, whether it is there or not.
 #[derive(Debug, Args)]
+#[command(after_help = "In a cluster, each node that holds keys is listed, whether it is there or not.")]
 pub(crate) struct ErasureArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]

@@ -10,7 +10,6 @@ use crate::cli::{
 };
 use tenure_core::OwnerId;
 
-/// Arguments of `tenure subject list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Only subjects of this owner

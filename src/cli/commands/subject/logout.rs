@@ -12,7 +12,6 @@ use crate::cli::{
 };
 use tenure_core::SessionId;
 
-/// Arguments of `tenure subject logout`.
 #[derive(Debug, Args)]
 pub(crate) struct LogoutArgs {
     /// The subject, by id, name or unique beginning

@@ -15,7 +15,6 @@ use clap::Subcommand;
 
 use crate::cli::{context::CommandContext, failure::CommandError, output::Column};
 
-/// The commands about subjects.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubjectCommand {
     /// Register a subject, or replace all its attributes

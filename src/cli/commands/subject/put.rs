@@ -18,8 +18,10 @@ use tenure_core::SubjectId;
 const KEPT_FROM_ISSUERS: [&str; 5] =
     ["ownerId", "maxSessions", "maxSessionsPerDevice", "onLimit", "onDeviceLimit"];
 
-/// The whole subject is replaced: what is left out goes back to its default. `tenure subject set` changes single things.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    The whole subject is replaced: what is left out goes back to its default. `tenure subject set` \
+    changes single things.")]
 pub(crate) struct PutArgs {
     /// The subject's id: 1 to 128 of A-Z a-z 0-9 . _ : @ -
     #[arg(value_name = "ID")]

@@ -11,8 +11,8 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Its sessions that have not ended meanwhile work again.
 #[derive(Debug, Args)]
+#[command(after_help = "Those of its sessions that have not ended meanwhile work again.")]
 pub(crate) struct ResumeArgs {
     /// The subject, by id or name
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]

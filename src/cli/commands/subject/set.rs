@@ -11,8 +11,8 @@ use crate::cli::{
     arguments::find, connection::client::ApiRequest, context::CommandContext, failure::CommandError,
 };
 
-/// Only what is named is changed.
 #[derive(Debug, Args)]
+#[command(after_help = "Only what is named is changed.")]
 pub(crate) struct SetArgs {
     /// The subject, by id or name
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]

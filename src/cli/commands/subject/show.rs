@@ -10,7 +10,6 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Arguments of `tenure subject show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The subject, by id, name or unique beginning

@@ -15,9 +15,10 @@ use crate::cli::{
 };
 use tenure_core::Seconds;
 
-/// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are
-/// not ended: `tenure subject logout` does that.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. \
+    Its sessions are not ended: `tenure subject logout` does that.")]
 pub(crate) struct SuspendArgs {
     /// The subject, by id, name or unique beginning
     #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]

@@ -16,10 +16,10 @@ use crate::cli::{
 };
 use tenure_core::webhook::NoticeKind;
 
-/// Each renewal, refusal and end in a line, by the local clock on a terminal and in UTC elsewhere.
-///
-/// Example: tenure watch --subject night-bot --since 1h
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    One line for each, by the local clock on a terminal and in UTC elsewhere.\n\n\
+    Example: tenure watch --subject night-bot --since 1h")]
 pub(crate) struct WatchArgs {
     /// Only these kinds, separated by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',',

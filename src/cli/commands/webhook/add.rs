@@ -14,7 +14,6 @@ use tenure_core::{
     webhook::{NoticeKind, WebhookFormat},
 };
 
-/// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
     /// Destination of the requests, a secret; or TENURE_WEBHOOK_URL, which no process list shows

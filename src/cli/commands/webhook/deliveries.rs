@@ -9,7 +9,6 @@ use crate::cli::{
     output::Column,
 };
 
-/// Arguments of `tenure webhook deliveries`.
 #[derive(Debug, Args)]
 pub(crate) struct DeliveriesArgs {
     /// The webhook, by id or unique beginning

@@ -18,7 +18,6 @@ use crate::cli::{
     output::Column,
 };
 
-/// The commands about webhooks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
     /// Create a webhook; its URL and secret are shown only once

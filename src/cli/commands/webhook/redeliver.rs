@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::cli::{connection::client::ApiRequest, context::CommandContext, failure::CommandError};
 
-/// Arguments of `tenure webhook redeliver`.
 #[derive(Debug, Args)]
 pub(crate) struct RedeliverArgs {
     /// The webhook, by id or unique beginning

@@ -10,7 +10,6 @@ use crate::cli::{
     failure::CommandError,
 };
 
-/// Arguments of `tenure webhook remove`.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
     /// The webhook, by id or unique beginning

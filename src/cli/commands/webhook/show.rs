@@ -5,7 +5,6 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use super::WITH_HEALTH;
 use crate::cli::{connection::client::ApiRequest, context::CommandContext, failure::CommandError};
 
-/// Arguments of `tenure webhook show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The webhook, by id or unique beginning

@@ -6,7 +6,6 @@ use crate::cli::{
     connection::client::ApiRequest, context::CommandContext, failure::CommandError, output::Column,
 };
 
-/// Arguments of `tenure webhook test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// The webhook, by id or unique beginning

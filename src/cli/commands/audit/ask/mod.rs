@@ -23,10 +23,11 @@ use crate::cli::{
 use tenure_audit::replay::{HistoryReplay, ReplayEnd};
 use tenure_core::{Amount, Timestamp, budget::SessionUse};
 
-/// Was it entitled? The first line says yes or no, and the exit code too: 0 for yes, 3 for no. The story is below it.
-///
-/// Example: tenure audit ask payments-bot --at 03:12 --scope payments:write
 #[derive(Debug, Args)]
+#[command(after_help = "\
+    The first line says yes or no, and so does the exit code: 0 for yes, 3 for no. The story is below \
+    it.\n\n\
+    Example: tenure audit ask payments-bot --at 03:12 --scope payments:write")]
 pub(crate) struct AskArgs {
     /// A subject or a session, by its whole id
     #[arg(value_name = "SUBJECT|SESSION", value_parser = NonEmptyStringValueParser::new())]

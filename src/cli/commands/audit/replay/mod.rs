@@ -25,7 +25,6 @@ use tenure_audit::replay::{self, ReplayEnd, sessions};
 use tenure_core::{Position, evolve::IllegalEvent, session::SessionStatus, state::AuthorityState};
 use tenure_log::StoredCommit;
 
-/// Arguments of `tenure audit replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Up to this moment, and judged at it; such as 03:12 or 2026-11-22T03:12:00Z

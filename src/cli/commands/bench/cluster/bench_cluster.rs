@@ -41,7 +41,7 @@ impl BenchCluster {
         self.machines.iter().map(|machine| machine.host.clone()).collect()
     }
 
-    /// What a node says of itself; none while it is not ready.
+    /// What a node says of itself; `None` while it is not ready.
     fn says(&self, node: usize) -> Option<Value> {
         let host = &self.machines[node].host;
         let asked = async {

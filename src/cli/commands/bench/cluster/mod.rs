@@ -54,7 +54,6 @@ const COLUMNS: &[Column] = &[
     Column::plain("LOAD", "loadAverage"),
 ];
 
-/// Arguments of `tenure bench cluster`.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterBench {
     /// The program of the broker, nats-server 2.15 or newer
