@@ -9,7 +9,7 @@
 //! from the log.
 //!
 //! ```text
-//!   caller ─► api / cli ─► authority ─► core::decide ─► log.append ─► (durable) ─► core::evolve ─► reply
+//!   caller ─► http / cli ─► authority ─► core::decide ─► log.append ─► (durable) ─► core::evolve ─► reply
 //!                                                             │
 //!                                                             └─► projections  (lists, histories, the past)
 //! ```

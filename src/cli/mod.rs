@@ -1,7 +1,7 @@
 //! The command line: a file for each of the `commands`, one place that prints (`output`), one client
 //! of the HTTP API (`connection`).
 //!
-//! Data goes to stdout, talk to stderr, and the exit code ([`ExitStatus`]) says what kind of outcome it was.
+//! Data goes to stdout, messages go to stderr, and the exit code ([`ExitStatus`]) says what kind of outcome it was.
 
 #![allow(
     clippy::doc_markdown,

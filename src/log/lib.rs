@@ -218,7 +218,7 @@ pub trait EventLog: Send + Sync {
         Vec::new()
     }
 
-    /// Why the log accepts no more writes from this process; none while it does.
+    /// Why the log accepts no more writes from this process; `None` while it does.
     fn stopped(&self) -> Option<String>;
 
     /// Whether other machines may append to it: a writer that was refused, or does not know what became of a batch, can

@@ -1,4 +1,4 @@
-//! The one place that prints: data to stdout, talk to stderr.
+//! The one place that prints: data to stdout, messages to stderr.
 //!
 //! On stdout is what a program may read, in the form that `-o` names. Everything else (hints, questions,
 //! errors) goes to stderr, without any key or token.

@@ -70,7 +70,7 @@ impl ClusterView {
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    /// How old this node's state may be, by both clocks of the machine; none while nothing is known.
+    /// How old this node's state may be, by both clocks of the machine; `None` while nothing is known.
     pub fn staleness(&self) -> Option<Duration> {
         let fresh = self.fresh?;
         Some((fresh.age + fresh.noted.elapsed()).max(self.age_of(fresh.at)))

@@ -53,7 +53,7 @@ impl HeadStream {
         Self { connection, names }
     }
 
-    /// The newest head; none while there is none.
+    /// The newest head; `None` while there is none.
     ///
     /// # Errors
     /// See [`BrokerError`].

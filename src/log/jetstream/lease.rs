@@ -157,7 +157,7 @@ pub struct Leadership {
     certain: Mutex<Instant>,
     /// When the lease was last granted.
     granted: Mutex<Instant>,
-    /// When what is being appended was first sent; none while nothing is.
+    /// When what is being appended was first sent; `None` while nothing is.
     appending: Mutex<Option<Instant>>,
     /// The last frame and event that are stored, and the term; none before the frame that begins it.
     reached: Mutex<Option<(u64, u64, u64)>>,
@@ -239,7 +239,7 @@ impl Leadership {
         self.certain.lock().elapsed().max(doubted)
     }
 
-    /// Why this node leads no more; none while it does.
+    /// Why this node leads no more; `None` while it does.
     pub fn lost(&self) -> Option<String> {
         self.lost.lock().clone()
     }

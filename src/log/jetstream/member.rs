@@ -30,7 +30,7 @@ pub struct ClusterMember {
     standby: Standby,
     quiet: SilenceTimer,
     place: LeaseStore,
-    /// What the broker says again; none while this node leads, which would hear all that it has said itself.
+    /// What the broker says again; `None` while this node leads, which would hear all that it has said itself.
     tail: Option<Receiver<ReplayedMessage>>,
     /// With the log while this node leads.
     publisher: Option<FramePublisher>,

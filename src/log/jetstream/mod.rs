@@ -99,7 +99,7 @@ pub struct JetStreamLog {
     segment_store: SegmentStore,
     search: Mutex<RangeSearch>,
     head: RwLock<LogHead>,
-    /// None while another node leads.
+    /// `None` while another node leads.
     writer: Mutex<Option<JetStreamWriter>>,
     stopped: OnceLock<String>,
     leadership: RwLock<Option<Arc<Leadership>>>,
@@ -163,12 +163,12 @@ impl JetStreamLog {
         self.unknown.load(Ordering::Relaxed)
     }
 
-    /// This node's leadership, which may be lost by now; none while another one leads.
+    /// This node's leadership, which may be lost by now; `None` while another one leads.
     pub fn leadership(&self) -> Option<Arc<Leadership>> {
         self.leadership.read().clone()
     }
 
-    /// The leadership that this one is; none while another node leads.
+    /// The leadership that this one is; `None` while another node leads.
     pub fn term(&self) -> Option<u64> {
         self.writer.lock().as_ref().map(|writer| writer.end.term)
     }
@@ -192,7 +192,7 @@ impl JetStreamLog {
         self.lost().map_or(Ok(()), |why| Err(LogError::Deposed { why }))
     }
 
-    /// Why the leadership is over; none while it is not, and where there is none.
+    /// Why the leadership is over; `None` while it is not, and where there is none.
     fn lost(&self) -> Option<String> {
         self.leadership.read().as_ref().and_then(|leadership| leadership.lost())
     }

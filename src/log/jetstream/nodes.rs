@@ -30,7 +30,7 @@ pub struct NodeRecord {
     pub position: u64,
     /// The leadership of the last frame that it has folded.
     pub term: u64,
-    /// How old its state may have been then, in milliseconds; none while it could not say.
+    /// How old its state may have been then, in milliseconds; `None` while it could not say.
     #[serde(default)]
     pub staleness_ms: Option<u64>,
     /// Its program.

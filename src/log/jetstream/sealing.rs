@@ -48,7 +48,7 @@ impl JetStreamLog {
         self.segment_store.mend(number, file)
     }
 
-    /// Where the range behind the last segment ends; none while it is not full.
+    /// Where the range behind the last segment ends; `None` while it is not full.
     fn full_range(&self) -> Result<Option<Position>, LogError> {
         let mut search = self.search.lock();
         let RangeSearch { ranges: Some(ranges), seen, end, .. } = &mut *search else { return Ok(None) };

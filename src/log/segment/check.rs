@@ -16,7 +16,7 @@ pub struct CheckedSegment {
     pub name: String,
     /// The positions of its first and its last event, where its header can be read.
     pub range: Option<(Position, Position)>,
-    /// What is wrong with it; none if it reads as it was written.
+    /// What is wrong with it; `None` if it reads as it was written.
     pub fault: Option<String>,
     /// What is wrong with its index; none of a sound one, and where there is none yet.
     pub index_fault: Option<String>,

@@ -19,7 +19,7 @@ pub(crate) struct HeldBytes {
 }
 
 impl HeldBytes {
-    /// So many on this connection; `None` if they are too few to be counted.
+    /// This number on this connection; `None` if it is too small to be counted.
     pub(crate) fn on(seat: &Arc<ConnectionSeat>, count: usize) -> Option<Self> {
         (count > UNCOUNTED).then(|| {
             seat.holds_anew();
@@ -28,7 +28,7 @@ impl HeldBytes {
         })
     }
 
-    /// There are so many now.
+    /// Sets their number.
     pub(crate) fn grow(&mut self, count: usize) {
         self.seat.hold(count.saturating_sub(self.count));
         self.count = self.count.max(count);
@@ -42,7 +42,7 @@ impl Drop for HeldBytes {
 }
 
 impl ConnectionPlaces {
-    /// Ends connections when all hold too much, so many that it does not happen again at once.
+    /// Ends connections when all hold too much, enough of them that it does not happen again at once.
     pub(super) fn make_memory(&self) {
         if self.held() <= self.most_held() || !self.memory_search.is_due(self.millis(stopwatch())) {
             return;

@@ -345,7 +345,7 @@ impl ConnectionSeat {
         }
     }
 
-    /// Counts so many more bytes that are held for its client.
+    /// Counts more bytes that are held for its client.
     pub(super) fn hold(&self, count: usize) {
         self.held.fetch_add(count, Relaxed);
         self.places.held.fetch_add(count, Relaxed);

@@ -33,7 +33,7 @@ pub struct StorageStatus {
     /// What keeps many ranges from being sealed, and how large the log was at the first look.
     backlog: Mutex<StorageBacklog>,
     failures: AtomicU64,
-    /// Why a range is not sealed; none while all is well.
+    /// Why a range is not sealed; `None` while all is well.
     failure: Mutex<Option<String>>,
     sealer: PanicWatch,
     scrubber: PanicWatch,
@@ -140,7 +140,7 @@ impl StorageStatus {
         *before = failure;
     }
 
-    /// What an operator must look into; none while all is well.
+    /// What an operator must look into; `None` while all is well.
     pub(super) fn alarms(&self) -> Vec<String> {
         let failure =
             self.failure.lock().as_ref().map(|why| format!("a range of the log is not sealed: {why}"));

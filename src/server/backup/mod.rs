@@ -2,7 +2,7 @@
 //!
 //! A backup is of one position. The history up to it is in *parts* that never change (`part`), so an increment adds
 //! parts and writes nothing twice. The keys are encrypted or left out (`keys`). The `manifest` names every file
-//! with its digest, and is written last. `take` makes a backup while the authority goes on; `check` reads one and
+//! with its digest, and is written last. `maker` makes a backup while the authority goes on; `check` reads one and
 //! believes nothing of it; `restore` makes a data directory of one.
 //!
 //! The history is read as the log gives it, by position, and not as the store keeps it.

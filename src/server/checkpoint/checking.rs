@@ -16,7 +16,7 @@ pub struct CheckedCheckpoint {
     pub name: String,
     /// Where it stands.
     pub position: Position,
-    /// What is wrong with it; none if the history leads to it.
+    /// What is wrong with it; `None` if the history leads to it.
     pub fault: Option<String>,
 }
 

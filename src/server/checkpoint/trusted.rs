@@ -29,7 +29,7 @@ pub struct TrustedCheckpoints {
     begun: OnceLock<String>,
     /// Why what is in memory may be wrong, which only another start makes good.
     suspicion: OnceLock<String>,
-    /// Why none could be made; none while all is well.
+    /// Why none could be made; `None` while all is well.
     failure: Mutex<Option<String>>,
     failures: AtomicU64,
     /// When the last one was made, or the start.
@@ -132,7 +132,7 @@ impl TrustedCheckpoints {
         }
     }
 
-    /// Why nothing is to be granted; none while all is well.
+    /// Why nothing is to be granted; `None` while all is well.
     pub fn findings(&self) -> Vec<String> {
         self.found.lock().iter().chain(self.suspicion.get()).cloned().collect()
     }
@@ -190,7 +190,7 @@ impl TrustedCheckpoints {
         *self.made.lock()
     }
 
-    /// What an operator must look into; none while all is well.
+    /// What an operator must look into; `None` while all is well.
     pub fn alarms(&self) -> Vec<String> {
         let failure = self.failure.lock().as_ref().map(|why| format!("no checkpoint can be made: {why}"));
         let damaged: Vec<_> =

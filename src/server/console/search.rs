@@ -20,7 +20,7 @@ const STRIDES: usize = 10;
 const SESSION_STRIDES: usize = 5;
 /// Fewer characters than these are the beginning of every session.
 const SHORTEST: usize = 4;
-/// Among any number of sessions so many characters are those of one.
+/// Among any number of sessions, this many characters belong to one.
 const TELLING: usize = 12;
 /// Before a cursor in the list of all sessions, for a search that goes on among them.
 const AMONG_SESSIONS: char = '~';
@@ -116,7 +116,7 @@ impl SessionSearch {
             });
         }
         let (mut subjects, next) = self.walk(visit).await?;
-        // Whoever types the whole id wants that one; it is on the first page alone.
+        // A reader who types the whole id wants that one; it is on the first page alone.
         subjects.retain(|subject| subject.subject_id.as_str() != self.sought);
         if self.cursor.is_none() && !self.sought.is_empty() {
             let exact = known(visit.get(&format!("/v1/subjects/{}", segment(&self.sought))).await)?;

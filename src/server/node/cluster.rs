@@ -138,7 +138,7 @@ impl MembershipView {
         }
     }
 
-    /// How old this node's state may be; none while nothing is known.
+    /// How old this node's state may be; `None` while nothing is known.
     pub fn staleness(&self) -> Option<Duration> {
         match &self.role {
             NodeRole::Leads(leadership) if leadership.is_held() => Some(Duration::ZERO),

@@ -49,7 +49,7 @@ impl HistoryRequest {
 pub(super) struct HistoryList {
     /// Where the checkpoint stands.
     pub(super) position: u64,
-    /// The files, the checkpoint last; none while there is no checkpoint.
+    /// The files, the checkpoint last; `None` while there is no checkpoint.
     pub(super) files: Vec<HistoryFile>,
 }
 

@@ -81,7 +81,7 @@ impl HistoryMending {
         }
     }
 
-    /// Gives which node it came from; none if from the broker.
+    /// Gives which node it came from; `None` if from the broker.
     fn mend(&self, number: usize, go_on: &dyn Fn() -> bool) -> Result<Option<String>, String> {
         let files = self.shared.sealed_files();
         let name = files.get(number).and_then(|file| file.path().file_name()).ok_or("it is gone")?;

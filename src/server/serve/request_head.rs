@@ -32,7 +32,7 @@ pub(super) struct RequestHead {
 }
 
 impl RequestHead {
-    /// The head with which this begins; none while not all of it has come.
+    /// The head with which this begins; `None` while not all of it has come.
     pub(super) fn of(read: &[u8]) -> Result<Option<Self>, NotPlain> {
         if !BEGINS.iter().any(|begin| read.starts_with(begin) || begin.starts_with(read)) {
             return Err(NotPlain);

@@ -67,7 +67,7 @@ impl ConnectionRequests {
         self.0.begun.load(Ordering::Relaxed)
     }
 
-    /// So many bytes are held for the client until what is given back is dropped.
+    /// Counts bytes as held for the client until what is given back is dropped.
     pub(super) fn hold(&self, bytes: u64) -> Option<HeldBytes> {
         HeldBytes::on(&self.0.seat, usize::try_from(bytes).unwrap_or(usize::MAX))
     }
@@ -225,7 +225,7 @@ impl<S> TimeoutConnection<S> {
         }
     }
 
-    /// Notes that so many bytes have come: of an idle connection, those of a head.
+    /// Notes how many bytes have come: of an idle connection, those of a head.
     fn has_come(&mut self, count: usize) {
         self.look();
         if self.waiting == ConnectionState::Idle {

@@ -53,7 +53,7 @@ impl Authority {
         Ok(SubjectErasure { by, position, erased_at, at: done.at })
     }
 
-    /// The last erasure of this subject, as this node has done it; none if there was none.
+    /// The last erasure of this subject, as this node has done it; `None` if there was none.
     ///
     /// # Errors
     /// The log cannot be read.

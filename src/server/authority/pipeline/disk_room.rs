@@ -81,7 +81,7 @@ impl DiskRoom {
         }
     }
 
-    /// Why not everything is taken; none while there is room for all.
+    /// Why not everything is taken; `None` while there is room for all.
     pub fn fault(&self) -> Option<String> {
         let free = self.free()?;
         match self.judge(Some(free)) {

@@ -170,7 +170,7 @@ impl NodeRouter {
         true
     }
 
-    /// Decides as the leader; none if this node turns out to lead no more, and the request has recorded nothing. What
+    /// Decides as the leader; `None` if this node turns out to lead no more, and the request has recorded nothing. What
     /// a follower answers, too, may be as old as there.
     async fn lead(&self, whole: &WholeRequest, next: Next, may_be_old: bool) -> Option<Response> {
         let deciding = DecisionGuard::begin(self.nodes.shared.deciding());

@@ -219,7 +219,7 @@ impl RequestLog {
         tracing::info!(
             target: ACCESS,
             address = self.address.map(tracing::field::display),
-            // Whoever calls may invent one, as long as a head may be.
+            // A caller may invent one, as long as a head may be.
             method = method_name(&self.method),
             route = self.route,
             status,

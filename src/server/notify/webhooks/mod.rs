@@ -1,8 +1,8 @@
 //! Webhooks deliver notices by HTTP requests: at least once, and in the order of each session.
 //!
 //! ```text
-//!   feed ──► endpoint (a task each) ──► account: what is delivered, what is open ──► store, a few times a second
-//!                 │ what is due                        ▲ how it went
+//!   feed ──► endpoint (a task each) ──► queue: what is delivered, what is open ──► store, a few times a second
+//!                 │ what is due                      ▲ how it went
 //!                 └──► notice, as it is now ──► format ──► signed request ──► receiver
 //! ```
 //!
@@ -386,7 +386,7 @@ impl Webhooks {
         &self.shared.past
     }
 
-    /// What people must look into; none while all is well.
+    /// What people must look into; `None` while all is well.
     pub fn alarms(&self) -> Vec<String> {
         self.shared.alarms.list().into_iter().chain(self.destinations().writes().alarm()).collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! The account of a webhook is on the node that leads. The next one would deliver everything again that it has no account
 //! of, so the one that leads notes where all nodes find it up to which position nothing is left to be delivered. Each
-//! note is true whoever wrote it and however late it came, so an older one in the place of a newer one costs repeats, and
+//! note is true whichever node wrote it and however late it came, so an older one in the place of a newer one costs repeats, and
 //! no notice.
 
 use std::{collections::BTreeMap, sync::Arc};

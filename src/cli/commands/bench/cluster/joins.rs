@@ -21,7 +21,7 @@ use crate::cli::failure::CommandError;
 const LONGEST: Duration = Duration::from_mins(30);
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Fills a log with so many sessions, and starts nodes on it, each so many times.
+/// Fills a log with this number of sessions, and starts nodes on it, each this number of times.
 pub(super) fn measure(
     program: &Path,
     dir: &Path,

@@ -141,7 +141,7 @@ fn read(path: &PathBuf) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Every member of ours is documented, with a value of the same type; what `data` has is our own.
+/// Every member that we send is documented, with a value of the same type; what `data` has is our own.
 fn assert_documented(place: &str, ours: &Value, documented: &Value) {
     match (ours, documented) {
         _ if is_our_own(place) => {}

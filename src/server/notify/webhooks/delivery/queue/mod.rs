@@ -1,8 +1,8 @@
 //! What one webhook has delivered and has yet to deliver. Pure: the time and the outcome of an attempt are arguments.
 //!
-//! `read` is the position up to which the news is in the account. What of it is not delivered is open, and is kept
+//! `read` is the position up to which the notices are in the queue. Those that are not delivered are open, and are kept
 //! durably together with `read`, in one transaction: so nothing below it is ever forgotten, and after a crash at worst
-//! something is delivered twice. No further news is read while [`WINDOW`] notices are open; the log keeps them
+//! something is delivered twice. No further notices are read while [`WINDOW`] notices are open; the log keeps them
 //! meanwhile, so a failing receiver costs bounded room.
 
 mod receiver_history;
@@ -283,7 +283,7 @@ impl DeliveryQueue {
         })
     }
 
-    /// When something is due next, as far as is known; none while something is in flight.
+    /// When something is due next, as far as is known; `None` while something is in flight.
     pub(crate) fn next_turn(&self) -> Option<Timestamp> {
         let waiting = self.heads().filter(|(id, _)| !self.away.contains(*id));
         let next =
