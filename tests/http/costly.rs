@@ -121,7 +121,9 @@ fn reads_of_the_past_wait_for_one_another_and_beyond_a_share_or_the_gate_are_ref
     let refused = replies.iter().find(|reply| reply.status == 503).unwrap();
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     refused.clone().refused(503, "OVERLOADED");
-    assert_eq!(metric(&server, "tenure_costly_refused_total{gate=\"whole\"}"), of(503) as u64);
+    // Some of them where the time of their position is looked up.
+    let refused = ["whole", "parts"].map(|gate| format!("tenure_costly_refused_total{{gate=\"{gate}\"}}"));
+    assert_eq!(refused.iter().map(|name| metric(&server, name)).sum::<u64>(), of(503) as u64);
     assert!(answers > 0, "checks go on beside them");
     let grown = server.resident_kibibytes().saturating_sub(resident) / 1_024;
     assert!(grown < 150, "two states at once are in memory, not 64: {grown} MiB more");
@@ -137,9 +139,12 @@ fn a_read_of_the_past_ends_when_its_caller_has_gone() {
     let mut connection = server.connect();
     connection.write_all(&past(&server, &auditor, head).bytes()).unwrap();
     until("the history is being folded", || running() == 1);
+    // Not merely its own side is over.
+    socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).unwrap();
     drop(connection);
     until("it is given up", || running() == 0);
     assert_eq!(metric(&server, "tenure_costly_abandoned_total{gate=\"whole\"}"), 1);
+    assert_eq!(metric(&server, "tenure_costly_folded_events_total"), 0, "it was folded to its end");
 }
 
 #[test]
@@ -219,6 +224,13 @@ fn the_moment_of_a_time_is_searched_behind_the_gate_too() {
     assert_eq!(own.send().expect(200).text("sessionId"), session.id);
     // A job is counted once its thread has answered.
     until("the search and the fold of its subject were not counted", || done() == 2);
+    let made =
+        server.get(&session.path()).bearer(&server.admin).send().expect(200).json()["asOfPosition"].clone();
+    let own = server.get(&format!("{}?asOfPosition={made}", session.path())).bearer(&session.token);
+    assert_eq!(own.send().expect(200).text("sessionId"), session.id);
+    until("the moment of a position was not counted", || done() == 4);
+    server.get(&format!("/v1/events?since={now}")).bearer(&server.admin).send().expect(200);
+    until("the beginning of a page was not counted", || done() == 5);
 }
 
 /// A backup read the whole history on a thread that other requests wait for the disk on, with their priority.

@@ -4,7 +4,7 @@ use std::{
     io::Read as _,
     net::TcpListener,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use super::{Siege, by_many, crowd, flood, once, with};
+use super::{Seen, Siege, by_many, crowd, flood, once, with};
 use crate::client::{ATTACKER, FRIEND, Server, request};
 
 /// A page of an owner who has nothing, or of a device that nobody has, was a walk over everything, on a thread that
@@ -61,10 +61,23 @@ fn an_auditor_asks_sixty_four_times_at_once_for_the_past() {
 fn an_agent_asks_for_the_past_of_its_own_session() {
     let siege = Siege::of_crowded("an agent's own past", &["limits.per_subject=10000"]);
     let (own, token) = siege.server.session("crowded");
+    let (another, others_token) = siege.server.session("another");
     let head = siege.server.metric("tenure_position");
-    let next = AtomicUsize::new(0);
+    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     siege.hold(&|server, stop| {
-        by_many(stop, 16, || {
+        // The first of the four asks as well, but for another session, and now and then.
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            while times.lock().unwrap().is_empty() || !stop.load(Ordering::Relaxed) {
+                let (mut client, begun) = (server.call(FRIEND), stopwatch());
+                let target = format!("/v1/sessions/{another}?asOfPosition={head}");
+                client.ask("GET", &target, &others_token, None).expect(200);
+                times.lock().unwrap().push(begun.elapsed());
+                pause(Duration::from_millis(50));
+            }
+            return;
+        }
+        by_many(stop, 22, || {
             let number = next.fetch_add(1, Ordering::Relaxed) as u64;
             let moment = if number.is_multiple_of(2) {
                 format!("asOfPosition={}", head - number % 1_000)
@@ -74,6 +87,11 @@ fn an_agent_asks_for_the_past_of_its_own_session() {
             once(server, &request("GET", &format!("/v1/sessions/{own}?{moment}"), &with(&token), "", 0));
         });
     });
+    let mut times = times.into_inner().unwrap();
+    times.sort_unstable();
+    let theirs = Seen(times);
+    println!("{:<40} {}", "the past of another session beside it", theirs.told());
+    assert!(theirs.at(99) <= 10 * siege.bound, "it took {:?}", theirs.at(99));
 }
 
 /// 540 exports that nobody read took all threads that names are looked up on, and each held megabytes.

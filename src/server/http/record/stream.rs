@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use crate::admission::StreamPermit;
+use crate::gate::CancelCheck;
 use crate::notify::{CommitBatch, EventCursor};
 use crate::projections::history;
 use tenure_core::{EpochPosition, Position, Timestamp};
-use tenure_log::waiting_for_disk;
 use tenure_protocol::clock::stopwatch;
 
 use super::{EventReader, RecordScope, RecordView, page};
@@ -87,7 +87,7 @@ pub(crate) async fn answer<R: RecordView>(
         query.finish()?;
         let place = admission::stream(&call.api, &call.caller, call.is_exempt)?;
         waiting.resolve(&call.api, &call.caller).await?;
-        let after = place_of::<R>(&call.api, start.as_ref())?;
+        let after = place_of::<R>(&call, start.as_ref()).await?;
         let body = open(call, scope, record, after, place).await?;
         return Ok(HttpReply::stream("text/event-stream", body));
     }
@@ -100,22 +100,24 @@ pub(crate) async fn answer<R: RecordView>(
     let head = waiting.resolve(&call.api, &call.caller).await?.moment.position;
     let after = match cursor {
         Some(given) => resumable::<R>(&call.api, &given)?,
-        None => place_of::<R>(&call.api, start.as_ref())?,
+        None => place_of::<R>(&call, start.as_ref()).await?,
     };
     let viewer = EventReader::of(call.api, call.caller, scope).await?;
     Ok(HttpReply::ok(&page(viewer, record, after, asked.limit, head).await?))
 }
 
-fn place_of<R: RecordView>(
-    api: &ApiContext,
+async fn place_of<R: RecordView>(
+    call: &ApiCall,
     start: Option<&StreamStart<R::Place>>,
 ) -> Result<R::Place, Problem> {
+    let api = &call.api;
     Ok(match start {
         Some(StreamStart::After(given)) => resumable::<R>(api, given)?,
         Some(StreamStart::Latest) => R::after(api.authority.feed().head()),
         Some(StreamStart::Since(moment)) => {
-            let log = api.authority.log();
-            R::after(waiting_for_disk(|| history::position_at(log, moment.plus_millis(-1)))?)
+            let (authority, before) = (Arc::clone(&api.authority), moment.plus_millis(-1));
+            let search = move |_: &CancelCheck<'_>| history::position_at(authority.log(), before);
+            R::after(api.costly.part(&call.caller, search).await??)
         }
         None => R::after(Position::ZERO),
     })

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use crate::gate::CancelCheck;
 use crate::projections::history::{self, AsOfMoment};
 use tenure_core::{EpochPosition, Position, Timestamp, event::Role};
-use tenure_log::waiting_for_disk;
 
 use super::{access::Caller, fields::RequestFields};
 use crate::http::{
@@ -105,9 +104,11 @@ impl AsOfQuery {
             (None, Some(given)) => {
                 api.check_epoch(given)?;
                 let position = given.position;
+                let authority = Arc::clone(&api.authority);
+                let find = move |_: &CancelCheck<'_>| history::commit_at(authority.log(), position);
                 let commit = match position {
                     Position::ZERO => None,
-                    _ => waiting_for_disk(|| history::commit_at(api.authority.log(), position))?,
+                    _ => api.costly.part(caller, find).await??,
                 };
                 let at = commit.map_or(Timestamp::ZERO, |stored| stored.commit.recorded_at);
                 Ok(ReadPoint { moment: AsOfMoment { position, at }, is_past: true })

@@ -72,6 +72,12 @@ pub(super) fn slice_after(
     })
 }
 
+/// Whether what lies between two positions is enough at once. What would be left to be read with the news, on a thread
+/// that answers checks, is read too.
+fn is_slice(after: Position, last: Position, head: Position) -> bool {
+    last.0.saturating_sub(after.0) >= SLICE && is_far(last, head)
+}
+
 fn read(
     shared: &WebhooksInner,
     webhook: &Webhook,
@@ -79,7 +85,8 @@ fn read(
     wanted: &CancelCheck<'_>,
 ) -> Result<PastSlice, CatchUpError> {
     let (mut own, mut last) = (Vec::new(), after);
-    while wanted.is_wanted() && last.0 - after.0 < SLICE && own.len() < ENOUGH {
+    let is_open = |last| !is_slice(after, last, shared.source.head());
+    while wanted.is_wanted() && own.len() < ENOUGH && is_open(last) {
         let page = shared.source.past(last, PAGE)?;
         let Some(end) = page.last() else { break };
         last = end.last();
@@ -90,5 +97,18 @@ fn read(
         Err(CatchUpError::Nothing(after))
     } else {
         Ok(PastSlice { own, span: (after.next(), last) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last thousand events of each redelivery were read where checks are answered, a few at a time.
+    #[test]
+    fn the_last_slice_reads_to_the_end() {
+        let ends_at = |last, head| is_slice(Position(7), Position(last), Position(head));
+        assert!(!ends_at(10_006, 1_000_000) && ends_at(10_007, 1_000_000));
+        assert!(ends_at(20_000, 21_001) && !ends_at(20_000, 21_000) && !ends_at(21_000, 21_000));
     }
 }
