@@ -334,14 +334,19 @@ mod tests {
 
     #[test]
     fn sessions_and_api_keys_make_no_room_for_each_other() {
-        let mut table = IdempotencyTable::new(Seconds(600), 4);
-        table.remember(digest(1), entry_of(A, 1, 1, 0));
-        for (key, second) in (10..110).zip(100..) {
-            table.remember(digest(key), entry_of(SESSION, 1, u64::from(key), second));
+        let one = |_| SESSION;
+        let many = |key: u8| KeyOwner::Session(SessionId::from_bytes([key; 16]));
+        // Each of many holds as much as the API key, whose own is the oldest.
+        for session in [one as fn(u8) -> KeyOwner, many] {
+            let mut table = IdempotencyTable::new(Seconds(600), 4);
+            table.remember(digest(1), entry_of(A, 1, 1, 0));
+            for (key, second) in (10..110).zip(100..) {
+                table.remember(digest(key), entry_of(session(key), 1, u64::from(key), second));
+            }
+            assert_eq!(table.look_up(mark(1, 1), at(200)), IdempotencyLookup::Repeat(Position(1)));
+            assert_eq!(table.room_for(&actor(A), at(200)), Ok(()));
+            assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
         }
-        assert_eq!(table.look_up(mark(1, 1), at(200)), IdempotencyLookup::Repeat(Position(1)));
-        assert_eq!(table.room_for(&actor(A), at(200)), Ok(()));
-        assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
     }
 
     /// Of many with one key each the newest had to make room, whose key is never a minute old: so none did, and those
