@@ -266,6 +266,11 @@ impl Client {
         }
     }
 
+    /// Ends its side of the connection: nothing more is sent, and answers are waited for.
+    pub(crate) fn says_no_more(&self) {
+        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -286,7 +291,6 @@ impl Client {
         self.ask_saying("GET", "/v1/events?after=latest", &more, None)
     }
 
-    /// Whether the server has closed the connection, or does so within a moment.
     /// Waits until the server asks for the body, or answers without it: that answer is left to be read.
     pub(crate) fn is_asked_for_its_body(&mut self) {
         const ASKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -295,6 +299,7 @@ impl Client {
         }
     }
 
+    /// Whether the server has closed the connection, or does so within a moment.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.0.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         let read = self.0.get_mut().read(&mut [0; 1]);

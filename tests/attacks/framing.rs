@@ -160,3 +160,95 @@ fn requests_that_come_at_once_are_answered_in_order_up_to_one_that_is_none() {
     }
     server.call(FRIEND).ask("GET", "/v1/subjects/smuggled", &server.admin, None).expect(404);
 }
+
+/// Without a host, or with two, a proxy may mean another one than the server does. Checks and all else are read by two
+/// different readers.
+#[test]
+fn a_request_without_a_host_or_with_two_is_refused() {
+    let server = Server::with(512, &[]);
+    let status_and_field = |(method, target): (&str, &str), version: &str, hosts: &str| {
+        let length = BODY.len();
+        let request = format!(
+            "{method} {target} HTTP/{version}\r\n{hosts}authorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{BODY}",
+            server.admin
+        );
+        let answer = server.call(ATTACKER).try_ask(request.as_bytes()).unwrap();
+        (answer.status, answer.json()["errors"][0]["field"].as_str().map(str::to_owned))
+    };
+    let check = TARGETS[0];
+    for target in [check, ("GET", "/nowhere"), ("POST", "/console/sign-in")] {
+        for hosts in [
+            "",
+            "host: a\r\nhost: b\r\n",
+            "Host: a\r\nhost: a\r\n",
+            "host: a b\r\n",
+            "host: http://a\r\n",
+            "host: a@b\r\n",
+        ] {
+            let refused = status_and_field(target, "1.1", hosts);
+            assert_eq!(refused, (400, Some("Host".to_owned())), "{target:?} with {hosts:?}");
+        }
+    }
+    for (version, hosts) in [
+        ("1.1", "host: a\r\n"),
+        ("1.1", "Host: [::1]:7300\r\n"),
+        ("1.1", "host: a.example:7300\r\n"),
+        ("1.1", "host:\r\n"),
+        ("1.0", ""),
+        ("1.0", "host: a\r\n"),
+    ] {
+        assert_eq!(status_and_field(check, version, hosts), (200, None), "HTTP/{version} with {hosts:?}");
+    }
+    assert_eq!(status_and_field(check, "1.0", "host: a\r\nhost: a\r\n").0, 400);
+}
+
+/// A client that ended its side when it had sent its requests, as some do, was taken for one that has gone.
+#[test]
+fn a_client_that_has_sent_all_it_has_to_say_gets_its_answers() {
+    let server = Server::with(512, &[]);
+    let change = |name: &str| {
+        format!(
+            "PUT /v1/subjects/{name} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}",
+            server.admin
+        )
+    };
+    let check = {
+        let more = format!("content-length: {}\r\n", BODY.len());
+        format!("{}{BODY}", head(&server, TARGETS[0], &more))
+    };
+    let look = "GET /openapi.json HTTP/1.1\r\nhost: t\r\n\r\n".to_owned();
+    let (_, token) = server.session("renewing");
+    let renewal = format!(
+        "PUT /v1/sessions/{}/renew HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {token}\r\n\
+         content-length: 0\r\n\r\n",
+        server.session("renewed").0
+    );
+    let many: String = (0..20).map(|number| change(&format!("of-many-{number}"))).collect();
+    for (requests, expected) in [
+        (check.clone(), vec![200]),
+        (renewal, vec![403]),
+        (change("one"), vec![201]),
+        (look, vec![200]),
+        (format!("{check}{}{check}", change("two")), vec![200, 201, 200]),
+        (many, vec![201; 20]),
+    ] {
+        let mut client = server.call(ATTACKER);
+        client.send(requests.as_bytes()).unwrap();
+        client.says_no_more();
+        let statuses: Vec<_> = answers(&mut client).iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, expected, "{requests}");
+    }
+}
+
+/// One that has really gone holds nothing up: its stream ends.
+#[test]
+fn a_stream_ends_soon_after_its_reader_has_ended_its_side() {
+    let server = Server::with(512, &[]);
+    let mut client = server.call(ATTACKER);
+    client.listen(&server.admin).expect(200);
+    assert_eq!(server.metric("tenure_taken{of=\"streams\"}"), 1);
+    client.says_no_more();
+    server.until("tenure_taken{of=\"streams\"}", |taken| taken == 0);
+}

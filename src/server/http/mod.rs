@@ -33,6 +33,7 @@ pub(crate) use self::nodes::{
 };
 pub(crate) use self::only_leader::ask_the_leader;
 pub(crate) use self::reply::{write_header, write_number};
+pub(crate) use self::request::host::{is_host, with_host_checked};
 pub(crate) use self::request::page::ListName;
 pub(crate) use self::subject_cards::{CardSession, SubjectCard};
 pub use self::{

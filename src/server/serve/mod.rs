@@ -18,11 +18,10 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulConnection, GracefulShutdown, Watcher},
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,14 +31,14 @@ use tokio::{
     sync::watch,
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::{ServiceExt, service_fn};
+use tower::ServiceExt;
 
 use crate::admission::{AdmissionLimits, ConnectionSeat, ConnectionState, OccupiedPlace};
 use crate::authority::{NoticeLinks, TokenIssuance};
 use crate::backup::BackupMaker;
 use crate::config::{Config, Networks};
 use crate::console;
-use crate::http::{ApiContext, ApiSettings, ClusterNodes, PeerAddress, guarded};
+use crate::http::{ApiContext, ApiSettings, ClusterNodes, PeerAddress, guarded, with_host_checked};
 use crate::node::{Node, NodeCertificates, NodeOptions, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, DescriptorLimits, TooFewDescriptors};
@@ -445,7 +444,7 @@ impl RequestServer {
             Some(nodes) => guarded(router, api, nodes),
             None => router,
         };
-        Self { plain, router: hsts::with_header(router, hsts) }
+        Self { plain, router: hsts::with_header(with_host_checked(router, api), hsts) }
     }
 
     /// Serves a connection to its end, which `stopped` being closed brings about between two requests.
@@ -487,6 +486,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     peer: PeerAddress,
     router: Router,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send {
+    // Called as soon as a request has come, before more is read: from then on it is under way.
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = requests.begin();
         request.extensions_mut().insert(peer.clone());
@@ -499,7 +499,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(None)
         .max_header_size(MOST_HEAD)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use std::mem::MaybeUninit;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Header, Request, Status};
 
-use crate::http::HotRequest;
+use crate::http::{HotRequest, is_host};
 
 /// A request with more headers is not for here.
 const HEADERS: usize = 32;
 /// How plain requests begin.
 const BEGINS: [&[u8]; 2] = [b"POST /v1/introspect ", b"PUT /v1/sessions/"];
 /// What says nothing to any hot route. All other headers are handed on, whatever they are.
-const UNHEARD: [&str; 3] = ["host", "user-agent", "accept-encoding"];
+const UNHEARD: [&str; 2] = ["user-agent", "accept-encoding"];
 /// What changes how a connection is read.
 const NEGOTIATED: [&str; 6] = ["transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection"];
 
@@ -52,10 +52,13 @@ impl RequestHead {
         }
         let hot = HotRequest::of(request.method?, request.path?)?;
         let mut headers = HeaderMap::with_capacity(4);
-        let (mut body, mut is_last) = (None, false);
+        let (mut host, mut body, mut is_last) = (None, None, false);
         for Header { name, value } in &*request.headers {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if is("content-length") {
+            if is("host") {
+                host = Some(*value).filter(|value| host.is_none() && is_host(value));
+                host?;
+            } else if is("content-length") {
                 body = Some(number(value).filter(|_| body.is_none())?);
             } else if is("connection") {
                 is_last |= value.eq_ignore_ascii_case(b"close");
@@ -67,6 +70,7 @@ impl RequestHead {
                 headers.append(name, HeaderValue::from_bytes(value).ok()?);
             }
         }
+        host?;
         Some(Self { request: hot, headers, length, body: body.unwrap_or(0), is_last })
     }
 }
@@ -122,6 +126,9 @@ mod tests {
             ("Content-Length: 12", "Content-Length: 12, 12"),
             ("Content-Length: 12", "Content-Length: 99999999999999999999"),
             ("Host: a\r\n", "Host: a\r\n continued\r\n"),
+            ("Host: a\r\n", ""),
+            ("Host: a", "Host: a b"),
+            ("X-Any: 1", "host: a"),
         ] {
             assert!(PLAIN.contains(from) && !is_plain(&PLAIN.replace(from, to)), "{to}");
         }

@@ -25,6 +25,10 @@ use tokio::{
 
 use crate::admission::{ConnectionSeat, ConnectionState, HeldBytes};
 
+/// A client may end its side of the connection when it has sent its request, and wait for the answer. One that has gone
+/// looks the same: what takes longer than this until there is something to write ends.
+const ENDED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionTimeouts {
@@ -157,6 +161,8 @@ pub(super) struct TimeoutConnection<S> {
     waiting: ConnectionState,
     /// Whether the client takes nothing of what is written.
     is_blocked: bool,
+    /// Since when a client that ended its side has taken nothing.
+    ended: Option<Instant>,
     /// Until when it is waited for.
     due: Instant,
     /// Set to that moment only when there is nothing to do but wait: most heads come in one piece.
@@ -183,6 +189,7 @@ impl<S> TimeoutConnection<S> {
             begun: 0,
             waiting: ConnectionState::Head,
             is_blocked: false,
+            ended: None,
             due,
             alarm: Box::pin(sleep_until(due)),
             unread: Vec::new(),
@@ -263,6 +270,7 @@ impl<S> TimeoutConnection<S> {
             self.is_blocked = is_blocked;
         }
         if !is_blocked {
+            self.ended = self.ended.map(|_| Instant::now());
             return Ok(());
         }
         self.requests.0.seat.register(context.waker());
@@ -299,9 +307,21 @@ impl<S> TimeoutConnection<S> {
         let before = self.waiting;
         self.look();
         let waits_again = self.waiting == ConnectionState::Idle && before != ConnectionState::Idle;
-        if waits_again && self.poll_due(context).is_ready() {
+        if waits_again && (self.ended.is_some() || self.poll_due(context).is_ready()) {
             context.waker().wake_by_ref();
         }
+    }
+
+    /// Resolves when there is nothing left to do for a client that has ended its side.
+    fn poll_ended(&mut self, ended: Instant, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.requests.0.seat.register(context.waker());
+        self.goes_on()?;
+        self.look();
+        if self.waiting == ConnectionState::Answered {
+            self.due = ended + ENDED_TIMEOUT;
+            ready!(self.poll_due(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -315,10 +335,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimeoutConnection<S> {
             self.read_again(buffer);
             return Poll::Ready(Ok(()));
         }
+        if let Some(ended) = self.ended {
+            return self.poll_ended(ended, context);
+        }
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            self.has_come(buffer.filled().len() - before);
-            return Poll::Ready(read);
+            let count = buffer.filled().len() - before;
+            self.has_come(count);
+            if count > 0 || buffer.remaining() == 0 {
+                return Poll::Ready(read);
+            }
+            read?;
+            let ended = *self.ended.insert(Instant::now());
+            return self.poll_ended(ended, context);
         }
         match ready!(self.poll_overdue(context)) {
             ConnectionState::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),

@@ -9,6 +9,7 @@ pub(super) mod costly_reads;
 pub(super) mod epoch_stamp;
 pub(super) mod fields;
 mod fold_cache;
+pub(super) mod host;
 pub(super) mod json;
 pub(super) mod limits;
 pub(super) mod page;
