@@ -74,6 +74,16 @@ pub(super) struct StoryWindow {
 }
 
 impl TimelineView {
+    /// What its colours mean, by the class of each.
+    pub(super) const LEGEND: [(&'static str, &'static str); 6] = [
+        ("grant", "granted"),
+        ("refusal", "refused"),
+        ("end", "ended"),
+        ("other", "anything else"),
+        ("window", "a veto was expected"),
+        ("now", "now"),
+    ];
+
     /// Of a part of the story of a session, told in order, at this moment.
     pub(super) fn of(
         story: &SessionStory,

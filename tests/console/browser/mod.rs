@@ -66,6 +66,29 @@ fn received(inbox: &TcpListener) -> Value {
     serde_json::from_slice(&body).unwrap()
 }
 
+/// Whoever takes the browser over finds nothing of what was on its pages.
+#[test]
+fn a_reader_signs_in_and_out_and_nothing_private_stays_behind() {
+    let Some(browser) = Chromium::open("the sign-in and the sign-out", Window::DESK) else { return };
+    let server = Server::start();
+    renewed(&server, "agent");
+    let own = origin(&server);
+    browser.go(&format!("{own}/console/agents"));
+    browser.write("//input[@name='key']", "tnr_key_wrong");
+    browser.click("//button[text()='Sign in']");
+    browser.see("//*[@role='alert']");
+    browser.write("//input[@name='key']", &server.admin);
+    browser.click("//button[text()='Sign in']");
+    browser.see("//h2/a[text()='Night shift']");
+    browser.go(&format!("{own}/console/log"));
+    browser.click("//button[text()='Sign out']");
+    browser.see("//input[@name='key']");
+    browser.go(&format!("{own}/console/agents"));
+    browser.see("//input[@name='key']");
+    assert!(!browser.text().contains("Night shift"), "{}", browser.text());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 #[test]
 fn let_it_be_hides_the_countdown_in_this_browser_alone() {
     let Some(browser) = Chromium::open("Let it be", Window::DESK) else { return };
@@ -92,8 +115,10 @@ fn a_renewal_appears_in_the_log_without_a_reload() {
     browser.see("//td[text()='SessionRenewed']");
     // A key by its name, and the session by its subject.
     browser.see("//tr[@class='new']/td[@class='soft' and starts-with(., 'first admin key …')]");
+    let own = "td[@class='soft' and starts-with(., 'Night shift ')]";
     browser
-        .see("//tr[@class='new']/td[@class='soft']/a[contains(@href, '/console/sessions/') and . = 'agent']");
+        .see(&format!("//tr[@class='new']/{own}/a[contains(@href, '/console/sessions/') and . = 'agent']"));
+    browser.see("//tr[@class='new']/td[@class='what' and contains(., 'expiresAt')]/time[@title]");
     assert_eq!(browser.run("return window.stays"), json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -233,6 +258,7 @@ fn a_veto_works_without_scripts_wherever_it_is_offered() {
     let by_page = renewed(&server, "three");
     browser.go(&format!("{own}/console/sessions/{}", by_page.id));
     browser.click("//summary[text()='Veto']");
+    browser.see("//form[contains(@action, '/veto')]//p[contains(., 'This session ends at once')]");
     browser.write("//input[@id='veto-reason']", "not at night");
     browser.click("//form[contains(@action, '/veto')]//button[text()='Veto']");
     browser.see("//h1/span[text()='ended']");

@@ -27,7 +27,7 @@ const WINDOWS: [(&str, Window); 4] = [
 fn screenshots_of_the_pages_are_made_when_they_are_asked_for() {
     let Some(folder) = variable("TENURE_SCREENSHOTS") else { return };
     std::fs::create_dir_all(&folder).unwrap();
-    let mut server = Server::start();
+    let mut server = Server::with(&["webhooks.allow_private=true"]);
     let day = Day::lived(&mut server);
     for (name, window) in WINDOWS {
         let Some(browser) = Chromium::open("screenshots", window) else { return };
@@ -62,6 +62,10 @@ impl Day {
         server.restart_known_by_its_address();
         let (owner, _) = server.issue_key("owner", Some("owner-1"));
         server.issue_key("auditor", None);
+        for (port, format) in [(9, "ntfy"), (19, "slack")] {
+            let hook = json!({ "url": format!("http://127.0.0.1:{port}/hook"), "format": format });
+            server.post("/v1/webhooks").bearer(&owner).json(&hook).send().expect(201);
+        }
         server.issue_key("issuer", None);
         let mut sessions: Vec<_> = (1..=9).map(|number| begin(server, number)).collect();
         for round in 0..ROUNDS {
@@ -122,7 +126,8 @@ impl Day {
 fn begin(server: &Server, number: u64) -> Session {
     let id = format!("agent-{number}");
     let owner = format!("owner-{}", 1 + number / 4);
-    server.register(&id, &json!({ "kind": "agent", "ownerId": owner }));
+    let name = format!("Agent {number}");
+    server.register(&id, &json!({ "kind": "agent", "name": name, "ownerId": owner }));
     let device = if number.is_multiple_of(3) { "device-2" } else { "device-1" };
     server.create(&json!({
         "subjectId": id, "ttl": 7_200, "maxRenewals": 100, "device": device, "scopes": ["orders:read"],

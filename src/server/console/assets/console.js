@@ -1,8 +1,10 @@
 // Every page: times in the reader's zone, countdowns, and "Let it be". Nothing here is needed to read or to end.
 
 const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-// In tables there is little room; the log is about seconds.
+// In tables and lists there is little room; the log is about seconds.
 const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const ofThisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+const year = new Date(document.documentElement.dataset.now).getFullYear();
 
 export function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
@@ -10,7 +12,9 @@ export function localise(root) {
     if (Number.isNaN(moment.getTime())) continue;
     // The page has it in UTC, which stays to be seen on hover.
     time.title ||= time.textContent;
-    time.textContent = (time.closest("table:not(.log)") ? short : zone).format(moment);
+    const isShort = time.closest("table:not(.log), .facts, .cards, figcaption, td.what");
+    const form = !isShort ? zone : moment.getFullYear() === year ? ofThisYear : short;
+    time.textContent = form.format(moment);
   }
 }
 
@@ -71,4 +75,6 @@ export function refresh(root) {
 }
 
 refresh(document);
+// On a narrow screen the names of the pages are wider than it.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 setInterval(count, 1000);

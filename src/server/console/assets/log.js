@@ -23,8 +23,16 @@ function cell(row, text, link) {
   return td;
 }
 
-// Who caused an event. A key's name is asked for once; what a name is asked for in vain stays an id.
-const keys = new Map();
+// Who caused an event. The name of a key or a subject is asked for once; what a name is asked for in vain stays an id.
+const names = new Map();
+
+function named(whose, event) {
+  if (!names.has(whose)) {
+    if (names.size > 200) names.clear();
+    names.set(whose, fetch("/console/log/by?position=" + event.position).then((reply) => reply.ok ? reply.json() : null, () => null));
+  }
+  return names.get(whose);
+}
 
 function by(row, event) {
   const { kind, id } = event.actor;
@@ -38,23 +46,32 @@ function by(row, event) {
     td.replaceChildren(...(name ? [plain(name) + " "] : []), ...(id ? [shown] : []));
   };
   if (kind === "session" && event.subjectId) {
-    show({ name: "", id: event.subjectId, link: "/console/sessions/" + id });
+    const own = { id: event.subjectId, link: "/console/sessions/" + id };
+    show({ name: "", ...own });
+    named("subject " + event.subjectId, event).then((known) => known?.name && show({ name: known.name, ...own }));
   } else if (kind === "credential") {
     show({ name: "API key", id });
-    if (!keys.has(id)) {
-      if (keys.size > 200) keys.clear();
-      keys.set(id, fetch("/console/log/by?position=" + event.position).then((reply) => reply.ok ? reply.json() : null, () => null));
-    }
-    keys.get(id).then((known) => known && show(known));
+    named("key " + id, event).then((known) => known && show(known));
   } else {
     show({ name: { authority: "the authority", operator: "the operator", link: "the link in notice" }[kind] || kind, id: id || "" });
   }
 }
 
+function moment(at) {
+  const time = document.createElement("time");
+  time.dateTime = at;
+  time.title = at.slice(0, 10) + " " + at.slice(11, 19) + " UTC";
+  return time;
+}
+
+// In one line, its moments in the reader's zone.
 function summary(data) {
   const said = Object.entries(data || {}).filter(([name, value]) =>
-    name !== "sessionId" && value !== null && !(Array.isArray(value) && value.length === 0));
-  return said.map(([name, value]) => name + " " + (typeof value === "string" ? value : JSON.stringify(value))).join(" · ");
+    name !== "sessionId" && value !== null && value !== false && !(Array.isArray(value) && value.length === 0));
+  const words = said.map(([name, value]) =>
+    value === true ? name : name + " " + (typeof value === "string" ? value : JSON.stringify(value)));
+  const parts = words.join(" · ").split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)/);
+  return parts.map((part, index) => index % 2 ? moment(part) : plain(part));
 }
 
 function add(event) {
@@ -62,13 +79,16 @@ function add(event) {
   row.id = "p" + event.position;
   row.className = "new";
   cell(row, event.position, "/console/log?position=" + event.position + "#p" + event.position).className = "number";
-  const time = document.createElement("time");
-  time.dateTime = event.recordedAt;
-  time.title = event.recordedAt.slice(0, 10) + " " + event.recordedAt.slice(11, 19) + " UTC";
-  row.insertCell().append(time);
+  row.insertCell().append(moment(event.recordedAt));
   cell(row, event.kind);
   cell(row, event.subjectId || "", event.subjectId && "/console/subjects/" + encodeURIComponent(event.subjectId));
-  cell(row, summary(event.data), event.sessionId && "/console/sessions/" + event.sessionId).className = "what";
+  const what = row.insertCell();
+  what.className = "what";
+  if (event.sessionId) {
+    const session = Object.assign(document.createElement("a"), { href: "/console/sessions/" + event.sessionId, textContent: "session" });
+    what.append(session, " ");
+  }
+  what.append(...summary(event.data));
   by(row, event);
   localise(row);
   document.querySelector("#none")?.remove();

@@ -17,7 +17,7 @@ use crate::console::{
     names::ActorCell,
     request::SignedInRequest,
     response::{self, PageFailure, PageFrame, PageResult},
-    words::PageTime,
+    words::{PageTime, SentencePart, sentence},
 };
 
 /// Events per page.
@@ -52,21 +52,17 @@ impl EventItem {
     }
 
     /// What it says, in one line, without what says nothing.
-    fn summary(&self) -> String {
+    fn summary(&self) -> Vec<SentencePart> {
         let said = |(name, value): (&String, &Value)| match value {
-            Value::Null => None,
+            Value::Null | Value::Bool(false) => None,
             Value::String(text) => Some(format!("{name} {text}")),
             Value::Array(items) if items.is_empty() => None,
-            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                Some(format!("{name} {value}"))
-            }
+            Value::Bool(true) => Some(name.clone()),
+            Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(format!("{name} {value}")),
         };
-        self.data
-            .iter()
-            .filter(|(name, _)| *name != "sessionId")
-            .filter_map(said)
-            .collect::<Vec<_>>()
-            .join(" · ")
+        let said: Vec<_> =
+            self.data.iter().filter(|(name, _)| *name != "sessionId").filter_map(said).collect();
+        sentence(&said.join(" · "))
     }
 }
 

@@ -17,7 +17,8 @@ struct SettingRow {
     value: String,
     source: String,
     is_default: bool,
-    doc: &'static str,
+    /// What it means; every second part is code.
+    doc: Vec<&'static str>,
 }
 
 /// The settings whose names begin alike.
@@ -62,6 +63,6 @@ fn row(setting: &EffectiveSetting) -> SettingRow {
         value: plain(setting.value.clone()),
         source: plain(setting.source.to_string()),
         is_default: setting.source == ValueSource::Default,
-        doc: known.map_or("", |known| known.doc()),
+        doc: known.map_or("", |known| known.doc()).split('`').collect(),
     }
 }

@@ -26,13 +26,10 @@ use crate::console::{
 
 /// The width of the picture of its sessions, in its own units.
 const WIDTH: f64 = 960.0;
-/// So high is the lane of a device.
-const LANE: usize = 26;
 
 /// The sessions of one device over time.
 struct DeviceLane {
     name: String,
-    y: usize,
     bars: Vec<LaneBar>,
 }
 
@@ -51,7 +48,8 @@ struct SubjectPage {
     subject: SubjectItem,
     sessions: Vec<SessionItem>,
     lanes: Vec<DeviceLane>,
-    height: usize,
+    /// From when to when the lanes go.
+    span: (Timestamp, Timestamp),
     has_more: bool,
     role: Role,
     mark: String,
@@ -124,14 +122,14 @@ pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
     for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, session.view.session_id);
     }
-    let lanes = lanes(&sessions, then.at);
+    let span = span(&sessions, then.at);
     let (owners, later_owners) = owners(visit, &subject, &then).await?;
     Ok(response::ok(&SubjectPage {
         frame: PageFrame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
         owners,
         later_owners,
-        height: lanes.len() * LANE,
-        lanes,
+        lanes: lanes(&sessions, span, then.at),
+        span,
         has_more: found.next_cursor.is_some(),
         role: visit.role(),
         mark: visit.mark(),
@@ -201,21 +199,22 @@ async fn only_registration(
     Ok(first.as_ref().map(|first| OwnershipRow::of(visit, first)).filter(|row| row.owner == owner))
 }
 
+/// From the first beginning to the last end.
+fn span(sessions: &[SessionItem], now: Timestamp) -> (Timestamp, Timestamp) {
+    let start = sessions.iter().map(|session| session.view.created_at).min();
+    let end = sessions.iter().map(|session| end_of(session, now)).max();
+    (start.unwrap_or(now), end.unwrap_or(now))
+}
+
 /// One lane for each device, the sessions as bars from their beginning to their end.
-fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<DeviceLane> {
-    let Some(start) = sessions.iter().map(|session| session.view.created_at).min() else { return vec![] };
-    let end = sessions.iter().map(|session| end_of(session, now)).max().unwrap_or(now);
+fn lanes(sessions: &[SessionItem], (start, end): (Timestamp, Timestamp), now: Timestamp) -> Vec<DeviceLane> {
     let mut devices: BTreeMap<&str, Vec<LaneBar>> = BTreeMap::new();
     for session in sessions {
         let name = session.view.device.as_deref().unwrap_or("no device");
         devices.entry(name).or_default().push(lane_bar(session, start, end, now));
     }
-    let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| DeviceLane {
-        name: name.to_owned(),
-        y: number * LANE + 5,
-        bars,
-    };
-    devices.into_iter().enumerate().map(lane).collect()
+    let lane = |(name, bars): (&str, Vec<LaneBar>)| DeviceLane { name: name.to_owned(), bars };
+    devices.into_iter().map(lane).collect()
 }
 
 fn end_of(session: &SessionItem, now: Timestamp) -> Timestamp {
