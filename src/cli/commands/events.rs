@@ -15,6 +15,8 @@ use crate::cli::{
     output::{
         Column, OutputFormat,
         event_text::{self, KeyNames},
+        harmless,
+        subject_names::SubjectNames,
     },
 };
 use tenure_core::EventKind;
@@ -58,6 +60,7 @@ const COLUMNS: &[Column] = &[
     Column::moment("WHEN", "recordedAt"),
     Column::plain("KIND", "kind").only_wide(),
     Column::plain("SUBJECT", "subjectId"),
+    Column::name("NAME", "subjectName"),
     Column::id("SESSION", "sessionId"),
     Column::plain("WHAT", "what"),
     Column::plain("BY", "by"),
@@ -116,8 +119,8 @@ fn kinds() -> Vec<&'static str> {
 }
 
 /// Names are for people only: a program reads ids.
-fn names(cli: &CommandContext) -> Result<KeyNames, CommandError> {
-    if cli.output.format() == OutputFormat::Table { KeyNames::read(cli) } else { Ok(KeyNames::default()) }
+fn names(cli: &CommandContext) -> Result<EventNames<'_>, CommandError> {
+    if cli.output.format() == OutputFormat::Table { EventNames::read(cli) } else { Ok(EventNames::none(cli)) }
 }
 
 /// A position near the last one, so that a long record is not read from its beginning; `None` if this key may not ask
@@ -130,20 +133,42 @@ fn head(cli: &CommandContext) -> Result<Option<u64>, CommandError> {
     }
 }
 
-fn add_words(event: &mut Value, names: &KeyNames) {
-    (event["what"], event["by"]) = (event_text::what(event).into(), names.who(event).into());
+/// What people call the keys and subjects of events.
+struct EventNames<'c> {
+    keys: KeyNames,
+    subjects: SubjectNames<'c>,
+}
+
+impl<'c> EventNames<'c> {
+    fn none(cli: &'c CommandContext) -> Self {
+        Self { keys: KeyNames::default(), subjects: SubjectNames::known_to(cli) }
+    }
+
+    fn read(cli: &'c CommandContext) -> Result<Self, CommandError> {
+        Ok(Self { keys: KeyNames::read(cli)?, ..Self::none(cli) })
+    }
+
+    fn subject(&self, event: &Value) -> Option<String> {
+        self.subjects.of(event["subjectId"].as_str()?)
+    }
+}
+
+fn add_words(event: &mut Value, names: &EventNames<'_>) {
+    (event["what"], event["by"]) = (event_text::what(event).into(), names.keys.who(event).into());
+    event["subjectName"] = names.subject(event).into();
 }
 
 /// Position, when, about whom, what and by whom, in one line.
-fn in_words(event: &Value, names: &KeyNames) -> String {
+fn in_words(event: &Value, names: &EventNames<'_>) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let name = names.subject(event).map(|name| format!(" ({})", harmless(&name))).unwrap_or_default();
     format!(
-        "{:>8}  {}  {}  {}  {}, by {}",
+        "{:>8}  {}  {}{name}  {}  {}, by {}",
         event["position"],
         text(&event["recordedAt"]),
         text(&event["subjectId"]),
         text(&event["sessionId"]),
         event_text::what(event),
-        names.who(event),
+        names.keys.who(event),
     )
 }

@@ -13,6 +13,8 @@ pub(crate) struct Column {
     field: &'static str,
     reading: ValueFormat,
     is_wide: bool,
+    /// It is left out of a table in which no item has it.
+    is_optional: bool,
 }
 
 /// How a value is to be read.
@@ -20,6 +22,8 @@ pub(crate) struct Column {
 enum ValueFormat {
     /// As it is.
     Plain,
+    /// What people call something; a long one is cut short in a table.
+    Name,
     /// An id, of which a table shows a prefix long enough to be unique.
     Id,
     /// A state, in colour on a terminal.
@@ -38,12 +42,16 @@ enum ValueFormat {
 
 impl Column {
     const fn new(head: &'static str, field: &'static str, reading: ValueFormat) -> Self {
-        Self { head, field, reading, is_wide: false }
+        Self { head, field, reading, is_wide: false, is_optional: false }
     }
     /// The same, in wide tables only.
     pub(crate) const fn only_wide(mut self) -> Self {
         self.is_wide = true;
         self
+    }
+    /// What people call something, in tables in which anything has a name.
+    pub(crate) const fn name(head: &'static str, field: &'static str) -> Self {
+        Self { is_optional: true, ..Self::new(head, field, ValueFormat::Name) }
     }
     /// An id, cut short in a table as far as it stays unique there.
     pub(crate) const fn id(head: &'static str, field: &'static str) -> Self {
@@ -92,6 +100,7 @@ impl Column {
         match self.reading {
             ValueFormat::SessionEnd => session_end(record, Timestamp::ZERO).is_some(),
             ValueFormat::Plain
+            | ValueFormat::Name
             | ValueFormat::Id
             | ValueFormat::State
             | ValueFormat::Moment
@@ -103,9 +112,11 @@ impl Column {
 
     fn text(&self, value: &Value, now: Timestamp) -> String {
         match self.reading {
-            ValueFormat::Plain | ValueFormat::Id | ValueFormat::State | ValueFormat::SessionEnd => {
-                plain(value)
-            }
+            ValueFormat::Plain
+            | ValueFormat::Name
+            | ValueFormat::Id
+            | ValueFormat::State
+            | ValueFormat::SessionEnd => plain(value),
             ValueFormat::Moment => moment(value, |at| humanize::when(at, now)),
             ValueFormat::End => moment(value, |at| humanize::left(at, now)),
             ValueFormat::Attempts => attempts(value),
@@ -123,6 +134,7 @@ impl Column {
             // What it was to last is of no interest any more.
             ValueFormat::End if record["status"] == "REVOKED" => plain(self.value(record)),
             ValueFormat::Plain
+            | ValueFormat::Name
             | ValueFormat::Id
             | ValueFormat::State
             | ValueFormat::Moment
@@ -147,6 +159,7 @@ impl Column {
             ValueFormat::End if record["status"] == "REVOKED" => "-".to_owned(),
             ValueFormat::End => words(humanize::left),
             ValueFormat::Id => plain(self.value(record)).chars().take(id_length).collect(),
+            ValueFormat::Name => clipped(plain(self.value(record))),
             ValueFormat::Plain | ValueFormat::State | ValueFormat::Span | ValueFormat::Attempts => {
                 self.text(self.value(record), now)
             }
@@ -163,6 +176,15 @@ impl Column {
     fn id_length(&self, items: &[Value]) -> usize {
         unique_length(items.iter().filter_map(|item| self.value(item).as_str()).collect())
     }
+}
+
+/// The beginning of a long name.
+fn clipped(name: String) -> String {
+    if name.chars().count() <= LONGEST_NAME {
+        return name;
+    }
+    let begin: String = name.chars().take(LONGEST_NAME - 1).collect();
+    format!("{}\u{2026}", begin.trim_end())
 }
 
 /// The length at which prefixes of ids are unique.
@@ -192,6 +214,8 @@ fn attempts(value: &Value) -> String {
 const MARGIN: usize = 40;
 /// Fewer characters of an id are not shown.
 const SHORTEST_ID: usize = 8;
+/// More characters of a name are not shown in a table.
+const LONGEST_NAME: usize = 20;
 
 /// When, and `ended 4m ago`, or `17m left` to the end of its period or its idle end, whichever is nearer.
 fn session_end(session: &Value, now: Timestamp) -> Option<(Timestamp, String)> {
@@ -311,7 +335,11 @@ fn laid_out(mut table: Table) -> String {
 pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp, look: TableLook) -> String {
     let mut table = blank_table(look.has_colors);
     let TableLook { is_wide, is_headless, .. } = look;
-    let shown: Vec<_> = columns.iter().filter(|column| is_wide || !column.is_wide).collect();
+    let is_shown = |column: &&Column| {
+        (is_wide || !column.is_wide)
+            && (!column.is_optional || items.iter().any(|item| column.says_something(item)))
+    };
+    let shown: Vec<_> = columns.iter().filter(is_shown).collect();
     if !is_headless {
         table.set_header(shown.iter().map(|column| column.head));
     }

@@ -121,6 +121,34 @@ pub(crate) fn what(event: &Value) -> String {
     told.of_session(kind).or_else(|| told.of_others(kind)).unwrap_or_else(|| kind.to_owned())
 }
 
+/// What ended a session.
+pub(crate) fn trigger_words(trigger: &str) -> String {
+    match trigger {
+        "manual_revoke" => "revoked".to_owned(),
+        "renewal_rejected" => "vetoed".to_owned(),
+        "self" => "by its holder".to_owned(),
+        "evicted" => "a newer one took its place".to_owned(),
+        "token_reuse" => "a replaced token came back".to_owned(),
+        "subject_revoked" => "all of the subject's".to_owned(),
+        "bulk" | "" => "a selection".to_owned(),
+        "restore" => "a restore began another epoch".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+/// Why a renewal was refused.
+pub(crate) fn refusal_words(code: &str) -> String {
+    match code {
+        "RENEWAL_TOO_EARLY" => "too early".to_owned(),
+        "RENEWAL_LIMIT_REACHED" => "no renewals left".to_owned(),
+        "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" => "it has reached its absolute end".to_owned(),
+        "SESSION_RENEWAL_MISMATCH" => "a token that was replaced".to_owned(),
+        "TOKEN_EXPIRED" => "its period was over".to_owned(),
+        "SESSION_IDLE" => "it had gone idle".to_owned(),
+        other => other.to_lowercase().replace('_', " "),
+    }
+}
+
 /// The data of an event, and when it was recorded.
 struct EventDetails<'e> {
     data: &'e Value,
@@ -203,15 +231,7 @@ impl EventDetails<'_> {
     }
 
     fn refusal(&self) -> String {
-        match self.text("code").unwrap_or_default() {
-            "RENEWAL_TOO_EARLY" => "too early".to_owned(),
-            "RENEWAL_LIMIT_REACHED" => "no renewals left".to_owned(),
-            "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" => "it has reached its absolute end".to_owned(),
-            "SESSION_RENEWAL_MISMATCH" => "a token that was replaced".to_owned(),
-            "TOKEN_EXPIRED" => "its period was over".to_owned(),
-            "SESSION_IDLE" => "it had gone idle".to_owned(),
-            other => other.to_lowercase().replace('_', " "),
-        }
+        refusal_words(self.text("code").unwrap_or_default())
     }
 
     fn contested(&self) -> &'static str {
@@ -219,17 +239,7 @@ impl EventDetails<'_> {
     }
 
     fn trigger(&self) -> String {
-        match self.text("trigger").unwrap_or_default() {
-            "manual_revoke" => "revoked".to_owned(),
-            "renewal_rejected" => "vetoed".to_owned(),
-            "self" => "by its holder".to_owned(),
-            "evicted" => "a newer one took its place".to_owned(),
-            "token_reuse" => "a replaced token came back".to_owned(),
-            "subject_revoked" => "all of the subject's".to_owned(),
-            "bulk" | "" => "a selection".to_owned(),
-            "restore" => "a restore began another epoch".to_owned(),
-            other => other.replace('_', " "),
-        }
+        trigger_words(self.text("trigger").unwrap_or_default())
     }
 
     fn cause(&self) -> &'static str {

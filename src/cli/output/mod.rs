@@ -8,6 +8,7 @@ pub(super) mod error_text;
 pub(super) mod event_text;
 pub(super) mod exact_json;
 pub(super) mod humanize;
+pub(super) mod subject_names;
 
 use std::io::{self, IsTerminal, Write};
 

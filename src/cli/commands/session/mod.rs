@@ -76,6 +76,7 @@ impl SessionCommand {
 pub(crate) const COLUMNS: &[Column] = &[
     Column::id("SESSION", "sessionId"),
     Column::plain("SUBJECT", "subjectId"),
+    Column::name("NAME", "subjectName"),
     Column::plain("OWNER", "ownerId"),
     Column::state("STATUS", "status"),
     Column::moment("CREATED", "createdAt"),

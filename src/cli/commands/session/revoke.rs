@@ -15,7 +15,7 @@ use crate::cli::{
     context::{CautionArgs, CommandContext, NamedServer, fields},
     failure::CommandError,
     files::session_file,
-    output::Column,
+    output::{Column, harmless},
 };
 use tenure_core::{KeyId, OwnerId, Timestamp};
 
@@ -150,7 +150,8 @@ fn question_about(session: &Value, suspend: bool) -> String {
     let owner = session["ownerId"].as_str().map(|owner| format!("owner {owner}"));
     let renewals = format!("{} of {} renewals", session["renewalCount"], session["maxRenewals"]);
     let scopes = (!scopes.is_empty()).then(|| scopes.join(" "));
-    let known: Vec<_> = owner.into_iter().chain([renewals]).chain(scopes).collect();
+    let name = session["subjectName"].as_str().map(harmless);
+    let known: Vec<_> = name.into_iter().chain(owner).chain([renewals]).chain(scopes).collect();
     let and = if suspend { ", and suspend that subject" } else { "" };
     format!("End session {} of {} ({}){and}?", text("sessionId"), text("subjectId"), known.join(", "))
 }

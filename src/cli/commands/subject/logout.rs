@@ -2,6 +2,7 @@
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
+use super::known_of;
 use crate::cli::{
     arguments::find,
     commands::session,
@@ -88,11 +89,10 @@ impl LogoutArgs {
 
     fn question(&self, cli: &CommandContext) -> Result<String, CommandError> {
         let subject = cli.client.send(&ApiRequest::get(&["v1", "subjects", self.subject.as_str()]))?.body;
-        let owner = subject["ownerId"].as_str().map(|owner| format!(", owner {owner}")).unwrap_or_default();
-        let active = subject["activeSessions"].to_string();
+        let known = known_of(&subject);
         let device = self.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
         let except = self.except.as_ref().map(|kept| format!(" but {kept}")).unwrap_or_default();
         let subject = &self.subject;
-        Ok(format!("End every session of {subject} ({active} active{owner}){device}{except}?"))
+        Ok(format!("End every session of {subject}{known}{device}{except}?"))
     }
 }

@@ -12,8 +12,13 @@ mod show;
 mod suspend;
 
 use clap::Subcommand;
+use serde_json::Value;
 
-use crate::cli::{context::CommandContext, failure::CommandError, output::Column};
+use crate::cli::{
+    context::CommandContext,
+    failure::CommandError,
+    output::{Column, harmless},
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubjectCommand {
@@ -66,6 +71,15 @@ const DETAILS: &[Column] = &[
     Column::plain("", "suspension.reason"),
     Column::plain("", "suspension.by.id"),
 ];
+
+/// What people know a subject by, behind its id in a question.
+fn known_of(subject: &Value) -> String {
+    let text = |name: &str| subject[name].as_str().map(harmless);
+    let active = format!("{} active", subject["activeSessions"]);
+    let owner = text("ownerId").map(|owner| format!("owner {owner}"));
+    let known: Vec<_> = text("name").into_iter().chain([active]).chain(owner).collect();
+    format!(" ({})", known.join(", "))
+}
 
 /// What a list of subjects shows.
 const COLUMNS: &[Column] = &[

@@ -3,7 +3,7 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
-use super::DETAILS;
+use super::{DETAILS, known_of};
 use crate::cli::{
     arguments::{
         find,
@@ -61,8 +61,6 @@ impl SuspendArgs {
     }
 
     fn question(&self, subject: &Value) -> String {
-        let owner = subject["ownerId"].as_str().map(|owner| format!(", owner {owner}")).unwrap_or_default();
-        let active = &subject["activeSessions"];
-        format!("Suspend {} ({active} active{owner})? None of its sessions works meanwhile.", self.subject)
+        format!("Suspend {}{}? None of its sessions works meanwhile.", self.subject, known_of(subject))
     }
 }

@@ -4,7 +4,11 @@ use serde_json::Value;
 
 use crate::cli::{
     arguments::moments,
-    output::{InkColor, PaintedLine, event_text::KeyNames, humanize},
+    output::{
+        InkColor, PaintedLine,
+        event_text::{KeyNames, refusal_words, trigger_words},
+        humanize,
+    },
 };
 use tenure_core::Timestamp;
 
@@ -59,6 +63,11 @@ fn what(notice: &Value, names: &KeyNames, now: Timestamp) -> String {
         "SESSION_EXPIRING_SOON" => {
             format!("{} renewals left, ends at {}", notice["renewalsLeft"], local("absoluteExpiresAt"))
         }
+        "SESSION_RENEWAL_REJECTED" if text("cause") == "owner" => {
+            by(notice, names).trim_start_matches(", ").to_owned() + &reason(notice)
+        }
+        "SESSION_RENEWAL_REJECTED" => refusal_words(text("code")),
+        "SESSION_REVOKED" => revoked(notice, trigger_words(text("trigger")), names),
         "SUBJECT_SUSPENDED" if notice["until"].is_string() => {
             format!("until {}{}{}", local("until"), by(notice, names), reason(notice))
         }
@@ -104,7 +113,7 @@ fn details(notice: &Value, names: &KeyNames) -> String {
         ),
         "SESSION_RENEWAL_REJECTED" if text("cause") == "owner" => "vetoed".to_owned(),
         "SESSION_RENEWAL_REJECTED" => format!("refused: {}", text("code")),
-        "SESSION_REVOKED" => revoked(notice, names),
+        "SESSION_REVOKED" => revoked(notice, text("trigger").to_owned(), names),
         "SESSION_EXPIRING_SOON" => {
             format!("{} renewals left, ends at {}", notice["renewalsLeft"], text("absoluteExpiresAt"))
         }
@@ -131,12 +140,11 @@ fn reason(notice: &Value) -> String {
     notice["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
-fn revoked(notice: &Value, names: &KeyNames) -> String {
-    let trigger = notice["trigger"].as_str().unwrap_or("-");
+fn revoked(notice: &Value, trigger: String, names: &KeyNames) -> String {
     let rest = by(notice, names) + &reason(notice);
     match notice["matched"].as_u64() {
         Some(matched) => format!("{matched} sessions, {trigger}{rest}"),
-        None => format!("{trigger}{rest}"),
+        None => trigger + &rest,
     }
 }
 
@@ -182,6 +190,26 @@ mod tests {
             in_words(&notice, &KeyNames::default()),
             "2026-11-21T01:35:00.000Z  SESSION_RENEWED           bot-7 (Night shift)  s1  renewal 3 of 30, \
              until 2026-11-22T01:35:00.000Z, 27d 12h left in all, veto until 2026-11-21T02:35:00.000Z"
+        );
+    }
+
+    #[test]
+    fn a_person_reads_who_vetoed_and_why_once_and_in_words() {
+        let actor = json!({ "kind": "credential", "id": "01a22385-aaaa" });
+        let told = |kind: &str, more: Value| {
+            let mut notice = json!({ "kind": kind, "subjectId": "bot-7", "actor": actor });
+            notice.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let PaintedLine(parts) = for_people(&notice, &KeyNames::default(), Timestamp::ZERO);
+            parts[2].1.trim().to_owned()
+        };
+        let vetoed = told("SESSION_RENEWAL_REJECTED", json!({ "cause": "owner" }));
+        assert_eq!(vetoed, "bot-7  vetoed      by key 01a22385");
+        let refused = json!({ "cause": "policy", "code": "RENEWAL_TOO_EARLY" });
+        assert_eq!(told("SESSION_RENEWAL_REJECTED", refused), "bot-7  refused     too early");
+        let ended = json!({ "trigger": "renewal_rejected", "reason": "not at night" });
+        assert_eq!(
+            told("SESSION_REVOKED", ended),
+            "bot-7  ended       vetoed, by key 01a22385: not at night"
         );
     }
 

@@ -66,10 +66,10 @@ const COLUMNS: &[Column] = &[
 const WITH_HEALTH: &[Column] = &[
     Column::id("WEBHOOK", "webhookId"),
     Column::plain("URL", "url"),
+    Column::plain("FORMAT", "format"),
     Column::moment("FAILING SINCE", "health.failingSince"),
     Column::attempts("LAST FAILURE", "health.lastFailure"),
     Column::plain("PENDING", "health.pending"),
-    Column::plain("FORMAT", "format").only_wide(),
     Column::plain("KINDS", "kinds").only_wide(),
     Column::plain("OWNER", "ownerId").only_wide(),
     Column::moment("CREATED", "createdAt").only_wide(),
