@@ -40,11 +40,14 @@ pub enum ProxyPolicy {
 }
 
 /// An address at which no authority may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitAddress {
     /// It is not the URL of an authority.
     #[error("the address of the authority must be http(s)://HOST[:PORT][/PATH]")]
     Malformed,
+    /// It is one but for the scheme; with it, it would be this.
+    #[error("the address of the authority must be http(s)://HOST[:PORT][/PATH]: did you mean {0}?")]
+    NoScheme(String),
     /// It has a query or a fragment.
     #[error("the address of the authority must be http(s)://HOST[:PORT][/PATH]")]
     QueryOrFragment,
@@ -249,6 +252,9 @@ const NOT_HTTP: [&str; 2] = ["invalid HTTP version", "invalid HTTP status-line"]
 /// # Errors
 /// What an address must be.
 pub fn checked(address: &str) -> Result<Url, UnfitAddress> {
+    if let Some(meant) = with_scheme(address) {
+        return Err(UnfitAddress::NoScheme(meant));
+    }
     let url = Url::parse(address).map_err(|_| UnfitAddress::Malformed)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(UnfitAddress::Credentials);
@@ -258,6 +264,19 @@ pub fn checked(address: &str) -> Result<Url, UnfitAddress> {
     }
     let is_plain = url.query().is_none() && url.fragment().is_none();
     if is_plain { Ok(url) } else { Err(UnfitAddress::QueryOrFragment) }
+}
+
+/// The address with its scheme, if nothing else is missing: a host, perhaps a port and a path.
+fn with_scheme(address: &str) -> Option<String> {
+    let authority = address.split('/').next().filter(|authority| !authority.is_empty())?;
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "0"));
+    let is_host = !host.contains([':', '@']) || host.starts_with('[');
+    if !is_host || port.parse::<u16>().is_err() || address.contains(['?', '#', '@']) {
+        return None;
+    }
+    let url = Url::parse(&format!("https://{address}")).ok()?;
+    let scheme = if outbound::leads_here(&url) { "http" } else { "https" };
+    Some(format!("{scheme}://{address}"))
 }
 
 /// The header, marked so that no trace of the connection shows it.
@@ -299,6 +318,22 @@ mod tests {
         {
             let error = connection(wrong).unwrap_err().to_string();
             assert!(!error.contains("password@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_told_with_the_one_it_needs() {
+        for (given, meant) in [
+            ("localhost:7300", "http://localhost:7300"),
+            ("127.0.0.1:7300/under", "http://127.0.0.1:7300/under"),
+            ("[::1]:7300", "http://[::1]:7300"),
+            ("tenure.example", "https://tenure.example"),
+            ("tenure:7300", "https://tenure:7300"),
+        ] {
+            assert_eq!(checked(given), Err(UnfitAddress::NoScheme(meant.to_owned())), "{given}");
+        }
+        for wrong in ["", "/v1", "unix:/x", "http:", "mailto:a@b", "name:password@h", "h?a=b", "a b"] {
+            assert_eq!(checked(wrong), Err(UnfitAddress::Malformed), "{wrong}");
         }
     }
 

@@ -70,6 +70,9 @@ pub enum UnfitConnection {
     /// It is not an address.
     #[error("the authority's address must be a URL such as https://tenure.example.com")]
     NoAddress,
+    /// It is one but for the scheme; with it, it would be this.
+    #[error("the authority's address must be a URL: did you mean {0}?")]
+    NoScheme(String),
     /// It has parts that mean nothing here.
     #[error("the authority's address must have no user, password, query or fragment")]
     TooMuch,
@@ -237,6 +240,7 @@ impl From<UnfitAddress> for UnfitConnection {
     fn from(unfit: UnfitAddress) -> Self {
         match unfit {
             UnfitAddress::Malformed => Self::NoAddress,
+            UnfitAddress::NoScheme(meant) => Self::NoScheme(meant),
             UnfitAddress::QueryOrFragment | UnfitAddress::Credentials => Self::TooMuch,
         }
     }
@@ -262,7 +266,8 @@ mod tests {
             ("http://127.0.0.1.example.com", UnfitConnection::Unprotected),
             ("http://10.0.0.1", UnfitConnection::Unprotected),
             ("ftp://localhost", UnfitConnection::NoAddress),
-            ("tenure.example.com", UnfitConnection::NoAddress),
+            ("tenure.example.com", UnfitConnection::NoScheme("https://tenure.example.com".into())),
+            ("localhost:7300", UnfitConnection::NoScheme("http://localhost:7300".into())),
             ("https://me@example.com", UnfitConnection::TooMuch),
             ("https://example.com/?x", UnfitConnection::TooMuch),
         ] {
