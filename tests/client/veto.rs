@@ -74,6 +74,29 @@ fn a_restart_without_the_file_asks_for_the_newest_end() {
     }
 }
 
+/// Under a test clock that stands still all sessions ended at one moment, and the oldest end counted as the newest.
+#[test]
+fn of_several_ends_at_one_moment_that_of_the_newest_session_counts() {
+    let ground = Ground::new();
+    assert_eq!(code(&run(&ground, &[], "exit 0")), 0);
+    let vetoed = ended_by(&ground, &[], |id| revoke(&ground, id));
+    assert_eq!(code(&vetoed), 3);
+    std::fs::remove_file(ground.place("agent.session")).unwrap();
+    let again = run(&ground, &[], "touch ran");
+    assert_eq!(code(&again), 3, "{}", text(&again.stderr));
+    assert!(!ground.place("ran").exists());
+}
+
+/// It was made, never renewed, and idled away while its command worked.
+#[test]
+fn a_sliding_session_is_not_held() {
+    let ground = Ground::new();
+    let refused = run(&ground, &["--mode", "sliding"], "touch ran");
+    assert_eq!(code(&refused), 1, "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("leave --mode out"), "{}", text(&refused.stderr));
+    assert!(!ground.place("ran").exists() && !ground.place("agent.session").exists());
+}
+
 /// An agent that was refused its token ended by itself, before the next check. Its end looked like that of its work.
 #[test]
 fn a_command_that_notices_the_veto_first_does_not_hide_it() {

@@ -122,6 +122,13 @@ impl RunArgs {
                 "the terms are of a session that is to be created: give --subject".to_owned(),
             ));
         }
+        if self.terms.as_ref().is_some_and(TermsArgs::is_sliding) {
+            return Err(CommandError::Usage(
+                "--mode sliding: such a session is kept alive by use behind a proxy and is never renewed, so there is \
+                 nothing to hold: leave --mode out"
+                    .to_owned(),
+            ));
+        }
         let cli = global.context()?;
         let runtime = runtime::runtime()?;
         let code = runtime.block_on(self.watch_over(&cli, global.named()));

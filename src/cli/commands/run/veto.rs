@@ -110,7 +110,8 @@ pub(super) fn of_newest_end(
         .query("limit", Some(LONGEST));
     let page = cli.client.send(&request)?.body;
     let sessions = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ended = sessions.iter().filter(|session| session["device"].as_str() == device);
+    // Of several that ended at one moment the one that began last counts; they come newest first.
+    let ended = sessions.iter().rev().filter(|session| session["device"].as_str() == device);
     let newest = ended.filter_map(|session| Some((ended_at(session)?, session))).max_by_key(|(at, _)| *at);
     Ok(newest.and_then(|(_, session)| of_session(session)))
 }

@@ -123,6 +123,11 @@ impl TermsArgs {
         self.device.as_deref()
     }
 
+    /// Whether it is kept alive by use behind a proxy, and cannot be renewed.
+    pub(crate) fn is_sliding(&self) -> bool {
+        self.mode.as_deref() == Some("sliding")
+    }
+
     /// The same, ending when two holders have shown themselves, unless it was asked for otherwise.
     pub(crate) fn noticing_theft(mut self) -> Self {
         self.on_reuse.get_or_insert_with(|| "revoke".to_owned());
@@ -131,7 +136,7 @@ impl TermsArgs {
 
     /// Whether it was asked to end without use: then its period says too little.
     fn idles(&self) -> bool {
-        self.idle_timeout.is_some() || self.mode.as_deref() == Some("sliding")
+        self.idle_timeout.is_some() || self.is_sliding()
     }
 
     /// The request for such a session.
