@@ -1,10 +1,13 @@
 //! `tenure serve`
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::failure::CommandError;
+use crate::cli::{VERSION, failure::CommandError};
 use tenure_server::config::{self, Config, ConfigFlag, Networks, RawConfig};
 use tenure_server::serve::{self as server, ListeningServer};
 use tenure_server::telemetry::{self, LineFormat};
@@ -51,6 +54,9 @@ pub(crate) struct ServeArgs {
     pub log_format: LogFormat,
 }
 
+/// Maximum names in a warning.
+const FILES_NAMED: usize = 5;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -81,9 +87,26 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
     let filter = if named { filter.to_owned() } else { format!("{filter},tenure::access={access}") };
     telemetry::init(&filter, form).map_err(|error| CommandError::Usage(error.to_string()))?;
     let config = effective(args.config.as_deref(), flags(args))?;
+    tracing::info!(version = VERSION, "starting");
+    warn_of_other_files(&config.data_dir);
     let served = server::run(&config, args.test_clock, |listening| announce(listening, &config));
     telemetry::flush();
     served.map_err(|error| CommandError::Server(error.to_string()))
+}
+
+/// A directory that is not a data directory yet and holds files may be another one than was meant.
+fn warn_of_other_files(data: &Path) {
+    let Ok(entries) = fs::read_dir(data) else { return };
+    let mut names: Vec<_> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    if names.is_empty() || names.iter().any(|name| name == "FORMAT") {
+        return;
+    }
+    names.sort_unstable();
+    let more = names.len().saturating_sub(FILES_NAMED);
+    names.truncate(FILES_NAMED);
+    let files = names.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::warn!(data = %data.display(), %files, "the data directory is new, and holds files of something else");
 }
 
 /// The settings that apply, from every source.

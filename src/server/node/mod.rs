@@ -48,7 +48,7 @@ use crate::authority::{Authority, BegunEpoch};
 use crate::checkpoint::{ListingCheckpoint, TrustedCheckpoints};
 use crate::notify::webhooks::{WebhookSource, Webhooks};
 use crate::personal_data::SubjectKeys;
-use crate::projections::Projections;
+use crate::projections::{Projections, session_list::SessionList};
 use crate::tokens::TokenKeyring;
 use parking_lot::Mutex;
 use tenure_audit::{Evidence, LiveCheck, live_check};
@@ -158,6 +158,11 @@ impl Node {
             jobs,
             background,
         })
+    }
+
+    /// How many sessions have not ended.
+    pub fn open_sessions(&self) -> usize {
+        self.projections.sessions(SessionList::open)
     }
 
     /// The data directory.

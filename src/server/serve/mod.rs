@@ -132,12 +132,21 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&ListeningServer
     let nodes = leadership::certificates(config).map_err(ServeError::Nodes)?;
     let tls = TlsCertificate::of(config, nodes.as_ref())?;
     outlive_hangups(&runtime, nodes.clone(), tls.clone()).map_err(ServeError::Runtime)?;
+    let begun = stopwatch();
     let node = Node::open(options(config, nodes, test_clock))?;
+    tracing::info!(
+        data = %config.data_dir.display(),
+        position = %node.authority.live().position(),
+        sessions = node.open_sessions(),
+        seconds = format_args!("{:.1}", begun.elapsed().as_secs_f64()),
+        "the history is open"
+    );
     let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let over = leadership::why_over(node.shared.as_ref());
     node.stop();
+    tracing::info!("stopped");
     served.and(over.map_or(Ok(()), |why| Err(ServeError::Over(why))))
 }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod candidates;
+mod check;
 mod data_directory;
 mod diff;
 mod export;
@@ -33,6 +34,8 @@ pub(crate) enum AuditCommand {
     Ask(ask::AskArgs),
     /// Verify that a history is untampered and whole, or name the first position that is not
     Verify(verify::VerifyArgs),
+    /// Let the server compare what it has in memory with its log, replayed now
+    Check,
     /// Rebuild the state at a time or position
     Replay(replay::ReplayArgs),
     /// Show the story of a session, or of a subject's, with the rule behind each refusal
@@ -57,6 +60,7 @@ impl AuditCommand {
         let done = match self {
             Self::Ask(ask) => return with_hint(global, ask.run(global)),
             Self::Verify(verify) => verify.run(global),
+            Self::Check => check::run(global),
             Self::Replay(replay) => replay.run(global),
             Self::Show(show) => with_hint(global, show.run(global)),
             Self::Diff(diff) => diff.run(global),
