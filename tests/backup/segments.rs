@@ -7,7 +7,7 @@ use tenure::clock::{pause, stopwatch};
 
 use crate::house::{House, Reply, Server};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Registers subjects until so many segments are there.
 fn fill(server: &Server, segments: usize) {
