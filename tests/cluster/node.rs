@@ -17,7 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::way::Way;
+use tenure_testing::{network::Machine, way::Way};
 use ureq::{
     Agent,
     http::{HeaderMap, Request},
@@ -40,7 +40,17 @@ pub(crate) struct Node {
     hears: Option<thread::JoinHandle<()>>,
     url: String,
     words: Vec<String>,
+    elsewhere: Option<Elsewhere>,
 }
+
+/// A machine of its own, and the ways to the node there: from this machine, and from its network.
+struct Elsewhere {
+    machine: Machine,
+    _ways: [Way; 2],
+}
+
+/// Where a node listens on a machine of its own.
+const OWN_PORT: u16 = 7300;
 
 /// Makes the streams, and a directory for each of so many nodes, with the secret that they share.
 pub(crate) fn prepare(broker: &Broker, nodes: usize) -> Vec<tempfile::TempDir> {
@@ -87,14 +97,20 @@ pub(crate) fn run(words: &[&str]) -> (ExitStatus, String) {
 }
 
 fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    program_on(None)
+}
+
+fn program_on(machine: Option<&Machine>) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_tenure"));
+    let mut command = machine.map_or_else(|| Command::new(program), |machine| machine.command(program));
     // Settings in the surroundings must not change what is tested.
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
     command
 }
 
-fn begin(words: &[String]) -> (Child, Arc<Mutex<String>>, thread::JoinHandle<()>) {
-    let mut child = program().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+fn begin(words: &[String], machine: Option<&Machine>) -> (Child, Arc<Mutex<String>>, thread::JoinHandle<()>) {
+    let mut child =
+        program_on(machine).args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
     let hears = thread::spawn({
         let said = Arc::clone(&said);
@@ -137,6 +153,23 @@ impl Node {
         (Self::launch(port, data, &words), way)
     }
 
+    /// The same on a machine of its own.
+    pub(crate) fn start_on(machine: &Machine, brokers: &str, data: &Path, settings: &[&str]) -> Self {
+        let way = Way::into(machine, OWN_PORT);
+        let url = format!("http://127.0.0.1:{}", way.port());
+        let (log, advertised) = (
+            format!("log.url={brokers}"),
+            format!("cluster.advertise=http://{}:{OWN_PORT}", machine.address()),
+        );
+        let set = settings.iter().copied().chain([&*log, &*advertised]).flat_map(|it| ["--set", it]);
+        let words: Vec<_> = ["--test-clock"].into_iter().chain(set).collect();
+        let ways = [way, Way::at_the_door_of(machine, OWN_PORT)];
+        let elsewhere = Elsewhere { machine: machine.clone(), _ways: ways };
+        let mut node = Self::launch_at(Some(elsewhere), OWN_PORT, data, &words);
+        node.url = url;
+        node
+    }
+
     /// The same by TLS, for whose certificates the settings are.
     pub(crate) fn start_encrypted(brokers: &str, data: &Path, settings: &[&str]) -> Self {
         let url = format!("log.url={brokers}");
@@ -153,16 +186,21 @@ impl Node {
 
     /// The others must know where it is before it listens.
     fn launch(port: u16, data: &Path, more: &[&str]) -> Self {
+        Self::launch_at(None, port, data, more)
+    }
+
+    fn launch_at(elsewhere: Option<Elsewhere>, port: u16, data: &Path, more: &[&str]) -> Self {
         let address = format!("127.0.0.1:{port}");
         let words = ["serve", "--listen", &address, "--data", data.to_str().unwrap()];
         let words: Vec<_> = words.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
-        let (child, said, hears) = begin(&words);
-        Self { child, said, hears: Some(hears), url: format!("http://{address}"), words }
+        let (child, said, hears) = begin(&words, elsewhere.as_ref().map(|there| &there.machine));
+        Self { child, said, hears: Some(hears), url: format!("http://{address}"), words, elsewhere }
     }
 
     /// Starts it again, at the same place.
     pub(crate) fn restart(&mut self) {
-        let (child, said, hears) = begin(&self.words);
+        let machine = self.elsewhere.as_ref().map(|there| &there.machine);
+        let (child, said, hears) = begin(&self.words, machine);
         (self.child, self.said, self.hears) = (child, said, Some(hears));
     }
 

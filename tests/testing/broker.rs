@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tenure_protocol::clock::{pause, stopwatch};
 
 use crate::{
+    network::{self, Machine},
     surroundings::{not_run, variable},
     way::Way,
 };
@@ -34,8 +35,14 @@ pub struct Broker {
     port: u16,
     config: PathBuf,
     child: Option<Child>,
+    /// Where it runs, and the way there from this machine.
+    elsewhere: Option<(Machine, Way)>,
     _dir: Option<tempfile::TempDir>,
 }
+
+/// Where it takes clients and the other brokers of a cluster, on a machine of its own.
+const CLIENTS: u16 = 4222;
+const ROUTES: u16 = 6222;
 
 impl Broker {
     /// Starts a server of its own.
@@ -47,10 +54,39 @@ impl Broker {
     pub fn start_with(program: &Path, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let config = write_config(dir.path(), port, more);
-        let mut broker = Self { program: program.to_owned(), port, config, child: None, _dir: Some(dir) };
-        broker.begin();
-        broker
+        let config = write_config(dir.path(), &format!("127.0.0.1:{port}"), more);
+        Self { program: program.to_owned(), port, config, child: None, elsewhere: None, _dir: Some(dir) }
+            .begun()
+    }
+
+    fn begun(mut self) -> Self {
+        self.begin();
+        self
+    }
+
+    /// Starts one on each of these machines. They replicate, unless there is only one.
+    pub fn on(machines: &[Machine], program: &Path) -> Vec<Self> {
+        let routes = machines.iter().map(|machine| format!("nats-route://{}:{ROUTES}", machine.address()));
+        let routes = routes.collect::<Vec<_>>().join(", ");
+        let start = |(name, machine): (usize, &Machine)| {
+            let cluster = format!(
+                "server_name: n{name}\ncluster {{ name: c, listen: \"{}:{ROUTES}\", no_advertise: true, routes: [{routes}] }}",
+                machine.address()
+            );
+            let cluster = if machines.len() > 1 { &*cluster } else { "" };
+            let dir = tempfile::tempdir().unwrap();
+            let config = write_config(dir.path(), &format!("0.0.0.0:{CLIENTS}"), cluster);
+            let way = Way::into(machine, CLIENTS);
+            let (port, elsewhere) = (way.port(), Some((machine.clone(), way)));
+            Self { program: program.to_owned(), port, config, child: None, elsewhere, _dir: Some(dir) }
+                .begun()
+        };
+        machines.iter().enumerate().map(start).collect()
+    }
+
+    /// Where clients on other machines of its network connect.
+    pub fn address_of(machine: &Machine) -> String {
+        format!("{}:{CLIENTS}", machine.address())
     }
 
     /// Starts three that replicate.
@@ -104,11 +140,15 @@ impl Broker {
 
     /// Starts it, and waits until it takes connections.
     pub fn begin(&mut self) {
-        let mut command = Command::new(&self.program);
+        let (mut command, machine, port) = match &self.elsewhere {
+            None => (Command::new(&self.program), None, self.port),
+            Some((machine, _)) => (machine.command(&self.program), Some(machine), CLIENTS),
+        };
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let begun = stopwatch();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        while network::connect(machine, address).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(20), "the server takes no connections");
             pause(Duration::from_millis(20));
         }
@@ -164,11 +204,11 @@ impl Drop for Broker {
     }
 }
 
-fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
+fn write_config(dir: &Path, listen: &str, more: &str) -> PathBuf {
     let store = dir.join("store");
     let config = dir.join("nats.conf");
     let text = format!(
-        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: always, max_file_store: 64GB }}\n{more}\n",
+        "listen: \"{listen}\"\njetstream {{ store_dir: \"{}\", sync_interval: always, max_file_store: 64GB }}\n{more}\n",
         store.display()
     );
     fs::write(&config, text).unwrap();

@@ -1,4 +1,5 @@
-//! What the tests of several targets and crates need: a running server, a long history, a broker, and what a machine may lack.
+//! What the tests of several targets and crates need: a running server, a long history, a broker, a network of several
+//! machines, and what a machine may lack.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::return_self_not_must_use, reason = "tests chain them and send what comes of it")]
@@ -8,6 +9,7 @@ pub mod broker;
 pub mod collector;
 pub mod command;
 pub mod history;
+pub mod network;
 mod request;
 pub mod server;
 pub mod surroundings;

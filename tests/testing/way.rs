@@ -1,22 +1,31 @@
 //! A network that can be cut: what is sent over such a way arrives later or never, as between machines.
 
 use std::{
-    io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
 };
 
+use crate::network::{self, Machine};
+
 /// A way to a server on this machine. While it is cut nothing passes, new connections stay without an answer, and
 /// the ends of it are told nothing. What was under way arrives once it is mended.
 pub struct Way {
-    port: u16,
+    from: WayEnd,
     shared: Arc<Shared>,
 }
 
+/// An address on this machine, or on one of a network.
+#[derive(Clone)]
+struct WayEnd {
+    machine: Option<Machine>,
+    address: SocketAddr,
+}
+
 struct Shared {
-    to: u16,
+    to: WayEnd,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -38,17 +47,33 @@ struct State {
 impl Way {
     /// To the server at this port, which need not listen yet.
     pub fn to(to: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::between(WayEnd::here(0), WayEnd::here(to))
+    }
+
+    /// From this machine to a server that listens on the loopback of another one.
+    pub fn into(machine: &Machine, port: u16) -> Self {
+        Self::between(WayEnd::here(0), WayEnd::loopback_of(machine, port))
+    }
+
+    /// From the network of a machine to a server that listens on its loopback, at the same port.
+    pub fn at_the_door_of(machine: &Machine, port: u16) -> Self {
+        let address = SocketAddr::from((machine.address(), port));
+        let door = WayEnd { machine: Some(machine.clone()), address };
+        Self::between(door, WayEnd::loopback_of(machine, port))
+    }
+
+    fn between(mut from: WayEnd, to: WayEnd) -> Self {
+        let listener = network::listen(from.machine.as_ref(), from.address).unwrap();
+        from.address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { to, state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accepts(&listener));
-        Self { port, shared }
+        Self { from, shared }
     }
 
     /// Where it begins.
     pub fn port(&self) -> u16 {
-        self.port
+        self.from.address.port()
     }
 
     /// Nothing passes any more.
@@ -95,6 +120,20 @@ impl Way {
     }
 }
 
+impl WayEnd {
+    fn here(port: u16) -> Self {
+        Self { machine: None, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+    }
+
+    fn loopback_of(machine: &Machine, port: u16) -> Self {
+        Self { machine: Some(machine.clone()), ..Self::here(port) }
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        network::connect(self.machine.as_ref(), self.address)
+    }
+}
+
 impl Drop for Way {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock().unwrap();
@@ -105,7 +144,7 @@ impl Drop for Way {
         drop(state);
         self.shared.changed.notify_all();
         // It wakes up who waits for connections.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        drop(self.from.connect());
     }
 }
 
@@ -124,7 +163,7 @@ impl Shared {
         if !self.waits_until_admitted() || !self.waits_until_whole(false) {
             return;
         }
-        let Ok(far) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
+        let Ok(far) = self.to.connect() else { return };
         let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
         for stream in [&near, &far] {
             drop(stream.set_nodelay(true));

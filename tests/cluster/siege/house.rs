@@ -12,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::way::Way;
+use tenure_testing::{network::Network, way::Way};
 
 use super::{CERTAIN, Chance, SETTINGS};
 use crate::{
@@ -81,55 +81,61 @@ struct Ways {
 }
 
 impl Ways {
-    fn cut(&self) {
-        self.to_brokers.iter().for_each(Way::cut);
-        self.to_it.cut();
+    fn all(&self) -> impl Iterator<Item = &Way> {
+        self.to_brokers.iter().chain([&self.to_it])
     }
+}
 
-    fn mend(&self) {
-        self.to_brokers.iter().for_each(Way::mend);
-        self.to_it.mend();
-    }
+/// What is between the machines, and can be cut.
+enum Wiring {
+    /// A network of the kernel's. The brokers' machines come first.
+    Kernel(Network),
+    /// Programs, where this machine has no such network: what they hold arrives once it is mended.
+    Ways { of_nodes: Vec<Ways>, between_brokers: Option<Mesh> },
 }
 
 /// Three nodes, and one broker or three.
 pub(super) struct House {
     brokers: Vec<Broker>,
-    mesh: Option<Mesh>,
-    /// Past all ways.
+    /// Past all that can be cut.
     url: String,
     pub(super) nodes: Vec<Node>,
-    ways: Vec<Ways>,
+    /// It goes after all that runs on it.
+    wiring: Wiring,
     pub(super) callers: Vec<Caller>,
     pub(super) dirs: Vec<tempfile::TempDir>,
     chance: Chance,
     pub(super) done: Arc<AtomicU64>,
 }
 
+const NODES: usize = 3;
+
 impl House {
     pub(super) fn new(program: &Path, is_long: bool, seed: u64) -> Self {
-        let (brokers, mesh) = if is_long {
-            let (brokers, mesh) = Broker::three_apart(program);
-            (brokers, Some(mesh))
-        } else {
-            (vec![Broker::start(program)], None)
+        let brokers = if is_long { 3 } else { 1 };
+        let (brokers, mut wiring) = match Network::of(brokers + NODES) {
+            Some(network) => (Broker::on(&network.machines()[..brokers], program), Wiring::Kernel(network)),
+            None if is_long => {
+                let (brokers, mesh) = Broker::three_apart(program);
+                (brokers, Wiring::Ways { of_nodes: vec![], between_brokers: Some(mesh) })
+            }
+            None => {
+                let wiring = Wiring::Ways { of_nodes: vec![], between_brokers: None };
+                (vec![Broker::start(program)], wiring)
+            }
         };
-        let url = address(brokers.iter().map(Broker::port));
-        let dirs = prepare_on(&url, brokers.len(), 3);
-        let (mut nodes, mut ways): (Vec<Node>, Vec<Ways>) = (vec![], vec![]);
+        let url = address(brokers.iter().map(|broker| local(broker.port())));
+        let dirs = prepare_on(&url, brokers.len(), NODES);
+        let mut nodes: Vec<Node> = vec![];
         for dir in &dirs {
-            let to_brokers: Vec<_> = brokers.iter().map(|broker| Way::to(broker.port())).collect();
-            let url = address(to_brokers.iter().map(Way::port));
-            let (node, to_it) = Node::start_behind_a_way(&url, dir.path(), &SETTINGS);
-            ways.push(Ways { to_brokers, to_it });
-            nodes.push(node);
+            nodes.push(wiring.start(nodes.len(), &brokers, dir.path()));
             if nodes.len() == 1 {
                 nodes[0].leader(dir.path());
             }
         }
         let callers: Vec<_> = nodes.iter_mut().map(|node| node.admin(dirs[0].path()).patient(8)).collect();
         callers[0].waits_for_role("leader");
-        Self { brokers, mesh, url, nodes, ways, callers, dirs, chance: Chance(seed), done: Arc::default() }
+        Self { brokers, url, nodes, wiring, callers, dirs, chance: Chance(seed), done: Arc::default() }
     }
 
     /// One of the faults that can happen here.
@@ -246,9 +252,9 @@ impl House {
 
     fn leader_is_cut_off(&self) {
         let node = self.leader();
-        self.ways[node].cut();
+        self.wiring.cut_off_node(node, self.brokers.len());
         self.leader_but(Some(node));
-        self.ways[node].mend();
+        self.wiring.mend();
     }
 
     fn sleeps(&self, node: usize) {
@@ -264,9 +270,9 @@ impl House {
     }
 
     fn is_cut_off(&self, node: usize) {
-        self.ways[node].cut();
+        self.wiring.cut_off_node(node, self.brokers.len());
         pause(NAP);
-        self.ways[node].mend();
+        self.wiring.mend();
     }
 
     fn broker_dies(&mut self, broker: usize) {
@@ -285,10 +291,9 @@ impl House {
     }
 
     fn broker_is_cut_off(&self, broker: usize) {
-        let Some(mesh) = &self.mesh else { return };
-        mesh.cut_off(broker);
+        self.wiring.cut_off_broker(broker);
         pause(NAP);
-        mesh.mend();
+        self.wiring.mend();
     }
 
     pub(super) fn happens(&mut self, fault: Fault) {
@@ -374,9 +379,59 @@ impl House {
     }
 }
 
-fn address(ports: impl Iterator<Item = u16>) -> String {
-    let hosts: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
-    format!("nats://{}", hosts.join(","))
+impl Wiring {
+    /// Starts a node behind all that can be cut.
+    fn start(&mut self, number: usize, brokers: &[Broker], data: &Path) -> Node {
+        match self {
+            Self::Kernel(network) => {
+                let (of_brokers, of_nodes) = network.machines().split_at(brokers.len());
+                let url = address(of_brokers.iter().map(Broker::address_of));
+                Node::start_on(&of_nodes[number], &url, data, &SETTINGS)
+            }
+            Self::Ways { of_nodes, .. } => {
+                let to_brokers: Vec<_> = brokers.iter().map(|broker| Way::to(broker.port())).collect();
+                let url = address(to_brokers.iter().map(|way| local(way.port())));
+                let (node, to_it) = Node::start_behind_a_way(&url, data, &SETTINGS);
+                of_nodes.push(Ways { to_brokers, to_it });
+                node
+            }
+        }
+    }
+
+    fn cut_off_node(&self, node: usize, brokers: usize) {
+        match self {
+            Self::Kernel(network) => network.cut_off(brokers + node),
+            Self::Ways { of_nodes, .. } => of_nodes[node].all().for_each(Way::cut),
+        }
+    }
+
+    /// A kernel's network has nothing between a broker and its nodes that is not between the broker and the others too.
+    fn cut_off_broker(&self, broker: usize) {
+        match self {
+            Self::Kernel(network) => network.cut_off(broker),
+            Self::Ways { between_brokers, .. } => {
+                between_brokers.iter().for_each(|mesh| mesh.cut_off(broker))
+            }
+        }
+    }
+
+    fn mend(&self) {
+        match self {
+            Self::Kernel(network) => network.mend(),
+            Self::Ways { of_nodes, between_brokers } => {
+                of_nodes.iter().flat_map(Ways::all).for_each(Way::mend);
+                between_brokers.iter().for_each(Mesh::mend);
+            }
+        }
+    }
+}
+
+fn address(hosts: impl Iterator<Item = String>) -> String {
+    format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 /// The document in what a command has said beside it.
