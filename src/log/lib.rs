@@ -226,6 +226,10 @@ pub trait EventLog: Send + Sync {
     fn is_shared(&self) -> bool {
         false
     }
+
+    /// Readers are shown all that was appended from now on. Where other machines read the log too, they may have been
+    /// shown it before.
+    fn is_published(&self) {}
 }
 
 /// What became of a batch.

@@ -88,6 +88,41 @@ fn a_leader_whose_append_takes_long_is_as_old_as_the_append_and_answers_nothing_
     assert_eq!((strict.status, &strict.body["results"][0]["active"]), (200, &json!(true)), "{}", strict.body);
 }
 
+/// The broker has the frame, and a follower shows it, a moment before the leader hears so: what is asked strictly then is
+/// not answered from the state before.
+#[test]
+fn what_a_follower_has_shown_is_not_denied_by_a_leader_that_waits_to_hear_of_it() {
+    let test = "that a leader does not deny what a follower has shown";
+    let Some(program) = broker::program(test) else { return };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 2);
+    let way = Way::to(broker.port());
+    let mut first = Node::start_with(&format!("nats://127.0.0.1:{}", way.port()), dirs[0].path(), &[]);
+    let leader = first.leader(dirs[0].path());
+    let mut second = Node::start(&broker, dirs[1].path());
+    let follower = second.follower(dirs[0].path());
+    let granted = leader.create("agent-1");
+    waits_until("the follower does not know the session", || follower.is_active(&granted.token));
+    way.hold_answers();
+    let ended = thread::spawn({
+        let (leader, granted) = (leader.clone(), granted.clone());
+        move || leader.revoke(&granted)
+    });
+    let begun = stopwatch();
+    while follower.is_active(&granted.token) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the follower does not see the end");
+    }
+    let asked = json!({ "tokens": [granted.token], "consistency": "strict" });
+    let said = leader.send("POST", "/v1/introspect", &[], Some(&asked)).unwrap();
+    assert!(
+        said.status == 503 || said.body["results"][0]["active"] == false,
+        "an end that a follower has shown is denied: {}",
+        said.body
+    );
+    way.mend();
+    assert_eq!(ended.join().unwrap().unwrap().0, 200);
+}
+
 /// What was recorded is done, and who asked for it must hear so, although the leader would answer no check from a state
 /// as old as that by then.
 #[test]

@@ -70,7 +70,8 @@ impl Broker {
         let routes = routes.collect::<Vec<_>>().join(", ");
         let start = |(name, machine): (usize, &Machine)| {
             let cluster = format!(
-                "server_name: n{name}\ncluster {{ name: c, listen: \"{}:{ROUTES}\", no_advertise: true, routes: [{routes}] }}",
+                "server_name: n{name}\ncluster {{ name: c, listen: \"{}:{ROUTES}\", no_advertise: true, \
+                 routes: [{routes}] }}",
                 machine.address()
             );
             let cluster = if machines.len() > 1 { &*cluster } else { "" };

@@ -1,5 +1,5 @@
-//! Machines of their own, as the kernel has them: each is a network namespace, and a bridge joins them. What is sent to or
-//! from one that is cut off is lost in the kernel, and nobody is told.
+//! Machines of their own, as the kernel has them: each is a network namespace, and a bridge joins them. What is sent to
+//! or from one that is cut off is lost in the kernel, and nobody is told.
 
 use std::{
     fs::File,

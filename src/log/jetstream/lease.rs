@@ -26,8 +26,6 @@ pub(super) const HOLDS: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(750);
 /// A lease is not relied on this long before its end.
 const MARGIN: Duration = Duration::from_secs(1);
-/// What is being appended for so long may be in the log already, and be seen by others.
-const DOUBTFUL: Duration = Duration::from_millis(50);
 /// How long one try may take.
 const TRY: Duration = Duration::from_millis(500);
 
@@ -157,7 +155,7 @@ pub struct Leadership {
     certain: Mutex<Instant>,
     /// When the lease was last granted.
     granted: Mutex<Instant>,
-    /// When what is being appended was first sent; `None` while nothing is.
+    /// When the batch was begun that is not known here yet, though it may be in the log and be seen by others.
     appending: Mutex<Option<Instant>>,
     /// The last frame and event that are stored, and the term; none before the frame that begins it.
     reached: Mutex<Option<(u64, u64, u64)>>,
@@ -191,8 +189,10 @@ impl Leadership {
     }
 
     fn pulse(&self) -> Option<LeasePulse> {
-        // The time first: what is acknowledged after it may be in it too.
-        let at = wall_time();
+        // The time first: what is acknowledged after it may be in it too. What is under way may have been seen by others.
+        let (now, appending) = (wall_time(), *self.appending.lock());
+        let under_way = appending.map_or(0, |since| since.elapsed().as_millis() + 1);
+        let at = now.plus_millis(-i64::try_from(under_way).unwrap_or(i64::MAX));
         let (sequence, position, term) = (*self.reached.lock())?;
         Some(LeasePulse { at, sequence, position, term, clock: *self.shown.lock() })
     }
@@ -205,38 +205,36 @@ impl Leadership {
 
     /// Whether no other node can lead now: the lease holds, by a clock that cannot be set, with a margin.
     pub fn is_held(&self) -> bool {
-        self.lost().is_none()
-            && self.granted.lock().elapsed() + MARGIN < HOLDS
-            && self.doubted_since().is_none()
+        self.lost().is_none() && self.granted.lock().elapsed() + MARGIN < HOLDS
     }
 
-    /// Something is being appended since then, or nothing is.
+    /// Whether it was certain at this moment or later that no other node leads.
+    pub fn was_certain_since(&self, moment: Instant) -> bool {
+        self.is_held() || self.lost().is_none() && *self.certain.lock() >= moment
+    }
+
+    /// A batch is being appended since then, or all is known here.
     pub(super) fn appends(&self, since: Option<Instant>) {
         *self.appending.lock() = since;
     }
 
-    /// Since when it is not certain that this node knows all of the log: what it appends may be there, and be answered
-    /// by the others, while it waits to hear so.
-    fn doubted_since(&self) -> Option<Instant> {
-        self.appending.lock().filter(|since| since.elapsed() >= DOUBTFUL)
+    /// Whether this node knows all that anyone may have seen of the log before this moment.
+    pub fn knows_all_before(&self, moment: Instant) -> bool {
+        let is_under_way = self.appending.lock().is_some_and(|since| since < moment);
+        !is_under_way && self.was_certain_since(moment)
     }
 
-    /// Whether it was certain at this moment or later.
-    pub fn was_certain_since(&self, moment: Instant) -> bool {
-        let is_doubted = self.doubted_since().is_some_and(|since| since < moment);
-        self.lost().is_none() && *self.certain.lock() >= moment && !is_doubted
+    /// For how long that has not been so.
+    pub fn behind_for(&self) -> Duration {
+        let appending = self.appending.lock().map_or(Duration::ZERO, |since| since.elapsed());
+        let uncertain = if self.is_held() { Duration::ZERO } else { self.certain.lock().elapsed() };
+        appending.max(uncertain)
     }
 
     /// It was certain at this moment that no other node leads: what was asked then has been granted.
     pub(super) fn certain_at(&self, moment: Instant) {
         let mut certain = self.certain.lock();
         *certain = moment.max(*certain);
-    }
-
-    /// For how long that has not been certain.
-    pub fn uncertain_for(&self) -> Duration {
-        let doubted = self.doubted_since().map_or(Duration::ZERO, |since| since.elapsed());
-        self.certain.lock().elapsed().max(doubted)
     }
 
     /// Why this node leads no more; `None` while it does.

@@ -37,7 +37,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -220,9 +220,6 @@ impl JetStreamLog {
             let begun = stopwatch();
             let (end, next) = (&mut writer.end, frame.next());
             let (bytes, check) = frame.seal(end.term, end.check);
-            if let Some(leadership) = &*self.leadership.read() {
-                leadership.appends(Some(begun));
-            }
             let put = writer.publisher.put(&bytes, check, end.sequence, writer.patience);
             if put != PublishOutcome::Stored {
                 return (index, put);
@@ -239,11 +236,20 @@ impl JetStreamLog {
         (0, PublishOutcome::Stored)
     }
 
+    fn appends(&self, since: Option<Instant>) {
+        if let Some(leadership) = &*self.leadership.read() {
+            leadership.appends(since);
+        }
+    }
+
     /// What becomes of a batch not stored whole.
     fn unfinished(&self, stored: usize, put: PublishOutcome) -> Result<AppendOutcome, LogError> {
         let is_untouched = stored == 0;
         match put {
-            PublishOutcome::Full(why) if is_untouched => Err(LogError::Exhausted { why }),
+            PublishOutcome::Full(why) if is_untouched => {
+                self.appends(None);
+                Err(LogError::Exhausted { why })
+            }
             PublishOutcome::Deposed if is_untouched => {
                 let why = self.lose("another node has appended to the log: this one leads no more");
                 Err(LogError::Deposed { why })
@@ -337,11 +343,8 @@ impl EventLog for JetStreamLog {
             return Ok(AppendOutcome::Appended);
         }
         let frames = frame::pack(&staged.accepted).into_iter().map(|frame| (frame.first(), frame)).collect();
-        let put = self.put_all(writer, frames);
-        if let Some(leadership) = &*self.leadership.read() {
-            leadership.appends(None);
-        }
-        match put {
+        self.appends(Some(stopwatch()));
+        match self.put_all(writer, frames) {
             (_, PublishOutcome::Stored) => {
                 let head = staged.head();
                 writer.end.tail.admit(staged);
@@ -386,6 +389,10 @@ impl EventLog for JetStreamLog {
 
     fn stopped(&self) -> Option<String> {
         self.stopped.get().cloned().or_else(|| self.lost())
+    }
+
+    fn is_published(&self) {
+        self.appends(None);
     }
 }
 

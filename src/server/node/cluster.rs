@@ -141,8 +141,7 @@ impl MembershipView {
     /// How old this node's state may be; `None` while nothing is known.
     pub fn staleness(&self) -> Option<Duration> {
         match &self.role {
-            NodeRole::Leads(leadership) if leadership.is_held() => Some(Duration::ZERO),
-            NodeRole::Leads(leadership) => Some(leadership.uncertain_for()),
+            NodeRole::Leads(leadership) => Some(leadership.behind_for()),
             NodeRole::Follows => self.sight.staleness(),
             NodeRole::Over(_) => None,
         }
@@ -421,6 +420,10 @@ impl EventLog for SharedLog {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn is_published(&self) {
+        self.log.is_published();
     }
 }
 

@@ -195,7 +195,9 @@ fn opened(heads: &SignedHeads, found: PublishedHead) -> Option<WaitingHead> {
 /// Whether this node has everything that was recorded before this moment.
 fn knows_all_before(view: &MembershipView, (since, moment): (Instant, Timestamp)) -> bool {
     match &view.role {
-        NodeRole::Leads(leadership) => leadership.is_held() && since.elapsed() >= LEADER_PATIENCE,
+        NodeRole::Leads(leadership) => {
+            leadership.knows_all_before(since) && since.elapsed() >= LEADER_PATIENCE
+        }
         NodeRole::Follows => view.sight.knows_all_before(moment),
         NodeRole::Over(_) => false,
     }

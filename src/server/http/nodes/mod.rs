@@ -26,7 +26,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 use tenure_core::{Position, Timestamp};
-use tenure_log::jetstream::NodeRecord;
+use tenure_log::jetstream::{Leadership, NodeRecord};
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
 use utoipa::ToSchema;
@@ -250,18 +250,30 @@ impl ClusterNodes {
     /// # Errors
     /// It does not become certain in time, or another node leads.
     pub(super) async fn confirm(&self, asked: Instant) -> Result<(), Problem> {
-        while asked.elapsed() < PATIENCE {
-            let leadership = match &self.view.borrow().role {
-                NodeRole::Leads(leadership) => Arc::clone(leadership),
-                NodeRole::Follows | NodeRole::Over(_) => break,
-            };
-            if leadership.is_held() || leadership.was_certain_since(asked) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if self.leads_so_that(asked, Leadership::knows_all_before).await {
+            return Ok(());
         }
         ask_the_leader();
         Err(ProblemCode::Stale.into())
+    }
+
+    /// Waits until it is certain that this node led at this moment or later; whether it did.
+    pub(super) async fn confirm_lead(&self, moment: Instant) -> bool {
+        self.leads_so_that(moment, Leadership::was_certain_since).await
+    }
+
+    async fn leads_so_that(&self, asked: Instant, is_so: fn(&Leadership, Instant) -> bool) -> bool {
+        while asked.elapsed() < PATIENCE {
+            let leadership = match &self.view.borrow().role {
+                NodeRole::Leads(leadership) => Arc::clone(leadership),
+                NodeRole::Follows | NodeRole::Over(_) => return false,
+            };
+            if is_so(&leadership, asked) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        false
     }
 
     /// Waits a moment until this node knows that it leads no more; whether it knows.
@@ -277,7 +289,7 @@ impl ClusterNodes {
 /// Whether everything is known here that was acknowledged before this moment. A leader that slept may be one no more.
 fn knows(view: &MembershipView, (asked, asked_at): (Instant, Timestamp)) -> bool {
     match &view.role {
-        NodeRole::Leads(leadership) => leadership.is_held() || leadership.was_certain_since(asked),
+        NodeRole::Leads(leadership) => leadership.knows_all_before(asked),
         NodeRole::Follows => view.sight.knows_all_before(asked_at),
         NodeRole::Over(_) => false,
     }

@@ -191,7 +191,7 @@ impl NodeRouter {
     /// recording anything, is answered only once it is certain that it still led.
     async fn still_led(&self, is_failure: bool) -> bool {
         // Nothing is decided while the lead is given away.
-        !(is_failure && self.nodes.shared.is_holding()) && self.nodes.confirm(stopwatch()).await.is_ok()
+        !(is_failure && self.nodes.shared.is_holding()) && self.nodes.confirm_lead(stopwatch()).await
     }
 
     /// Answers from the state here, if it is fresh enough, and says how fresh.
