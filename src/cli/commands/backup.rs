@@ -113,7 +113,7 @@ impl BackupArgs {
             .map_err(|source| CommandError::File { path: PathBuf::from(&self.to), source })
             .and_then(|folder| {
                 let way = BackupMode { is_incremental: self.incremental, is_linked: self.link };
-                BackupMaker::of(&node).take(&folder, way, &protection).map_err(failed)
+                BackupMaker::of_unused(&node).take(&folder, way, &protection).map_err(failed)
             });
         node.stop();
         let BackupSummary { position, epoch, files, bytes } = taken?;

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    iter::once_with,
     os::unix::fs::FileExt,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -149,14 +150,18 @@ impl Segment {
     }
 
     fn read_table(&self, file: &File) -> Result<BlockTable, SegmentError> {
+        let index = self.table_bytes(file)?;
+        Ok(index.chunks_exact(BlockEntry::BYTES).filter_map(BlockEntry::read).collect())
+    }
+
+    /// The bytes behind the blocks, checked.
+    fn table_bytes(&self, file: &File) -> Result<Vec<u8>, SegmentError> {
         let all = (self.header.first(), self.header.last());
         let length =
             usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(BlockEntry::BYTES);
         let digest = &self.header.index_digest;
         let is_good = |index: &[u8]| blake3::hash(index).as_bytes() == digest;
-        let index =
-            self.twice(all, |time| read_at(file, self.header.index_at, length, time), is_good, "the index")?;
-        Ok(index.chunks_exact(BlockEntry::BYTES).filter_map(BlockEntry::read).collect())
+        self.twice(all, |time| read_at(file, self.header.index_at, length, time), is_good, "the index")
     }
 
     fn twice(
@@ -211,6 +216,17 @@ impl SegmentBlocks<'_> {
         let length = block.length.min(MOST_BLOCK_BYTES) as usize;
         let read = |time| read_at(&self.file, block.offset, length, time);
         self.segment.twice(self.positions(number), read, is_good, "the block")
+    }
+
+    /// The bytes of the whole file, piece by piece, each checked before it is given out.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Result<Vec<u8>, SegmentError>> {
+        let header = || self.segment.header.bytes().ok_or_else(|| self.segment.untrue());
+        let blocks = (0..self.len()).map(|number| {
+            let bytes = self.read(number);
+            self.forget(number);
+            bytes
+        });
+        once_with(header).chain(blocks).chain(once_with(|| self.segment.table_bytes(&self.file)))
     }
 
     /// The commits in the bytes of a block.

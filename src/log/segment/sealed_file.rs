@@ -40,18 +40,15 @@ impl SealedFile {
         &self.0.path
     }
 
-    /// That all of its bytes are as they were written, by its own checks; no commit is decoded. After each block,
-    /// `pause` gets its length, and may take its time.
+    /// Reads all of its bytes once, piece by piece in their order, and hands over those that are as they were written,
+    /// by its own checks; no commit is decoded.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] with the positions that are not.
-    pub fn check(&self, pause: &mut dyn FnMut(u64)) -> Result<(), LogError> {
-        self.0.again()?;
-        let blocks = self.0.blocks()?;
-        for number in 0..blocks.len() {
-            pause(blocks.read(number)?.len() as u64);
-        }
-        Ok(())
+    /// [`LogError::Damaged`] with the positions that are not; what `take` gives.
+    pub fn read<E: From<LogError>>(&self, take: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.0.again().map_err(LogError::from)?;
+        let blocks = self.0.blocks().map_err(LogError::from)?;
+        blocks.pieces().try_for_each(|piece| take(&piece.map_err(LogError::from)?))
     }
 }
 

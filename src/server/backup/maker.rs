@@ -15,6 +15,7 @@ use super::{
     destination::BackupDestination,
     keys::{self, KeyProtection},
     manifest::{self, BackupManifest, BackupPart, FileEntry},
+    pace::BackupPace,
     part,
 };
 use crate::authority::Authority;
@@ -34,6 +35,7 @@ pub struct BackupMaker {
     keys: PathBuf,
     known: BackupRecord,
     busy: Mutex<()>,
+    has_callers: bool,
 }
 
 /// How a backup is made.
@@ -68,7 +70,13 @@ impl BackupMaker {
             keys: node.data().join("keys"),
             known: BackupRecord::of(node.data()),
             busy: Mutex::default(),
+            has_callers: true,
         }
+    }
+
+    /// Of this node, which nobody else uses: it need not spare anybody.
+    pub fn of_unused(node: &Node) -> Self {
+        Self { has_callers: false, ..Self::of(node) }
     }
 
     /// The last backup of this data directory that was made, wherever it is.
@@ -95,8 +103,9 @@ impl BackupMaker {
         let before = before.map_or_else(Vec::new, |before| before.parts);
         forget_unnamed(to, &before)?;
         let (mut parts, fresh) = continued_by(before, self.authority.log().sealed_files(), head.position());
+        let mut pace = if self.has_callers { BackupPace::beside_callers() } else { BackupPace::unhindered() };
         for sealed in fresh {
-            parts.push(part::take_segment(to, &sealed, way.is_linked)?);
+            parts.push(part::take_segment(to, &sealed, way.is_linked, &mut pace)?);
         }
         let after = Position(parts.last().map_or(0, |part| part.to));
         parts.extend(part::write_parts(self.authority.log(), after, head.position(), to)?);

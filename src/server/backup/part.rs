@@ -4,10 +4,7 @@
 //! length, four bytes little-endian, and its bytes. Or it is a segment of the log, byte for byte. It never changes once
 //! it is there, so an increment adds parts.
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Read, Write},
-};
+use std::io::{self, BufReader, Read, Write};
 
 use super::{
     BackupError,
@@ -131,27 +128,50 @@ pub(super) fn take_segment(
     to: &dyn BackupDestination,
     sealed: &SealedFile,
     is_linked: bool,
+    pace: &mut BackupPace,
 ) -> Result<BackupPart, BackupError> {
-    let mut pace = BackupPace::begin();
-    sealed.check(&mut |bytes| pace.passed(bytes))?;
     let file = format!("{}{:020}", BackupPart::SEGMENT, sealed.first().0);
-    let open = || File::open(sealed.path()).map_err(BackupError::io(&file));
-    let mut entry = DigestingWriter::new(io::sink());
     if is_linked && to.link(&file, sealed.path()).map_err(BackupError::io(&file))? {
-        io::copy(&mut pace.over(open()?), &mut entry).map_err(BackupError::io(&file))?;
-        return Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry: entry.entry(&file) });
+        let entry = read_sealed(sealed, &file, &mut io::sink(), pace)?;
+        return Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry });
     }
-    let mut from = pace.over(open()?);
-    let mut copied = None;
-    let put = to.put(&file, &mut |out| {
-        let mut out = DigestingWriter::new(out);
-        io::copy(&mut from, &mut out)?;
-        copied = Some(out.entry(&file));
-        Ok(())
-    });
-    put.map_err(BackupError::io(&file))?;
-    let entry = copied.ok_or_else(|| damaged(&file, "nothing was written"))?;
+    let entry = put(to, &file, &mut |out| read_sealed(sealed, &file, out, pace))?;
     Ok(BackupPart { from: sealed.first().0, to: sealed.last().0, entry })
+}
+
+/// Reads a segment once, for its own checks, for the digest and for the copy. A copy of what is not sound is given up.
+fn read_sealed(
+    sealed: &SealedFile,
+    file: &str,
+    out: &mut dyn Write,
+    pace: &mut BackupPace,
+) -> Result<FileEntry, BackupError> {
+    let mut out = DigestingWriter::new(out);
+    sealed.read(&mut |piece| {
+        pace.passed(piece.len() as u64);
+        out.write_all(piece).map_err(BackupError::io(file))
+    })?;
+    Ok(out.entry(file))
+}
+
+/// Writes a file, and gives what was made of it.
+fn put<T>(
+    to: &dyn BackupDestination,
+    file: &str,
+    write: &mut dyn FnMut(&mut dyn Write) -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
+    let mut done = None;
+    let put = to.put(file, &mut |out| {
+        let made = write(out);
+        let told = made.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string()));
+        done = Some(made);
+        told
+    });
+    match (put, done) {
+        (Ok(()), Some(made)) | (Err(_), Some(made @ Err(_))) => made,
+        (Err(error), Some(Ok(_)) | None) => Err(BackupError::io(file)(error)),
+        (Ok(()), None) => Err(damaged(file, "nothing was written")),
+    }
 }
 
 /// Writes the commits after a position, up to another, as parts.
@@ -178,26 +198,11 @@ fn write_part(
 ) -> Result<BackupPart, BackupError> {
     let from = after.next();
     let file = format!("part-{:020}", from.0);
-    let mut done = None;
-    let mut failed = None;
-    let written = destination.put(&file, &mut |out| {
+    put(destination, &file, &mut |out| {
         let mut out = DigestingWriter::new(out);
-        match fill(log, after, to, &mut out) {
-            Ok(last) => done = Some(BackupPart { from: from.0, to: last.0, entry: out.entry(&file) }),
-            Err(error) => {
-                let told = io::Error::other(error.to_string());
-                failed = Some(error);
-                return Err(told);
-            }
-        }
-        Ok(())
-    });
-    match (written, failed, done) {
-        (Ok(()), None, Some(part)) => Ok(part),
-        (_, Some(error), _) => Err(error),
-        (Err(error), None, _) => Err(BackupError::io(&file)(error)),
-        (Ok(()), None, None) => Err(damaged(&file, "nothing was written")),
-    }
+        let last = fill(log, after, to, &mut out)?;
+        Ok(BackupPart { from: from.0, to: last.0, entry: out.entry(&file) })
+    })
 }
 
 /// The last position that was written.
