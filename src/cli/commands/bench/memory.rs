@@ -136,24 +136,31 @@ fn after_ended(
     let node = start::open(&data)?.0;
     start::settle(&node)?;
     node.stop();
-    let program = std::env::current_exe().map_err(failed)?;
-    let started =
-        Command::new(program).args(["bench", "memory", "--of"]).arg(&data).output().map_err(failed)?;
-    let mut item: Value = serde_json::from_slice(&started.stdout)
-        .map_err(|_| failed(String::from_utf8_lossy(&started.stderr).trim()))?;
+    let mut item = start_apart(&data)?;
     for (name, value) in [("sessions", sessions), ("ended", ended), ("events", events)] {
         item[name] = value.into();
     }
     Ok(item)
 }
 
+/// What a start on a directory takes, in a process that has done nothing else.
+pub(super) fn start_apart(data: &Path) -> Result<Value, CommandError> {
+    let program = std::env::current_exe().map_err(failed)?;
+    let started =
+        Command::new(program).args(["bench", "memory", "--of"]).arg(data).output().map_err(failed)?;
+    serde_json::from_slice(&started.stdout)
+        .map_err(|_| failed(String::from_utf8_lossy(&started.stderr).trim()))
+}
+
 /// Starts on a directory, and says what that took.
 fn started(data: &Path, output: Output) -> Result<(), CommandError> {
     let (node, figures) = start::open(data)?;
     let (sessions, _) = node.authority.live().session_counts();
-    let seconds = figures.seconds();
     let told = json!({
-        "sessionsInMemory": sessions, "startSeconds": seconds, "residentBytes": resident_bytes(),
+        "sessionsInMemory": sessions,
+        "startSeconds": figures.seconds(),
+        "cpuSeconds": figures.cpu_seconds(),
+        "residentBytes": resident_bytes(),
     });
     node.stop();
     output.narrative_line(&told.to_string())

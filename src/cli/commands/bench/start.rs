@@ -10,9 +10,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    conditions::{ScratchDir, load_average, machine, resident_bytes},
+    conditions::{ScratchDir, load_average, machine},
     failed,
     fixture::policy,
+    memory::start_apart,
     report::print_with,
     synthetic::{commit, created, registered, renewed, revoked, subject},
 };
@@ -41,6 +42,10 @@ pub(crate) struct StartArgs {
     /// How many questions about the past are asked
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     questions: u32,
+
+    /// How many starts from a checkpoint are measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
 
     /// Where to put the temporary data directory
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -75,21 +80,23 @@ impl StartArgs {
         let events = fill(&data, self.sessions, self.per_subject, self.events)?;
         let mut items = Vec::new();
         fs::remove_file(snapshot::path(&data)).map_err(failed)?;
-        let (node, figures) = open(&data)?;
-        items.push(figures.item("start without a snapshot"));
-        node.stop();
-        let (node, figures) = open(&data)?;
-        items.push(figures.item("start with a snapshot"));
+        items.push(start_of(&data, "start without a snapshot")?);
+        items.push(start_of(&data, "start with a snapshot")?);
+        let node = open(&data)?.0;
         items.extend(self.past(&node)?);
         settle(&node)?;
         node.stop();
-        let (node, figures) = open(&data)?;
-        items.push(figures.item("start of a sealed history"));
-        node.stop();
-        fs::remove_dir_all(data.join("checkpoints")).map_err(failed)?;
-        let (node, figures) = open(&data)?;
-        items.push(figures.item("the same without a checkpoint"));
-        node.stop();
+        for _ in 0..self.rounds {
+            items.push(start_of(&data, "start of a sealed history")?);
+        }
+        let (checkpoints, aside) = (data.join("checkpoints"), scratch.path().join("checkpoints"));
+        fs::rename(&checkpoints, &aside).map_err(failed)?;
+        items.push(start_of(&data, "the same without a checkpoint")?);
+        // That start may have begun another one.
+        if checkpoints.exists() {
+            fs::remove_dir_all(&checkpoints).map_err(failed)?;
+        }
+        fs::rename(&aside, &checkpoints).map_err(failed)?;
         if let Some(keep) = &self.keep {
             fs::rename(&data, keep).map_err(failed)?;
         }
@@ -172,7 +179,6 @@ pub(super) fn settle(node: &Node) -> Result<(), CommandError> {
 pub(super) struct StartFigures {
     took: Duration,
     worked: Duration,
-    resident: Option<u64>,
 }
 
 impl StartFigures {
@@ -180,10 +186,17 @@ impl StartFigures {
         rounded(self.took.as_secs_f64())
     }
 
-    fn item(&self, work: &str) -> Value {
-        let (seconds, worked) = (self.took.as_secs_f64(), self.worked.as_secs_f64());
-        json!({ "work": work, "seconds": rounded(seconds), "cpuSeconds": rounded(worked), "residentBytes": self.resident, "loadAverage": load_average() })
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        rounded(self.worked.as_secs_f64())
     }
+}
+
+fn start_of(data: &Path, work: &str) -> Result<Value, CommandError> {
+    let mut item = start_apart(data)?;
+    item["work"] = work.into();
+    item["seconds"] = item["startSeconds"].take();
+    item["loadAverage"] = load_average().into();
+    Ok(item)
 }
 
 pub(super) fn times(work: &str, mut took: Vec<Duration>) -> Value {
@@ -212,7 +225,7 @@ pub(super) fn open(data: &Path) -> Result<(Node, StartFigures), CommandError> {
     let (begun, before) = (stopwatch(), worked());
     let node = Node::open(options).map_err(failed)?;
     let (took, worked) = (begun.elapsed(), worked().saturating_sub(before));
-    Ok((node, StartFigures { took, worked, resident: resident_bytes() }))
+    Ok((node, StartFigures { took, worked }))
 }
 
 fn draw(below: u64) -> u64 {
