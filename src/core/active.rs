@@ -241,7 +241,7 @@ mod tests {
         let commit = Commit {
             id: CommitId::from_bytes([0; 16]),
             stream: StreamId::Subject(id.clone()),
-            expected: state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version),
+            expected: state.subjects.get(id).map_or(Position::ZERO, Subject::version),
             recorded_at: at,
             actor: Actor::AUTHORITY,
             correlation_id: None,

@@ -129,7 +129,7 @@ impl BulkRevocation {
 
     /// Whether this subject could show it and does not: no later event of the subject has settled it.
     fn is_open_in(&self, subject: &Subject) -> bool {
-        self.position > subject.version && self.selector.concerns(subject)
+        self.position > subject.version() && self.selector.concerns(subject)
     }
 
     /// A session that it ended.

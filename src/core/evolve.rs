@@ -13,6 +13,7 @@ use super::{
         SystemEvent, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
+    packed::{NO_POSITION, PackedPosition},
     session::{
         GrantedPeriod, KnownDevice, OneTimeFact, OneTimeFlags, Session, SessionDetails, SessionRevocation,
     },
@@ -37,6 +38,8 @@ pub struct IllegalEvent {
 
 /// Makes of a subject what the event says of it. On an error the subject is unchanged.
 pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: EventMeta) -> Result<(), IllegalEvent> {
+    let version = PackedPosition::of(recorded.position);
+    let version = version.ok_or_else(|| illegal(event.kind(), recorded, NO_POSITION))?;
     let outcome = match event {
         SubjectEvent::SessionCreated(_)
         | SubjectEvent::SessionRenewed(_)
@@ -46,10 +49,7 @@ pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: EventMeta) 
         {
             Err("the subject is suspended")
         }
-        SubjectEvent::SubjectRegistered(event) => {
-            registered(subject, event, recorded);
-            Ok(())
-        }
+        SubjectEvent::SubjectRegistered(event) => registered(subject, event, recorded),
         SubjectEvent::SessionCreated(event) => created(subject, event, recorded),
         SubjectEvent::SessionRenewed(event) => renewed(subject, event, recorded),
         SubjectEvent::RenewalRejected(event) => rejected(subject, event),
@@ -63,7 +63,7 @@ pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: EventMeta) 
         SubjectEvent::SubjectResumed(event) => resumed(subject, event, recorded),
     };
     outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
-    subject.version = recorded.position;
+    subject.version = version;
     Ok(())
 }
 
@@ -127,18 +127,21 @@ pub(super) const fn illegal(kind: EventKind, recorded: EventMeta, why: &'static 
     IllegalEvent { position: recorded.position, kind, why }
 }
 
-fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: EventMeta) {
+fn registered(
+    subject: &mut Subject,
+    event: &SubjectRegistered,
+    recorded: EventMeta,
+) -> Result<(), &'static str> {
     let EventMeta { position, at } = recorded;
-    let first =
-        subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
+    let first = subject.registration().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
     let suspension = subject.suspension().cloned();
     let standing = ProfileAndSuspension { profile: event.profile.clone(), suspension }.into();
-    subject.registration = Some(SubjectRegistration { standing, created_at, updated_at: at, created });
+    subject.register(SubjectRegistration { standing, created_at, updated_at: at, created })
 }
 
 fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -> Result<(), &'static str> {
-    if subject.registration.is_none() {
+    if !subject.is_registered() {
         return Err("the subject is not registered");
     }
     if event.expires_at <= recorded.at || event.expires_at > recorded.at.plus(event.terms.absolute_lifetime) {
@@ -326,7 +329,7 @@ fn many_revoked(
     event: &SessionsRevoked,
     recorded: EventMeta,
 ) -> Result<(), &'static str> {
-    if subject.registration.is_none() {
+    if !subject.is_registered() {
         return Err("the subject is not registered");
     }
     // How many its decider saw is information: what ends is what is active here.
@@ -348,13 +351,12 @@ impl SessionsRevoked {
 
 /// Drops every text. What no rule needs is gone; a device is still known by its digest.
 fn erased(subject: &mut Subject) -> Result<(), &'static str> {
-    let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
-    let standing = &registration.standing;
+    let standing = subject.standing_mut().ok_or("the subject is not registered")?;
     let has_reason = standing.suspension.as_ref().is_some_and(|suspension| suspension.reason.is_some());
     if standing.profile.name.is_some() || has_reason {
         let ProfileAndSuspension { profile, suspension } = (**standing).clone();
         let suspension = suspension.map(|known| SubjectSuspension { reason: None, ..known });
-        registration.standing =
+        *standing =
             ProfileAndSuspension { profile: SubjectProfile { name: None, ..profile }, suspension }.into();
     }
     for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
@@ -399,9 +401,8 @@ fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: EventMeta) -
 
 /// Registered as before, and suspended so.
 fn set_suspension(subject: &mut Subject, suspension: Option<SubjectSuspension>) -> Result<(), &'static str> {
-    let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
-    let profile = registration.standing.profile.clone();
-    registration.standing = ProfileAndSuspension { profile, suspension }.into();
+    let standing = subject.standing_mut().ok_or("the subject is not registered")?;
+    *standing = ProfileAndSuspension { profile: standing.profile.clone(), suspension }.into();
     Ok(())
 }
 

@@ -100,9 +100,10 @@ fn apply_to_subject<'e>(
             let Event::Subject(event) = event else {
                 return Err(illegal(event.kind(), recorded, "it belongs to the system stream"));
             };
-            continues(expected.take(), subject.version, event.kind(), recorded)?;
+            continues(expected.take(), subject.version(), event.kind(), recorded)?;
             if lets_go && is_about_one_that_left(subject, event) {
-                subject.version = recorded.position;
+                let reached = subject.advance_to(recorded.position);
+                reached.map_err(|why| illegal(event.kind(), recorded, why))?;
             } else {
                 evolve(subject, event, recorded)?;
             }

@@ -6,6 +6,10 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::{id::Position, time::Timestamp};
 
+/// Why something is none that a history can have.
+pub(super) const NO_POSITION: &str = "no log reaches its position";
+pub(super) const NO_TIME: &str = "its moments cannot be written";
+
 /// A whole number below 2^48, the lowest part first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct SixBytes([u16; 3]);
@@ -29,6 +33,8 @@ impl SixBytes {
 pub(super) struct PackedTime(SixBytes);
 
 impl PackedTime {
+    pub(super) const ZERO: Self = Self(SixBytes([0; 3]));
+
     /// `None` of a moment that no clock shows.
     pub(super) fn of(moment: Timestamp) -> Option<Self> {
         u64::try_from(moment.as_millis()).ok().and_then(SixBytes::of).map(Self)
@@ -45,6 +51,8 @@ impl PackedTime {
 pub(super) struct PackedPosition(SixBytes);
 
 impl PackedPosition {
+    pub(super) const ZERO: Self = Self(SixBytes([0; 3]));
+
     /// `None` of a position that no log reaches.
     pub(super) fn of(position: Position) -> Option<Self> {
         SixBytes::of(position.0).map(Self)

@@ -17,7 +17,7 @@ use super::{
     event::{EndTrigger, ExpiringSoon, ExpiryCause, SessionPurpose, SessionTerms},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     interned::{Interned, RecentValues, Shareable},
-    packed::{PackedPosition, PackedTime},
+    packed::{NO_POSITION, NO_TIME, PackedPosition, PackedTime},
     policy::{OnReuse, Policy},
     suspension::SubjectSuspension,
     text::SealedText,
@@ -26,8 +26,6 @@ use super::{
 
 /// With this number of renewals left, or fewer, its owner gets a notice.
 const FEW_RENEWALS: u32 = 3;
-/// Why there is no session.
-const NO_POSITION: &str = "no log reaches its position";
 /// An absolute end nearer than this is announced, too.
 const SHORT_LIFE: Seconds = Seconds(86_400);
 
@@ -93,11 +91,10 @@ impl GrantedPeriod {
     ) -> Result<Self, &'static str> {
         let renew_after =
             |moment| RenewAfter::between(recorded.at, moment).ok_or("renewAt does not lie in its period");
-        let unwritable = "its moments cannot be written";
         Ok(Self {
             position: PackedPosition::of(recorded.position).ok_or(NO_POSITION)?,
-            begins: PackedTime::of(recorded.at).ok_or(unwritable)?,
-            ends: PackedTime::of(ends).ok_or(unwritable)?,
+            begins: PackedTime::of(recorded.at).ok_or(NO_TIME)?,
+            ends: PackedTime::of(ends).ok_or(NO_TIME)?,
             renew_after: renew_at.map(renew_after).transpose()?,
         })
     }

@@ -198,8 +198,8 @@ impl<C> Encode<C> for Subject {
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        e.array(4)?.encode_with(&self.id, ctx)?.encode_with(self.registration.as_ref(), ctx)?;
-        e.encode_with(self.version, ctx)?.array(self.sessions.len() as u64)?;
+        e.array(4)?.encode_with(&self.id, ctx)?.encode_with(self.registration(), ctx)?;
+        e.encode_with(self.version(), ctx)?.array(self.sessions.len() as u64)?;
         for session in &self.sessions {
             session.encode(e, ctx)?;
         }
@@ -210,16 +210,24 @@ impl<C> Encode<C> for Subject {
 impl<'b, C> Decode<'b, C> for Subject {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         expect_array(d, 4)?;
-        let id = d.decode_with(ctx)?;
-        let registration = d.decode_with(ctx)?;
-        let version = d.decode_with(ctx)?;
+        let mut subject = Self::new(d.decode_with(ctx)?);
+        if let Some(registration) = d.decode_with(ctx)? {
+            subject.register(registration).map_err(decode::Error::message)?;
+        }
+        subject.advance_to(d.decode_with(ctx)?).map_err(decode::Error::message)?;
         let count = counted(d)?;
         let mut sessions = Vec::with_capacity(usize::try_from(count).unwrap_or(MANY).min(MANY));
         for _ in 0..count {
-            sessions.push(Session::decode(d, ctx)?);
+            let mut session = Session::decode(d, ctx)?;
+            // All of them share the name of their subject.
+            if session.subject == subject.id {
+                session.subject = subject.id.clone();
+            }
+            sessions.push(session);
         }
         sessions.shrink_to_fit();
-        Ok(Self { id, registration, version, sessions })
+        subject.sessions = sessions;
+        Ok(subject)
     }
 }
 

@@ -7,23 +7,34 @@ use super::{
     event::SubjectProfile,
     id::{Digest16, Position, SessionId, SubjectId},
     interned::{Interned, RecentValues, Shareable},
+    packed::{NO_POSITION, NO_TIME, PackedPosition, PackedTime},
     policy::{OnLimit, Policy},
     session::Session,
     suspension::SubjectSuspension,
     time::Timestamp,
 };
 
+/// So many sessions created at once may stand otherwise by their ids than by their positions.
+const NEAR: usize = 32;
+
+/// A subject with no more sessions than this has few.
+const FEW: usize = 8;
+
 /// A subject, as the facts up to some position leave it. It holds its sessions.
+///
+/// There are many of these, and few that leave: it takes 64 bytes without its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Its name.
     pub id: SubjectId,
-    /// Its registration; `None` before the first.
-    pub registration: Option<SubjectRegistration>,
-    /// The last position of its stream; 0 for none.
-    pub version: Position,
     /// Its sessions, ended ones included, by id.
     pub sessions: Vec<Session>,
+    /// `None` before it is first registered; then the next three say nothing.
+    standing: Option<Interned<ProfileAndSuspension>>,
+    registered_at: PackedTime,
+    updated_at: PackedTime,
+    registered: PackedPosition,
+    pub(super) version: PackedPosition,
 }
 
 /// A session, as some version of its subject holds it or as it is seen apart from it; cheap to clone.
@@ -40,7 +51,7 @@ enum Holder {
 impl SharedSession {
     /// The session of this id; `None` if the subject does not hold it.
     pub fn of(subject: Arc<Subject>, id: SessionId) -> Option<Self> {
-        let place = subject.place_of(id).ok()?;
+        let place = subject.found_at(id)?;
         Some(Self(Holder::Subject(subject, place)))
     }
 
@@ -128,17 +139,69 @@ impl Shareable for ProfileAndSuspension {
 impl Subject {
     /// A subject of which nothing is known yet.
     pub const fn new(id: SubjectId) -> Self {
-        Self { id, registration: None, version: Position::ZERO, sessions: Vec::new() }
+        Self {
+            id,
+            sessions: Vec::new(),
+            standing: None,
+            registered_at: PackedTime::ZERO,
+            updated_at: PackedTime::ZERO,
+            registered: PackedPosition::ZERO,
+            version: PackedPosition::ZERO,
+        }
+    }
+
+    /// The last position of its stream; 0 for none.
+    pub const fn version(&self) -> Position {
+        self.version.position()
+    }
+
+    /// Its stream goes up to this position now.
+    ///
+    /// # Errors
+    /// No log reaches the position.
+    pub fn advance_to(&mut self, version: Position) -> Result<(), &'static str> {
+        self.version = PackedPosition::of(version).ok_or(NO_POSITION)?;
+        Ok(())
+    }
+
+    /// Whether it was ever registered.
+    pub const fn is_registered(&self) -> bool {
+        self.standing.is_some()
+    }
+
+    /// Its registration; `None` before the first.
+    pub fn registration(&self) -> Option<SubjectRegistration> {
+        Some(SubjectRegistration {
+            standing: self.standing.clone()?,
+            created_at: self.registered_at.moment(),
+            updated_at: self.updated_at.moment(),
+            created: self.registered.position(),
+        })
+    }
+
+    /// Has this registration from now on. On an error it is unchanged.
+    pub(super) fn register(&mut self, registration: SubjectRegistration) -> Result<(), &'static str> {
+        let SubjectRegistration { standing, created_at, updated_at, created } = registration;
+        let (registered_at, updated_at) = (PackedTime::of(created_at), PackedTime::of(updated_at));
+        let registered = PackedPosition::of(created).ok_or(NO_POSITION)?;
+        (self.registered_at, self.updated_at) = registered_at.zip(updated_at).ok_or(NO_TIME)?;
+        (self.registered, self.standing) = (registered, Some(standing));
+        Ok(())
+    }
+
+    /// What is registered of it, to be changed by a fact.
+    pub(super) const fn standing_mut(&mut self) -> Option<&mut Interned<ProfileAndSuspension>> {
+        self.standing.as_mut()
     }
 
     /// Its registration's content.
     pub fn profile(&self) -> Option<&SubjectProfile> {
-        self.registration.as_ref().map(|registration| &registration.standing.profile)
+        self.standing.as_ref().map(|standing| &standing.profile)
     }
 
     /// Its suspension as it was last recorded, which may have ended by itself since.
     pub fn suspension(&self) -> Option<&SubjectSuspension> {
-        self.registration.as_ref()?.standing.suspension.as_ref()
+        self.standing.as_ref()?.suspension.as_ref()
     }
 
     /// The suspension in force at this moment.
@@ -160,7 +223,25 @@ impl Subject {
 
     /// One of its sessions.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
-        self.place_of(id).ok().map(|index| &self.sessions[index])
+        self.found_at(id).map(|index| &self.sessions[index])
+    }
+
+    /// The one of its sessions that began at this position. Ids are drawn in the order of time, so it stands where the
+    /// order of the positions would put it, or nearly there.
+    pub fn session_begun_at(&self, began: Position) -> Option<&Session> {
+        let place = self.sessions.partition_point(|session| session.created() < began);
+        let near = place.saturating_sub(NEAR)..self.sessions.len().min(place + NEAR);
+        let mut all = self.sessions[near].iter().chain(&self.sessions);
+        all.find(|session| session.created() == began)
+    }
+
+    /// Where a session stands in the list. Of few, it costs less to look at all.
+    fn found_at(&self, id: SessionId) -> Option<usize> {
+        if self.sessions.len() <= FEW {
+            self.sessions.iter().position(|session| session.id == id)
+        } else {
+            self.place_of(id).ok()
+        }
     }
 
     /// Where a session stands in the list, or where it would have to be put.
@@ -170,7 +251,7 @@ impl Subject {
 
     /// One of its sessions, to be changed by a fact.
     pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        let index = self.place_of(id).ok()?;
+        let index = self.found_at(id)?;
         Some(&mut self.sessions[index])
     }
 
@@ -240,8 +321,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_with_its_counts_of_references_fits_in_96_bytes() {
-        // The allocator's next larger class is 112. A registration must find room in place of "none".
-        assert!(size_of::<Subject>() + 2 * size_of::<usize>() <= 96, "{}", size_of::<Subject>());
+    fn a_subject_with_its_counts_of_references_fits_in_80_bytes() {
+        // The allocator's next larger class is 96.
+        assert!(size_of::<Subject>() + 2 * size_of::<usize>() <= 80, "{}", size_of::<Subject>());
     }
 }

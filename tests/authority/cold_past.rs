@@ -12,7 +12,6 @@ use tenure::{
     core::{
         Digest16, Event, Position, SealedText, Seconds, SessionId, StreamId, SubjectEvent, SubjectId,
         SystemEvent,
-        fold::FoldTarget,
         session::{OneTimeFact, Session},
         state::AuthorityState,
     },
@@ -25,7 +24,7 @@ use tenure::{
         marks::FoldedSubject,
         pulse::DayPulse,
         revocations::RetainedCounts,
-        session_list::{EndMark, SessionList, SessionQuery},
+        session_list::{EndMark, ListedBy, ListedSession, SessionList, SessionQuery},
     },
     server::checkpoint::{Checkpoint, CheckpointState, ListingCheckpoint, make},
 };
@@ -126,6 +125,9 @@ impl Told {
         let (log, one) = (&self.log, &self.whole.projections);
         let then = history::subject_at(log, &made.projections, id, until).unwrap();
         assert_eq!(then, history::subject_at(log, one, id, until).unwrap(), "{id} at {until}");
+        let some: Vec<_> = then.sessions.iter().map(|session| session.id).step_by(2).collect();
+        let some = history::sessions_at(log, &made.projections, id, &some, until).unwrap();
+        assert!(some.iter().eq(then.sessions.iter().step_by(2)), "{id} at {until}");
         let begin = FoldedSubject::nothing(id.clone());
         let behind =
             |made, begin: &FoldedSubject| history::commits_behind(&|| true, log, made, begin, until).unwrap();
@@ -232,11 +234,11 @@ fn compare_lists(one: &Made, other: &Made) {
 fn mark(made: &Made) {
     let query = SessionQuery::default();
     let all = made.projections.sessions(|list| list.stride(&query, None, usize::MAX)).found;
-    let is_revoked = |id: SessionId| {
-        let subject = made.state.subject_of(id).unwrap();
-        made.state.subjects[&subject].session(id).unwrap().revocation().is_some()
+    let is_revoked = |listed: &ListedSession| {
+        let ListedBy::Subject(id) = &listed.named_by else { panic!("no file lists it: {listed:?}") };
+        made.state.subjects[id].session_begun_at(listed.began).unwrap().revocation().is_some()
     };
-    let began: Vec<_> = all.into_iter().filter(|(_, id)| is_revoked(*id)).map(|(began, _)| began).collect();
+    let began: Vec<_> = all.into_iter().filter(is_revoked).map(|listed| listed.began).collect();
     made.projections.mark_revoked(&began);
 }
 
@@ -381,13 +383,20 @@ fn listed(made: &Made, state: &AuthorityState, sought: &SessionQuery, most: usiz
     let (mut before, mut seen) = (None, Vec::new());
     loop {
         let stride = made.projections.all_sessions(sought, before, most).unwrap();
-        assert!(stride.found.is_sorted_by(|a, b| a.0 > b.0), "{sought:?}");
-        seen.extend(stride.found.into_iter().filter(|(began, _)| expected.contains_key(&Reverse(*began))));
+        assert!(stride.found.is_sorted_by(|a, b| a.began > b.began), "{sought:?}");
+        for listed in stride.found {
+            let Some(session) = expected.get(&Reverse(listed.began)) else { continue };
+            match listed.named_by {
+                ListedBy::Session(id) => assert_eq!(id, session.id),
+                ListedBy::Subject(subject) => assert_eq!(subject, session.subject),
+            }
+            seen.push(session.id);
+        }
         let Some(next) = stride.next else { break };
         assert!(before.is_none_or(|before| next < before), "{sought:?} goes on");
         before = Some(next);
     }
-    seen.into_iter().map(|(_, id)| id).collect()
+    seen
 }
 
 /// Every list has what the state of everything says, in its order.

@@ -195,7 +195,9 @@ struct WithoutSessions<'a>(&'a Authority);
 impl NoticeContext for WithoutSessions<'_> {
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         let subject = self.0.live().subject(id)?;
-        Some(Arc::new(Subject { sessions: Vec::new(), ..subject.as_ref().clone() }))
+        let mut subject = subject.as_ref().clone();
+        subject.sessions.clear();
+        Some(Arc::new(subject))
     }
 
     fn subject_in_full(&self, id: &SubjectId) -> Option<Arc<Subject>> {

@@ -45,7 +45,7 @@ fn assert_illegal(subject: &Subject, event: &Event, at: Timestamp) {
 fn assert_legal(subject: &Subject, event: &Event, at: Timestamp) {
     let mut changed = subject.clone();
     assert_eq!(evolve_subject(&mut changed, event, recorded(at)), Ok(()), "{event:?}");
-    assert_eq!(changed.version, HERE, "the version of a subject is its last position");
+    assert_eq!(changed.version(), HERE, "the version of a subject is its last position");
 }
 
 fn unknown() -> Subject {

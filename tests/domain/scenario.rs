@@ -427,7 +427,7 @@ pub(crate) fn evolve_subject(
     let mut state = AuthorityState::of(FoldScope::Subject(subject.id.clone()));
     state.subjects.insert(subject.id.clone(), subject.clone());
     let commit = Commit {
-        expected: subject.version,
+        expected: subject.version(),
         ..commit(&state, StreamId::Subject(subject.id.clone()), vec![event.clone()], recorded.at)
     };
     state.apply_at(recorded.position, &commit)?;
@@ -512,7 +512,7 @@ pub(crate) fn commit(state: &AuthorityState, stream: StreamId, events: Vec<Event
     id[..8].copy_from_slice(&state.position.0.to_be_bytes());
     let expected = match &stream {
         StreamId::System => state.system.version,
-        StreamId::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version),
+        StreamId::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version()),
     };
     Commit {
         id: CommitId::from_bytes(id),

@@ -30,7 +30,7 @@ fn full_profile() -> SubjectProfile {
 fn a_new_subject_is_registered_as_it_was_described() {
     let scenario =
         Scenario::given([]).when(register(full_profile()), after(5)).then([is_registered(full_profile())]);
-    let registration = scenario.agent().registration.as_ref().unwrap();
+    let registration = scenario.agent().registration().unwrap();
     assert_eq!(registration.standing.profile, full_profile());
     assert_eq!((registration.created_at, registration.updated_at), (after(5), after(5)));
 }
@@ -65,7 +65,7 @@ fn any_single_difference_replaces_the_whole_registration() {
         let scenario = Scenario::given([registered_as(full_profile())])
             .when(register_as_admin(changed.clone()), after(9))
             .then([is_registered(changed.clone())]);
-        let registration = scenario.agent().registration.as_ref().unwrap();
+        let registration = scenario.agent().registration().unwrap();
         assert_eq!(registration.standing.profile, changed);
         assert_eq!((registration.created_at, registration.updated_at), (T0, after(9)));
     }

@@ -104,7 +104,7 @@ impl ComparableState<'_> {
 
 fn profile(subject: &Subject) -> JsonMembers {
     let mut members = subject.profile().map_or_else(JsonMembers::new, members);
-    if let Some(registration) = &subject.registration {
+    if let Some(registration) = subject.registration() {
         members.insert("createdAt".into(), json!(registration.created_at));
     }
     members

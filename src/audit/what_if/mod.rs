@@ -201,7 +201,7 @@ impl WhatIf {
             Ok(events) => (events.into_iter().map(|event| as_then(event, stored)).collect(), Ok(())),
             Err(refused) => (refused.record.iter().cloned().map(Event::from).collect(), Err(refused)),
         };
-        let expected = subject.version;
+        let expected = subject.version();
         self.instead.add(&events);
         if !events.is_empty() {
             // Its last event stands where that of the real commit does: later than all that was applied.

@@ -34,7 +34,7 @@ pub(super) fn create(
 ) -> Result<Vec<SubjectEvent>, Refusal> {
     let terms = check_terms(policy, command.terms)?;
     let mut events = Vec::new();
-    if subject.registration.is_none() {
+    if !subject.is_registered() {
         if !policy.auto_register {
             return Err(Refusal::SubjectNotFound);
         }

@@ -66,7 +66,7 @@ fn erase(
     command: &EraseSubject,
     observed: &Observation,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
-    if subject.registration.is_none() {
+    if !subject.is_registered() {
         return Err(Refusal::SubjectNotFound);
     }
     let erased = SubjectEvent::SubjectErased(SubjectErased { reason: command.reason.clone() });

@@ -103,7 +103,7 @@ pub(super) fn revoke_many(
     command: &RevokeSessions,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
-    if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
+    if !subject.is_registered() || is_foreign(subject, command.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
     }
     // An exception without a match is a mistake of the caller, and would end the session that was to stay.

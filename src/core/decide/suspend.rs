@@ -19,7 +19,7 @@ pub(super) fn suspend(
     command: &SuspendSubject,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
-    if subject.registration.is_none() || is_foreign(subject, command.by.owner.as_ref()) {
+    if !subject.is_registered() || is_foreign(subject, command.by.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
     }
     if command.until.is_some_and(|until| until <= at) {
@@ -81,7 +81,7 @@ pub(super) fn resume(
     command: &ResumeSubject,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
-    if subject.registration.is_none() || is_foreign(subject, command.by.owner.as_ref()) {
+    if !subject.is_registered() || is_foreign(subject, command.by.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
     }
     let Some(known) = subject.suspension_at(at) else { return Ok(vec![]) };

@@ -103,9 +103,9 @@ impl Checkpoint {
             SessionMatches::some(self.latest_in(&shorter, before, most)?, most);
         let mut finder = RowFinder::new(self, longer);
         let mut of_both = Vec::new();
-        for (began, id) in found {
-            if finder.has(began)? {
-                of_both.push((began, id));
+        for listed in found {
+            if finder.has(listed.began)? {
+                of_both.push(listed);
             }
         }
         Ok(SessionMatches { found: of_both, next })

@@ -63,7 +63,7 @@ impl Story {
         let expected = match &stream {
             StreamId::System => self.state.system.version,
             StreamId::Subject(id) => {
-                self.state.subjects.get(id).map_or(Position::ZERO, |known| known.version)
+                self.state.subjects.get(id).map_or(Position::ZERO, |known| known.version())
             }
         };
         let commit = Commit {

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::HashMap, fmt::Debug, sync::Arc};
 
 use super::{
     Projections,
-    session_list::{EndMark, SessionList, SessionMatches, SessionQuery},
+    session_list::{EndMark, ListedBy, ListedSession, SessionList, SessionMatches, SessionQuery},
 };
 use tenure_core::{Position, SessionId, SubjectId};
 
@@ -76,7 +76,7 @@ impl Projections {
     /// It cannot be read.
     pub fn begin_listing(&self, listing: &Arc<dyn EndedListing>) -> Result<bool, ListingError> {
         let all = listing.stride(&SessionQuery::default(), None, 1)?;
-        let latest = all.found.first().map_or(Position::ZERO, |(began, _)| *began);
+        let latest = all.found.first().map_or(Position::ZERO, |found| found.began);
         let position = listing.position();
         let mut ended = self.ended.write();
         if ended.listing.as_ref().is_some_and(|before| before.position() > position) {
@@ -151,16 +151,17 @@ impl SessionMatches {
     /// Found where no more than `most` were asked for.
     pub(crate) fn some(found: Vec<(Position, SessionId)>, most: usize) -> Self {
         let next = found.last().filter(|_| found.len() >= most).map(|(began, _)| *began);
-        Self { found, next }
+        let listed = |(began, id)| ListedSession { began, named_by: ListedBy::Session(id) };
+        Self { found: found.into_iter().map(listed).collect(), next }
     }
 
     /// What all parts have up to where the first of them ends, newest first.
     pub(crate) fn joined(parts: Vec<Self>) -> Self {
         let next = parts.iter().filter_map(|part| part.next).max();
         let mut found: Vec<_> = parts.into_iter().flat_map(|part| part.found).collect();
-        found.retain(|(began, _)| next.is_none_or(|next| *began >= next));
-        found.sort_unstable_by_key(|(began, _)| Reverse(*began));
-        found.dedup_by_key(|(began, _)| *began);
+        found.retain(|listed| next.is_none_or(|next| listed.began >= next));
+        found.sort_by_key(|listed| Reverse(listed.began));
+        found.dedup_by_key(|listed| listed.began);
         Self { found, next }
     }
 }

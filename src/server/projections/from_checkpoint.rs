@@ -68,7 +68,7 @@ fn sessions_of(state: &AuthorityState) -> SessionList {
     let mut list = SessionList::default();
     for (created, subject, session) in all {
         let owner = owner_of(subject);
-        list.add(created, session.id, owner.as_ref(), session.device_digest());
+        list.add(created, &subject.id, owner.as_ref(), session.device_digest());
         if session.revocation().is_some() {
             list.mark_revoked(created);
         }
@@ -80,8 +80,7 @@ fn sessions_of(state: &AuthorityState) -> SessionList {
 }
 
 fn subjects_of(state: &AuthorityState) -> SubjectList {
-    let mut registered: Vec<_> =
-        state.subjects.values().filter(|subject| subject.registration.is_some()).collect();
+    let mut registered: Vec<_> = state.subjects.values().filter(|subject| subject.is_registered()).collect();
     // What is added in order takes the least room.
     registered.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let mut list = SubjectList::default();

@@ -1,8 +1,8 @@
 //! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
 
 use tenure_core::{
-    Position, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget, state::AuthorityState,
-    subject::Subject,
+    Position, SessionId, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget,
+    session::Session, state::AuthorityState, subject::Subject,
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
@@ -68,6 +68,24 @@ pub fn subject_at_while(
     Ok(folded_subject(is_wanted, log, projections, id, position)?.subject)
 }
 
+/// Some sessions of a subject as of a position. What it costs grows with their number, and not with that of all its
+/// sessions.
+///
+/// # Errors
+/// As [`subject_at`].
+pub fn sessions_at(
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    only: &[SessionId],
+    position: Position,
+) -> Result<Vec<Session>, HistoryError> {
+    let folded = folded_for(&|| true, log, projections, id, position, Some(only))?;
+    let mut sessions = folded.subject.sessions;
+    sessions.retain(|session| only.contains(&session.id));
+    Ok(sessions)
+}
+
 /// The same as a fold that can be continued, if a commit ends at this position. It begins at the nearest mark that an
 /// earlier question has left, and leaves others on its way: of a long history, the second question reads no more than
 /// the part from one mark to the next.
@@ -81,9 +99,21 @@ pub fn folded_subject(
     id: &SubjectId,
     position: Position,
 ) -> Result<FoldedSubject, HistoryError> {
+    folded_for(is_wanted, log, projections, id, position, None)
+}
+
+/// With `only`, the other sessions may lack what the authority itself said of them.
+fn folded_for(
+    is_wanted: WantedCheck<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+    only: Option<&[SessionId]>,
+) -> Result<FoldedSubject, HistoryError> {
     let begun = projections.marks.nearest(id, position);
     let begun = begun.unwrap_or_else(|| FoldedSubject::nothing(id.clone()));
-    let mut story = SubjectStory::behind(log, projections, &begun, position);
+    let mut story = SubjectStory::behind(log, projections, &begun, position, only);
     let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
     let (mut state, mut count) = (begun.into_state(), 0);
     while let Some(page) = story.next_page(is_wanted)? {
@@ -93,7 +123,8 @@ pub fn folded_subject(
             }
             apply_until(&mut state, &stored, position)?;
             count += 1;
-            if projections.marks.is_due(count)
+            if only.is_none()
+                && projections.marks.is_due(count)
                 && stored.last() <= position
                 && let Some(subject) = state.subjects.get(id)
             {
@@ -155,7 +186,7 @@ pub fn commits_behind(
     until: Position,
 ) -> Result<Vec<StoredCommit>, HistoryError> {
     let mut commits = Vec::new();
-    let mut story = SubjectStory::behind(log, projections, folded, until);
+    let mut story = SubjectStory::behind(log, projections, folded, until, None);
     while let Some(page) = story.next_page(is_wanted)? {
         commits.extend(page);
     }

@@ -119,9 +119,11 @@ impl Projections {
         match event {
             SubjectEvent::SubjectRegistered(_) => self.place(position, id, known),
             SubjectEvent::SessionCreated(event) => {
-                let owner = known.of_subject(id, owner_of).flatten();
+                // The name in the state: one in memory serves all.
+                let whose = known.of_subject(id, |subject| (subject.id.clone(), owner_of(subject)));
+                let (subject, owner) = whose.unwrap_or_else(|| (id.clone(), None));
                 let device = event.device.as_ref().map(|device| device.digest);
-                self.sessions.write().add(position, event.session_id, owner.as_ref(), device);
+                self.sessions.write().add(position, &subject, owner.as_ref(), device);
             }
             SubjectEvent::SessionRevoked(event) => {
                 let began = beginning(id, event.session_id, known);

@@ -3,11 +3,12 @@
 //!
 //! It is of all sessions but those that a checkpoint lists, which ended long ago ([`ended`](super::ended)).
 //!
-//! A session is known here by its number in the order of creation, which takes four bytes.
+//! A session is known here by its number in the order of creation, which takes four bytes. Where it began and whose it
+//! is say which one it is: its id lies in its subject.
 
 use std::collections::HashMap;
 
-use tenure_core::{Digest16, OwnerId, Position, SessionId};
+use tenure_core::{Digest16, OwnerId, Position, SessionId, SubjectId};
 
 pub use super::session_run::EndMark;
 use super::{
@@ -48,11 +49,29 @@ pub struct SessionQuery {
     pub marked: EndMark,
 }
 
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Where it began.
+    pub began: Position,
+    /// What else tells which it is.
+    pub named_by: ListedBy,
+}
+
+/// What a list has of a session beside its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedBy {
+    /// Whose it is: it is in memory.
+    Subject(SubjectId),
+    /// Its id: a file lists it.
+    Session(SessionId),
+}
+
 /// Some of the sought sessions, newest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SessionMatches {
-    /// Where each began, and its name.
-    pub found: Vec<(Position, SessionId)>,
+    /// Which they are.
+    pub found: Vec<ListedSession>,
     /// There may be more before this position; none at the end.
     pub next: Option<Position>,
 }
@@ -62,15 +81,15 @@ impl SessionList {
     pub fn add(
         &mut self,
         position: Position,
-        id: SessionId,
+        subject: &SubjectId,
         owner: Option<&OwnerId>,
         device: Option<Digest16>,
     ) {
         let number = self.next;
         self.next += 1;
-        let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, id));
+        let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, subject));
         if !is_added {
-            self.stretches.push(SessionRun::begin(position, number, id));
+            self.stretches.push(SessionRun::begin(position, number, subject.clone()));
         }
         if let Some(owner) = owner {
             self.of_owner(owner).insert(number);
@@ -144,13 +163,13 @@ impl SessionList {
         if let Some((first, _)) = ended.first()
             && let Some(stretch) = self.stretch_at(*first)
         {
-            self.stretches[stretch].sessions.shrink_to_fit();
+            self.stretches[stretch].shrink_to_fit();
         }
     }
 
     /// Gives back stretches in which nothing is left.
     pub(super) fn drop_empty(&mut self) {
-        self.stretches.retain(|stretch| !stretch.sessions.is_empty());
+        self.stretches.retain(|stretch| stretch.len() > 0);
         self.stretches.shrink_to(self.stretches.len() * 2);
     }
 
@@ -199,7 +218,7 @@ impl SessionList {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.stretches.iter().map(|stretch| stretch.sessions.len()).sum()
+        self.stretches.iter().map(SessionRun::len).sum()
     }
 
     /// How many are marked as neither revoked nor expired.
@@ -230,10 +249,12 @@ impl SessionList {
             if !is_sought && passed < PASSED_OVER {
                 continue;
             }
-            let Some(entry) = stretch.entry(place) else { continue };
-            stride.found.extend(is_sought.then_some(entry));
+            let Some((began, subject)) = stretch.entry(place) else { continue };
+            if is_sought {
+                stride.found.push(ListedSession { began, named_by: ListedBy::Subject(subject.clone()) });
+            }
             if stride.found.len() == most || passed >= PASSED_OVER {
-                stride.next = Some(entry.0);
+                stride.next = Some(began);
                 break;
             }
         }
@@ -354,27 +375,36 @@ fn part_of(device: Digest16) -> u32 {
 mod tests {
     use super::*;
 
-    /// Sessions at all these positions; the last byte of an id counts them.
-    fn list_of(positions: &[u64]) -> (SessionList, Vec<(Position, SessionId)>) {
+    /// Sessions at all these positions, each of a subject of its own.
+    fn list_of(positions: &[u64]) -> (SessionList, Vec<(Position, SubjectId)>) {
         let mut list = SessionList::default();
-        let sessions: Vec<_> = (0_u128..)
-            .zip(positions)
-            .map(|(count, position)| (Position(*position), SessionId::from_bytes(count.to_be_bytes())))
-            .collect();
-        for (position, id) in &sessions {
-            list.add(*position, *id, None, None);
+        let sessions: Vec<_> =
+            positions.iter().map(|position| (Position(*position), subject(*position))).collect();
+        for (position, subject) in &sessions {
+            list.add(*position, subject, None, None);
         }
         assert_eq!(list.len(), sessions.len());
         (list, sessions)
     }
 
+    fn subject(number: u64) -> SubjectId {
+        format!("agent-{number}").parse().unwrap()
+    }
+
+    fn listed((began, subject): (Position, SubjectId)) -> ListedSession {
+        ListedSession { began, named_by: ListedBy::Subject(subject) }
+    }
+
     /// All that match, read in pages of this size.
-    fn walked(list: &SessionList, sought: &SessionQuery, most: usize) -> Vec<(Position, SessionId)> {
+    fn walked(list: &SessionList, sought: &SessionQuery, most: usize) -> Vec<(Position, SubjectId)> {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
             let stride = list.stride(sought, before, most);
             assert!(stride.found.len() <= most);
-            seen.extend(stride.found);
+            seen.extend(stride.found.into_iter().map(|found| match found.named_by {
+                ListedBy::Subject(subject) => (found.began, subject),
+                ListedBy::Session(id) => panic!("{id} is not in memory"),
+            }));
             let Some(next) = stride.next else { return seen };
             before = Some(next);
         }
@@ -395,8 +425,11 @@ mod tests {
     fn a_page_begins_strictly_before_the_position_whether_or_not_a_session_began_there() {
         let (list, sessions) = list_of(&[2, 5, 9]);
         let newest = |before: u64, most| list.stride(&SessionQuery::default(), Some(Position(before)), most);
-        assert_eq!(newest(5, 9), SessionMatches { found: vec![sessions[0]], next: None });
-        assert_eq!(newest(6, 1), SessionMatches { found: vec![sessions[1]], next: Some(Position(5)) });
+        assert_eq!(newest(5, 9), SessionMatches { found: vec![listed(sessions[0].clone())], next: None });
+        assert_eq!(
+            newest(6, 1),
+            SessionMatches { found: vec![listed(sessions[1].clone())], next: Some(Position(5)) }
+        );
         assert_eq!(newest(2, 9), SessionMatches::default());
         assert_eq!(newest(1, 9), SessionMatches::default());
     }
@@ -419,8 +452,8 @@ mod tests {
         list.mark_expired(Position(200_000));
         assert_eq!(list.open(), 100_000 - 3, "a session with two marks has ended once");
         let of = |marked| walked(&list, &SessionQuery { marked, ..SessionQuery::default() }, 50);
-        assert_eq!(of(EndMark::Revoked), [sessions[99_998], sessions[2]]);
-        assert_eq!(of(EndMark::Expired), [sessions[3]]);
+        assert_eq!(of(EndMark::Revoked), [sessions[99_998].clone(), sessions[2].clone()]);
+        assert_eq!(of(EndMark::Expired), [sessions[3].clone()]);
         assert_eq!(of(EndMark::Open).len(), 100_000 - 3);
         assert_eq!(of(EndMark::NotRevoked).len(), 100_000 - 2);
         assert_eq!(of(EndMark::Anyhow).len(), 100_000);
@@ -433,13 +466,8 @@ mod tests {
         let device = |byte: u8| Some(Digest16::from_bytes([byte; 16]));
         for number in 0..3_000_u64 {
             let owner = [Some(&one), Some(&other), None][(number % 3) as usize];
-            let id = SessionId::from_bytes(u128::from(number).to_be_bytes());
-            list.add(
-                Position(number * 2 + 1),
-                id,
-                owner,
-                device((number % 7) as u8).filter(|_| number > 100),
-            );
+            let device = device((number % 7) as u8).filter(|_| number > 100);
+            list.add(Position(number * 2 + 1), &subject(number), owner, device);
         }
         let of = |list: &SessionList, owner: Option<&OwnerId>, device| {
             let sought = SessionQuery { owner: owner.cloned(), device, ..SessionQuery::default() };

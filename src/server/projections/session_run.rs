@@ -1,6 +1,6 @@
-//! Neighbours in the list of sessions: when each began, its name, and how it stands.
+//! Neighbours in the list of sessions: when each began, whose it is, and how it stands.
 
-use tenure_core::{Position, SessionId};
+use tenure_core::{Position, SubjectId};
 
 /// Sessions in one stretch: few enough that reserving the last one whole costs nothing.
 const STRETCH: usize = 1_024;
@@ -13,8 +13,9 @@ pub(super) struct SessionRun {
     pub(super) number: u32,
     /// How many there were: each has a place, by its number.
     pub(super) places: usize,
-    /// Those that are still there.
-    pub(super) sessions: Vec<(u32, SessionId)>,
+    /// Where those began that are still there, and their subjects.
+    distances: Vec<u32>,
+    subjects: Vec<SubjectId>,
     pub(super) present: MarkBits,
     pub(super) expired: MarkBits,
     pub(super) revoked: MarkBits,
@@ -96,29 +97,53 @@ pub(super) fn as_number(place: usize) -> u32 {
 }
 
 impl SessionRun {
-    pub(super) fn begin(first: Position, number: u32, id: SessionId) -> Self {
-        let mut sessions = Vec::with_capacity(STRETCH);
-        sessions.push((0, id));
-        let (mut present, none) = (MarkBits::default(), MarkBits::default());
-        present.set(0);
-        Self { first, number, places: 1, sessions, present, expired: none, revoked: none }
+    pub(super) fn begin(first: Position, number: u32, subject: SubjectId) -> Self {
+        let mut run = Self {
+            first,
+            number,
+            places: 0,
+            distances: Vec::with_capacity(STRETCH),
+            subjects: Vec::with_capacity(STRETCH),
+            present: MarkBits::default(),
+            expired: MarkBits::default(),
+            revoked: MarkBits::default(),
+        };
+        run.push(0, subject);
+        run
+    }
+
+    fn push(&mut self, distance: u32, subject: SubjectId) {
+        self.distances.push(distance);
+        self.subjects.push(subject);
+        self.present.set(self.places);
+        self.places += 1;
     }
 
     /// Whether there was room for it here.
-    pub(super) fn add(&mut self, position: Position, id: SessionId) -> bool {
+    pub(super) fn add(&mut self, position: Position, subject: &SubjectId) -> bool {
         match u32::try_from(position.0 - self.first.0) {
             Ok(distance) if self.places < STRETCH => {
-                self.sessions.push((distance, id));
-                self.present.set(self.places);
-                self.places += 1;
+                self.push(distance, subject.clone());
                 true
             }
             Ok(_) | Err(_) => false,
         }
     }
 
+    /// How many are still there.
+    pub(super) fn len(&self) -> usize {
+        self.distances.len()
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.distances.shrink_to_fit();
+        self.subjects.shrink_to_fit();
+    }
+
     pub(super) fn take_out(&mut self, place: usize) {
-        self.sessions.remove(self.present.before(place));
+        let index = self.present.before(place);
+        self.distances.remove(index);
+        drop(self.subjects.remove(index));
         for marks in [&mut self.present, &mut self.expired, &mut self.revoked] {
             marks.clear(place);
         }
@@ -141,18 +166,19 @@ impl SessionRun {
         })
     }
 
-    pub(super) fn entry(&self, place: usize) -> Option<(Position, SessionId)> {
+    /// Where the session of this place began, and whose it is.
+    pub(super) fn entry(&self, place: usize) -> Option<(Position, &SubjectId)> {
         if place >= self.places || !self.present.has(place) {
             return None;
         }
-        let (distance, id) = self.sessions[self.present.before(place)];
-        Some((self.first.plus(u64::from(distance)), id))
+        let index = self.present.before(place);
+        Some((self.first.plus(u64::from(self.distances[index])), &self.subjects[index]))
     }
 
     /// The place of the first of its sessions that did not begin before this position, which is not before its first.
     pub(super) fn place_before(&self, position: Position) -> usize {
         let distance = position.0 - self.first.0;
-        let before = self.sessions.partition_point(|(known, _)| u64::from(*known) < distance);
+        let before = self.distances.partition_point(|known| u64::from(*known) < distance);
         self.present.nth(before).unwrap_or(self.places)
     }
 }

@@ -3,6 +3,8 @@
 
 /// Entries in one chunk.
 const CHUNK: usize = 512;
+/// A chunk that is full reserves room for this many more.
+const GROWTH: usize = CHUNK / 8;
 
 /// Things in order, each once.
 #[derive(Debug)]
@@ -26,23 +28,47 @@ impl<T: Ord> SortedChunks<T> {
             self.append(one);
             return true;
         }
-        let chunk = &mut self.chunks[place];
-        let Err(at) = chunk.binary_search(&one) else { return false };
-        chunk.insert(at, one);
+        let Err(at) = self.chunks[place].binary_search(&one) else { return false };
         self.len += 1;
-        if chunk.len() > CHUNK {
-            let behind = chunk.split_off(CHUNK / 2);
-            chunk.shrink_to_fit();
-            self.chunks.insert(place + 1, behind);
+        if self.chunks[place].len() < CHUNK {
+            insert(&mut self.chunks[place], at, one);
+        } else {
+            self.insert_in_full(place, at, one);
         }
         true
+    }
+
+    /// Into a chunk that is full: the one before takes some of it if it has room, so that what is added in order in the
+    /// middle of others fills its chunks, too. Otherwise there are two where it was.
+    fn insert_in_full(&mut self, place: usize, at: usize, one: T) {
+        let (known, behind) = self.chunks.split_at_mut(place);
+        let chunk = &mut behind[0];
+        let before = known.last_mut().filter(|before| before.len() < CHUNK);
+        match before {
+            Some(before) if at == 0 => insert(before, before.len(), one),
+            Some(before) => {
+                let moved = (CHUNK - before.len()).min(CHUNK / 2).min(at);
+                before.reserve_exact(moved);
+                before.extend(chunk.drain(..moved));
+                chunk.insert(at - moved, one);
+            }
+            None => {
+                let mut half = chunk.split_off(CHUNK / 2);
+                chunk.shrink_to_fit();
+                match at.checked_sub(CHUNK / 2) {
+                    Some(at) => insert(&mut half, at, one),
+                    None => insert(chunk, at, one),
+                }
+                self.chunks.insert(place + 1, half);
+            }
+        }
     }
 
     /// Behind all others: chunks only ever appended to are full.
     fn append(&mut self, one: T) {
         self.len += 1;
         match self.chunks.last_mut() {
-            Some(last) if last.len() < CHUNK => last.push(one),
+            Some(last) if last.len() < CHUNK => insert(last, last.len(), one),
             Some(_) | None => self.chunks.push(vec![one]),
         }
     }
@@ -111,6 +137,14 @@ impl<T: Ord> SortedChunks<T> {
     }
 }
 
+/// Half of what a vector reserves by itself would be unused.
+fn insert<T>(chunk: &mut Vec<T>, at: usize, one: T) {
+    if chunk.len() == chunk.capacity() {
+        chunk.reserve_exact(GROWTH.min(chunk.len().max(4)));
+    }
+    chunk.insert(at, one);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -146,5 +180,22 @@ mod tests {
         assert_eq!(sorted.chunks.len(), 100_000_usize.div_ceil(CHUNK));
         let room: usize = sorted.chunks.iter().map(Vec::capacity).sum();
         assert!(room < 101_000, "{room}");
+    }
+
+    /// As names that end with a number come: `a-9`, `a-10`.
+    #[test]
+    fn what_is_added_in_another_order_takes_little_more_room() {
+        let mut sorted = SortedChunks::default();
+        for number in 0..100_000_u32 {
+            assert!(sorted.insert(number.to_string()));
+        }
+        let room: usize = sorted.chunks.iter().map(Vec::capacity).sum();
+        assert!(room < 115_000, "{room}");
+        let mut scattered = SortedChunks::default();
+        for number in 0..100_000_u32 {
+            assert!(scattered.insert(number.wrapping_mul(2_654_435_761)));
+        }
+        let room: usize = scattered.chunks.iter().map(Vec::capacity).sum();
+        assert!(room < 140_000, "{room}");
     }
 }

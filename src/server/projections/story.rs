@@ -25,6 +25,8 @@ pub(super) struct SubjectStory<'a> {
     until: Position,
     /// Those that its commits so far have begun.
     sessions: HashSet<SessionId>,
+    /// If not all: the sessions that it is about. What names another one alone may be missing.
+    only: Option<&'a [SessionId]>,
     /// The segment being read.
     segment: Option<SegmentCursor>,
 }
@@ -46,10 +48,19 @@ impl<'a> SubjectStory<'a> {
         projections: &'a Projections,
         folded: &FoldedSubject,
         until: Position,
+        only: Option<&'a [SessionId]>,
     ) -> Self {
-        let stream = StreamId::Subject(folded.subject.id.clone());
-        let sessions = folded.subject.sessions.iter().map(|session| session.id).collect();
-        Self { log, projections, stream, after: folded.position, until, sessions, segment: None }
+        let (stream, after) = (StreamId::Subject(folded.subject.id.clone()), folded.position);
+        let sessions = HashSet::new();
+        let mut story = Self { log, projections, stream, after, until, sessions, only, segment: None };
+        let known: Vec<_> = folded.subject.sessions.iter().map(|session| session.id).collect();
+        story.sessions.extend(story.wanted(known));
+        story
+    }
+
+    fn wanted(&self, mut sessions: Vec<SessionId>) -> Vec<SessionId> {
+        sessions.retain(|id| self.only.is_none_or(|only| only.contains(id)));
+        sessions
     }
 
     /// The next commits that begin up to the end, in order. A page may be empty; none is left behind `None`.
@@ -84,7 +95,7 @@ impl<'a> SubjectStory<'a> {
         let Some(last) = firsts.last() else { return Ok(None) };
         let page = self.log.read_commits(&firsts)?;
         self.after = *last;
-        self.sessions.extend(begun_in(&page, &self.stream));
+        self.sessions.extend(self.wanted(begun_in(&page, &self.stream)));
         Ok(Some(page))
     }
 
@@ -104,7 +115,7 @@ impl<'a> SubjectStory<'a> {
         let firsts: Vec<_> = segment.own.drain(..segment.own.len().min(PAGE)).collect();
         let mut page = self.log.read_commits(&firsts)?;
         page.retain(|stored| stored.commit.stream == self.stream);
-        let begun = begun_in(&page, &self.stream);
+        let begun = self.wanted(begun_in(&page, &self.stream));
         segment.naming.extend(segment.indexed.naming(&begun, (self.after, segment.end))?);
         self.sessions.extend(begun);
         let last = firsts.last().copied().filter(|_| !segment.own.is_empty()).unwrap_or(segment.end);

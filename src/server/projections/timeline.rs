@@ -32,11 +32,59 @@ impl Default for StreamTimeline {
 #[derive(Debug)]
 struct StreamPositions {
     stream: StreamId,
+    distances: Distances,
+}
+
+/// Ascending positions, each written as its distance from the one before: two or three bytes instead of eight. The lowest
+/// bit says that the commit is of another stream.
+#[derive(Debug)]
+enum Distances {
+    /// Those of a subject with few commits need no room elsewhere.
+    Few {
+        length: u8,
+        bytes: [u8; FEW],
+    },
+    Many(Box<ManyDistances>),
+}
+
+/// So many bytes make it as long as three pointers.
+const FEW: usize = 22;
+
+#[derive(Debug)]
+struct ManyDistances {
     last: u64,
-    /// Ascending positions, each written as its distance from the one before: two or three bytes instead of eight.
-    /// Those of a subject with few commits need no room elsewhere. The lowest bit says that the commit is of another
-    /// stream.
-    distances: SmallVec<[u8; 16]>,
+    bytes: SmallVec<[u8; 48]>,
+}
+
+impl Distances {
+    const NONE: Self = Self::Few { length: 0, bytes: [0; FEW] };
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Many(many) => &many.bytes,
+        }
+    }
+
+    fn push(&mut self, position: u64, written: &[u8]) {
+        match self {
+            Self::Few { length, bytes } => {
+                let end = usize::from(*length) + written.len();
+                if let Some(room) = bytes.get_mut(usize::from(*length)..end) {
+                    room.copy_from_slice(written);
+                    *length += u8::try_from(written.len()).expect("a distance is short");
+                } else {
+                    let mut all = SmallVec::from_slice(self.as_slice());
+                    all.extend_from_slice(written);
+                    *self = Self::Many(Box::new(ManyDistances { last: position, bytes: all }));
+                }
+            }
+            Self::Many(many) => {
+                many.last = position;
+                many.bytes.extend_from_slice(written);
+            }
+        }
+    }
 }
 
 impl StreamTimeline {
@@ -59,7 +107,7 @@ impl StreamTimeline {
     /// Adds a commit of another stream that says something of this one. Said twice, it counts once.
     pub fn add_reaching(&mut self, stream: &StreamId, first: Position) {
         let places = self.places_mut(stream);
-        if places.last != first.0 {
+        if places.last() != first.0 {
             places.add(first.0, true);
         }
     }
@@ -137,43 +185,53 @@ fn first_after(places: impl Iterator<Item = (u64, bool)>, after: Position, most:
 
 impl StreamPositions {
     fn of(stream: StreamId) -> Self {
-        Self { stream, last: 0, distances: SmallVec::new() }
+        Self { stream, distances: Distances::NONE }
+    }
+
+    /// The last position; 0 for none.
+    fn last(&self) -> u64 {
+        match &self.distances {
+            Distances::Few { .. } => self.iter().last().map_or(0, |(last, _)| last),
+            Distances::Many(many) => many.last,
+        }
     }
 
     /// The distance in groups of seven bits, the lowest first; the high bit says that more follow (LEB128).
     fn add(&mut self, first: u64, is_reaching: bool) {
-        let mut distance = (first - self.last) << 1 | u64::from(is_reaching);
-        self.last = first;
+        let mut distance = (first - self.last()) << 1 | u64::from(is_reaching);
+        let (mut written, mut length) = ([0; 10], 0);
         loop {
             let group = u8::try_from(distance & 0x7f).expect("seven bits fit in a byte");
             distance >>= 7;
+            written[length] = if distance == 0 { group } else { group | 0x80 };
+            length += 1;
             if distance == 0 {
-                self.distances.push(group);
-                return;
+                return self.distances.push(first, &written[..length]);
             }
-            self.distances.push(group | 0x80);
         }
     }
 
     /// Removes the positions up to this one; whether others are left.
     fn let_go(&mut self, until: u64) -> bool {
-        if self.last <= until {
+        if self.last() <= until {
             return false;
         }
         if self.iter().next().is_some_and(|(first, _)| first <= until) {
             let kept: Vec<_> = self.iter().skip_while(|(first, _)| *first <= until).collect();
-            (self.last, self.distances) = (0, SmallVec::new());
+            self.distances = Distances::NONE;
             for (first, is_reaching) in kept {
                 self.add(first, is_reaching);
             }
-            self.distances.shrink_to_fit();
+            if let Distances::Many(many) = &mut self.distances {
+                many.bytes.shrink_to_fit();
+            }
         }
         true
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, bool)> {
         let mut at = 0;
-        let mut bytes = self.distances.iter();
+        let mut bytes = self.distances.as_slice().iter();
         std::iter::from_fn(move || {
             let mut distance = 0;
             let mut shift = 0;
@@ -250,8 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn the_places_of_a_short_story_fit_in_40_bytes() {
-        // One of the allocator's classes; the room for short stories is made to fill it.
-        assert!(size_of::<StreamPositions>() <= 40, "{}", size_of::<StreamPositions>());
+    fn the_places_of_a_story_fit_in_a_class_of_the_allocator() {
+        // The room is made to fill it.
+        assert_eq!((size_of::<StreamPositions>(), size_of::<ManyDistances>()), (32, 64));
     }
 }

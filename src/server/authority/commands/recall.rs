@@ -127,7 +127,7 @@ impl Authority {
 
     /// The same as the log has it, whether or not a session left.
     async fn read_back(&self, id: &SubjectId) -> Result<Arc<Subject>, CommandError> {
-        let version = self.live.recorded_subject(id).map_or(Position::ZERO, |subject| subject.version);
+        let version = self.live.recorded_subject(id).map_or(Position::ZERO, |subject| subject.version());
         let (past, position) = (Arc::clone(&self.past), self.live.position().max(version));
         let own = id.clone();
         let find = move |_: &CancelCheck<'_>| past(&own, position).map(Arc::new).map_err(unread);
@@ -152,21 +152,8 @@ impl Authority {
     pub(crate) fn subject_in_full_now(&self, id: &SubjectId) -> Result<Option<Arc<Subject>>, CommandError> {
         let subject = self.live.subject(id).filter(|_| self.live.has_left(id));
         let Some(subject) = subject else { return Ok(self.live.subject(id)) };
-        let position = self.live.position().max(subject.version);
+        let position = self.live.position().max(subject.version());
         waiting_for_disk(|| (self.past)(id, position)).map(|subject| Some(Arc::new(subject))).map_err(unread)
-    }
-
-    /// The subject of a session that began at this position and left memory, with all of its sessions. Waits for the
-    /// disk.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub(crate) fn subject_of_left(&self, began: Position) -> Result<Option<Arc<Subject>>, CommandError> {
-        let commits = self.log.read_commits(&[began]).map_err(unread)?;
-        match commits.into_iter().next().map(|stored| stored.commit.stream) {
-            Some(StreamId::Subject(subject)) => self.subject_in_full_now(&subject),
-            Some(StreamId::System) | None => Ok(None),
-        }
     }
 
     /// What was fixed when a session began that left memory, and when that was. Waits for the disk.

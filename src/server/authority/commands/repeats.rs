@@ -200,7 +200,9 @@ mod tests {
             let wait = Mutex::new(wait);
             let past: SubjectHistory = Arc::new(move |id, at| {
                 assert!(wait.lock().recv().is_err(), "nothing is sent; the other end is dropped");
-                Ok(Subject { version: at, ..Subject::new(id.clone()) })
+                let mut subject = Subject::new(id.clone());
+                subject.advance_to(at)?;
+                Ok(subject)
             });
             Self { repeats: Arc::new(RepeatedRequests::new()), past, go_on }
         }
@@ -231,7 +233,7 @@ mod tests {
         let other = slow.ask("other", SUBJECTS);
         slow.until(|gate| gate.load().waiting == 31 || gate.load().shared == 1).await;
         drop(slow.go_on);
-        assert_eq!(other.await.unwrap().unwrap().version, Position(SUBJECTS));
+        assert_eq!(other.await.unwrap().unwrap().version(), Position(SUBJECTS));
         let mut refused = 0;
         for answer in greedy {
             if let Err(failure) = answer.await.unwrap() {
@@ -251,7 +253,7 @@ mod tests {
         slow.until(|gate| gate.load().running == 1 && gate.load().shared == 29).await;
         drop(slow.go_on);
         for answer in equal {
-            assert_eq!(answer.await.unwrap().unwrap().version, Position(7));
+            assert_eq!(answer.await.unwrap().unwrap().version(), Position(7));
         }
     }
 }

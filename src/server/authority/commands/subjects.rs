@@ -106,7 +106,7 @@ impl Authority {
             return Ok(registered);
         }
         let subject = self.live.uses().applied_to(self.subject_after(&done).await?);
-        let registration = subject.registration.clone().ok_or(Refusal::SubjectNotFound)?;
+        let registration = subject.registration().ok_or(Refusal::SubjectNotFound)?;
         let active_sessions = subject.active_count(done.at);
         let (at, position) = (done.at, done.position());
         Ok(RegisteredSubject { id: subject.id.clone(), registration, active_sessions, at, position })
@@ -117,8 +117,8 @@ impl Authority {
         let StreamId::Subject(id) = &stored.commit.stream else { return None };
         let (position, at) = (stored.last(), stored.commit.recorded_at);
         let subject = self.live.subject(id)?;
-        let now = subject.registration.as_ref()?;
-        let registration = self.live.registrations().at(id, position, now)?;
+        let now = subject.registration()?;
+        let registration = self.live.registrations().at(id, position, &now)?;
         if self.live.has_left(id) && self.live.horizon().moment >= at {
             // Sessions that were active then may have left memory.
             return None;

@@ -203,7 +203,7 @@ impl<'a> Batch<'a> {
         }
         let id = subject.id.clone();
         let staged =
-            self.write(StreamId::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
+            self.write(StreamId::Subject(id.clone()), subject.version(), events, stamp.of(refusal.as_ref()))?;
         // Held nowhere else, it is changed where it lies.
         self.subjects.remove(&id);
         self.at_hand = Some(subject);
@@ -389,7 +389,7 @@ impl<'a> Batch<'a> {
         }
         let subject = self.at_hand.clone().filter(|subject| subject.id == *id);
         let subject = subject.unwrap_or_else(|| self.subject(id));
-        if let Some(before) = subject.registration.clone() {
+        if let Some(before) = subject.registration() {
             let change = RegistrationChange { subject: id.clone(), position: stored.first, before };
             self.registrations.push(change);
         }

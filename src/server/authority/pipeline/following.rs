@@ -80,7 +80,7 @@ impl Sequencer {
                 let is_named =
                     |session: &Session| events.iter().any(|event| event.session_id() == Some(session.id));
                 whole.sessions.retain(|session| of_all || is_named(session));
-                let left = RecalledSessions { version: whole.version, sessions: whole.sessions };
+                let left = RecalledSessions { version: whole.version(), sessions: whole.sessions };
                 batch.takes_at_hand(RecalledSessions::put_all_into(Some(left), subject));
             }
             // The state is right without them.

@@ -22,7 +22,7 @@ impl RecalledSessions {
             Some(id) => subject.session(id).into_iter().cloned().collect(),
             None => subject.sessions.clone(),
         };
-        Self { version: subject.version, sessions }
+        Self { version: subject.version(), sessions }
     }
 
     /// The subject with them.

@@ -265,7 +265,7 @@ impl Sequencer {
             Some(id) => subject.session(id).is_none(),
             None => subject.profile().is_some_and(|known| command.moves(known)),
         };
-        needs && carried.is_none_or(|carried| carried.version != subject.version)
+        needs && carried.is_none_or(|carried| carried.version != subject.version())
     }
 
     fn may_need(&self, id: &SubjectId, command: &Command) -> bool {

@@ -190,7 +190,7 @@ async fn only_registration(
     subject: &SubjectItem,
 ) -> Result<Option<OwnershipRow>, PageFailure> {
     let id = &subject.view.subject_id;
-    let known = visit.authority().live().subject(id).and_then(|subject| subject.registration.clone());
+    let known = visit.authority().live().subject(id).and_then(|subject| subject.registration());
     let Some(registration) = known.filter(|it| it.created_at == it.updated_at) else { return Ok(None) };
     let after = registration.created.0.saturating_sub(1);
     let found: Page<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;

@@ -11,7 +11,7 @@ use crate::authority::{Authority, CommandError};
 use crate::gate::CancelCheck;
 use crate::projections::{
     Projections,
-    session_list::{EndMark, SessionList, SessionMatches, SessionQuery},
+    session_list::{EndMark, ListedBy, ListedSession, SessionList, SessionMatches, SessionQuery},
 };
 use tenure_core::{
     Position, SessionId,
@@ -19,7 +19,7 @@ use tenure_core::{
     subject::{SharedSession, Subject},
 };
 
-use super::SessionFilter;
+use super::{SessionFilter, read_back};
 use crate::http::{
     api::ApiContext,
     reply::problem::Problem,
@@ -59,7 +59,7 @@ enum ReadingBack {
     /// It comes to the first of them, and no further.
     No { came_to_one: bool },
     /// It reads their subjects from the log. These were read already.
-    Yes(HashMap<SessionId, SharedSession>),
+    Yes(HashMap<Position, SharedSession>),
     /// One could not be read.
     Failed(CommandError),
 }
@@ -173,10 +173,11 @@ impl SessionWalk {
         let Some(SessionMatches { found, next }) = self.next_stride() else { return };
         self.before = next;
         self.is_done = next.is_none();
-        for (began, id) in found {
-            if !self.look_at(began, id) {
+        for (place, listed) in found.iter().enumerate() {
+            let following = place..found.len().min(place + self.most - self.found.len());
+            if !self.look_at(listed, &found[following]) {
                 // It is looked at again.
-                (self.before, self.is_done) = (Some(began.next()), self.has_failed());
+                (self.before, self.is_done) = (Some(listed.began.next()), self.has_failed());
                 return;
             }
             if self.found.len() == self.most {
@@ -192,7 +193,7 @@ impl SessionWalk {
         if let ReadingBack::No { came_to_one } = &mut self.reading_back {
             let known = projections.listed_in_memory_behind(&self.sought);
             let mut stride = projections.sessions(|list| list.stride(&self.sought, self.before, STRIDE));
-            let in_memory = stride.found.partition_point(|(began, _)| *began > known);
+            let in_memory = stride.found.partition_point(|listed| listed.began > known);
             if known > Position::ZERO && (in_memory < stride.found.len() || stride.next.is_none()) {
                 *came_to_one = true;
                 stride.found.truncate(in_memory);
@@ -212,15 +213,15 @@ impl SessionWalk {
         }
     }
 
-    /// Whether it could be looked at.
-    fn look_at(&mut self, began: Position, id: SessionId) -> bool {
+    /// Whether it could be looked at. If it must be read back, those that are looked at next are, too.
+    fn look_at(&mut self, listed: &ListedSession, following: &[ListedSession]) -> bool {
         self.looked_at += 1;
         let api = Arc::clone(&self.api);
-        let live = api.authority.live();
-        let Some(session) = live.session(id).or_else(|| self.read_back(began, id)) else {
-            return !self.lacks(id);
+        let Some((subject, session)) =
+            known(&api.authority, listed).or_else(|| self.read_back(listed, following))
+        else {
+            return !self.lacks(listed);
         };
-        let Some(subject) = live.subject(&session.subject) else { return true };
         let is_sought = self.filter.admits(&api, &subject, &session, self.reading.moment.at);
         if is_sought && self.caller.may_see(&subject) {
             self.found.push((subject, session));
@@ -229,10 +230,14 @@ impl SessionWalk {
     }
 
     /// Whether a session that was not found must be read back.
-    fn lacks(&mut self, id: SessionId) -> bool {
+    fn lacks(&mut self, listed: &ListedSession) -> bool {
+        let live = self.api.authority.live();
         match &mut self.reading_back {
             ReadingBack::No { came_to_one } => {
-                *came_to_one = self.api.authority.live().may_have_left(id);
+                *came_to_one = match &listed.named_by {
+                    ListedBy::Session(id) => live.may_have_left(*id),
+                    ListedBy::Subject(id) => live.has_left(id),
+                };
                 *came_to_one
             }
             ReadingBack::Yes(_) => false,
@@ -244,14 +249,19 @@ impl SessionWalk {
         matches!(self.reading_back, ReadingBack::Failed(_))
     }
 
-    /// A session that left memory, once it may be read. Others of its subject are likely to be on the page, too.
-    fn read_back(&mut self, began: Position, id: SessionId) -> Option<SharedSession> {
-        let ReadingBack::Yes(known) = &mut self.reading_back else { return None };
-        if !known.contains_key(&id) {
-            match self.api.authority.subject_of_left(began) {
-                Ok(subject) => {
-                    let sessions = subject.iter().flat_map(|subject| &subject.sessions);
-                    known.extend(sessions.map(|session| (session.id, session.clone().into())));
+    /// A session that left memory, once it may be read. Those of one page are read together.
+    fn read_back(
+        &mut self,
+        listed: &ListedSession,
+        following: &[ListedSession],
+    ) -> Option<(Arc<Subject>, SharedSession)> {
+        let ReadingBack::Yes(read) = &mut self.reading_back else { return None };
+        if !read.contains_key(&listed.began) {
+            let missing = following.iter().filter(|next| known(&self.api.authority, next).is_none());
+            let missing: Vec<_> = missing.map(|next| next.began).collect();
+            match read_back::sessions_begun_at(&self.api, &missing) {
+                Ok(sessions) => {
+                    read.extend(sessions.into_iter().map(|session| (session.created(), session.into())));
                 }
                 Err(failure) => {
                     self.reading_back = ReadingBack::Failed(failure);
@@ -259,7 +269,8 @@ impl SessionWalk {
                 }
             }
         }
-        known.get(&id).cloned()
+        let session = read.get(&listed.began)?.clone();
+        Some((self.api.authority.live().subject(&session.subject)?, session))
     }
 
     /// What was found, together with what the marks do not show.
@@ -271,7 +282,10 @@ impl SessionWalk {
             let known: HashSet<_> = self.found.iter().map(|(_, session)| session.id).collect();
             for id in std::mem::take(&mut self.unmarked) {
                 if !known.contains(&id) {
-                    self.look_at(Position::ZERO, id);
+                    self.look_at(
+                        &ListedSession { began: Position::ZERO, named_by: ListedBy::Session(id) },
+                        &[],
+                    );
                 }
             }
             self.found.retain(|(_, session)| before.is_none_or(|before| session.created() < before));
@@ -281,6 +295,22 @@ impl SessionWalk {
         }
         self.api.metrics.looked_at(self.looked_at);
         Ok(self.found)
+    }
+}
+
+/// A session in memory, and its subject.
+fn known(authority: &Authority, listed: &ListedSession) -> Option<(Arc<Subject>, SharedSession)> {
+    let live = authority.live();
+    match &listed.named_by {
+        ListedBy::Subject(id) => {
+            let subject = live.subject(id)?;
+            let session = subject.session_begun_at(listed.began)?.id;
+            Some((Arc::clone(&subject), SharedSession::of(subject, session)?))
+        }
+        ListedBy::Session(id) => {
+            let session = live.session(*id)?;
+            Some((live.subject(&session.subject)?, session))
+        }
     }
 }
 
@@ -295,10 +325,11 @@ pub(in crate::http) fn mark_bulks(
     let mut before = None;
     while wanted.is_wanted() {
         let stride = projections.sessions(|list| list.stride(&open, before, STRIDE));
-        let live = authority.live();
-        let is_revoked = |id| live.session(id).is_some_and(|session| session.revocation().is_some());
-        let ended = stride.found.into_iter().filter(|(_, id)| is_revoked(*id));
-        projections.mark_revoked(&ended.map(|(began, _)| began).collect::<Vec<_>>());
+        let is_revoked = |listed: &ListedSession| {
+            known(authority, listed).is_some_and(|(_, session)| session.revocation().is_some())
+        };
+        let ended = stride.found.into_iter().filter(is_revoked);
+        projections.mark_revoked(&ended.map(|listed| listed.began).collect::<Vec<_>>());
         before = stride.next;
         if before.is_none() {
             return projections.bulk_is_marked(bulk);

@@ -4,6 +4,7 @@ pub(super) mod access_tokens;
 pub(super) mod events;
 pub(super) mod introspect;
 pub(super) mod listing;
+mod read_back;
 pub(super) mod renew;
 pub(super) mod usage;
 pub(super) mod view;

@@ -96,7 +96,7 @@ fn on_device_limit(fields: &mut RequestFields) -> Option<OnLimit> {
 /// `None` of a subject that was not registered.
 pub(in crate::http) fn view(api: &ApiContext, subject: &Subject, moment: AsOfMoment) -> Option<SubjectView> {
     let active_sessions = subject.active_count(moment.at);
-    Some(view_of((api, moment), &subject.id, subject.registration.as_ref()?, active_sessions))
+    Some(view_of((api, moment), &subject.id, &subject.registration()?, active_sessions))
 }
 
 fn view_of(
@@ -256,7 +256,7 @@ struct SubjectFilter {
 impl SubjectFilter {
     fn admits(&self, subject: &Subject) -> bool {
         let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
-        subject.registration.is_some()
+        subject.is_registered()
             && self.caller.may_see(subject)
             && (self.owner.is_none() || answers_for_it == self.owner.as_ref())
             && self.after.as_deref().is_none_or(|after| subject.id.as_str() > after)

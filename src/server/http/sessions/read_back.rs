@@ -1,0 +1,59 @@
+//! Sessions of a list that left memory, read back from the log together.
+
+use std::collections::BTreeMap;
+
+use crate::authority::CommandError;
+use crate::projections::history;
+use tenure_core::{Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, session::Session};
+use tenure_log::{StoredCommit, waiting_for_disk};
+
+use crate::http::api::ApiContext;
+
+/// The sessions that began at these positions, as they are now. Waits for the disk.
+///
+/// # Errors
+/// The log cannot be read.
+pub(super) fn sessions_begun_at(api: &ApiContext, began: &[Position]) -> Result<Vec<Session>, CommandError> {
+    waiting_for_disk(|| {
+        let mut began = began.to_vec();
+        began.sort_unstable();
+        let commits = api.authority.log().read_commits(&began).map_err(unread)?;
+        let mut sessions = Vec::with_capacity(began.len());
+        for (subject, ids) in begun_in(&commits, &began) {
+            sessions.extend(sessions_of(api, &subject, &ids)?);
+        }
+        Ok(sessions)
+    })
+}
+
+fn sessions_of(
+    api: &ApiContext,
+    subject: &SubjectId,
+    ids: &[SessionId],
+) -> Result<Vec<Session>, CommandError> {
+    let live = api.authority.live();
+    let version = live.recorded_subject(subject).map_or(Position::ZERO, |subject| subject.version());
+    let position = live.position().max(version);
+    history::sessions_at(api.authority.log(), &api.projections, subject, ids, position).map_err(unread)
+}
+
+/// The sessions that began at some of the positions in these commits, by subject.
+fn begun_in(commits: &[StoredCommit], began: &[Position]) -> BTreeMap<SubjectId, Vec<SessionId>> {
+    let mut found: BTreeMap<SubjectId, Vec<SessionId>> = BTreeMap::new();
+    for stored in commits {
+        let StreamId::Subject(subject) = &stored.commit.stream else { continue };
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if let Event::Subject(SubjectEvent::SessionCreated(created)) = event
+                && began.binary_search(&position).is_ok()
+            {
+                found.entry(subject.clone()).or_default().push(created.session_id);
+            }
+        }
+    }
+    found
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what a closure of `map_err` gets")]
+fn unread(why: impl ToString) -> CommandError {
+    CommandError::StorageUnavailable { why: why.to_string() }
+}
