@@ -18,11 +18,11 @@ use crate::cli::{
     failure::CommandError,
     output::{OutputFormat, PaintedLine, exact_json},
 };
+use tenure_http_client::backoff::Backoff;
 use tenure_protocol::clock::pause;
 
-/// How long to wait before the first attempt to connect again; doubled for each that fails, up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait before an attempt to connect again.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
 /// Where a stream begins.
 #[derive(Debug, Args)]
@@ -62,13 +62,14 @@ pub(crate) fn follow(
     if cli.output.format() == OutputFormat::Json {
         return Err(CommandError::Usage("a stream has no end: use -o jsonl".to_owned()));
     }
-    let mut stream = FollowedStream { request, last: None, wait: FIRST_WAIT, was_lost: false };
+    let mut stream = FollowedStream { request, last: None, failures: 0, was_lost: false };
     loop {
         let lost = stream.listen(cli, |item| cli.output.line(item, || in_words(item)))?;
-        cli.output.info(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
-        pause(stream.wait);
+        stream.failures += 1;
+        let wait = BACKOFF.step(stream.failures);
+        cli.output.info(&format!("{lost}; trying again in {} s", wait.as_secs()));
+        pause(wait);
         stream.was_lost = true;
-        stream.wait = (stream.wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -76,7 +77,8 @@ struct FollowedStream {
     request: ApiRequest,
     /// The id that was heard last.
     last: Option<String>,
-    wait: Duration,
+    /// In a row.
+    failures: u32,
     was_lost: bool,
 }
 
@@ -102,7 +104,7 @@ impl FollowedStream {
         let mut id = None;
         for line in BufReader::new(body).lines() {
             let Ok(line) = line else { break };
-            self.wait = FIRST_WAIT;
+            self.failures = 0;
             if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.to_owned());
             } else if let Some(heard) = line.strip_prefix(": ") {

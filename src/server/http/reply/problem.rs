@@ -362,6 +362,7 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         use ProblemCode as Code;
+        let by = Self::caused_by;
         match refusal {
             Refusal::Invalid(errors) => Self::invalid_fields(errors),
             Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
@@ -369,63 +370,51 @@ impl From<Refusal> for Problem {
             Refusal::CredentialNotFound => Code::NotFound.into(),
             Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
             Refusal::WebhookLimitExceeded { caused_by, .. } => {
-                Self::caused_by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
+                by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
             }
             Refusal::PolicyChangeForbidden { .. } => Self::from(Code::Forbidden).saying(refusal.to_string()),
             Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
-                Self::caused_by(Code::SessionLimitExceeded, caused_by)
+                by(Code::SessionLimitExceeded, caused_by)
                     .saying(limit_exceeded(&refusal, of_device))
                     .with("activeCount", active_count)
                     .with("activeSessions", created_at_of(active))
             }
             Refusal::SessionRevoked { caused_by, trigger } => {
-                Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
+                by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
             }
             Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(EndTrigger::TokenReuse)),
             Refusal::SubjectSuspended { caused_by, until, of_own_token } => {
-                Self::caused_by(code_of_suspension(of_own_token), caused_by).possible_at(until)
+                by(code_of_suspension(of_own_token), caused_by).possible_at(until)
             }
             // Of a link only its own page hears, and says it in its own words.
             Refusal::SuspensionHeld { caused_by, .. } | Refusal::VetoLinkOver { caused_by, .. } => {
-                Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
+                by(Code::Forbidden, caused_by).saying(refusal.to_string())
             }
-            Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
-            Refusal::TokenExpired { caused_by } => {
-                Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
-            }
-            Refusal::SessionIdle { caused_by } => {
-                Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
-            }
+            Refusal::TokenSuperseded { caused_by } => by(Code::TokenSuperseded, caused_by),
+            Refusal::TokenExpired { caused_by } => by(Code::TokenExpired, caused_by).ended_by(None),
+            Refusal::SessionIdle { caused_by } => by(Code::SessionIdle, caused_by).ended_by(None),
             Refusal::RenewalMismatch { retry_at, caused_by } => {
-                Self::caused_by(Code::SessionRenewalMismatch, caused_by).possible_at(retry_at)
+                by(Code::SessionRenewalMismatch, caused_by).possible_at(retry_at)
             }
-            Refusal::RenewalLimitReached { caused_by } => {
-                Self::caused_by(Code::RenewalLimitReached, caused_by)
-            }
+            Refusal::RenewalLimitReached { caused_by } => by(Code::RenewalLimitReached, caused_by),
             Refusal::AbsoluteLifetimeExceeded { caused_by } => {
-                Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
+                by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
             }
             Refusal::RenewalTooEarly { retry_at, caused_by } => {
-                Self::caused_by(Code::RenewalTooEarly, caused_by).possible_at(Some(retry_at))
+                by(Code::RenewalTooEarly, caused_by).possible_at(Some(retry_at))
             }
-            Refusal::SessionNotActive { status, caused_by } => {
-                Self::caused_by(Code::SessionNotActive, caused_by)
-                    .saying(inactive(status))
-                    .with("sessionStatus", json!(status))
-            }
-            Refusal::ConstraintViolated { constraint, caused_by } => {
-                Self::caused_by(Code::ConstraintViolated, caused_by)
-                    .saying(beyond(constraint))
-                    .with("constraint", constraint.name())
-            }
-            Refusal::IdempotencyKeyReused { caused_by } => {
-                Self::caused_by(Code::IdempotencyKeyReused, caused_by)
-            }
+            Refusal::SessionNotActive { status, caused_by } => by(Code::SessionNotActive, caused_by)
+                .saying(inactive(status))
+                .with("sessionStatus", json!(status)),
+            Refusal::ConstraintViolated { constraint, caused_by } => by(Code::ConstraintViolated, caused_by)
+                .saying(beyond(constraint))
+                .with("constraint", constraint.name()),
+            Refusal::IdempotencyKeyReused { caused_by } => by(Code::IdempotencyKeyReused, caused_by),
             Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
-                let problem = Self::caused_by(Code::RotationTooRecent, caused_by);
+                let problem = by(Code::RotationTooRecent, caused_by);
                 Self { retry_after: Some(wait.0), ..problem.possible_at(Some(retry_at)) }
             }
-            Refusal::LastAdmin { caused_by } => Self::caused_by(Code::LastAdmin, caused_by),
+            Refusal::LastAdmin { caused_by } => by(Code::LastAdmin, caused_by),
         }
     }
 }
