@@ -17,6 +17,7 @@ use tenure_core::{
         TokensPresented,
     },
     state::AuthorityState,
+    subject::Subject,
     trim::trim,
 };
 use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
@@ -62,9 +63,7 @@ impl Story {
     fn append(&mut self, number: u64, stream: StreamId, events: Vec<Event>) {
         let expected = match &stream {
             StreamId::System => self.state.system.version,
-            StreamId::Subject(id) => {
-                self.state.subjects.get(id).map_or(Position::ZERO, |known| known.version())
-            }
+            StreamId::Subject(id) => self.state.subjects.get(id).map_or(Position::ZERO, Subject::version),
         };
         let commit = Commit {
             id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),

@@ -140,7 +140,7 @@ impl<T: Ord> SortedChunks<T> {
 /// Half of what a vector reserves by itself would be unused.
 fn insert<T>(chunk: &mut Vec<T>, at: usize, one: T) {
     if chunk.len() == chunk.capacity() {
-        chunk.reserve_exact(chunk.len().max(4).min(GROWTH).min(CHUNK - chunk.len()));
+        chunk.reserve_exact(chunk.len().clamp(4, GROWTH).min(CHUNK - chunk.len()));
     }
     chunk.insert(at, one);
 }

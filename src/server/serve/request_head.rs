@@ -50,7 +50,7 @@ impl RequestHead {
         if request.version != Some(1) {
             return None;
         }
-        let hot = HotRequest::of(request.method?, request.path?)?;
+        let asked = HotRequest::of(request.method?, request.path?)?;
         let mut headers = HeaderMap::with_capacity(4);
         let (mut host, mut body, mut is_last) = (None, None, false);
         for Header { name, value } in &*request.headers {
@@ -71,7 +71,7 @@ impl RequestHead {
             }
         }
         host?;
-        Some(Self { request: hot, headers, length, body: body.unwrap_or(0), is_last })
+        Some(Self { request: asked, headers, length, body: body.unwrap_or(0), is_last })
     }
 }
 
