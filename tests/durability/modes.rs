@@ -101,10 +101,9 @@ fn the_memory_of_the_server_is_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     // To root all memory is open, but for root without its capabilities.
-    let without: &[&str] = match rustix::process::geteuid().is_root() {
-        true => &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
-        false => &["env"],
-    };
+    let is_root = rustix::process::geteuid().is_root();
+    let without: &[&str] =
+        if is_root { &["setpriv", "--bounding-set=-all", "--inh-caps=-all"] } else { &["env"] };
     let limited = ["sh", "-c", "ulimit -c $(ulimit -Hc) && exec \"$0\" \"$@\""];
     let runner: Vec<_> = without.iter().chain(&limited).map(OsStr::new).collect();
     let authority = Authority::launch(serve_through(&runner, &data), &data).unwrap();
