@@ -512,7 +512,7 @@ pub(crate) fn commit(state: &AuthorityState, stream: StreamId, events: Vec<Event
     id[..8].copy_from_slice(&state.position.0.to_be_bytes());
     let expected = match &stream {
         StreamId::System => state.system.version,
-        StreamId::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, |subject| subject.version()),
+        StreamId::Subject(id) => state.subjects.get(id).map_or(Position::ZERO, Subject::version),
     };
     Commit {
         id: CommitId::from_bytes(id),

@@ -152,7 +152,7 @@ impl History {
             Event::System(_) => (StreamId::System, self.state.system.version),
             Event::Subject(_) => {
                 let known = self.state.subjects.get(&id);
-                (StreamId::Subject(id.clone()), known.map_or(Position::ZERO, |subject| subject.version()))
+                (StreamId::Subject(id.clone()), known.map_or(Position::ZERO, Subject::version))
             }
         };
         let commit = Commit {

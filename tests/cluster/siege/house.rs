@@ -410,7 +410,9 @@ impl Wiring {
         match self {
             Self::Kernel(network) => network.cut_off(broker),
             Self::Ways { between_brokers, .. } => {
-                between_brokers.iter().for_each(|mesh| mesh.cut_off(broker))
+                if let Some(mesh) = between_brokers {
+                    mesh.cut_off(broker);
+                }
             }
         }
     }
