@@ -229,7 +229,7 @@ pub trait EventLog: Send + Sync {
 
     /// Readers are shown all that was appended from now on. Where other machines read the log too, they may have been
     /// shown it before.
-    fn is_published(&self) {}
+    fn note_published(&self) {}
 }
 
 /// What became of a batch.

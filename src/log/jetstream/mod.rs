@@ -391,7 +391,7 @@ impl EventLog for JetStreamLog {
         self.stopped.get().cloned().or_else(|| self.lost())
     }
 
-    fn is_published(&self) {
+    fn note_published(&self) {
         self.appends(None);
     }
 }

@@ -422,8 +422,8 @@ impl EventLog for SharedLog {
         true
     }
 
-    fn is_published(&self) {
-        self.log.is_published();
+    fn note_published(&self) {
+        self.log.note_published();
     }
 }
 

@@ -475,7 +475,7 @@ impl Sequencer {
                 self.health.committed(&published.commits, begun.elapsed());
                 let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
-                self.log.is_published();
+                self.log.note_published();
                 destroyed.map_err(|error| self.not_destroyed(&error))
             }
             // What became of it is read with what the others append.
