@@ -12,7 +12,7 @@ use tenure::{
 use crate::rebuild::Life;
 
 /// The end of every segment of so many commits, as its header would say it.
-fn ends(log: &dyn EventLog, commits: usize) -> Vec<SegmentEnd> {
+pub(crate) fn ends(log: &dyn EventLog, commits: usize) -> Vec<SegmentEnd> {
     let all = log.read(Position::ZERO, usize::MAX).unwrap();
     let log_id = all[0].record_hashes[0];
     let (mut tree, mut ends) = (TreeEdge::new(), vec![]);

@@ -20,7 +20,7 @@ use tenure::{
     projections::{
         Projections,
         ended::EndedListing,
-        history,
+        history::{self, PartLength},
         marks::FoldedSubject,
         pulse::DayPulse,
         revocations::RetainedCounts,
@@ -32,26 +32,26 @@ use tenure::{
 use crate::rebuild::{Life, subjects};
 
 /// Nothing but the last few stays in memory.
-const FEW: RetainedCounts = RetainedCounts { revocations: 3, bulks: 1 };
+pub(crate) const FEW: RetainedCounts = RetainedCounts { revocations: 3, bulks: 1 };
 
 /// A history, the same in a log of segments, and what was made of it.
-struct Told {
-    history: Vec<StoredCommit>,
-    log: SledLog,
+pub(crate) struct Told {
+    pub(crate) history: Vec<StoredCommit>,
+    pub(crate) log: SledLog,
     whole: Made,
     /// That lets go of what the indexes tell of.
     cold: Made,
     _dir: tempfile::TempDir,
 }
 
-struct Made {
+pub(crate) struct Made {
     state: AuthorityState,
-    projections: Projections,
+    pub(crate) projections: Projections,
     nodes: MerkleIndex,
 }
 
 impl Made {
-    fn new(projections: Projections) -> Self {
+    pub(crate) fn new(projections: Projections) -> Self {
         Self { state: AuthorityState::default(), projections, nodes: MerkleIndex::default() }
     }
 
@@ -72,19 +72,19 @@ impl Made {
         Self { state, projections, nodes: MerkleIndex::from_index(&indexed).unwrap() }
     }
 
-    fn fold(&mut self, stored: &StoredCommit) {
+    pub(crate) fn fold(&mut self, stored: &StoredCommit) {
         self.state.apply(&stored.commit).unwrap();
         self.projections.fold(stored, &self.state);
         self.nodes.fold(stored);
     }
 
-    fn let_go(&self, until: Position) {
+    pub(crate) fn let_go(&self, until: Position) {
         self.projections.let_go(until);
         self.nodes.let_go(until);
     }
 }
 
-fn told(seed: u64, steps: usize, cut: u64) -> Told {
+pub(crate) fn told(seed: u64, steps: usize, cut: u64) -> Told {
     let mut life = Life::new(seed);
     (0..steps).for_each(|_| life.step());
     life.world.authority.stop();
@@ -121,7 +121,7 @@ impl Told {
         self.cold.let_go(self.log.indexed().end());
     }
 
-    fn compare_subject(&self, made: &Made, id: &SubjectId, until: Position) {
+    pub(crate) fn compare_subject(&self, made: &Made, id: &SubjectId, until: Position) {
         let (log, one) = (&self.log, &self.whole.projections);
         let then = history::subject_at(log, &made.projections, id, until).unwrap();
         assert_eq!(then, history::subject_at(log, one, id, until).unwrap(), "{id} at {until}");
@@ -133,8 +133,9 @@ impl Told {
             |made, begin: &FoldedSubject| history::commits_behind(&|| true, log, made, begin, until).unwrap();
         let (story, whole) = (behind(&made.projections, &begin), behind(one, &begin));
         assert!(story == whole, "{id} at {until}: {:?} {:?}", firsts(&story), firsts(&whole));
-        for count in [1, 4, 10_000] {
-            let begin = history::last_commits(log, &made.projections, id, until, count).unwrap();
+        for (most, count) in [(1, 1), (4, 4), (10_000, 10_000), (6, 2)] {
+            let length = PartLength { most, least: count };
+            let begin = history::last_part(log, &made.projections, id, until, length).unwrap();
             let folded = history::folded_subject(&|| true, log, &made.projections, id, begin).unwrap();
             assert_eq!(folded.subject, history::subject_at(log, one, id, begin).unwrap(), "{id} at {begin}");
             let (last, rest) = (behind(&made.projections, &folded), firsts(&whole));
@@ -145,7 +146,7 @@ impl Told {
     }
 
     /// Every question, at some positions.
-    fn compare(&self, made: &Made) {
+    pub(crate) fn compare(&self, made: &Made) {
         let (log, one, other) = (&self.log, &self.whole.projections, &made.projections);
         for stored in self.history.iter().step_by(3) {
             let at = stored.last();

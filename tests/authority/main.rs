@@ -9,6 +9,7 @@ mod cold_past;
 mod faults;
 mod keys;
 mod live_check;
+mod long_stories;
 mod nearly_full;
 mod news;
 mod rebuild;

@@ -11,7 +11,8 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Checkpoint, CheckpointError};
-use tenure_core::{Position, state::AuthorityState};
+use crate::projections::marks::{FoldedSubject, SubjectStates};
+use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject};
 use tenure_protocol::clock::stopwatch;
 
 /// How many can be read: as many as are kept.
@@ -32,6 +33,8 @@ pub struct TrustedCheckpoints {
     /// Why none could be made; `None` while all is well.
     failure: Mutex<Option<String>>,
     failures: AtomicU64,
+    /// How many are not believed any more.
+    disproved: AtomicU64,
     /// When the last one was made, or the start.
     made: Mutex<Instant>,
 }
@@ -46,6 +49,7 @@ impl Default for TrustedCheckpoints {
             suspicion: OnceLock::new(),
             failure: Mutex::default(),
             failures: AtomicU64::default(),
+            disproved: AtomicU64::default(),
             made: Mutex::new(stopwatch()),
         }
     }
@@ -71,16 +75,20 @@ impl TrustedCheckpoints {
     /// that does not read as it was written is a finding, and there is none then.
     pub fn state_between(&self, after: Position, until: Position) -> Option<AuthorityState> {
         let found = self.at_or_before(until).filter(|found| found.end().position > after)?;
-        match found.read() {
-            Ok(read) => Some(read.state),
-            Err(error) => {
-                tracing::warn!(%error, "a list of the past is folded without a checkpoint");
-                if matches!(error, CheckpointError::Damaged { .. }) {
-                    self.found_damaged(found.name(), &error.about(found.name()));
-                }
-                None
-            }
+        self.read_of(&found, found.read()).map(|read| read.state)
+    }
+
+    /// What was read of a checkpoint; `None` if it does not read as it was written, which is a finding.
+    fn read_of<T>(&self, checkpoint: &Checkpoint, read: Result<T, CheckpointError>) -> Option<T> {
+        let error = match read {
+            Ok(read) => return Some(read),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "the past is folded without a checkpoint");
+        if matches!(error, CheckpointError::Damaged { .. }) {
+            self.found_damaged(checkpoint.name(), &error.about(checkpoint.name()));
         }
+        None
     }
 
     /// Where the newest one stands; at 0 if there is none.
@@ -160,6 +168,8 @@ impl TrustedCheckpoints {
             let others = gone.iter().map(|gone| (gone.name().to_owned(), why.to_owned()));
             self.damaged.lock().extend(others.filter(|(other, _)| other != name));
         }
+        // Whoever reads this number first finds none of those any more.
+        self.disproved.fetch_add(1, Ordering::Release);
         self.damaged.lock().push((name.to_owned(), why.to_owned()));
     }
 
@@ -196,5 +206,22 @@ impl TrustedCheckpoints {
         let damaged: Vec<_> =
             self.damaged.lock().iter().map(|(name, why)| format!("{name}: {why}")).collect();
         failure.into_iter().chain(damaged).chain(self.suspicion.get().cloned()).collect()
+    }
+}
+
+impl SubjectStates for TrustedCheckpoints {
+    fn position_up_to(&self, until: Position) -> Position {
+        self.at_or_before(until).map_or(Position::ZERO, |found| found.end().position)
+    }
+
+    fn disproved(&self) -> u64 {
+        self.disproved.load(Ordering::Acquire)
+    }
+
+    fn subject_between(&self, id: &SubjectId, after: Position, until: Position) -> Option<FoldedSubject> {
+        let found = self.at_or_before(until).filter(|found| found.end().position > after)?;
+        let subject = self.read_of(&found, found.subject(id))?.unwrap_or_else(|| Subject::new(id.clone()));
+        let end = found.end();
+        Some(FoldedSubject { position: end.position, recorded_at: end.recorded_at, subject })
     }
 }

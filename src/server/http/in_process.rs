@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::admission::{FlightPermit, RequestClass};
 use crate::authority::Authority;
-use crate::projections::history::{self, HistoryError};
+use crate::projections::history::{self, HistoryError, PartLength};
 use crate::traces::TraceExporter;
 use tenure_audit::{
     replay::{HistoryReplay, ReplayEnd},
@@ -31,7 +31,7 @@ use super::{
 };
 
 /// Commits of a subject that a part of a session's story is sought in: what one costs does not grow with the history.
-const STORY_COMMITS: usize = 500;
+const STORY_LENGTH: PartLength = PartLength { most: 500, least: 20 };
 /// Maximum chapters of a part.
 const STORY_CHAPTERS: usize = 50;
 
@@ -130,7 +130,7 @@ impl ApiContext {
         let work = move |wanted: &crate::gate::CancelCheck<'_>| -> Result<Option<StoryPart>, HistoryError> {
             let (log, projections, subject) = (api.authority.log(), &api.projections, &known.subject);
             let is_wanted = || wanted.is_wanted();
-            let begin = history::last_commits(log, projections, subject, last, STORY_COMMITS)?;
+            let begin = history::last_part(log, projections, subject, last, STORY_LENGTH)?;
             let folded = history::folded_subject(&is_wanted, log, projections, subject, begin)?;
             let commits = history::commits_behind(&is_wanted, log, projections, &folded, last)?;
             let mut teller = Narrator::of(id);

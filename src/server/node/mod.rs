@@ -138,6 +138,7 @@ impl Node {
         let evidence = Arc::new(Evidence { keeper, check });
         // Under a test clock, what is due is done when the clock is moved.
         let jobs = test_clock.is_none().then(|| jobs::start(Arc::clone(&authority))).transpose()?;
+        projections.begin_folds_at(Arc::clone(&known) as _);
         let let_go = letting_go(&projections, &evidence, Arc::clone(&files), indexed);
         let memory = (&known, (listing_ended(&projections, &known), let_go));
         let background = tend_segments(&files, &authority, &evidence, memory, &data, scrub_rate)?;

@@ -1,5 +1,7 @@
 //! Projections that begin in the middle of the history: on a state of everything, and on the files of what led to it.
 
+use std::sync::OnceLock;
+
 use tenure_core::{session::OneTimeFact, state::AuthorityState};
 use tenure_log::{IndexedHistory, IndexedKind, LogError};
 
@@ -53,6 +55,7 @@ impl Projections {
             pulse: day.into(),
             old_reason: None.into(),
             marks: FoldMarks::default(),
+            states: OnceLock::new(),
         })
     }
 }

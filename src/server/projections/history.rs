@@ -6,7 +6,11 @@ use tenure_core::{
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
-use super::{Projections, marks::FoldedSubject, story::SubjectStory};
+use super::{
+    Projections,
+    marks::{FoldedSubject, SubjectStates},
+    story::SubjectStory,
+};
 
 /// Events read from the log at a time.
 pub(super) const PAGE: usize = 2_000;
@@ -88,7 +92,7 @@ pub fn sessions_at(
 
 /// The same as a fold that can be continued, if a commit ends at this position. It begins at the nearest mark that an
 /// earlier question has left, and leaves others on its way: of a long history, the second question reads no more than
-/// the part from one mark to the next.
+/// the part from one mark to the next. A long fold goes on from the last checkpoint up to the position.
 ///
 /// # Errors
 /// As [`subject_at_while`].
@@ -102,7 +106,6 @@ pub fn folded_subject(
     folded_for(is_wanted, log, projections, id, position, None)
 }
 
-/// With `only`, the other sessions may lack what the authority itself said of them.
 fn folded_for(
     is_wanted: WantedCheck<'_>,
     log: &dyn EventLog,
@@ -111,31 +114,99 @@ fn folded_for(
     position: Position,
     only: Option<&[SessionId]>,
 ) -> Result<FoldedSubject, HistoryError> {
-    let begun = projections.marks.nearest(id, position);
-    let begun = begun.unwrap_or_else(|| FoldedSubject::nothing(id.clone()));
-    let mut story = SubjectStory::behind(log, projections, &begun, position, only);
-    let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
-    let (mut state, mut count) = (begun.into_state(), 0);
-    while let Some(page) = story.next_page(is_wanted)? {
-        for stored in page {
-            while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
-                state.end_selected(bulk);
-            }
-            apply_until(&mut state, &stored, position)?;
-            count += 1;
-            if only.is_none()
-                && projections.marks.is_due(count)
-                && stored.last() <= position
-                && let Some(subject) = state.subjects.get(id)
-            {
-                let (recorded_at, subject) = (state.recorded_at, subject.clone());
-                projections.marks.keep(FoldedSubject { position: stored.last(), recorded_at, subject });
+    let states = projections.states.get().map(|states| &**states);
+    let trust = states.map_or(0, SubjectStates::disproved);
+    let begun = projections.marks.nearest(id, position, trust);
+    let fold = SubjectFold { is_wanted, log, projections, position, only, trust };
+    fold.begin_at(begun.unwrap_or_else(|| FoldedSubject::nothing(id.clone())), states)
+}
+
+/// The fold of a subject up to a position.
+struct SubjectFold<'a> {
+    is_wanted: WantedCheck<'a>,
+    log: &'a dyn EventLog,
+    projections: &'a Projections,
+    position: Position,
+    /// If not all: the sessions that it is about. The others may lack what the authority itself said of them.
+    only: Option<&'a [SessionId]>,
+    /// How many of the states that it may begin at were disproved before it began.
+    trust: u64,
+}
+
+impl SubjectFold<'_> {
+    /// Adds what is behind `begun`. A long fold begins anew at a later state of the subject, where there is one.
+    fn begin_at(
+        &self,
+        begun: FoldedSubject,
+        mut states: Option<&dyn SubjectStates>,
+    ) -> Result<FoldedSubject, HistoryError> {
+        let (log, projections, position) = (self.log, self.projections, self.position);
+        let (id, marks) = (begun.subject.id.clone(), &projections.marks);
+        let mut story = SubjectStory::behind(log, projections, &begun, position, self.only);
+        let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
+        let (mut state, mut count) = (begun.into_state(), 0);
+        while let Some(page) = story.next_page(self.is_wanted)? {
+            for stored in page {
+                if count >= marks.long_fold()
+                    && let Some(states) = states.take()
+                    && let Some(later) = states.subject_between(&id, stored.first, position)
+                {
+                    return self.begin_at(later, None);
+                }
+                while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
+                    state.end_selected(bulk);
+                }
+                apply_until(&mut state, &stored, position)?;
+                count += 1;
+                if self.only.is_none()
+                    && marks.is_due(count)
+                    && stored.last() <= position
+                    && let Some(subject) = state.subjects.get(&id)
+                {
+                    let (recorded_at, subject) = (state.recorded_at, subject.clone());
+                    marks.keep(FoldedSubject { position: stored.last(), recorded_at, subject }, self.trust);
+                }
             }
         }
+        bulks.for_each(|bulk| state.end_selected(bulk));
+        let subject = state.subjects.remove(&id).unwrap_or_else(|| Subject::new(id));
+        Ok(FoldedSubject { position, recorded_at: state.recorded_at, subject })
     }
-    bulks.for_each(|bulk| state.end_selected(bulk));
-    let subject = state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone()));
-    Ok(FoldedSubject { position, recorded_at: state.recorded_at, subject })
+}
+
+/// How many of the commits of a subject a part of its story may have.
+#[derive(Clone, Copy, Debug)]
+pub struct PartLength {
+    /// Where the state before the part is near.
+    pub most: usize,
+    /// In every case, if there are so many.
+    pub least: usize,
+}
+
+/// Behind which position the last part of the story of a subject up to another position begins. It is shorter where a
+/// checkpoint saves a long fold by that: a page then costs what is on it, however long the history.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn last_part(
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    until: Position,
+    length: PartLength,
+) -> Result<Position, LogError> {
+    let begin = last_commits(log, projections, id, until, length.most)?;
+    let states = projections.states.get().filter(|_| begin > Position::ZERO);
+    let Some(states) = states else { return Ok(begin) };
+    if projections.marks.nearest(id, begin, states.disproved()).is_some() {
+        return Ok(begin);
+    }
+    let before_long_fold = last_commits(log, projections, id, begin, projections.marks.long_fold())?;
+    if before_long_fold <= states.position_up_to(begin) {
+        return Ok(begin);
+    }
+    let latest = last_commits(log, projections, id, until, length.least)?;
+    Ok(begin.max(states.position_up_to(latest)))
 }
 
 /// Behind which position the last commits that concern a subject begin, this many of those up to another position.

@@ -1,7 +1,7 @@
-//! Subjects with a long history as they were at some of their commits: a question about their past begins at the nearest
-//! one, and not at the first event.
+//! Subjects with a long history as they were at some of their commits, or where a checkpoint stands: a question about
+//! their past begins at the nearest one, and not at the first event.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{collections::BTreeMap, convert::Infallible, fmt::Debug};
 
 use parking_lot::Mutex;
 
@@ -49,12 +49,26 @@ impl FoldedSubject {
     }
 }
 
+/// Files that know what became of each subject up to some positions.
+pub trait SubjectStates: Debug + Send + Sync {
+    /// The last of these positions up to this one; 0 if there is none.
+    fn position_up_to(&self, until: Position) -> Position;
+
+    /// How many of them turned out not to be believed: what was folded from one before is not believed either.
+    fn disproved(&self) -> u64;
+
+    /// The subject there, unless it is up to `after`, or the file is not to be believed.
+    fn subject_between(&self, id: &SubjectId, after: Position, until: Position) -> Option<FoldedSubject>;
+}
+
 #[derive(Debug, Default)]
 struct MarkTable {
     /// By subject and position.
     marks: BTreeMap<(SubjectId, Position), KeptMark>,
     used: u64,
     bytes: usize,
+    /// How many states were disproved before these were folded.
+    trust: u64,
 }
 
 #[derive(Debug)]
@@ -66,6 +80,15 @@ struct KeptMark {
 }
 
 impl MarkTable {
+    /// Whether its marks are believed by somebody who knows that so many states were disproved. None is kept of those
+    /// that were folded before the last one was.
+    fn is_of(&mut self, trust: u64) -> bool {
+        if trust > self.trust {
+            *self = Self { trust, ..Self::default() };
+        }
+        trust == self.trust
+    }
+
     fn remove(&mut self, key: &(SubjectId, Position)) {
         if let Some(mark) = self.marks.remove(key) {
             self.bytes -= mark.bytes;
@@ -122,9 +145,17 @@ impl FoldMarks {
         number.is_multiple_of(self.stride)
     }
 
+    /// From this number of commits on a fold is long: it looks for a place further on to begin at.
+    pub(super) const fn long_fold(&self) -> usize {
+        self.stride * 2
+    }
+
     /// The last mark of a subject up to a position.
-    pub(super) fn nearest(&self, id: &SubjectId, until: Position) -> Option<FoldedSubject> {
+    pub(super) fn nearest(&self, id: &SubjectId, until: Position, trust: u64) -> Option<FoldedSubject> {
         let mut table = self.table.lock();
+        if !table.is_of(trust) {
+            return None;
+        }
         table.used += 1;
         let now = table.used;
         let range = (id.clone(), Position::ZERO)..=(id.clone(), until);
@@ -134,12 +165,15 @@ impl FoldMarks {
     }
 
     /// Keeps one more.
-    pub(super) fn keep(&self, folded: FoldedSubject) {
+    pub(super) fn keep(&self, folded: FoldedSubject, trust: u64) {
         if folded.subject.sessions.len() > SESSIONS {
             return;
         }
         let (key, bytes) = ((folded.subject.id.clone(), folded.position), bytes_of(&folded.subject));
         let mut table = self.table.lock();
+        if !table.is_of(trust) {
+            return;
+        }
         table.remove(&key);
         table.used += 1;
         let mark = KeptMark { folded, used: table.used, bytes };
@@ -183,9 +217,10 @@ mod tests {
     fn the_nearest_mark_is_of_the_subject_and_not_behind_the_position() {
         let marks = FoldMarks::default();
         for (name, position) in [("a", 10), ("a", 20), ("b", 15)] {
-            marks.keep(mark(name, position));
+            marks.keep(mark(name, position), 0);
         }
-        let nearest = |name: &str, until| marks.nearest(&id(name), Position(until)).map(|it| it.position.0);
+        let nearest =
+            |name: &str, until| marks.nearest(&id(name), Position(until), 0).map(|it| it.position.0);
         assert_eq!(nearest("a", 9), None);
         assert_eq!(nearest("a", 10), Some(10));
         assert_eq!(nearest("a", 19), Some(10));
@@ -199,12 +234,27 @@ mod tests {
         let marks = FoldMarks::default();
         let kept = u64::try_from(KEPT).unwrap();
         for position in 1..=kept {
-            marks.keep(mark("a", position));
+            marks.keep(mark("a", position), 0);
         }
-        let nearest = |until| marks.nearest(&id("a"), Position(until)).map(|it| it.position.0);
+        let nearest = |until| marks.nearest(&id("a"), Position(until), 0).map(|it| it.position.0);
         assert_eq!(nearest(1), Some(1));
-        marks.keep(mark("a", kept + 1));
+        marks.keep(mark("a", kept + 1), 0);
         assert_eq!((nearest(1), nearest(2), nearest(kept + 1)), (Some(1), Some(1), Some(kept + 1)));
+    }
+
+    /// They may have been folded from a state that was disproved meanwhile.
+    #[test]
+    fn marks_go_when_a_state_is_disproved() {
+        let marks = FoldMarks::default();
+        let nearest = |trust| marks.nearest(&id("a"), Position(99), trust).map(|it| it.position.0);
+        marks.keep(mark("a", 10), 0);
+        assert_eq!(nearest(0), Some(10));
+        assert_eq!(nearest(1), None);
+        // Folds that began before still end.
+        marks.keep(mark("a", 20), 0);
+        assert_eq!((nearest(0), nearest(1)), (None, None));
+        marks.keep(mark("a", 30), 1);
+        assert_eq!((nearest(0), nearest(1)), (None, Some(30)));
     }
 
     /// A subject whose sessions have metadata.
@@ -245,9 +295,9 @@ mod tests {
         let marks = FoldMarks::default();
         let one = heavy(1, SESSIONS as u64, 4_096);
         for position in 1..=20 {
-            marks.keep(FoldedSubject { position: Position(position), ..one.clone() });
+            marks.keep(FoldedSubject { position: Position(position), ..one.clone() }, 0);
             // Kept again it counts once.
-            marks.keep(FoldedSubject { position: Position(position), ..one.clone() });
+            marks.keep(FoldedSubject { position: Position(position), ..one.clone() }, 0);
         }
         let table = marks.table.lock();
         let (held, last) = (table.marks.len(), table.marks.keys().map(|(_, position)| position.0).max());

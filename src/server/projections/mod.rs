@@ -17,6 +17,8 @@ mod story;
 pub mod subject_list;
 pub mod timeline;
 
+use std::sync::{Arc, OnceLock};
+
 use parking_lot::{Mutex, RwLock};
 
 use tenure_core::{
@@ -30,7 +32,7 @@ use tenure_log::StoredCommit;
 
 use self::{
     ended::EndedSessions,
-    marks::FoldMarks,
+    marks::{FoldMarks, SubjectStates},
     pulse::DayPulse,
     revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,
@@ -53,6 +55,8 @@ pub struct Projections {
     old_reason: Mutex<Option<(Position, Option<SealedText>)>>,
     /// What questions about the past have folded.
     marks: FoldMarks,
+    /// Where else folds of a subject may begin.
+    states: OnceLock<Arc<dyn SubjectStates>>,
 }
 
 /// The state that a commit led to. It may be further on: what is put together from it is right in the end.
@@ -84,6 +88,11 @@ impl Projections {
     #[must_use]
     pub fn marking_every(self, commits: usize) -> Self {
         Self { marks: FoldMarks::every(commits), ..self }
+    }
+
+    /// From now on long folds of a subject may begin at what these files know of it.
+    pub fn begin_folds_at(&self, states: Arc<dyn SubjectStates>) {
+        drop(self.states.set(states));
     }
 
     /// Adds one commit; they come in order.
