@@ -99,6 +99,8 @@ fn another_policy_is_played_over_the_history_and_changes_nothing() {
     assert!(page.contains("Play it again") && !page.contains("Happened"), "{page}");
     let page = desk.page("/console/what-if?session.max_renewals=0&session.max_renewals_max=0");
     assert!(page.contains(&session.id) && page.contains("Renewals granted"), "{page}");
+    let (_, parted) = page.split_once("created: live until ").unwrap();
+    assert!(parted.starts_with("<time datetime="), "every time is in the reader's zone: {parted}");
     assert!(page.contains("<td class=\"number\">1</td><td class=\"number\">0</td>"), "{page}");
     let page = desk.page("/console/what-if?limits.per_subject=9");
     assert!(page.contains("Nothing would have gone otherwise"), "{page}");
@@ -129,5 +131,15 @@ fn a_webhook_that_fails_says_since_when() {
         "<dt>Next try</dt>",
     ] {
         assert!(page.contains(said), "{said} in {page}");
+    }
+    // What has come since waits for the receiver, too.
+    renewed(&server, "another");
+    let page = desk.page("/console/webhooks");
+    let first_time = |text: &str| text.split("datetime=\"").nth(1).unwrap()[..24].to_owned();
+    let (_, receiver) = page.split_once("<dt>Next try</dt>").unwrap();
+    let (_, rows) = page.split_once("<tbody>").unwrap();
+    for row in rows.split("</tr>").filter(|row| row.contains("<td>pending</td>")) {
+        let (_, next_try) = row.rsplit_once("<td>").unwrap();
+        assert!(first_time(next_try) >= first_time(receiver), "{page}");
     }
 }

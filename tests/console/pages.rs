@@ -21,6 +21,28 @@ fn an_open_veto_window_is_shown_with_its_button_to_those_who_may() {
     assert!(!page.contains(&veto), "{page}");
 }
 
+/// They stood in the order of their ids, and whose they are was on their own pages alone.
+#[test]
+fn the_veto_that_can_wait_least_comes_first_and_agents_of_several_owners_name_theirs() {
+    let server = Server::start();
+    let begin = |(id, owner, window): (&str, &str, u32)| {
+        server.register(id, &json!({ "kind": "agent", "ownerId": owner }));
+        server.create(&json!({ "subjectId": id, "ttl": 7_200, "renewalRejectWindow": window }))
+    };
+    let sessions = [("a", "alice", 3_000), ("b", "bob", 600), ("c", "alice", 1_200)].map(begin);
+    server.advance(3_601);
+    for session in &sessions {
+        server.renew(session).send().expect(200);
+    }
+    let page = Desk::sign_in(&server, &server.admin).page("/console/agents");
+    let place = |id: &str| page.find(&format!("/console/subjects/{id}\"")).unwrap();
+    assert!(place("b") < place("c") && place("c") < place("a"), "{page}");
+    assert!(page.contains("owner <code>bob</code>"), "{page}");
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    let page = Desk::sign_in(&server, &owner).page("/console/agents");
+    assert!(page.contains("/console/subjects/a\"") && !page.contains("owner <code>"), "{page}");
+}
+
 #[test]
 fn a_session_is_told_in_sentences_and_drawn() {
     let server = Server::start();

@@ -40,6 +40,9 @@ fn a_page_shows_the_past_by_time_or_position_and_lets_nobody_change_it() {
     }
     let story = desk.page(&format!("/console/sessions/{id}?asOf={position}"));
     assert_eq!(story.matches("class=\"mark").count(), 1, "the story ends there: {story}");
+    // The line in its timeline is not where the reader is.
+    let now_is = |page: &str| page.contains("key now\"></span> now<");
+    assert!(story.contains("the moment shown") && !now_is(&story) && now_is(&now), "{story}");
 }
 
 #[test]

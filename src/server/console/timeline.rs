@@ -75,14 +75,16 @@ pub(super) struct StoryWindow {
 
 impl TimelineView {
     /// What its colours mean, by the class of each.
-    pub(super) const LEGEND: [(&'static str, &'static str); 6] = [
-        ("grant", "granted"),
-        ("refusal", "refused"),
-        ("end", "ended"),
-        ("other", "anything else"),
-        ("window", "a veto was expected"),
-        ("now", "now"),
-    ];
+    pub(super) const fn legend(is_past: bool) -> [(&'static str, &'static str); 6] {
+        [
+            ("grant", "granted"),
+            ("refusal", "refused"),
+            ("end", "ended"),
+            ("other", "anything else"),
+            ("window", "time to veto"),
+            ("now", if is_past { "the moment shown" } else { "now" }),
+        ]
+    }
 
     /// Of a part of the story of a session, told in order, at this moment.
     pub(super) fn of(

@@ -68,6 +68,8 @@ pub(in crate::console) struct AgentRow {
 #[template(path = "agent_card.html")]
 struct AgentCard<'r> {
     row: &'r AgentRow,
+    /// Where there are those of several owners.
+    has_owner: bool,
     may_veto: bool,
     now: Timestamp,
 }
@@ -114,15 +116,17 @@ pub(in crate::console) async fn list(visit: &SignedInRequest) -> PageResult {
     let (rows, absent) = rows(visit, subjects, then.moment(), SESSIONS_SHOWN).await?;
     let may_veto = !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]);
     let weight = if is_ordered { WEIGHT } else { usize::MAX };
-    let FittingCards { mut cards, last } = fitting_cards(&rows, weight, may_veto, then.at, visit.now())?;
+    let is_of_all = visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]);
+    let FittingCards { mut cards, last } =
+        fitting_cards(&rows, weight, (is_of_all, may_veto), then.at, visit.now())?;
     let next = last.map(|last| SessionSearch::behind(last.as_str())).or(next);
-    // What needs a person comes first.
-    cards.sort_by_key(|(is_open, _)| !is_open);
+    // What needs a person comes first, and of that what can wait least.
+    cards.sort_by_key(|(until, _)| (until.is_none(), *until));
     Ok(response::ok(&AgentsPage {
         frame: PageFrame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
         absent,
         cards: cards.into_iter().map(|(_, card)| card).collect(),
-        is_of_all: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
+        is_of_all,
         may_veto,
         mark: visit.shown_mark(),
         next: next.map(|cursor| search.address(&cursor)),
@@ -148,8 +152,8 @@ pub(in crate::console) async fn rows(
 
 /// The cards that fit on a page.
 struct FittingCards {
-    /// Each with whether a renewal can be vetoed.
-    cards: Vec<(bool, String)>,
+    /// Each with until when a renewal can be vetoed, if one can.
+    cards: Vec<(Option<Timestamp>, String)>,
     /// The last subject on the page, if there are more.
     last: Option<SubjectId>,
 }
@@ -157,19 +161,20 @@ struct FittingCards {
 fn fitting_cards(
     rows: &[AgentRow],
     most: usize,
-    may_veto: bool,
+    (is_of_all, may_veto): (bool, bool),
     then: Timestamp,
     now: Timestamp,
 ) -> Result<FittingCards, PageFailure> {
     let (mut cards, mut weight) = (Vec::new(), 0);
     for (number, row) in rows.iter().enumerate() {
-        let card = AgentCard { row, may_veto, now: then }.render();
+        let card = AgentCard { row, has_owner: is_of_all, may_veto, now: then }.render();
         let card = card.map_err(|error| PageFailure::of_ours(&error.to_string()))?;
         weight += card.len();
         if weight > most && number > 0 {
             return Ok(FittingCards { cards, last: Some(rows[number - 1].subject.view.subject_id.clone()) });
         }
-        cards.push((row.sessions.iter().any(|session| session.is_vetoable(now)), card));
+        let vetoable = row.sessions.iter().filter(|session| session.is_vetoable(now));
+        cards.push((vetoable.filter_map(|session| session.veto_until).min(), card));
     }
     Ok(FittingCards { cards, last: None })
 }

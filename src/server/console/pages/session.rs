@@ -88,7 +88,7 @@ impl SessionItem {
     pub(in crate::console) fn budget(&self) -> Option<String> {
         let constraints = self.view.constraints.as_ref()?;
         let most = constraints.max_total_amount.as_ref();
-        let amount = most.map(|most| format!("{} of {most} used", self.view.usage.total_amount));
+        let amount = most.map(|most| format!("{} of {most} spent", self.view.usage.total_amount));
         let most = constraints.max_transactions;
         let count = most.map(|most| format!("{} of {most} uses", self.view.usage.transactions));
         let told: Vec<_> = amount.into_iter().chain(count).collect();

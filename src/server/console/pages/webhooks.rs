@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::Method;
 use serde_json::json;
-use tenure_core::event::Role;
+use tenure_core::{Timestamp, event::Role};
 use tenure_protocol::wire::{AttemptView, DeliveryView, Page, WebhookView};
 
 use crate::console::{
@@ -26,6 +26,14 @@ struct WebhooksPage {
     rows: Vec<WebhookRow>,
     may_send: bool,
     mark: String,
+}
+
+impl WebhookRow {
+    /// When a delivery is tried next: not before its receiver is.
+    fn next_try(&self, delivery: &DeliveryView) -> Option<Timestamp> {
+        let receiver = self.webhook.health.as_ref().and_then(|health| health.next_attempt_at);
+        delivery.next_attempt_at.max(receiver.filter(|_| delivery.next_attempt_at.is_some()))
+    }
 }
 
 impl WebhooksPage {
