@@ -37,7 +37,7 @@ fn what_needs_a_person_comes_first_on_the_overview() {
     assert!(!page.contains("Nothing right now"));
     // Two live sessions: sign-ins are none of the agents'.
     assert!(rest.contains("<dt>Live sessions</dt><dd>2</dd>"), "{rest}");
-    assert!(rest.contains("1 renewals and 1 refusals") && rest.contains("90 of 100 used"), "{rest}");
+    assert!(rest.contains("1 renewals and 1 refusals") && rest.contains("90 of 100 spent"), "{rest}");
     let (auditor, _) = server.issue_key("auditor", None);
     let page = Desk::sign_in(&server, &auditor).page("/console");
     assert!(page.contains("Night shift") && !page.contains("/veto\""), "{page}");
@@ -99,9 +99,7 @@ fn another_policy_is_played_over_the_history_and_changes_nothing() {
     assert!(page.contains("Play it again") && !page.contains("Happened"), "{page}");
     let page = desk.page("/console/what-if?session.max_renewals=0&session.max_renewals_max=0");
     assert!(page.contains(&session.id) && page.contains("Renewals granted"), "{page}");
-    let (_, parted) = page.split_once("created: live until ").unwrap();
-    assert!(parted.starts_with("<time datetime="), "every time is in the reader's zone: {parted}");
-    assert!(page.contains("<td class=\"number\">1</td><td class=\"number\">0</td>"), "{page}");
+    assert!(page.contains("live until <time datetime="), "every time is in the reader's zone: {page}");
     let page = desk.page("/console/what-if?limits.per_subject=9");
     assert!(page.contains("Nothing would have gone otherwise"), "{page}");
     let wrong = desk.get("/console/what-if?session.ttl=soon&limits.on_limit=%22%0Ax").expect(400);

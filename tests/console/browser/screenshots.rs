@@ -99,7 +99,7 @@ impl Day {
         let last = told["items"].as_array().unwrap().last().unwrap().clone();
         let head = server.get("/v1/audit/head").bearer(&server.admin).send().json()["size"].as_u64().unwrap();
         Self {
-            session: sessions[0].id.clone(),
+            session: sessions[1].id.clone(),
             link: last["vetoUrl"].as_str().unwrap_or_default().to_owned(),
             middle: head / 2,
         }
