@@ -13,6 +13,7 @@ use std::{
 
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
+use tenure_threads::priority::stand_back;
 
 use crate::client::{ATTACKER, Answer, Client, FRIEND, Server, request};
 
@@ -81,7 +82,7 @@ fn probe_for(server: &Server, token: &str, length: Duration) -> Seen {
     probe(server, token, || begun.elapsed() < length)
 }
 
-/// What an attacker does until it is told to stop; connections that end are opened again.
+/// What somebody does until it is told to stop; an attacker opens connections that end again.
 type Attack<'a> = &'a (dyn Fn(&Server, &AtomicBool) + Sync);
 
 /// A service that is besieged, and a session that is checked meanwhile.
@@ -123,16 +124,26 @@ impl Siege {
     }
 
     /// Four attackers at once, until it is over, beside the probe and somebody who writes.
-    #[expect(clippy::print_stdout, reason = "it is for whoever lets it run to see")]
     fn hold(&self, attack: Attack<'_>) {
+        self.hold_beside(&|_, _| {}, attack);
+    }
+
+    /// The same beside this as well. Attackers have machines of their own: on this one they take the time that the
+    /// others leave, which is all that the service does not need.
+    #[expect(clippy::print_stdout, reason = "it is for whoever lets it run to see")]
+    fn hold_beside(&self, friend: Attack<'_>, attack: Attack<'_>) {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (stop, before) = (AtomicBool::new(false), self.probe());
         let (during, writes) = std::thread::scope(|scope| {
             // A test that fails must end its attackers too.
             let _stopping = Stopping(&stop);
             for _ in 0..4 {
-                scope.spawn(|| attack(&self.server, &stop));
+                scope.spawn(|| {
+                    stand_back();
+                    attack(&self.server, &stop);
+                });
             }
+            scope.spawn(|| friend(&self.server, &stop));
             let writer = scope.spawn(|| writes(&self.server, &stop));
             let during = self.probe();
             stop.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -64,19 +64,17 @@ fn an_agent_asks_for_the_past_of_its_own_session() {
     let (another, others_token) = siege.server.session("another");
     let head = siege.server.metric("tenure_position");
     let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    siege.hold(&|server, stop| {
-        // The first of the four asks as well, but for another session, and now and then.
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number == 0 {
-            while times.lock().unwrap().is_empty() || !stop.load(Ordering::Relaxed) {
-                let (mut client, begun) = (server.call(FRIEND), stopwatch());
-                let target = format!("/v1/sessions/{another}?asOfPosition={head}");
-                client.ask("GET", &target, &others_token, None).expect(200);
-                times.lock().unwrap().push(begun.elapsed());
-                pause(Duration::from_millis(50));
-            }
-            return;
+    // Another agent asks as well, for another session, and now and then.
+    let asks = |server: &Server, stop: &AtomicBool| {
+        while times.lock().unwrap().is_empty() || !stop.load(Ordering::Relaxed) {
+            let (mut client, begun) = (server.call(FRIEND), stopwatch());
+            let target = format!("/v1/sessions/{another}?asOfPosition={head}");
+            client.ask("GET", &target, &others_token, None).expect(200);
+            times.lock().unwrap().push(begun.elapsed());
+            pause(Duration::from_millis(50));
         }
+    };
+    siege.hold_beside(&asks, &|server, stop| {
         by_many(stop, 22, || {
             let number = next.fetch_add(1, Ordering::Relaxed) as u64;
             let moment = if number.is_multiple_of(2) {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -64,17 +64,15 @@ fn ends_wait_behind_creates_for_crowded_subjects() {
     let key = siege.server.key("issuer");
     let body = json!({ "subjectId": "crowded" }).to_string();
     let create = request("POST", "/v1/sessions", &with(&key), &body, body.len());
-    let sessions = Mutex::new((0..20).map(|_| siege.server.session("victim").0).collect::<Vec<_>>());
+    let sessions: Vec<_> = (0..20).map(|_| siege.server.session("victim").0).collect();
     let (created, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    siege.hold(&|server, stop| {
-        // One of the four ends sessions, in the middle of it.
-        let own = sessions.lock().unwrap().split_off(0);
-        if !own.is_empty() {
-            for session in own {
-                times.lock().unwrap().push(ended(server, &session));
-                pause(Duration::from_millis(20));
-            }
+    let ends = |server: &Server, _: &AtomicBool| {
+        for session in &sessions {
+            times.lock().unwrap().push(ended(server, session));
+            pause(Duration::from_millis(20));
         }
+    };
+    siege.hold_beside(&ends, &|server, stop| {
         by_many(stop, 60, || {
             let Ok(mut client) = server.try_call(ATTACKER) else { return };
             while !stop.load(Ordering::Relaxed) && client.try_ask(&create).is_ok() {

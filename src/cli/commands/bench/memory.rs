@@ -86,7 +86,7 @@ impl MemoryArgs {
         let memory = MemoryAuthority::new(&scratch, 0)?;
         let resident = || resident_bytes().ok_or_else(|| failed("the system does not say what is resident"));
         // What is needed once and for all is there already when it counts.
-        self.make(&runtime, &memory, 1_000)?;
+        self.make(&runtime, &memory, 50_000)?;
         let before = resident()?;
         self.make(&runtime, &memory, self.sessions as usize)?;
         let after = resident()?;
