@@ -1,4 +1,7 @@
-//! Requests to an authority: whom they trust, which hosts are this one, how long an answer may be, when to try again.
+//! HTTP requests that Tenure makes: which certificates they trust, which hosts are this machine, how long an answer may
+//! be, when to try again.
+//!
+//! `connection` and `sse` are for an authority; `outbound` is also what webhooks are sent with.
 
 pub mod backoff;
 pub mod connection;

@@ -3,8 +3,9 @@
 //! [`EventLog`] is the promise that every backend keeps; `conformance` holds each backend to it.
 //! [`record`] and [`codec`] give a commit its bytes, [`upcast`] reads the bytes of earlier versions,
 //! [`tree`] sums all records up in one root. [`memory`] keeps a log as long as the process lives,
-//! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. The bytes are
-//! described in `docs/log-format.md`.
+//! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. Both move what is
+//! old into files that never change: `segment` is one of them with its index, `segment_store` makes, keeps and reads them,
+//! and [`SegmentedLog`] is what the keepers of such a log ask of it. The bytes are described in `docs/log-format.md`.
 
 mod blocking;
 pub mod codec;

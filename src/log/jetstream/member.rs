@@ -1,4 +1,5 @@
-//! A node of several, for as long as it runs: it follows, leads, and follows again.
+//! One node's part in the log: whether it follows or leads, a step at a time, as the lease says. Whoever calls it decides
+//! what each step means for the node.
 
 use std::{
     path::Path,

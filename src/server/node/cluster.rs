@@ -1,4 +1,4 @@
-//! A node of several, on a log that they share: one leads and decides, the others follow.
+//! What a node of a cluster has that a single one lacks: the log that all share, its role, and what it knows of the others.
 //!
 //! A follower folds the log as it comes and has the keys as the leader left them with the broker, so it answers checks
 //! and reads, and taking the lead builds nothing (`membership`).

@@ -1,4 +1,5 @@
-//! The thread that takes part in a cluster on behalf of an open node: it follows, leads, and follows again.
+//! The thread of an open node that goes through the steps of [`ClusterMember`], and opens or closes the authority as each
+//! of them says.
 
 use std::{
     sync::{Arc, atomic::Ordering},

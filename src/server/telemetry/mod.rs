@@ -1,7 +1,7 @@
 //! What the authority says about itself while it runs: lines on standard error.
 //!
 //! No token, key or text about people is ever given to it; the types of secrets cannot be printed. What cannot be
-//! written is lost, counted, and no reason to wait or to fail (`lines`).
+//! written is lost, counted, and no reason to wait or to fail (`log_queue`).
 
 mod log_queue;
 

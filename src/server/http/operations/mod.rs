@@ -1,4 +1,4 @@
-//! What operators and their machines ask: alive, ready, how it goes, what can be asked.
+//! What operators and their machines ask for: health, metrics, the clock, a backup, the OpenAPI document.
 
 pub(super) mod backup;
 pub(super) mod clock;

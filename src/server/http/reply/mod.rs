@@ -1,4 +1,5 @@
-//! What goes back to a caller.
+//! How an answer is written: status, head and body of a reply, the problem document of an error, and text about people
+//! opened for those who may read it.
 
 pub(super) mod actor_view;
 mod head;

@@ -1,4 +1,5 @@
-//! `/v1/sessions`: create, read, list.
+//! `/v1/sessions` and `/v1/introspect`: create, read and list sessions, check and renew them, record what they were used
+//! for, and get access tokens. How they are ended is in `revocations`.
 
 pub(super) mod access_tokens;
 pub(super) mod events;

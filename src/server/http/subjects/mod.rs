@@ -1,4 +1,4 @@
-//! `/v1/subjects`: register, change, read, list.
+//! `/v1/subjects`: register, change, read and list subjects, suspend them, and erase what they were called.
 
 pub(super) mod erase;
 pub(super) mod suspension;
