@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     connection::client::ApiRequest,
-    context::{GlobalArgs, fields},
+    context::GlobalArgs,
     environment,
     failure::{CommandError, ExitStatus},
     output::Column,
 };
+use tenure_protocol::wire::operation::BackupRequest;
 use tenure_server::{
     backup::{
         BackupError, BackupFolder, BackupMaker, BackupMode, BackupSummary, KeyProtection, SecretString,
@@ -90,14 +91,14 @@ impl BackupArgs {
             return Err(CommandError::Usage(why.to_owned()));
         }
         let cli = global.context()?;
-        let body = fields([
-            ("name", Some(self.to.clone().into())),
-            ("incremental", self.incremental.then_some(true.into())),
-            ("link", self.link.then_some(true.into())),
-            ("recipient", self.protection.recipient.clone().map(Value::from)),
-            ("withoutKeys", self.protection.without_keys.then_some(true.into())),
-        ]);
-        let request = ApiRequest::post(&["v1", "backup"], body.into());
+        let body = BackupRequest {
+            name: self.to.clone(),
+            incremental: Some(self.incremental),
+            link: Some(self.link),
+            recipient: self.protection.recipient.clone(),
+            without_keys: Some(self.protection.without_keys),
+        };
+        let request = ApiRequest::post(&["v1", "backup"], body);
         Ok(cli.client.send(&request)?.body)
     }
 

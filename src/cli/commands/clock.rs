@@ -1,7 +1,6 @@
 //! `tenure clock`
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use crate::cli::{
     arguments::moments::{TypedMoment, moment},
@@ -11,6 +10,7 @@ use crate::cli::{
     output::Column,
 };
 use tenure_core::Seconds;
+use tenure_protocol::wire::operation::ClockChange;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -49,12 +49,10 @@ impl ClockArgs {
         let path = ["v1", "clock"];
         let request = match &self.how {
             None => ApiRequest::get(&path),
-            Some(ClockCommand::Advance(AdvanceArgs { by: Some(Seconds(by)), .. })) => {
-                ApiRequest::put(&path, Some(json!({ "advance": by })))
-            }
-            Some(ClockCommand::Advance(AdvanceArgs { by: None, to })) => {
+            Some(ClockCommand::Advance(AdvanceArgs { by, to })) => {
                 let to = to.map(|to| cli.coming(to)).transpose()?;
-                ApiRequest::put(&path, Some(json!({ "to": to })))
+                let advance = by.map(|Seconds(by)| by.into());
+                ApiRequest::put(&path, ClockChange { advance, to })
             }
         };
         match cli.client.send(&request) {

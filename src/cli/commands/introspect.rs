@@ -13,6 +13,7 @@ use crate::cli::{
     output::Column,
 };
 use tenure_client::SessionFile;
+use tenure_protocol::wire::IntrospectRequest;
 
 /// The most tokens that one request may carry.
 const MOST: usize = 100;
@@ -94,10 +95,8 @@ fn from_stdin() -> Result<Vec<Secret>, CommandError> {
 }
 
 fn one(cli: &CommandContext, token: &Secret, metadata: bool) -> Result<(), CommandError> {
-    let mut body = json!({"token": token.expose()});
-    if metadata {
-        body["include"] = json!(["metadata"]);
-    }
+    let include = metadata.then(|| vec!["metadata".to_owned()]);
+    let body = IntrospectRequest { include, ..IntrospectRequest::of(token.clone()) };
     cli.show(&ApiRequest::post(&["v1", "introspect"], body), DETAILS)
 }
 
@@ -105,8 +104,8 @@ fn one(cli: &CommandContext, token: &Secret, metadata: bool) -> Result<(), Comma
 fn several(cli: &CommandContext, tokens: &[Secret]) -> Result<(), CommandError> {
     let mut results = Vec::with_capacity(tokens.len());
     for batch in tokens.chunks(MOST) {
-        let tokens: Vec<_> = batch.iter().map(Secret::expose).collect();
-        let reply = cli.client.send(&ApiRequest::post(&["v1", "introspect"], json!({"tokens": tokens})))?;
+        let body = IntrospectRequest::of_all(batch.to_vec());
+        let reply = cli.client.send(&ApiRequest::post(&["v1", "introspect"], body))?;
         match reply.body["results"].as_array() {
             Some(judged) if judged.len() == batch.len() => results.extend_from_slice(judged),
             Some(_) | None => return Err(cli.client.strange(200, "the reply is no list of results")),

@@ -13,6 +13,7 @@ use reqwest::{
     Method, Response,
     header::{self, HeaderMap, HeaderName},
 };
+use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use tokio::runtime::Runtime;
 
@@ -38,6 +39,10 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The longest reply accepted, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
 const LONGEST_REPLY: usize = 64 * 1024 * 1024;
 
+fn written(body: impl Serialize) -> Value {
+    serde_json::to_value(body).expect("a body is a JSON object with names of members")
+}
+
 /// What is asked of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiRequest {
@@ -54,8 +59,8 @@ impl ApiRequest {
     }
 
     /// A POST with this body.
-    pub(crate) fn post(segments: &[&str], body: Value) -> Self {
-        Self { body: Some(body), ..Self::of(Method::POST, segments) }
+    pub(crate) fn post(segments: &[&str], body: impl Serialize) -> Self {
+        Self { body: Some(written(body)), ..Self::of(Method::POST, segments) }
     }
 
     /// A POST without a body.
@@ -63,14 +68,19 @@ impl ApiRequest {
         Self::of(Method::POST, segments)
     }
 
-    /// A PUT; a renewal has no body.
-    pub(crate) fn put(segments: &[&str], body: Option<Value>) -> Self {
-        Self { body, ..Self::of(Method::PUT, segments) }
+    /// A PUT with this body.
+    pub(crate) fn put(segments: &[&str], body: impl Serialize) -> Self {
+        Self { body: Some(written(body)), ..Self::of(Method::PUT, segments) }
+    }
+
+    /// A PUT without a body: a renewal.
+    pub(crate) fn put_without_body(segments: &[&str]) -> Self {
+        Self::of(Method::PUT, segments)
     }
 
     /// A PATCH with this merge patch (RFC 7396): what it names is changed, and null removes.
-    pub(crate) fn patch(segments: &[&str], body: Value) -> Self {
-        Self { body: Some(body), ..Self::of(Method::PATCH, segments) }
+    pub(crate) fn patch(segments: &[&str], body: impl Serialize) -> Self {
+        Self { body: Some(written(body)), ..Self::of(Method::PATCH, segments) }
     }
 
     /// A DELETE.
@@ -422,7 +432,7 @@ mod tests {
     #[test]
     fn a_renewal_has_no_body_and_the_sessions_own_token() {
         let (client, asked) = server("200 OK", "{}");
-        let request = ApiRequest::put(&["v1", "sessions", "x", "renew"], None);
+        let request = ApiRequest::put_without_body(&["v1", "sessions", "x", "renew"]);
         client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
         let asked = asked.join().unwrap().remove(0);
         assert!(asked.contains("authorization: bearer tnr_sess_mine\r\n"), "{asked}");

@@ -32,6 +32,11 @@ impl IntrospectRequest {
     pub const fn of(token: Secret) -> Self {
         Self { token: Some(token), tokens: None, include: None, consistency: None }
     }
+
+    /// For 1 to 100 tokens.
+    pub const fn of_all(tokens: Vec<Secret>) -> Self {
+        Self { token: None, tokens: Some(tokens), include: None, consistency: None }
+    }
 }
 
 #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]

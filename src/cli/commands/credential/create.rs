@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::cli::{
+    arguments::words::one_of,
     connection::client::ApiRequest,
     context::{CommandContext, GlobalArgs, span},
     environment,
@@ -24,8 +25,8 @@ use tenure_server::node;
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// What the key may do
-    #[arg(long, value_parser = PossibleValuesParser::new(Role::ALL.map(|(name, _)| name)))]
-    role: String,
+    #[arg(long, value_parser = one_of(Role::ALL))]
+    role: Role,
 
     /// The owner that a key of role owner is bound to
     #[arg(long, value_name = "ID", required_if_eq("role", "owner"))]
@@ -56,16 +57,14 @@ impl CreateArgs {
             return global.output().record_with_secret(&made, "key", COLUMNS, environment::now());
         }
         let cli: CommandContext = global.context()?;
-        let request = ApiRequest::post(&["v1", "credentials"], json!(self.asked()?));
+        let request = ApiRequest::post(&["v1", "credentials"], self.asked());
         let made = without_saved_key(cli.client.send(&request)?.body, file, cli.output)?;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
     }
 
-    fn asked(&self) -> Result<NewCredential, CommandError> {
-        let role = Role::ALL.into_iter().find(|(name, _)| *name == self.role).map(|(_, role)| role);
-        let role = role.ok_or_else(|| CommandError::Usage(format!("there is no role {}", self.role)))?;
+    fn asked(&self) -> NewCredential {
         let (owner_id, name) = (self.owner.clone(), self.name.clone());
-        Ok(NewCredential { role, owner_id, name, expires_in: self.expires_in })
+        NewCredential { role: self.role, owner_id, name, expires_in: self.expires_in }
     }
 
     fn offline(&self, data: &Path) -> Result<Value, CommandError> {
@@ -73,7 +72,7 @@ impl CreateArgs {
         if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
             return Err(CommandError::Usage(format!("--name {fault}")));
         }
-        let new = self.asked()?;
+        let new = self.asked();
         let issued = node::issue_credential(data, new.clone())
             .map_err(|error| CommandError::Server(error.to_string()))?;
         let credential = CredentialView {

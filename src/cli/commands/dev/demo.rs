@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
-
 use super::{lossy_network, temp_directory::TempDirectory};
 use crate::cli::{
     connection::client::{ApiClient, ApiRequest},
@@ -16,7 +14,7 @@ use crate::cli::{
     output::Output,
 };
 use tenure_http_client::outbound::PlaintextPolicy;
-use tenure_protocol::clock::pause;
+use tenure_protocol::{clock::pause, wire::NewCredential};
 
 /// How long each step stays on a terminal, to be read.
 const READING: Duration = Duration::from_millis(2_500);
@@ -93,7 +91,8 @@ pub(super) fn run(output: Output, server: SocketAddr, place: &TempDirectory) -> 
 
 fn write_alices_key(url: &str, admin: &Secret, place: &TempDirectory) -> Result<(), CommandError> {
     let client = ApiClient::new(url, Some(admin.clone()), PlaintextPolicy::Refused)?;
-    let body = json!({ "role": "owner", "ownerId": "alice", "name": "Alice's phone" });
+    let alice = "alice".parse().expect("it is the id of an owner");
+    let body = NewCredential { name: Some("Alice's phone".into()), ..NewCredential::for_owner(alice) };
     let made = client.send(&ApiRequest::post(&["v1", "credentials"], body))?.body;
     let key = made["key"].as_str().ok_or_else(|| client.strange(201, "the reply has no key"))?;
     secret_file::TokenReplacement::prepare(&place.path().join("alice.key"))?.commit(&Secret::new(key))

@@ -1,25 +1,30 @@
 //! `tenure keys rotate`
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::{
+    arguments::words::one_of,
     connection::{client::ApiRequest, pages},
     context::{CautionArgs, CommandContext},
     failure::{CommandError, ExitStatus},
     output::Column,
 };
 use tenure_core::{Timestamp, keys::ROTATION_PAUSE};
+use tenure_protocol::{
+    key_use::{KeyUse, RetireMode},
+    wire::keys::RotationRequest,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct RotateArgs {
     /// Which key: the one that seals session tokens, or the one that signs access tokens
-    #[arg(long, value_name = "KEY", value_parser = ["session", "access"])]
-    which: String,
+    #[arg(long, value_name = "KEY", value_parser = one_of(KeyUse::ALL))]
+    which: KeyUse,
 
     /// What becomes of the old key: with overlap its tokens work until they end, with now they stop working
-    #[arg(long, value_name = "HOW", value_parser = ["overlap", "now"], default_value = "overlap")]
-    retire: String,
+    #[arg(long, value_name = "HOW", value_parser = one_of(RetireMode::ALL), default_value = "overlap")]
+    retire: RetireMode,
 
     #[command(flatten)]
     caution: CautionArgs,
@@ -40,18 +45,18 @@ impl RotateArgs {
             self.check_pause(cli)?;
             cli.output.info(&format!("A new key would be made. {consequence}"));
             // Session keys are never shown.
-            return if self.which == "access" { super::list::run(cli) } else { Ok(()) };
+            return if self.which == KeyUse::Access { super::list::run(cli) } else { Ok(()) };
         }
-        let question = format!("{consequence} Replace the key of {} tokens?", self.which);
+        let question = format!("{consequence} Replace the key of {} tokens?", self.which.name());
         self.caution.ask(cli.output, || Ok(question))?;
-        let body = json!({ "which": self.which, "retire": self.retire });
+        let body = RotationRequest { which: self.which, retire: Some(self.retire) };
         let reply = cli.client.send(&ApiRequest::post(&["v1", "keys", "rotate"], body))?.body;
         cli.output.record(&reply, COLUMNS, cli.now())
     }
 
     /// Fails as the rotation would, when the last one with an overlap was a moment ago.
     fn check_pause(&self, cli: &CommandContext) -> Result<(), CommandError> {
-        if self.retire != "overlap" {
+        if self.retire != RetireMode::Overlap {
             return Ok(());
         }
         // Time is the authority's: the feed of revocations says it.
@@ -63,8 +68,9 @@ impl RotateArgs {
         let rotations = ApiRequest::get(&["v1", "events"]).query("kinds", Some("KeyRotated"));
         let rotations = rotations.query("since", Some(now.plus_millis(-pause)));
         let rotations = pages::whole(cli, rotations, pages::by_cursor)?;
-        let overlaps =
-            |event: &&Value| event["data"]["which"] == *self.which && event["data"]["retire"] == "overlap";
+        let overlaps = |event: &&Value| {
+            event["data"]["which"] == self.which.name() && event["data"]["retire"] == "overlap"
+        };
         let last = rotations["items"].as_array().into_iter().flatten().rev().find(overlaps);
         let last = last.and_then(|event| Timestamp::parse(event["recordedAt"].as_str()?));
         match last.map(|last| last.plus(ROTATION_PAUSE)).filter(|retry_at| now < *retry_at) {
@@ -77,7 +83,7 @@ impl RotateArgs {
     }
 
     fn consequence(&self) -> String {
-        match (self.which.as_str(), self.retire.as_str()) {
+        match (self.which.name(), self.retire.name()) {
             ("session", "now") => {
                 "EVERY session token works no more: each holder needs a new session.".to_owned()
             }

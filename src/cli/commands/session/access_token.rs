@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::cli::{
     connection::client::ApiRequest,
-    context::{CommandContext, NamedServer, fields, span},
+    context::{CommandContext, NamedServer, span},
     failure::CommandError,
     files::{secret::Secret, secret_file, session_file},
     output::Column,
 };
 use tenure_core::Seconds;
+use tenure_protocol::wire::NewAccessToken;
 
 #[derive(Debug, Args)]
 pub(crate) struct AccessToken {
@@ -41,11 +41,8 @@ const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
 
 impl AccessToken {
     pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
-        let body = fields([
-            ("ttl", self.ttl.map(|ttl| ttl.0.into())),
-            ("audience", self.audience.take().map(Value::from)),
-        ]);
-        let request = ApiRequest::post(&["v1", "access-tokens"], body.into());
+        let body = NewAccessToken { ttl: self.ttl, audience: self.audience.take() };
+        let request = ApiRequest::post(&["v1", "access-tokens"], body);
         let minted = if let Some(path) = &self.session_file {
             let held = session_file::open_session(named, path)?;
             held.client.send_as(&held.token, &request)?.body

@@ -142,7 +142,7 @@ impl TermsArgs {
     /// The request for such a session.
     pub(crate) fn request(mut self, subject: &SubjectId) -> ApiRequest {
         let metadata = self.metadata.take();
-        ApiRequest::post(&["v1", "sessions"], self.body(subject).into()).member("metadata", metadata)
+        ApiRequest::post(&["v1", "sessions"], self.body(subject)).member("metadata", metadata)
     }
 
     fn body(self, subject: &SubjectId) -> Map<String, Value> {

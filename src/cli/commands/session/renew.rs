@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{DETAILS, without_token};
 use crate::cli::{
@@ -19,6 +19,7 @@ use crate::cli::{
 };
 use tenure_client::{self as client, SessionFile, SessionGrant, TokenFile, TokenRenewal};
 use tenure_core::{SessionId, Timestamp};
+use tenure_protocol::wire::IntrospectRequest;
 
 #[derive(Debug, Args)]
 pub(crate) struct RenewArgs {
@@ -142,7 +143,7 @@ fn renew_token(
 }
 
 fn ask(cli: &CommandContext, id: &str, old: &Secret, key: String) -> Result<Value, CommandError> {
-    let request = ApiRequest::put(&["v1", "sessions", id, "renew"], None).idempotency_key(key);
+    let request = ApiRequest::put_without_body(&["v1", "sessions", id, "renew"]).idempotency_key(key);
     Ok(cli.client.send_as(old, &request)?.body)
 }
 
@@ -153,7 +154,7 @@ fn session_of(cli: &CommandContext, token: &Secret) -> Result<String, CommandErr
             "give the session's ID: only the server can read it from the token".to_owned(),
         ));
     }
-    let request = ApiRequest::post(&["v1", "introspect"], json!({"token": token.expose()}));
+    let request = ApiRequest::post(&["v1", "introspect"], IntrospectRequest::of(token.clone()));
     let judged = cli.client.send(&request)?.body;
     match judged["sessionId"].as_str() {
         Some(id) => Ok(id.to_owned()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::DETAILS;
 use crate::cli::{
@@ -12,12 +12,13 @@ use crate::cli::{
         moments::{TypedMoment, moment},
     },
     connection::client::ApiRequest,
-    context::{CautionArgs, CommandContext, NamedServer, fields},
+    context::{CautionArgs, CommandContext, NamedServer},
     failure::CommandError,
     files::session_file,
     output::{Column, harmless},
 };
 use tenure_core::{KeyId, OwnerId, Timestamp};
+use tenure_protocol::wire::revocations::{RevocationSelector, RevokeMatchingRequest};
 
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
@@ -208,42 +209,50 @@ impl ResolvedSelection<'_> {
         reason: Option<String>,
         caution: &CautionArgs,
     ) -> Result<(), CommandError> {
-        let dry = json!({ "selector": self.selector(), "dryRun": true });
+        let selector = self.selector()?;
+        let asked = RevokeMatchingRequest { selector, reason: None, dry_run: Some(true) };
         if caution.dry_run {
             cli.output.info("This many sessions would end (sample by id):");
-            return cli.show(&ApiRequest::post(&PATH, dry), MATCHED);
+            return cli.show(&ApiRequest::post(&PATH, &asked), MATCHED);
         }
         let Some(reason) = reason else {
             return Err(CommandError::Usage("ending several sessions needs a --reason".into()));
         };
         caution.ask(cli.output, || {
-            let matched = cli.client.send(&ApiRequest::post(&PATH, dry))?.body["matched"].clone();
-            Ok(format!("End {matched} sessions ({})?", self.words()))
+            let matched = cli.client.send(&ApiRequest::post(&PATH, &asked))?.body["matched"].clone();
+            Ok(format!("End {matched} sessions ({})?", words(&asked.selector)))
         })?;
-        let body = json!({ "selector": self.selector(), "reason": reason });
-        cli.show(&ApiRequest::post(&PATH, body), MATCHED)
-    }
-
-    fn words(&self) -> String {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let selector = self.selector();
-        let one = |(name, value): (&String, &Value)| {
-            if name == "all" { "all there are".to_owned() } else { format!("{name} {}", text(value)) }
-        };
-        selector.iter().map(one).collect::<Vec<_>>().join(", ")
+        let asked = RevokeMatchingRequest { reason: Some(reason), dry_run: None, ..asked };
+        cli.show(&ApiRequest::post(&PATH, &asked), MATCHED)
     }
 
     /// `--all` with something narrower means all of those.
-    fn selector(&self) -> Map<String, Value> {
-        let narrow = fields([
-            ("ownerId", self.selection.owner.as_ref().map(|owner| json!(owner))),
-            ("subjectId", self.subject.as_ref().map(|subject| json!(subject))),
-            ("device", self.selection.device.as_ref().map(|device| json!(device))),
-            ("issuedBefore", self.issued_before.map(|moment| json!(moment))),
-            ("keyId", self.selection.key_id.as_ref().map(|key| json!(key))),
-        ]);
-        if narrow.is_empty() { fields([("all", Some(json!(true)))]) } else { narrow }
+    fn selector(&self) -> Result<RevocationSelector, CommandError> {
+        let of_subject =
+            |id: &String| id.parse().map_err(|_| CommandError::Usage(format!("{id:?} is no subject's id")));
+        let narrow = RevocationSelector {
+            all: None,
+            owner_id: self.selection.owner.clone(),
+            subject_id: self.subject.as_ref().map(of_subject).transpose()?,
+            device: self.selection.device.clone(),
+            issued_before: self.issued_before,
+            key_id: self.selection.key_id.clone(),
+        };
+        let is_narrow = narrow != RevocationSelector::default();
+        Ok(if is_narrow { narrow } else { RevocationSelector { all: Some(true), ..narrow } })
     }
+}
+
+fn words(selector: &RevocationSelector) -> String {
+    let told = [
+        selector.all.map(|_| "all there are".to_owned()),
+        selector.owner_id.as_ref().map(|owner| format!("ownerId {owner}")),
+        selector.subject_id.as_ref().map(|subject| format!("subjectId {subject}")),
+        selector.device.as_ref().map(|device| format!("device {device}")),
+        selector.issued_before.map(|moment| format!("issuedBefore {moment}")),
+        selector.key_id.as_ref().map(|key| format!("keyId {key}")),
+    ];
+    told.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 const PATH: [&str; 2] = ["v1", "revocations"];

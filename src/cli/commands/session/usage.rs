@@ -5,17 +5,17 @@
 use std::path::PathBuf;
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::{Value, json};
 
 use crate::cli::{
     connection::client::ApiRequest,
-    context::{CommandContext, NamedServer, fields},
+    context::{CommandContext, NamedServer},
     environment,
     failure::CommandError,
     files::{secret_file, session_file},
     output::Column,
 };
 use tenure_core::{Amount, Timestamp};
+use tenure_protocol::wire::NewUse;
 
 #[derive(Debug, Args)]
 pub(crate) struct UsageArgs {
@@ -81,14 +81,9 @@ impl UsageArgs {
     }
 
     fn request(self, session: &str, key: &str) -> ApiRequest {
-        let amount = self.amount.map(|amount| json!(amount));
-        let body = fields([
-            ("operation", Some(self.operation.into())),
-            ("amount", amount),
-            ("destination", self.destination.map(Value::from)),
-        ]);
+        let body = NewUse { operation: self.operation, amount: self.amount, destination: self.destination };
         let path = ["v1", "sessions", session, "usage"];
-        ApiRequest::post(&path, body.into()).idempotency_key(key.to_owned())
+        ApiRequest::post(&path, body).idempotency_key(key.to_owned())
     }
 }
 

@@ -1,7 +1,6 @@
 //! `tenure subject erase`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::json;
 
 use super::{DETAILS, erasure};
 use crate::cli::{
@@ -10,6 +9,7 @@ use crate::cli::{
     context::{CautionArgs, CommandContext},
     failure::CommandError,
 };
+use tenure_protocol::wire::EraseRequest;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -39,7 +39,8 @@ impl EraseArgs {
         }
         self.caution.ask(cli.output, || Ok(self.question()))?;
         let path = ["v1", "subjects", self.subject.as_str(), "erase"];
-        let erased = cli.client.send(&ApiRequest::post(&path, json!({ "reason": self.reason })))?.body;
+        let erased =
+            cli.client.send(&ApiRequest::post(&path, EraseRequest { reason: self.reason.clone() }))?.body;
         erasure::show(cli, &erasure::settled(cli, &self.subject, erased))
     }
 

@@ -54,7 +54,7 @@ impl PutArgs {
             let question = format!("Remove from {}: {}?", self.subject, lost.join(", "));
             self.caution.ask(cli.output, || Ok(question))?;
         }
-        cli.show(&ApiRequest::put(&path, Some(body.into())), DETAILS)
+        cli.show(&ApiRequest::put(&path, body), DETAILS)
     }
 }
 

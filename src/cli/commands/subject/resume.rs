@@ -1,15 +1,12 @@
 //! `tenure subject resume`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::Value;
 
 use super::DETAILS;
 use crate::cli::{
-    arguments::find,
-    connection::client::ApiRequest,
-    context::{CommandContext, fields},
-    failure::CommandError,
+    arguments::find, connection::client::ApiRequest, context::CommandContext, failure::CommandError,
 };
+use tenure_protocol::wire::ResumeRequest;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Those of its sessions that have not ended meanwhile work again.")]
@@ -27,7 +24,6 @@ impl ResumeArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let subject = find::subject_to_change(cli, &self.subject, false)?;
         let path = ["v1", "subjects", &subject, "resume"];
-        let body = fields([("reason", self.reason.map(Value::from))]);
-        cli.show(&ApiRequest::post(&path, body.into()), DETAILS)
+        cli.show(&ApiRequest::post(&path, ResumeRequest { reason: self.reason }), DETAILS)
     }
 }

@@ -31,7 +31,7 @@ impl SetArgs {
         let typed = self.subject.clone();
         let body = self.body()?;
         let id = find::subject_to_change(cli, &typed, false)?;
-        let request = ApiRequest::patch(&["v1", "subjects", &id], body.into());
+        let request = ApiRequest::patch(&["v1", "subjects", &id], body);
         cli.show(&request, DETAILS)
     }
 

@@ -1,7 +1,7 @@
 //! `tenure subject suspend`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{DETAILS, known_of};
 use crate::cli::{
@@ -10,10 +10,11 @@ use crate::cli::{
         moments::{TypedMoment, moment},
     },
     connection::client::ApiRequest,
-    context::{CautionArgs, CommandContext, fields, span},
+    context::{CautionArgs, CommandContext, span},
     failure::CommandError,
 };
 use tenure_core::Seconds;
+use tenure_protocol::wire::SuspendRequest;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -54,10 +55,8 @@ impl SuspendArgs {
         // The authority's clock counts.
         let until =
             self.until.map(|until| until.coming(now)).or_else(|| self.for_.map(|length| now.plus(length)));
-        let body =
-            fields([("reason", self.reason.map(Value::from)), ("until", until.map(|until| json!(until)))]);
         let path = ["v1", "subjects", self.subject.as_str(), "suspend"];
-        cli.show(&ApiRequest::post(&path, body.into()), DETAILS)
+        cli.show(&ApiRequest::post(&path, SuspendRequest { reason: self.reason, until }), DETAILS)
     }
 
     fn question(&self, subject: &Value) -> String {

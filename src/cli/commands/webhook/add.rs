@@ -43,7 +43,7 @@ impl AddArgs {
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("format", Some(self.format.into())),
         ]);
-        let made = cli.client.send(&ApiRequest::post(&["v1", "webhooks"], body.into()))?.body;
+        let made = cli.client.send(&ApiRequest::post(&["v1", "webhooks"], body))?.body;
         cli.output.record_with_secret(&made, "secret", COLUMNS, cli.time_of(&made))
     }
 }
