@@ -141,3 +141,29 @@ fn a_webhook_that_fails_says_since_when() {
         assert!(first_time(next_try) >= first_time(receiver), "{page}");
     }
 }
+
+/// It showed one alarm alone, and nothing of the scrub.
+#[test]
+fn evidence_tells_how_far_the_scrub_is_to_those_who_read_all() {
+    let server = Server::with(&["log.segment_events=1000", "usage.per_second=100000", "usage.burst=100000"]);
+    let session = renewed(&server, "agent");
+    let desk = Desk::sign_in(&server, &server.admin);
+    assert!(desk.page("/console/audit").contains("The history is in no segment yet"));
+    for _ in 0..1_000 {
+        server
+            .post(&format!("{}/usage", session.path()))
+            .bearer(&server.admin)
+            .json(&json!({ "operation": "read" }))
+            .send()
+            .expect(200);
+    }
+    let page = || desk.page("/console/audit");
+    let begun = stopwatch();
+    while !page().contains("1 of 1 segments read") {
+        assert!(begun.elapsed() < Duration::from_mins(2), "{}", page());
+        pause(Duration::from_millis(50));
+    }
+    assert!(page().contains("<dt>Damaged</dt><dd>0</dd>"), "{}", page());
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    assert!(!Desk::sign_in(&server, &owner).page("/console/audit").contains("<h2>Scrub</h2>"));
+}

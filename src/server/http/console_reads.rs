@@ -1,7 +1,7 @@
 //! What the console reads and no route offers: the day at a glance, a moment of the past, the history under other
 //! limits. Each is behind the same roles, shares and gates as its neighbours among the routes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::authority::{Authority, is_console_subject};
 use crate::gate::CancelCheck;
@@ -51,7 +51,30 @@ pub(crate) struct DayOverview {
     pub(crate) suspended: Vec<SubjectId>,
 }
 
+/// How the scrub of the segments stands.
+pub(crate) struct ScrubStatus {
+    /// How many there are.
+    pub(crate) segments: u64,
+    /// How many of them the present round has read.
+    pub(crate) read: u64,
+    /// How many are damaged.
+    pub(crate) damaged: usize,
+    /// How long ago the last round ended, or the server was started.
+    pub(crate) age: Duration,
+}
+
 impl ApiContext {
+    /// How the scrub of the segments stands, for those who may read about all sessions.
+    pub(crate) fn scrub(&self, key: &Credential) -> Option<ScrubStatus> {
+        let storage = self.authority.storage();
+        READERS.contains(&key.role).then(|| ScrubStatus {
+            segments: storage.figures().segments,
+            read: storage.scrubbed_segments(),
+            damaged: self.authority.log().damage().len(),
+            age: storage.scrub_age(),
+        })
+    }
+
     /// The day at a glance, for those who may read about all sessions.
     pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<DayOverview, RefusedReply> {
         Ok(self.seen_at_a_glance(&Caller::Key(Arc::clone(key))).await?)

@@ -26,6 +26,7 @@ mod subject_cards;
 mod subjects;
 mod webhooks;
 
+pub(crate) use self::console_reads::ScrubStatus;
 pub(crate) use self::hot_routes::HotRequest;
 pub(crate) use self::in_process::{RefusedReply, StoryPart};
 pub(crate) use self::nodes::{

@@ -5,11 +5,13 @@ use axum::{body::Body, http::Method};
 use tenure_core::event::Role;
 use tenure_protocol::wire::{CheckView, HeadView};
 
+use super::overview::alarms;
 use crate::console::{
     form::query,
     request::SignedInRequest,
     response::{self, PageFrame, PageResult},
 };
+use crate::http::ScrubStatus;
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -17,8 +19,9 @@ struct AuditPage {
     frame: PageFrame,
     head: HeadView,
     position: u64,
-    /// What keeps the authority from being ready.
-    alarm: Option<String>,
+    alarms: Vec<String>,
+    /// For those who may read about all sessions.
+    scrub: Option<ScrubStatus>,
     may_check: bool,
     check: Option<CheckView>,
 }
@@ -34,7 +37,8 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     Ok(response::ok(&AuditPage {
         frame: PageFrame::of(Some(visit), "Evidence", "/console/audit").with(&["proof.js"]),
         position: asked.unwrap_or(head.size),
-        alarm: visit.ask(Method::GET, "/readyz", None).await.err().map(|failure| failure.detail),
+        alarms: alarms(visit).await?,
+        scrub: visit.console().api.scrub(&visit.credential),
         may_check: visit.has_role(&[Role::Admin, Role::Auditor]),
         check,
         head,

@@ -115,7 +115,7 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
 }
 
 /// What `/readyz` says an operator must look into.
-async fn alarms(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
+pub(super) async fn alarms(visit: &SignedInRequest) -> Result<Vec<String>, PageFailure> {
     match visit.ask(Method::GET, "/readyz", None).await {
         Ok(ready) => Ok(serde_json::from_value(ready["alarms"].clone()).unwrap_or_default()),
         Err(failure) if failure.status == StatusCode::SERVICE_UNAVAILABLE => Ok(vec![failure.detail]),
