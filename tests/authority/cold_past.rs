@@ -126,7 +126,7 @@ impl Told {
         let then = history::subject_at(log, &made.projections, id, until).unwrap();
         assert_eq!(then, history::subject_at(log, one, id, until).unwrap(), "{id} at {until}");
         let some: Vec<_> = then.sessions.iter().map(|session| session.id).step_by(2).collect();
-        let some = history::sessions_at(log, &made.projections, id, &some, until).unwrap();
+        let some = history::sessions_at(log, &made.projections, &then, &some, until).unwrap();
         assert!(some.iter().eq(then.sessions.iter().step_by(2)), "{id} at {until}");
         let begin = FoldedSubject::nothing(id.clone());
         let behind =

@@ -72,22 +72,32 @@ pub fn subject_at_while(
     Ok(folded_subject(is_wanted, log, projections, id, position)?.subject)
 }
 
-/// Some sessions of a subject as of a position. What it costs grows with their number, and not with that of all its
-/// sessions.
+/// Some sessions of a subject as of a position at which the subject is known. What it costs grows with their number, and
+/// not with that of all its sessions.
 ///
 /// # Errors
 /// As [`subject_at`].
 pub fn sessions_at(
     log: &dyn EventLog,
     projections: &Projections,
-    id: &SubjectId,
+    known: &Subject,
     only: &[SessionId],
     position: Position,
 ) -> Result<Vec<Session>, HistoryError> {
-    let folded = folded_for(&|| true, log, projections, id, position, Some(only))?;
+    let registered = known.registration().map_or(Position::ZERO, |registration| registration.created);
+    let few = FewSessions { only, own: (before(registered), known.version()) };
+    let folded = folded_for(&|| true, log, projections, &known.id, position, Some(few))?;
     let mut sessions = folded.subject.sessions;
     sessions.retain(|session| only.contains(&session.id));
     Ok(sessions)
+}
+
+/// Some sessions that a fold is about. The others may lack what the authority itself said of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FewSessions<'a> {
+    pub(super) only: &'a [SessionId],
+    /// After which position, and up to which, all of the subject's own commits begin.
+    pub(super) own: (Position, Position),
 }
 
 /// The same as a fold that can be continued, if a commit ends at this position. It begins at the nearest mark that an
@@ -112,13 +122,15 @@ fn folded_for(
     projections: &Projections,
     id: &SubjectId,
     position: Position,
-    only: Option<&[SessionId]>,
+    few: Option<FewSessions<'_>>,
 ) -> Result<FoldedSubject, HistoryError> {
     let states = projections.states.get().map(|states| &**states);
     let trust = states.map_or(0, SubjectStates::disproved);
     let begun = projections.marks.nearest(id, position, trust);
-    let fold = SubjectFold { is_wanted, log, projections, position, only, trust };
-    fold.begin_at(begun.unwrap_or_else(|| FoldedSubject::nothing(id.clone())), states)
+    let fold = SubjectFold { is_wanted, log, projections, position, few, trust };
+    let nothing = FoldedSubject::nothing(id.clone());
+    let first = few.map_or(Position::ZERO, |few| few.own.0);
+    fold.begin_at(begun.unwrap_or(FoldedSubject { position: first, ..nothing }), states)
 }
 
 /// The fold of a subject up to a position.
@@ -127,8 +139,8 @@ struct SubjectFold<'a> {
     log: &'a dyn EventLog,
     projections: &'a Projections,
     position: Position,
-    /// If not all: the sessions that it is about. The others may lack what the authority itself said of them.
-    only: Option<&'a [SessionId]>,
+    /// If not all: the sessions that it is about.
+    few: Option<FewSessions<'a>>,
     /// How many of the states that it may begin at were disproved before it began.
     trust: u64,
 }
@@ -142,7 +154,7 @@ impl SubjectFold<'_> {
     ) -> Result<FoldedSubject, HistoryError> {
         let (log, projections, position) = (self.log, self.projections, self.position);
         let (id, marks) = (begun.subject.id.clone(), &projections.marks);
-        let mut story = SubjectStory::behind(log, projections, &begun, position, self.only);
+        let mut story = SubjectStory::behind(log, projections, &begun, position, self.few);
         let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
         let (mut state, mut count) = (begun.into_state(), 0);
         while let Some(page) = story.next_page(self.is_wanted)? {
@@ -158,7 +170,7 @@ impl SubjectFold<'_> {
                 }
                 apply_until(&mut state, &stored, position)?;
                 count += 1;
-                if self.only.is_none()
+                if self.few.is_none()
                     && marks.is_due(count)
                     && stored.last() <= position
                     && let Some(subject) = state.subjects.get(&id)

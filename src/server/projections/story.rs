@@ -11,7 +11,7 @@ use tenure_log::{EventLog, IndexedHistory, LogError, StoredCommit};
 
 use super::{
     Projections,
-    history::{HistoryError, PAGE, WantedCheck, go_on},
+    history::{FewSessions, HistoryError, PAGE, WantedCheck, go_on},
     marks::FoldedSubject,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct SubjectStory<'a> {
     /// Those that its commits so far have begun.
     sessions: HashSet<SessionId>,
     /// If not all: the sessions that it is about. What names another one alone may be missing.
-    only: Option<&'a [SessionId]>,
+    few: Option<FewSessions<'a>>,
     /// The segment being read.
     segment: Option<SegmentCursor>,
 }
@@ -48,18 +48,18 @@ impl<'a> SubjectStory<'a> {
         projections: &'a Projections,
         folded: &FoldedSubject,
         until: Position,
-        only: Option<&'a [SessionId]>,
+        few: Option<FewSessions<'a>>,
     ) -> Self {
         let (stream, after) = (StreamId::Subject(folded.subject.id.clone()), folded.position);
         let sessions = HashSet::new();
-        let mut story = Self { log, projections, stream, after, until, sessions, only, segment: None };
+        let mut story = Self { log, projections, stream, after, until, sessions, few, segment: None };
         let known: Vec<_> = folded.subject.sessions.iter().map(|session| session.id).collect();
         story.sessions.extend(story.wanted(known));
         story
     }
 
     fn wanted(&self, mut sessions: Vec<SessionId>) -> Vec<SessionId> {
-        sessions.retain(|id| self.only.is_none_or(|only| only.contains(id)));
+        sessions.retain(|id| self.few.is_none_or(|few| few.only.contains(id)));
         sessions
     }
 
@@ -104,7 +104,11 @@ impl<'a> SubjectStory<'a> {
         let indexed = self.log.indexed();
         let end = indexed.ends_after(self.after).next().map_or(until, |end| end.min(until));
         let span = (self.after, end);
-        let own = indexed.commits(&self.stream, span, usize::MAX)?.into();
+        let own = if self.few.is_some_and(|few| few.own.1 <= self.after) {
+            VecDeque::new()
+        } else {
+            indexed.commits(&self.stream, span, usize::MAX)?.into()
+        };
         let naming =
             indexed.naming(&self.sessions.iter().copied().collect::<Vec<_>>(), span)?.into_iter().collect();
         Ok(SegmentCursor { indexed, end, own, naming })

@@ -32,9 +32,11 @@ fn sessions_of(
     ids: &[SessionId],
 ) -> Result<Vec<Session>, CommandError> {
     let live = api.authority.live();
-    let version = live.recorded_subject(subject).map_or(Position::ZERO, |subject| subject.version());
-    let position = live.position().max(version);
-    history::sessions_at(api.authority.log(), &api.projections, subject, ids, position).map_err(unread)
+    let position = live.position();
+    // No subject leaves memory. This one may be newer than the position, and is not older.
+    let Some(subject) = live.recorded_subject(subject) else { return Ok(Vec::new()) };
+    let position = position.max(subject.version());
+    history::sessions_at(api.authority.log(), &api.projections, &subject, ids, position).map_err(unread)
 }
 
 /// The sessions that began at some of the positions in these commits, by subject.
