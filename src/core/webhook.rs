@@ -7,6 +7,7 @@ pub use tenure_protocol::webhook::{NoticeKind, WebhookFormat};
 
 use super::{
     id::{OwnerId, Position, WebhookId},
+    text::SealedText,
     time::Timestamp,
 };
 
@@ -21,7 +22,7 @@ pub const MOST_PER_OWNER: usize = 20;
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookCreated {
-    /// Its name.
+    /// Its name in the API.
     #[n(0)]
     pub webhook_id: WebhookId,
     /// Only notices about this owner's subjects; `None` for all.
@@ -36,6 +37,10 @@ pub struct WebhookCreated {
     /// Scheme and host of the URL. No more of it is ever shown.
     #[n(4)]
     pub host: String,
+    /// What people call it.
+    #[n(5)]
+    #[serde(skip)]
+    pub name: Option<SealedText>,
 }
 
 /// A webhook was deleted.

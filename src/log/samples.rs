@@ -312,6 +312,7 @@ fn webhook_created(webhook_id: WebhookId) -> Event {
         kinds: Some(vec![NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]),
         format: WebhookFormat::Ntfy,
         host: "https://ntfy.example".to_owned(),
+        name: None,
     }))
 }
 
@@ -350,10 +351,16 @@ pub(super) fn grown() -> Vec<(&'static str, Event)> {
         owners: None,
         cause: Some(EndTrigger::Restore),
     };
+    let mut hook = every_kind().into_iter().find_map(|event| match event {
+        Event::System(SystemEvent::WebhookCreated(hook)) => Some(hook),
+        Event::Subject(_) | Event::System(_) => None,
+    });
+    hook.as_mut().unwrap().name = Some(sealed(11));
     vec![
         ("onReuse", Event::Subject(SubjectEvent::SessionCreated(created))),
         ("contested", Event::Subject(SubjectEvent::RenewalRejected(contested))),
         ("cause", Event::System(SystemEvent::SelectionRevoked(restored))),
+        ("name", Event::System(SystemEvent::WebhookCreated(hook.unwrap()))),
         (
             "reuseGrace",
             Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() })),

@@ -207,6 +207,7 @@ pub(crate) fn webhook(number: u16, of: Option<&str>) -> WebhookCreated {
         kinds: Some(vec![NoticeKind::SessionRenewed]),
         format: WebhookFormat::Standard,
         host: "https://example.com".into(),
+        name: None,
     }
 }
 

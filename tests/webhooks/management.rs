@@ -20,7 +20,7 @@ fn a_webhook_is_shown_whole_once_and_later_by_its_host() {
     let url = format!("{}?token=x", receiver.url());
     let body = json!({
         "url": url, "kinds": ["SESSION_REVOKED", "SESSION_CREATED", "SESSION_CREATED"], "ownerId": "alice",
-        "format": "cloudevents",
+        "format": "cloudevents", "name": "Alice's phone",
     });
     let asked = server.post("/v1/webhooks").bearer(&server.admin).json(&body).key("once");
     let made = asked.send().expect(201);
@@ -32,7 +32,7 @@ fn a_webhook_is_shown_whole_once_and_later_by_its_host() {
     assert_eq!((again.text("url"), &again.json()["secret"]), ("http://127.0.0.1".into(), &Value::Null));
     let listed = server.get("/v1/webhooks").bearer(&server.admin).send().expect(200).json();
     let expected = json!({
-        "webhookId": made.text("webhookId"), "url": "http://127.0.0.1", "kinds": ["SESSION_CREATED", "SESSION_REVOKED"],
+        "webhookId": made.text("webhookId"), "name": "Alice's phone", "url": "http://127.0.0.1", "kinds": ["SESSION_CREATED", "SESSION_REVOKED"],
         "ownerId": "alice", "format": "cloudevents", "createdAt": made.text("createdAt"), "health": {
             "consecutiveFailures": 0, "failingSince": null, "lastFailure": null, "lastSuccessAt": null,
             "nextAttemptAt": null, "oldestPending": null, "parked": 0, "pending": 0,

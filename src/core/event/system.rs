@@ -90,12 +90,12 @@ impl SystemEvent {
         match self {
             Self::SelectionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::WebhookCreated(event) => vec![("name", event.name.as_ref())],
             Self::TokensPresented(_)
             | Self::SessionsSeen(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::KeyRotated(_)
-            | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_)
             | Self::EpochBegan(_)
             | Self::CredentialConfirmed(_)

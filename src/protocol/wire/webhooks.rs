@@ -17,6 +17,8 @@ pub struct NewWebhook {
     #[serde(serialize_with = "Secret::serialize_exposed")]
     #[cfg_attr(feature = "utoipa", schema(value_type = String))]
     pub url: Secret,
+    /// What people call it.
+    pub name: Option<String>,
     /// Only notices of these kinds; all by default.
     pub kinds: Option<Vec<NoticeKind>>,
     /// Only notices about this owner's subjects; an owner's webhooks are for itself.
@@ -32,7 +34,7 @@ pub struct NewWebhook {
 impl NewWebhook {
     /// A webhook that delivers all notices that the caller may see to this URL.
     pub const fn to(url: Secret) -> Self {
-        Self { url, kinds: None, owner_id: None, format: None, secret: None }
+        Self { url, name: None, kinds: None, owner_id: None, format: None, secret: None }
     }
 }
 
@@ -83,8 +85,10 @@ pub struct WebhookTestView {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct WebhookView {
-    /// Its name.
+    /// Its name in the API.
     pub webhook_id: WebhookId,
+    /// What people call it; null if it has no name.
+    pub name: Option<String>,
     /// Scheme and host; the rest is never shown.
     pub url: String,
     /// The kinds of notices that it delivers; null for all.
@@ -106,8 +110,10 @@ pub struct WebhookView {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct CreatedWebhook {
-    /// Its name.
+    /// Its name in the API.
     pub webhook_id: WebhookId,
+    /// What people call it; null if it has no name.
+    pub name: Option<String>,
     /// The URL: whole now, scheme and host when the request is repeated.
     #[serde(serialize_with = "Secret::serialize_exposed")]
     #[cfg_attr(feature = "utoipa", schema(value_type = String))]

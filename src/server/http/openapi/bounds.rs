@@ -96,6 +96,7 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("NewCredentialBody", "name", text(&limits::NAME)),
         ("NewCredentialBody", "expiresIn", whole(&limits::EXPIRES_IN)),
         ("NewWebhookBody", "url", webhook_url()),
+        ("NewWebhookBody", "name", text(&limits::NAME)),
         ("NewWebhookBody", "kinds", list(&(1..=NoticeKind::ALL.len()), &json!({}))),
         ("NewWebhookBody", "secret", json!({ "pattern": webhooks::SECRET_PATTERN })),
         ("RedeliverBody", "from", count_from(1)),

@@ -15,7 +15,7 @@ use crate::notify::{
     },
 };
 use tenure_core::{
-    EpochPosition, NoticeKind, OwnerId, Position, WebhookId,
+    EpochPosition, NoticeKind, OwnerId, Position, StreamId, WebhookId,
     event::WebhookCreated,
     webhook::{Webhook, WebhookFormat},
 };
@@ -33,6 +33,7 @@ use super::{
     reply::{
         HttpReply,
         problem::{Problem, ProblemCode},
+        text::TextOpener,
     },
     request::{
         body::RequestBody,
@@ -40,6 +41,7 @@ use super::{
         costly_reads::wait_to_refuse,
         epoch_stamp::EpochStamped,
         fields::RequestFields,
+        limits,
         page::{ListName, PageQuery, page_of},
     },
 };
@@ -48,13 +50,14 @@ impl RequestBody for NewWebhook {
     fn read(fields: &mut RequestFields) -> Option<Self> {
         let url = secret(fields, "url");
         let url = fields.required("url", url);
+        let name = fields.text("name", limits::NAME);
         let kinds = kinds(fields);
         let owner_id = fields.id("ownerId");
         let format = fields.one_of("format", &WebhookFormat::ALL);
         let secret = secret(fields, "secret");
         // What is wrong with a secret is found where there is no URL, too.
         let url = url.unwrap_or_else(|| Secret::new(""));
-        Some(Self { url, kinds, owner_id, format, secret })
+        Some(Self { url, name, kinds, owner_id, format, secret })
     }
 }
 
@@ -124,13 +127,15 @@ fn views(call: &ApiCall, webhooks: &[Webhook]) -> Vec<WebhookView> {
     let is_owner = call.caller.owner().is_some();
     let healths = call.api.webhooks.health_of(webhooks.iter().map(Webhook::id));
     let seen = |health: Option<_>| health.map(|health| health_view(&call.api, health, is_owner));
-    webhooks.iter().zip(healths).map(|(webhook, health)| view(webhook, seen(health))).collect()
+    let texts = TextOpener::of_stream(&call.api.authority, StreamId::System);
+    webhooks.iter().zip(healths).map(|(webhook, health)| view(webhook, &texts, seen(health))).collect()
 }
 
-fn view(webhook: &Webhook, health: Option<WebhookHealthView>) -> WebhookView {
+fn view(webhook: &Webhook, texts: &TextOpener<'_>, health: Option<WebhookHealthView>) -> WebhookView {
     let asked = &webhook.asked;
     WebhookView {
         webhook_id: asked.webhook_id,
+        name: texts.open("name", asked.name.as_ref()),
         url: asked.host.clone(),
         kinds: kind_names(asked.kinds.as_deref()),
         owner_id: asked.owner_id.clone(),
@@ -147,6 +152,7 @@ fn kind_names(kinds: Option<&[NoticeKind]>) -> Option<Vec<OpenWord>> {
 /// What is asked for, and where it is to go.
 struct WebhookRequest {
     destination: WebhookDestination,
+    name: Option<String>,
     kinds: Option<Vec<NoticeKind>>,
     owner_id: Option<OwnerId>,
     format: WebhookFormat,
@@ -163,13 +169,13 @@ impl WebhookRequest {
     }
 
     fn to_allowed(call: &ApiCall, new: NewWebhook, fields: &mut RequestFields) -> Option<Self> {
-        let NewWebhook { url, kinds, owner_id, format, secret } = new;
+        let NewWebhook { url, name, kinds, owner_id, format, secret } = new;
         let format = format.unwrap_or(WebhookFormat::Standard);
         let drawn = || Secret::as_written(draw_secret(call.api.authority.entropy()));
         let secret = secret.unwrap_or_else(drawn);
         let allows_private = call.api.webhooks.allows_private();
         match WebhookDestination::new(url.expose(), secret.expose(), format, allows_private) {
-            Ok(destination) => Some(Self { destination, kinds, owner_id, format }),
+            Ok(destination) => Some(Self { destination, name, kinds, owner_id, format }),
             Err(faults) => {
                 for fault in faults {
                     fields.fault(fault.field, fault.why);
@@ -201,7 +207,7 @@ fn kinds(fields: &mut RequestFields) -> Option<Vec<NoticeKind>> {
 pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let mut asked = WebhookRequest::of(&call)?;
     asked.owner_id = owner_of(&call, asked.owner_id)?;
-    let (destination, event) = event_of(&call, asked);
+    let (destination, event) = event_of(&call, asked)?;
     let id = event.webhook_id;
     let context = call.context()?;
     let record = async { RecordOutcome::from(call.api.authority.create_webhook(context, event).await) };
@@ -209,8 +215,10 @@ pub(super) async fn create(call: ApiCall) -> Result<HttpReply, Problem> {
     let shown = (!created.is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
     let (url, secret) = shown.unzip();
     let event = &created.event;
+    let texts = TextOpener::of_stream(&call.api.authority, StreamId::System);
     let view = CreatedWebhook {
         webhook_id: event.webhook_id,
+        name: texts.open("name", event.name.as_ref()),
         url: Secret::new(url.unwrap_or(&event.host)),
         secret: secret.map(Secret::new),
         kinds: kind_names(event.kinds.as_deref()),
@@ -242,7 +250,7 @@ fn owner_of(call: &ApiCall, asked: Option<OwnerId>) -> Result<Option<OwnerId>, P
     }
 }
 
-fn event_of(call: &ApiCall, asked: WebhookRequest) -> (WebhookDestination, WebhookCreated) {
+fn event_of(call: &ApiCall, asked: WebhookRequest) -> Result<(WebhookDestination, WebhookCreated), Problem> {
     let authority = &call.api.authority;
     let event = WebhookCreated {
         webhook_id: entropy::webhook_id(authority.entropy(), authority.now()),
@@ -250,8 +258,9 @@ fn event_of(call: &ApiCall, asked: WebhookRequest) -> (WebhookDestination, Webho
         kinds: asked.kinds,
         format: asked.format,
         host: asked.destination.host(),
+        name: asked.name.as_deref().map(|name| authority.seal_own("name", name)).transpose()?,
     };
-    (asked.destination, event)
+    Ok((asked.destination, event))
 }
 
 /// List webhooks, oldest first; an owner sees its own.

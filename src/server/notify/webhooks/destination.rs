@@ -378,8 +378,8 @@ mod tests {
 
     fn webhook(webhook_id: WebhookId, host: &str) -> Webhook {
         let (format, host) = (WebhookFormat::Standard, host.to_owned());
-        let asked =
-            tenure_core::webhook::WebhookCreated { webhook_id, owner_id: None, kinds: None, format, host };
+        let (owner_id, kinds, name) = (None, None, None);
+        let asked = tenure_core::webhook::WebhookCreated { webhook_id, owner_id, kinds, format, host, name };
         Webhook { asked, created: Position(1), created_at: Timestamp::ZERO }
     }
 
