@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    arguments::moments::{TypedMoment, moment},
+    arguments::{
+        flags::{AddressSource, TypedWords},
+        moments::{TypedMoment, moment},
+    },
     connection::client::{ApiClient, ApiRequest, checked_url},
     contexts::{self, SavedContext},
     environment,
@@ -86,6 +89,19 @@ impl GlobalArgs {
     fn saved_context(&self) -> Result<Option<(String, SavedContext)>, CommandError> {
         let name = self.context.as_deref().filter(|name| !name.is_empty());
         if self.url.is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
+    }
+
+    /// Where the address came from of a server that gave no answer; `None` if these options did not name it.
+    pub(crate) fn source_of(&self, url: &str, typed: &TypedWords) -> Option<AddressSource> {
+        let bare = |url: &str| url.trim_end_matches('/').to_owned();
+        if bare(&self.place().ok()?.url) != bare(url) {
+            return typed.has("--session-file").then_some(AddressSource::Named("the session file"));
+        }
+        Some(match &self.url {
+            Some(_) if typed.has("--url") => AddressSource::Named("--url"),
+            Some(_) => AddressSource::Named("TENURE_URL"),
+            None => self.context_name().ok()?.map_or(AddressSource::Default, AddressSource::Context),
+        })
     }
 
     fn place(&self) -> Result<SavedContext, CommandError> {

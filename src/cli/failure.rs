@@ -95,6 +95,20 @@ impl CommandError {
         if let Self::Problem(problem) = self { Some(problem) } else { None }
     }
 
+    /// A refusal, with its thing by name.
+    pub(crate) fn about(self, thing: String) -> Self {
+        if let Self::Problem(problem) = self {
+            Self::Problem(Box::new((*problem).about(Some(thing))))
+        } else {
+            self
+        }
+    }
+
+    /// The server that gave no answer.
+    pub(crate) fn silent_server(&self) -> Option<&str> {
+        if let Self::Unanswered(client::Error::Unreachable { url, .. }) = self { Some(url) } else { None }
+    }
+
     /// Whether the same may succeed a little later, without any intervention.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -166,7 +180,7 @@ pub(crate) struct RefusedRequest {
     said: client::Problem,
     /// Whether the request carried a key or token.
     pub with_credential: bool,
-    /// What is not there, such as `no subject "ghost"`.
+    /// What is not there, or why it cannot be had, such as `no subject "ghost"`.
     pub missing: Option<String>,
     /// What time it was at the server, if it said so.
     pub then: Option<Timestamp>,

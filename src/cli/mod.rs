@@ -97,7 +97,9 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let exit = failure.exit();
     if exit != ExitStatus::Ok {
-        cli.global.output().failure(&failure, &TypedWords::of(&args));
+        let typed = TypedWords::of(&args);
+        let source = failure.silent_server().and_then(|url| cli.global.source_of(url, &typed));
+        cli.global.output().failure(&failure, &typed.with_source(source));
     }
     exit as u8
 }

@@ -29,6 +29,59 @@ fn a_key_file_that_is_not_there_is_named_with_its_option() {
     assert!(missing.stderr.starts_with("error: --key-file nokey: No such file"), "{missing:?}");
 }
 
+/// Every failed connection was asked about as `tenure serve`, and none said who had named the server.
+#[test]
+fn a_server_that_does_not_answer_is_told_with_who_named_it() {
+    let ground = Ground::empty();
+    let said = |words: &[&str], set: &[(&str, &str)]| {
+        let output = ground.bare(words).envs(set.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nobody = "http://127.0.0.1:9";
+    let typed = said(&["session", "list", "--url", nobody], &[]);
+    assert!(typed.contains(nobody), "{typed}");
+    assert!(typed.contains("The address is from --url. Is `tenure serve` running there?"), "{typed}");
+    let set = said(&["session", "list"], &[("TENURE_URL", nobody)]);
+    assert!(set.contains("The address is from TENURE_URL."), "{set}");
+    let added = ground.bare(&["context", "add", "prod", "--use", "--url", nobody]).output().unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let of_context = said(&["session", "list"], &[]);
+    assert!(of_context.contains("The address is from the context prod."), "{of_context}");
+    // What is no refused connection is not asked about.
+    let unknown = said(&["session", "list", "--url", "https://nobody.invalid"], &[]);
+    assert!(unknown.contains("from --url.") && !unknown.contains("tenure serve"), "{unknown}");
+}
+
+#[test]
+fn a_session_file_that_is_not_there_is_answered_with_how_to_make_one() {
+    let ground = Ground::new();
+    for line in
+        ["session show", "session token", "session renew", "introspect", "session usage --operation pay"]
+    {
+        let missing = ground.tenure(&format!("{line} --session-file gone.session"));
+        assert_eq!(missing.code, 1, "{line}: {missing:?}");
+        assert!(
+            missing.stderr.contains("error: no session file ")
+                && missing.stderr.contains("gone.session: tenure session create"),
+            "{line}: {missing:?}"
+        );
+    }
+}
+
+/// `The subject is suspended` said neither whose session was asked for nor why it could not be had.
+#[test]
+fn a_session_of_a_suspended_subject_is_refused_with_the_reason() {
+    let ground = Ground::new();
+    ground.server.register("bot", &json!({}));
+    ground.tenure("subject suspend bot --reason holiday --yes").ok();
+    let refused = ground.tenure("session create bot");
+    assert_eq!(refused.code, 3, "{refused:?}");
+    let told = "error: subject bot is suspended until it is resumed: \"holiday\"";
+    assert!(refused.stderr.starts_with(told), "{refused:?}");
+    assert!(refused.stderr.contains("hint: tenure subject resume"), "{refused:?}");
+}
+
 #[test]
 fn what_is_not_there_is_answered_with_where_to_look() {
     let ground = Ground::new();

@@ -95,6 +95,50 @@ fn a_key_and_a_webhook_are_named_by_the_beginning_of_their_ids() {
     assert_eq!(removed["webhookId"], id);
 }
 
+/// Six webhooks of one host looked alike: nothing but a UUID told them apart.
+#[test]
+fn a_webhook_has_a_name_and_is_found_by_it() {
+    let ground = Ground::new();
+    let add = |name: &str| {
+        let line = format!("webhook add https://receiver.example/hook --name '{name}' -o json");
+        ground.tenure(&line).json()["webhookId"].as_str().unwrap().to_owned()
+    };
+    let (phone, pager) = (add("Alice's phone".replace('\'', "").as_str()), add("pager"));
+    let listed = ground.tenure("webhook list").ok().stdout;
+    assert!(
+        listed.contains("NAME") && listed.contains("Alices phone") && listed.contains("pager"),
+        "{listed}"
+    );
+    assert!(ground.tenure("webhook show PAGER").ok().stdout.contains(&pager));
+    let events = ground.tenure("events --kinds WebhookCreated").ok().stdout;
+    assert!(events.contains("webhook added for https://receiver.example: pager"), "{events}");
+    let asked = ground.on_terminal("webhook rm pager", "n\n");
+    assert!(asked.stdout.contains("(pager) to https://receiver.example?"), "{asked:?}");
+    ground.tenure("webhook delete pager --yes").ok();
+    assert_eq!(ground.tenure("webhook list -q").ok().stdout.trim(), phone);
+    let unknown = ground.tenure("webhook deliveries pager");
+    assert_eq!(unknown.code, 4, "{unknown:?}");
+}
+
+/// `session show "Night shift"` knew the subject, `session create "Night shift"` said what an id is made of.
+#[test]
+fn a_session_is_created_by_the_name_of_its_subject() {
+    let ground = Ground::new();
+    ground.server.register("night-bot", &json!({"name": "Night shift"}));
+    ground.server.register("day-bot", &json!({"name": "dayshift"}));
+    for (named, subject) in [("'Night shift'", "night-bot"), ("DayShift", "day-bot"), ("day-bot", "day-bot")]
+    {
+        let made = ground.tenure(&format!("session create {named} -o json")).json();
+        assert_eq!(made["subjectId"], subject, "{named}");
+    }
+    // A beginning of an id gives nobody a session.
+    for missing in ["day", "'No such bot'"] {
+        let refused = ground.tenure(&format!("session create {missing}"));
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.stderr.contains("error: no subject \""), "{refused:?}");
+    }
+}
+
 /// It asked to confirm "0 API keys ()", and wanted a `--yes` for that.
 #[test]
 fn where_no_key_is_held_there_is_nothing_to_confirm() {

@@ -53,3 +53,31 @@ fn the_list_of_events_says_what_happened_and_has_a_last_page() {
     assert_eq!(narrowed["items"][0]["kind"], "SessionRevoked");
     assert!(narrowed["items"][0].get("what").is_none(), "programs get an event as it is");
 }
+
+/// A use said what was spent and not of how much, and its refusal not how much was left.
+#[test]
+fn what_is_left_of_a_session_is_told_with_it() {
+    let ground = Ground::new();
+    ground.server.register("buyer", &json!({}));
+    let limits = r#"{"maxTotalAmount":"100","maxTransactions":5}"#;
+    std::fs::write(ground.place("limits.json"), limits).unwrap();
+    ground
+        .tenure("session create buyer --constraints limits.json --max-renewals 1 --session-file b.session")
+        .ok();
+    let pay = |amount: u8| {
+        ground.tenure(&format!("session usage --session-file b.session --operation pay --amount {amount}"))
+    };
+    let used = pay(80).ok();
+    assert_eq!(used.stderr.trim(), "80 of 100 spent, 1 of 5 uses.", "{used:?}");
+    let refused = pay(30);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("80 of 100 spent, 1 of 5 uses."), "{refused:?}");
+    let story = ground.tenure("session story buyer").ok().stdout;
+    let told = "1d left of its period, 1 renewal left, 30d left in all; 80 of 100 spent, 1 of 5 uses.";
+    assert!(story.contains(told), "{story}");
+    let listed = ground.tenure("session list").ok().stdout;
+    assert!(listed.contains("0 of 1"), "{listed}");
+    let programs =
+        ground.tenure("session usage --session-file b.session --operation look --amount 0 -o json");
+    assert_eq!(programs.stderr, "", "{programs:?}");
+}

@@ -26,6 +26,32 @@ fn lists_fit_eighty_columns_and_have_all_of_it_when_wide() {
     assert_eq!(ground.tenure("session list -q").stdout.lines().last(), Some(&*session.id));
 }
 
+/// With names, reasons and a few sessions of one moment, rows had up to 123 columns.
+#[test]
+fn long_rows_fit_the_terminal_and_are_whole_in_a_pipe() {
+    let ground = Ground::new();
+    ground.server.register(
+        "payments-reconciliation",
+        &json!({"name": "Payments and more", "ownerId": "team:payments"}),
+    );
+    let reason = "the command that it was made for ended with an exit status of 0";
+    for _ in 0..3 {
+        ground.server.create(&json!({"subjectId": "payments-reconciliation"}));
+    }
+    ground.tenure(&format!("subject suspend payments-reconciliation --yes --reason '{reason}'")).ok();
+    ground.tenure("credential create --role owner --owner team:payments --name 'the phone of the team'").ok();
+    for line in ["session list --status all", "credential list", "events", "subject list"] {
+        let shown = ground.on_terminal(&format!("{line} --no-color"), "").stdout;
+        let widest = shown.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 80, "{line} has {widest} columns:\n{shown}");
+    }
+    let shown = ground.on_terminal("session list", "").stdout;
+    assert!(shown.contains("0 of 30") && !shown.contains("OWNER"), "{shown}");
+    let piped = ground.tenure("events").ok().stdout;
+    assert!(piped.contains(reason) && piped.contains("Payments and more"), "{piped}");
+    assert!(ground.tenure("session list").ok().stdout.contains("team:payments"));
+}
+
 /// The question was `End session 01a2…? [y/N]`, and whoever answered no read `error:`.
 #[test]
 fn a_question_says_whom_and_no_changes_nothing() {

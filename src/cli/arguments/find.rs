@@ -11,7 +11,7 @@ use crate::cli::{
     context::CommandContext,
     failure::{AmbiguousName, CommandError},
 };
-use tenure_core::SessionId;
+use tenure_core::{SessionId, SubjectId};
 
 /// Maximum pages of 200 searched for a prefix.
 const MOST_PAGES: usize = 50;
@@ -130,6 +130,12 @@ pub(crate) fn among(page: &Value, id: &str, noun: &'static str, typed: &str) -> 
     Ok(typed.to_owned())
 }
 
+/// The id of the subject with this name, for what gets a subject something: a beginning of an id is none of its names.
+pub(crate) fn subject_of_name(cli: &CommandContext, typed: &str) -> Result<Option<SubjectId>, CommandError> {
+    let Some((named, _)) = subjects_like(cli, typed)? else { return Ok(None) };
+    Ok(one("subject", typed, named)?.and_then(|id| id.parse().ok()))
+}
+
 fn subject_match(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, CommandError> {
     match is_subject(cli, typed) {
         Ok(true) => Ok(SubjectMatch::Exact(typed.to_owned())),
@@ -142,7 +148,7 @@ fn subject_match(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, Comm
 
 fn is_subject(cli: &CommandContext, typed: &str) -> Result<bool, CommandError> {
     // Only an id can be part of a path.
-    if typed.parse::<tenure_core::SubjectId>().is_err() {
+    if typed.parse::<SubjectId>().is_err() {
         return Ok(false);
     }
     match cli.client.send(&ApiRequest::get(&["v1", "subjects", typed])) {
@@ -153,6 +159,21 @@ fn is_subject(cli: &CommandContext, typed: &str) -> Result<bool, CommandError> {
 }
 
 fn by_name_or_beginning(cli: &CommandContext, typed: &str) -> Result<SubjectMatch, CommandError> {
+    let Some((named, begun)) = subjects_like(cli, typed)? else { return Ok(SubjectMatch::Unknown) };
+    Ok(match (one("subject", typed, named)?, one("subject", typed, begun)) {
+        (Some(id), _) => SubjectMatch::Named(id),
+        (None, begun) => begun?.map_or(SubjectMatch::Unknown, SubjectMatch::Begun),
+    })
+}
+
+/// Things that fit what was typed: the id of each, and a line about it.
+type Candidates = Vec<(String, String)>;
+
+/// The subjects with this name, and those whose id begins so; `None` when this key may not list them.
+fn subjects_like(
+    cli: &CommandContext,
+    typed: &str,
+) -> Result<Option<(Candidates, Candidates)>, CommandError> {
     let (mut named, mut begun) = (Vec::new(), Vec::new());
     let walked = walk(cli, ApiRequest::get(&["v1", "subjects"]), &mut |subject| {
         let id = subject["subjectId"].as_str().unwrap_or_default().to_owned();
@@ -164,13 +185,7 @@ fn by_name_or_beginning(cli: &CommandContext, typed: &str) -> Result<SubjectMatc
         }
         true
     })?;
-    if !walked {
-        return Ok(SubjectMatch::Unknown);
-    }
-    Ok(match (one("subject", typed, named)?, one("subject", typed, begun)) {
-        (Some(id), _) => SubjectMatch::Named(id),
-        (None, begun) => begun?.map_or(SubjectMatch::Unknown, SubjectMatch::Begun),
-    })
+    Ok(walked.then_some((named, begun)))
 }
 
 /// A session's id begins with the moment of its creation, so the newest first means the greatest first.

@@ -9,14 +9,44 @@ use tenure_core::Seconds;
 /// Fields that hold seconds.
 const SPANS: [&str; 5] = ["ttl", "absoluteLifetime", "renewalRejectWindow", "idleTimeout", "expiresIn"];
 
+/// Where the address of a server came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AddressSource {
+    /// It was typed, or is in the environment: the name of the option or the variable.
+    Named(&'static str),
+    /// A context of this name.
+    Context(String),
+    /// Nothing named a server.
+    Default,
+}
+
 /// The words of the command line.
 #[derive(Debug, Default)]
-pub(crate) struct TypedWords(Vec<String>);
+pub(crate) struct TypedWords {
+    words: Vec<String>,
+    /// Where the address of a server without an answer came from.
+    source: Option<AddressSource>,
+}
 
 impl TypedWords {
     /// The words of this command line.
     pub(crate) fn of(args: &[OsString]) -> Self {
-        Self(args.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+        Self { words: args.iter().map(|word| word.to_string_lossy().into_owned()).collect(), source: None }
+    }
+
+    /// The same, of a command whose server gave no answer: where its address came from.
+    pub(crate) fn with_source(self, source: Option<AddressSource>) -> Self {
+        Self { source, ..self }
+    }
+
+    /// Where the address of the server came from that gave no answer.
+    pub(crate) const fn source(&self) -> Option<&AddressSource> {
+        self.source.as_ref()
+    }
+
+    /// Whether this option was typed.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.option(name).is_some()
     }
 
     /// A fault of a field, in the words of the option that gave it.
@@ -34,9 +64,9 @@ impl TypedWords {
     /// An option as it was typed, with its value.
     fn option(&self, name: &str) -> Option<String> {
         let is_it = |word: &String| word.split('=').next() == Some(name);
-        let index = self.0.iter().take_while(|word| *word != "--").position(is_it)?;
-        let word = &self.0[index];
-        match (word.split_once('='), self.0.get(index + 1)) {
+        let index = self.words.iter().take_while(|word| *word != "--").position(is_it)?;
+        let word = &self.words[index];
+        match (word.split_once('='), self.words.get(index + 1)) {
             (Some((_, value)), _) => Some(format!("{name} {value}")),
             (None, Some(value)) if !value.starts_with("--") => Some(format!("{name} {value}")),
             (None, Some(_) | None) => Some(name.to_owned()),

@@ -9,7 +9,7 @@ use crate::cli::{
     connection::client::ApiRequest,
     context::CommandContext,
     failure::CommandError,
-    files::{secret::Secret, secret_file},
+    files::{secret::Secret, secret_file, session_file},
     output::Column,
 };
 use tenure_client::SessionFile;
@@ -76,7 +76,7 @@ impl IntrospectArgs {
 
     fn tokens(self) -> Result<Vec<Secret>, CommandError> {
         if let Some(path) = self.session_file {
-            let grant = SessionFile::at(path).read()?;
+            let grant = session_file::read(&SessionFile::at(path))?;
             return Ok(vec![Secret::new(grant.token.expose())]);
         }
         match (self.token_file, self.tokens.as_slice()) {

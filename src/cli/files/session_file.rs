@@ -16,6 +16,21 @@ use tenure_client::{
 };
 use tenure_http_client::outbound::PlaintextPolicy;
 
+/// What a session file has.
+pub(crate) fn read(file: &SessionFile) -> Result<SessionGrant, CommandError> {
+    file.read().map_err(|error| {
+        if let FileError::Io { path, source } = &error
+            && source.kind() == io::ErrorKind::NotFound
+        {
+            let path = path.display();
+            return CommandError::Usage(format!(
+                "no session file {path}: tenure session create SUBJECT --session-file FILE makes one"
+            ));
+        }
+        error.into()
+    })
+}
+
 /// Takes the lock of a new session file, and finds out whether the file can be made.
 pub(crate) fn locked(path: &Path) -> Result<LockedSessionFile, CommandError> {
     let locked = SessionFile::at(path).lock()?;
@@ -40,7 +55,7 @@ pub(crate) fn keep(
 pub(crate) fn client(named: NamedServer<'_>, file: &SessionFile) -> Result<Client, CommandError> {
     let url = match named.url {
         Some(url) => url.to_owned(),
-        None => file.read()?.url,
+        None => read(file)?.url,
     };
     client_of(&url, named.plaintext)
 }
@@ -67,7 +82,7 @@ pub(crate) struct FileSession {
 
 /// Reads a session file in order to ask by its token.
 pub(crate) fn open_session(named: NamedServer<'_>, path: &Path) -> Result<FileSession, CommandError> {
-    let grant = SessionFile::at(path).read()?;
+    let grant = read(&SessionFile::at(path))?;
     let url = named.url.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
     let url = url.map_err(|why| CommandError::Usage(format!("{}: `url` {why}", path.display())))?;
     Ok(FileSession {

@@ -1,6 +1,6 @@
 //! How a reply looks to people: which of its fields, in which order, and how each is read. Nothing is printed here.
 
-use comfy_table::{Cell, Color, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::{exact_json, humanize};
@@ -15,6 +15,8 @@ pub(crate) struct Column {
     is_wide: bool,
     /// It is left out of a table in which no item has it.
     is_optional: bool,
+    /// It is left out of a table that is too wide for the terminal.
+    is_dispensable: bool,
 }
 
 /// How a value is to be read.
@@ -38,16 +40,27 @@ enum ValueFormat {
     Span,
     /// An attempt to deliver something, or a list of them.
     Attempts,
+    /// A number of how many there may be, which is in this field.
+    Part(&'static str),
 }
 
 impl Column {
     const fn new(head: &'static str, field: &'static str, reading: ValueFormat) -> Self {
-        Self { head, field, reading, is_wide: false, is_optional: false }
+        Self { head, field, reading, is_wide: false, is_optional: false, is_dispensable: false }
     }
     /// The same, in wide tables only.
     pub(crate) const fn only_wide(mut self) -> Self {
         self.is_wide = true;
         self
+    }
+    /// The same, which a table that is too wide for the terminal does without.
+    pub(crate) const fn first_to_go(mut self) -> Self {
+        self.is_dispensable = true;
+        self
+    }
+    /// How many there are of how many there may be, such as `1 of 30`.
+    pub(crate) const fn part(head: &'static str, field: &'static str, most: &'static str) -> Self {
+        Self::new(head, field, ValueFormat::Part(most))
     }
     /// What people call something, in tables in which anything has a name.
     pub(crate) const fn name(head: &'static str, field: &'static str) -> Self {
@@ -106,7 +119,8 @@ impl Column {
             | ValueFormat::Moment
             | ValueFormat::End
             | ValueFormat::Span
-            | ValueFormat::Attempts => !self.value(record).is_null(),
+            | ValueFormat::Attempts
+            | ValueFormat::Part(_) => !self.value(record).is_null(),
         }
     }
 
@@ -116,6 +130,7 @@ impl Column {
             | ValueFormat::Name
             | ValueFormat::Id
             | ValueFormat::State
+            | ValueFormat::Part(_)
             | ValueFormat::SessionEnd => plain(value),
             ValueFormat::Moment => moment(value, |at| humanize::when(at, now)),
             ValueFormat::End => moment(value, |at| humanize::left(at, now)),
@@ -131,6 +146,7 @@ impl Column {
         let text = match self.reading {
             ValueFormat::SessionEnd => session_end(record, now)
                 .map_or_else(|| "-".to_owned(), |(at, words)| format!("{at} ({words})")),
+            ValueFormat::Part(most) => self.part_of(record, most),
             // What it was to last is of no interest any more.
             ValueFormat::End if record["status"] == "REVOKED" => plain(self.value(record)),
             ValueFormat::Plain
@@ -146,12 +162,13 @@ impl Column {
     }
 
     /// The same in a table that has to fit: moments in words, ids as unique prefixes.
-    fn short_cell(&self, record: &Value, now: Timestamp, id_length: usize) -> Cell {
+    fn short_text(&self, record: &Value, now: Timestamp, id_length: usize) -> String {
         let words = |in_words: fn(Timestamp, Timestamp) -> String| {
             let value = plain(self.value(record));
             Timestamp::parse(&value).map_or(value, |at| in_words(at, now))
         };
-        self.colored(match self.reading {
+        match self.reading {
+            ValueFormat::Part(most) => self.part_of(record, most),
             ValueFormat::SessionEnd => {
                 session_end(record, now).map_or_else(|| "-".to_owned(), |(_, words)| words)
             }
@@ -159,11 +176,27 @@ impl Column {
             ValueFormat::End if record["status"] == "REVOKED" => "-".to_owned(),
             ValueFormat::End => words(humanize::left),
             ValueFormat::Id => plain(self.value(record)).chars().take(id_length).collect(),
-            ValueFormat::Name => clipped(plain(self.value(record))),
+            ValueFormat::Name => clipped(plain(self.value(record)), LONGEST_NAME),
             ValueFormat::Plain | ValueFormat::State | ValueFormat::Span | ValueFormat::Attempts => {
                 self.text(self.value(record), now)
             }
-        })
+        }
+    }
+
+    /// What may never be, such as the renewals of a sliding session, is none.
+    fn part_of(&self, record: &Value, most: &str) -> String {
+        let (count, most) = (plain(self.value(record)), &record[most]);
+        if most.is_null() {
+            count
+        } else if *most == 0 {
+            "-".to_owned()
+        } else {
+            format!("{count} of {}", plain(most))
+        }
+    }
+
+    const fn is_name(&self) -> bool {
+        matches!(self.reading, ValueFormat::Name)
     }
 
     fn colored(&self, text: String) -> Cell {
@@ -179,11 +212,11 @@ impl Column {
 }
 
 /// The beginning of a long name.
-fn clipped(name: String) -> String {
-    if name.chars().count() <= LONGEST_NAME {
+fn clipped(name: String, most: usize) -> String {
+    if name.chars().count() <= most {
         return name;
     }
-    let begin: String = name.chars().take(LONGEST_NAME - 1).collect();
+    let begin: String = name.chars().take(most - 1).collect();
     format!("{}\u{2026}", begin.trim_end())
 }
 
@@ -216,6 +249,10 @@ const MARGIN: usize = 40;
 const SHORTEST_ID: usize = 8;
 /// More characters of a name are not shown in a table.
 const LONGEST_NAME: usize = 20;
+/// Fewer characters of a name say nothing, however narrow the terminal is.
+const SHORTEST_NAME: usize = 8;
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 /// When, and `ended 4m ago`, or `17m left` to the end of its period or its idle end, whichever is nearer.
 fn session_end(session: &Value, now: Timestamp) -> Option<(Timestamp, String)> {
@@ -284,6 +321,8 @@ pub(in crate::cli) struct TableLook {
     pub(in crate::cli) has_colors: bool,
     pub(in crate::cli) is_wide: bool,
     pub(in crate::cli) is_headless: bool,
+    /// The columns of the terminal that the table is for.
+    pub(in crate::cli) width: Option<usize>,
 }
 
 /// The terminal's width in columns; `None` without a terminal.
@@ -327,9 +366,54 @@ fn blank_table(colors: bool) -> Table {
 /// Two spaces between columns, none around.
 fn laid_out(mut table: Table) -> String {
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, u16::try_from(GAP).unwrap_or_default()));
     }
     table.trim_fmt()
+}
+
+/// A column with the texts of its cells.
+struct FilledColumn<'a> {
+    column: &'a Column,
+    texts: Vec<String>,
+}
+
+impl<'a> FilledColumn<'a> {
+    fn of(column: &'a Column, items: &[Value], now: Timestamp) -> Self {
+        let length = column.id_length(items);
+        Self { column, texts: items.iter().map(|item| column.short_text(item, now, length)).collect() }
+    }
+
+    /// Whether its texts may go over several lines: an id may not, or nobody could copy it.
+    fn is_prose(&self) -> bool {
+        let is_text =
+            matches!(self.column.reading, ValueFormat::Plain | ValueFormat::Name | ValueFormat::Attempts);
+        is_text && self.texts.iter().any(|text| text.contains(' '))
+    }
+
+    fn width(&self, is_headless: bool) -> usize {
+        let head = if is_headless { 0 } else { self.column.head.len() };
+        self.texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(head)
+    }
+}
+
+fn total(columns: &[FilledColumn<'_>], is_headless: bool) -> usize {
+    columns.iter().map(|column| column.width(is_headless) + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// Makes a table as narrow as the terminal, if it can be: by shorter names, and then by fewer columns.
+fn fit(columns: &mut Vec<FilledColumn<'_>>, width: usize, is_headless: bool) {
+    for most in (SHORTEST_NAME..LONGEST_NAME).rev() {
+        if total(columns, is_headless) <= width {
+            return;
+        }
+        for column in columns.iter_mut().filter(|filled| filled.column.is_name()) {
+            column.texts = column.texts.drain(..).map(|name| clipped(name, most)).collect();
+        }
+    }
+    while total(columns, is_headless) > width {
+        let Some(index) = columns.iter().rposition(|filled| filled.column.is_dispensable) else { return };
+        columns.remove(index);
+    }
 }
 
 pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp, look: TableLook) -> String {
@@ -340,15 +424,33 @@ pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp,
             && (!column.is_optional || items.iter().any(|item| column.says_something(item)))
     };
     let shown: Vec<_> = columns.iter().filter(is_shown).collect();
-    if !is_headless {
-        table.set_header(shown.iter().map(|column| column.head));
+    if is_wide {
+        if !is_headless {
+            table.set_header(shown.iter().map(|column| column.head));
+        }
+        for item in items {
+            table.add_row(shown.iter().map(|column| column.cell(item, now)));
+        }
+        return laid_out(table);
     }
-    let lengths: Vec<_> = shown.iter().map(|column| column.id_length(items)).collect();
-    for item in items {
-        let cell = |(column, length): (&&Column, &usize)| {
-            if is_wide { column.cell(item, now) } else { column.short_cell(item, now, *length) }
-        };
-        table.add_row(shown.iter().zip(&lengths).map(cell));
+    let mut filled: Vec<_> = shown.into_iter().map(|column| FilledColumn::of(column, items, now)).collect();
+    if let Some(width) = look.width {
+        fit(&mut filled, width, is_headless);
+    }
+    if !is_headless {
+        table.set_header(filled.iter().map(|filled| filled.column.head));
+    }
+    for row in 0..items.len() {
+        table.add_row(filled.iter().map(|filled| filled.column.colored(filled.texts[row].clone())));
+    }
+    if let Some(width) = look.width.filter(|width| total(&filled, is_headless) > *width) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        for (column, filled) in table.column_iter_mut().zip(&filled) {
+            if !filled.is_prose() {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
     }
     laid_out(table)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::humanize;
 use crate::cli::{
-    arguments::flags::TypedWords,
+    arguments::flags::{AddressSource, TypedWords},
     environment,
     failure::{CommandError, RefusedRequest},
     output::{harmless, moment},
@@ -27,9 +27,7 @@ pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWord
             return problem_in_words(problem, typed, problem.then.unwrap_or_else(environment::now));
         }
         CommandError::Declined => return "Nothing was changed.".to_owned(),
-        CommandError::Unanswered(Error::Unreachable { .. }) => {
-            "\n  Is `tenure serve` running there? See --url and TENURE_URL."
-        }
+        CommandError::Unanswered(Error::Unreachable { why, .. }) => &unreachable_hint(why, typed.source()),
         CommandError::Usage(_)
         | CommandError::Unanswered(_)
         | CommandError::Server(_)
@@ -47,6 +45,25 @@ pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWord
         harmless(&told)
     };
     format!("error: {told}{hint}")
+}
+
+/// Where the address came from, and what to do about it.
+fn unreachable_hint(why: &str, source: Option<&AddressSource>) -> String {
+    let source = match source {
+        Some(AddressSource::Default) => {
+            return "\n  No server was named, so this is the default one. Start `tenure serve`, or name another: --url, \
+                    TENURE_URL, tenure context"
+                .to_owned();
+        }
+        Some(AddressSource::Named(name)) => Some((*name).to_owned()),
+        Some(AddressSource::Context(name)) => Some(format!("the context {}", harmless(name))),
+        None => None,
+    };
+    let source = source.map(|source| format!("The address is from {source}."));
+    // Whatever closed the connection or took too long was there.
+    let question = why.contains("refused").then(|| "Is `tenure serve` running there?".to_owned());
+    let told: Vec<_> = source.into_iter().chain(question).collect();
+    if told.is_empty() { String::new() } else { format!("\n  {}", told.join(" ")) }
 }
 
 /// Whether a detail only lists the faults of fields.
@@ -120,6 +137,7 @@ fn hint(problem: &RefusedRequest) -> Option<&'static str> {
         (404, "SUBJECT_NOT_FOUND") => {
             Some("tenure subject list shows them; tenure subject put registers one")
         }
+        (403, "SUBJECT_SUSPENDED") => Some("tenure subject resume SUBJECT lifts the suspension"),
         (404, "SESSION_NOT_FOUND") => Some("tenure session list --status all shows them"),
         (404, "WEBHOOK_NOT_FOUND") => Some("tenure webhook list shows them"),
         (404, "NOT_FOUND") if problem.missing.is_some() => Some("tenure credential list shows them"),

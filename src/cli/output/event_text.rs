@@ -197,7 +197,7 @@ impl EventDetails<'_> {
             "PolicyChanged" => "limits changed".to_owned(),
             "KeyRotated" if self.data["previousKeyId"].is_null() => format!("first {} key", text("which")),
             "KeyRotated" => format!("{} key replaced", text("which")),
-            "WebhookCreated" => format!("webhook added for {}", text("host")),
+            "WebhookCreated" => format!("webhook added for {}{}", text("host"), self.named()),
             "EpochBegan" => {
                 format!("epoch {} began after position {}", self.data["epoch"], self.data["from"])
             }

@@ -17,12 +17,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, 
 use serde_json::Value;
 
 use self::{
-    columns::{TableLook, plain, rows, table, terminal_width, wrapped},
+    columns::{TableLook, rows, table, terminal_width, wrapped},
     error_text::{failure_document, failure_in_words},
 };
 use super::{arguments::flags::TypedWords, environment, failure::CommandError, files::secret::redacted};
 use tenure_core::Timestamp;
 
+pub(in crate::cli) use self::columns::plain;
 pub(crate) use self::columns::{Column, harmless, moment};
 
 /// The form of the data on stdout.
@@ -79,7 +80,9 @@ impl Output {
             OutputArg::Json => OutputFormat::Json,
             OutputArg::Jsonl => OutputFormat::Jsonl,
         };
-        let look = TableLook { has_colors: colors, is_wide: form == OutputArg::Wide, is_headless: false };
+        let width = if io::stdout().is_terminal() { terminal_width() } else { None };
+        let look =
+            TableLook { has_colors: colors, is_wide: form == OutputArg::Wide, is_headless: false, width };
         Self { format, look }
     }
 

@@ -12,6 +12,7 @@ use crate::cli::{context::GlobalArgs, failure::CommandError, output::Column};
 #[derive(Debug, Subcommand)]
 pub(crate) enum CredentialCommand {
     /// Create an API key; it is shown once
+    #[command(alias = "add")]
     Create(create::CreateArgs),
     /// List API keys, without the keys themselves
     #[command(alias = "ls")]
@@ -38,8 +39,8 @@ const COLUMNS: &[Column] = &[
     Column::id("CREDENTIAL", "credentialId"),
     Column::plain("ROLE", "role"),
     Column::plain("OWNER", "ownerId"),
-    Column::plain("NAME", "name"),
-    Column::moment("CREATED", "createdAt"),
+    Column::name("NAME", "name"),
+    Column::moment("CREATED", "createdAt").first_to_go(),
     Column::moment("EXPIRES", "expiresAt"),
     Column::moment("LAST USED", "lastUsedAt"),
     Column::plain("HELD", "held").only_wide(),

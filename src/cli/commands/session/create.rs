@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{DETAILS, token_in, without_token};
 use crate::cli::{
+    arguments::find,
     connection::client::ApiRequest,
     context::{CommandContext, NamedServer, fields, span},
     environment,
@@ -19,8 +20,9 @@ use tenure_core::{Seconds, SubjectId, Timestamp};
 #[derive(Debug, Args)]
 #[command(after_help = "Durations are seconds, or such as 90m, 24h, 7d.")]
 pub(crate) struct CreateArgs {
-    /// Whose session it is
-    subject: SubjectId,
+    /// Whose session it is: a subject, by id or name
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     #[command(flatten)]
     terms: TermsArgs,
@@ -99,11 +101,12 @@ impl CreateArgs {
         }
         let key = self.idempotency_key.unwrap_or_else(environment::unique);
         let idles = self.terms.idles();
-        let request = self.terms.request(&self.subject).idempotency_key(key.clone());
+        let subject = subject(cli, &self.subject)?;
+        let wanted = WantedSession { cli, terms: self.terms, subject, key };
         match (self.token_file, self.session_file) {
-            (Some(path), _) => to_file(cli, &request, &key, &path),
-            (None, Some(path)) => to_session_file(cli, &request, &key, &path),
-            (None, None) => show(cli, &ask(cli, &request, &key)?),
+            (Some(path), _) => to_file(&wanted, &path),
+            (None, Some(path)) => to_session_file(&wanted, &path),
+            (None, None) => show(cli, &wanted.ask()?),
         }?;
         if idles {
             cli.output.info("Without use it ends before expiresAt, after its idle timeout.");
@@ -164,10 +167,11 @@ impl TermsArgs {
 }
 
 /// The file is made ready before the request leaves, so that no token arrives that cannot be kept.
-fn to_file(cli: &CommandContext, request: &ApiRequest, key: &str, path: &Path) -> Result<(), CommandError> {
+fn to_file(wanted: &WantedSession<'_>, path: &Path) -> Result<(), CommandError> {
+    let cli = wanted.cli;
     let locked = TokenFile::at(path).lock()?;
     locked.prepare()?;
-    let reply = ask(cli, request, key)?;
+    let reply = wanted.ask()?;
     let (token, id) = token_in(&cli.client, &reply)?;
     locked.write(&token, id)?;
     show(cli, &without_token(reply))?;
@@ -175,26 +179,71 @@ fn to_file(cli: &CommandContext, request: &ApiRequest, key: &str, path: &Path) -
     Ok(())
 }
 
-fn to_session_file(
-    cli: &CommandContext,
-    request: &ApiRequest,
-    key: &str,
-    path: &Path,
-) -> Result<(), CommandError> {
+fn to_session_file(wanted: &WantedSession<'_>, path: &Path) -> Result<(), CommandError> {
+    let cli = wanted.cli;
     let locked = session_file::locked(path)?;
-    let reply = ask(cli, request, key)?;
+    let reply = wanted.ask()?;
     session_file::keep(cli, &locked, &reply)?;
     show(cli, &without_token(reply))?;
     cli.output.info(&format!("The session is in {}.", path.display()));
     Ok(())
 }
 
-fn ask(cli: &CommandContext, request: &ApiRequest, key: &str) -> Result<Value, CommandError> {
-    cli.client.send(request).map(|reply| reply.body).inspect_err(|failure| {
-        if failure.leaves_it_open() {
-            cli.output.hint(&format!("To repeat without a second session: --idempotency-key {key}"));
+/// The subject that was typed. What can be an id is sent as one first.
+fn subject(cli: &CommandContext, typed: &str) -> Result<SubjectId, CommandError> {
+    if let Ok(id) = typed.parse() {
+        return Ok(id);
+    }
+    let missing = || CommandError::Missing(format!("no subject \"{typed}\"; tenure subject list shows them"));
+    find::subject_of_name(cli, typed)?.ok_or_else(missing)
+}
+
+/// A session that is asked for.
+struct WantedSession<'a> {
+    cli: &'a CommandContext,
+    terms: TermsArgs,
+    subject: SubjectId,
+    key: String,
+}
+
+impl WantedSession<'_> {
+    /// A name can look like an id: where no subject has it as its id, one may have it as its name.
+    fn ask(&self) -> Result<Value, CommandError> {
+        let refused = match self.send(&self.subject) {
+            Err(failure) => failure,
+            created => return created,
+        };
+        match refused.problem().map(|problem| problem.code.as_str()) {
+            Some("SUBJECT_NOT_FOUND") => match find::subject_of_name(self.cli, self.subject.as_str())? {
+                Some(id) => self.send(&id),
+                None => Err(refused),
+            },
+            Some("SUBJECT_SUSPENDED") => Err(self.with_suspension(refused)),
+            Some(_) | None => Err(refused),
         }
-    })
+    }
+
+    fn send(&self, subject: &SubjectId) -> Result<Value, CommandError> {
+        let request = self.terms.clone().request(subject).idempotency_key(self.key.clone());
+        self.cli.client.send(&request).map(|reply| reply.body).inspect_err(|failure| {
+            if failure.leaves_it_open() {
+                let hint = format!("To repeat without a second session: --idempotency-key {}", self.key);
+                self.cli.output.hint(&hint);
+            }
+        })
+    }
+
+    /// The same refusal with whom it is about, until when, and why.
+    fn with_suspension(&self, refused: CommandError) -> CommandError {
+        let path = ["v1", "subjects", self.subject.as_str()];
+        let found =
+            self.cli.client.send(&ApiRequest::get(&path)).map(|reply| reply.body["suspension"].clone());
+        let suspension = found.unwrap_or_default();
+        let until = suspension["until"].as_str().map_or_else(|| "it is resumed".to_owned(), str::to_owned);
+        let reason =
+            suspension["reason"].as_str().map(|reason| format!(": \"{reason}\"")).unwrap_or_default();
+        refused.about(format!("subject {} is suspended until {until}{reason}", self.subject))
+    }
 }
 
 fn show(cli: &CommandContext, reply: &Value) -> Result<(), CommandError> {
@@ -242,7 +291,7 @@ mod tests {
 
     fn body(words: &[&str]) -> Value {
         let create = TestLine::try_parse_from(words).unwrap().create;
-        let text = create.terms.request(&create.subject).body_text().unwrap();
+        let text = create.terms.request(&create.subject.parse().unwrap()).body_text().unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
@@ -290,7 +339,7 @@ mod tests {
     fn the_numbers_of_metadata_go_out_with_their_digits() {
         let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
         let create = TestLine::try_parse_from(["create", "a", "--metadata", metadata]).unwrap().create;
-        let text = create.terms.request(&create.subject).body_text().unwrap();
+        let text = create.terms.request(&create.subject.parse().unwrap()).body_text().unwrap();
         assert_eq!(text, format!(r#"{{"subjectId":"a","metadata":{metadata}}}"#));
     }
 

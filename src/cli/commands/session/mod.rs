@@ -18,8 +18,11 @@ use serde_json::Value;
 use tenure_core::SessionId;
 
 use crate::cli::{
-    connection::client::ApiClient, context::GlobalArgs, failure::CommandError, files::secret::Secret,
-    output::Column,
+    connection::client::ApiClient,
+    context::GlobalArgs,
+    failure::CommandError,
+    files::secret::Secret,
+    output::{Column, plain},
 };
 
 pub(crate) use self::create::TermsArgs;
@@ -76,13 +79,12 @@ impl SessionCommand {
 pub(crate) const COLUMNS: &[Column] = &[
     Column::id("SESSION", "sessionId"),
     Column::plain("SUBJECT", "subjectId"),
-    Column::name("NAME", "subjectName"),
-    Column::plain("OWNER", "ownerId"),
+    Column::name("NAME", "subjectName").first_to_go(),
+    Column::plain("OWNER", "ownerId").first_to_go(),
     Column::state("STATUS", "status"),
     Column::moment("CREATED", "createdAt"),
     Column::session_end("ENDS"),
-    Column::plain("RENEWED", "renewalCount"),
-    Column::plain("OF", "maxRenewals").only_wide(),
+    Column::part("RENEWED", "renewalCount", "maxRenewals"),
     Column::moment("NEXT RENEWAL", "renewAt").only_wide(),
     Column::plain("DEVICE", "device").only_wide(),
 ];
@@ -123,6 +125,17 @@ pub(crate) const DETAILS: &[Column] = &[
     Column::moment("", "usage.lastAt"),
     Column::moment("", "asOfTime"),
 ];
+
+/// How much of its budget a session has used, such as `30 of 100 spent, 1 of 5 uses`; `None` if it has no budget.
+fn budget(session: &Value) -> Option<String> {
+    let part = |used: &str, most: &str, what: &str| {
+        let (used, most) = (&session["usage"][used], &session["constraints"][most]);
+        (!most.is_null()).then(|| format!("{} of {} {what}", plain(used), plain(most)))
+    };
+    let spent = part("totalAmount", "maxTotalAmount", "spent");
+    let told: Vec<_> = spent.into_iter().chain(part("transactions", "maxTransactions", "uses")).collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
 
 /// The token and the session of a reply that must have both.
 fn token_in(client: &ApiClient, reply: &Value) -> Result<(Secret, SessionId), CommandError> {

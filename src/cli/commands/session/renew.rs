@@ -106,6 +106,7 @@ fn open_or_over(cli: &CommandContext, error: client::HoldError) -> CommandError 
 
 fn renew_session_file(cli: &CommandContext, named: NamedServer<'_>, path: &Path) -> Result<(), CommandError> {
     let file = SessionFile::at(path);
+    session_file::read(&file)?;
     let by = session_file::client(named, &file)?;
     let renewed = runtime::runtime()?.block_on(client::renew_file(&by, &file));
     let grant = renewed.map_err(|error| open_or_over(cli, error))?;

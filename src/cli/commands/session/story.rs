@@ -86,8 +86,15 @@ fn state(session: &Value, now: Timestamp) -> String {
         "EXPIRED" => format!("It has expired{}: no token of it works.", ago("expiresAt")),
         _ => {
             let left = moment("expiresAt").map(|at| humanize::left(at, now)).unwrap_or_default();
-            let renewals = &session["renewalsLeft"];
-            format!("It is active: {left} of its period, {renewals} renewals left.")
+            let renewals = match session["renewalsLeft"].as_u64().unwrap_or_default() {
+                0 => "no renewals left".to_owned(),
+                1 => "1 renewal left".to_owned(),
+                more => format!("{more} renewals left"),
+            };
+            let whole = moment("absoluteExpiresAt").map(|at| humanize::left(at, now));
+            let whole = whole.map(|left| format!(", {left} in all")).unwrap_or_default();
+            let budget = super::budget(session).map(|used| format!("; {used}")).unwrap_or_default();
+            format!("It is active: {left} of its period, {renewals}{whole}{budget}.")
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{failure::CommandError, output::Output};
+use crate::cli::{failure::CommandError, files::session_file, output::Output};
 use tenure_client::SessionFile;
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) struct TokenArgs {
 
 impl TokenArgs {
     pub(crate) fn run(self, output: Output) -> Result<(), CommandError> {
-        let grant = SessionFile::at(&self.session_file).read()?;
+        let grant = session_file::read(&SessionFile::at(&self.session_file))?;
         let token = grant.token.expose().to_owned();
         let document = json!({
             "token": token,

@@ -12,7 +12,7 @@ use crate::cli::{
     environment,
     failure::CommandError,
     files::{secret_file, session_file},
-    output::Column,
+    output::{Column, OutputFormat},
 };
 use tenure_core::{Amount, Timestamp};
 use tenure_protocol::wire::NewUse;
@@ -64,12 +64,24 @@ impl UsageArgs {
         let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
         let session = session.expect("clap requires one of the two");
         let request = self.request(&session, &key);
-        let reply = match (&held, &token) {
-            (Some(held), _) => held.client.send_as(&held.token, &request),
-            (None, Some(token)) => cli.client.send_as(token, &request),
-            (None, None) => cli.client.send(&request),
+        let send = |request: &ApiRequest| match (&held, &token) {
+            (Some(held), _) => held.client.send_as(&held.token, request),
+            (None, Some(token)) => cli.client.send_as(token, request),
+            (None, None) => cli.client.send(request),
         };
-        let reply = reply.inspect_err(|failure| {
+        // For people: what is left is what they decide by.
+        let tell_budget = || {
+            if cli.output.format() == OutputFormat::Table
+                && let Ok(reply) = send(&ApiRequest::get(&["v1", "sessions", &session]))
+                && let Some(budget) = super::budget(&reply.body)
+            {
+                cli.output.info(&format!("{budget}."));
+            }
+        };
+        let reply = send(&request).inspect_err(|failure| {
+            if failure.problem().is_some_and(|problem| problem.code == "CONSTRAINT_VIOLATED") {
+                tell_budget();
+            }
             if failure.leaves_it_open() {
                 cli.output.hint(&format!("To repeat without a second use: --idempotency-key {key}"));
             }
@@ -77,7 +89,9 @@ impl UsageArgs {
         let usage = &reply.body["usage"];
         // Nothing is newer than the use itself: the words count from there, on any clock.
         let then = usage["lastAt"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| cli.now());
-        cli.output.record(usage, COLUMNS, then)
+        cli.output.record(usage, COLUMNS, then)?;
+        tell_budget();
+        Ok(())
     }
 
     fn request(self, session: &str, key: &str) -> ApiRequest {

@@ -20,6 +20,10 @@ pub(crate) struct AddArgs {
     #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
     receiver: String,
 
+    /// Name for people, by which commands find it
+    #[arg(long)]
+    name: Option<String>,
+
     /// Only notices of these kinds, separated by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(NoticeKind::ALL.map(NoticeKind::name)))]
@@ -39,6 +43,7 @@ impl AddArgs {
     pub(crate) fn run(self, cli: &CommandContext) -> Result<(), CommandError> {
         let body = fields([
             ("url", Some(self.receiver.into())),
+            ("name", self.name.map(Into::into)),
             ("kinds", (!self.kinds.is_empty()).then(|| json!(self.kinds))),
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("format", Some(self.format.into())),

@@ -11,7 +11,7 @@ use crate::cli::{
 
 #[derive(Debug, Args)]
 pub(crate) struct DeliveriesArgs {
-    /// The webhook, by id or unique beginning
+    /// The webhook, by name, id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 

@@ -21,6 +21,7 @@ use crate::cli::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
     /// Create a webhook; its URL and secret are shown only once
+    #[command(alias = "create")]
     Add(add::AddArgs),
     /// List webhooks, without their URLs and secrets
     #[command(alias = "ls")]
@@ -28,7 +29,7 @@ pub(crate) enum WebhookCommand {
     /// Show a webhook and the health of its deliveries
     Show(show::ShowArgs),
     /// Delete a webhook
-    #[command(alias = "rm")]
+    #[command(aliases = ["rm", "delete"])]
     Remove(remove::RemoveArgs),
     /// Show the delivery of each notice
     Deliveries(deliveries::DeliveriesArgs),
@@ -55,6 +56,7 @@ impl WebhookCommand {
 /// What a webhook shows first.
 const COLUMNS: &[Column] = &[
     Column::id("WEBHOOK", "webhookId"),
+    Column::name("NAME", "name"),
     Column::plain("URL", "url"),
     Column::plain("FORMAT", "format"),
     Column::plain("KINDS", "kinds"),
@@ -65,8 +67,9 @@ const COLUMNS: &[Column] = &[
 /// The same, and how its receiver takes what it is sent.
 const WITH_HEALTH: &[Column] = &[
     Column::id("WEBHOOK", "webhookId"),
+    Column::name("NAME", "name"),
     Column::plain("URL", "url"),
-    Column::plain("FORMAT", "format"),
+    Column::plain("FORMAT", "format").first_to_go(),
     Column::moment("FAILING SINCE", "health.failingSince"),
     Column::attempts("LAST FAILURE", "health.lastFailure"),
     Column::plain("PENDING", "health.pending"),
@@ -82,7 +85,7 @@ const WITH_HEALTH: &[Column] = &[
     Column::moment("NEXT TRY", "health.nextAttemptAt").only_wide(),
 ];
 
-/// The id of a webhook that was named by its id or the beginning of it.
+/// The id of a webhook that was named by its id, its name or the beginning of its id.
 fn find(cli: &CommandContext, typed: &str) -> Result<String, CommandError> {
     if found::is_whole(typed) {
         return Ok(typed.to_owned());

@@ -12,7 +12,7 @@ use crate::cli::{
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
-    /// The webhook, by id or unique beginning
+    /// The webhook, by name, id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
@@ -39,8 +39,9 @@ impl RemoveArgs {
     fn question(&self, cli: &CommandContext) -> Result<String, CommandError> {
         let found = self.found(cli)?;
         let owner = found["ownerId"].as_str().map(|owner| format!(" of owner {owner}")).unwrap_or_default();
+        let name = found["name"].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
         let url = found["url"].as_str().unwrap_or_default();
-        Ok(format!("Remove webhook {}{owner} to {url}?", self.webhook))
+        Ok(format!("Remove webhook {}{name}{owner} to {url}?", self.webhook))
     }
 
     fn found(&self, cli: &CommandContext) -> Result<Value, CommandError> {

@@ -7,7 +7,7 @@ use crate::cli::{connection::client::ApiRequest, context::CommandContext, failur
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// The webhook, by id or unique beginning
+    /// The webhook, by name, id or unique beginning
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 }

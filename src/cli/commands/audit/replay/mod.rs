@@ -3,7 +3,7 @@
 mod compare;
 mod steps;
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -307,23 +307,66 @@ fn lines(document: &Value, names: &KeyNames) -> Vec<String> {
         text(&document["recordedAt"]),
         text(&document["what"])
     )];
-    lines
-        .extend(document["changes"].as_array().into_iter().flatten().map(|change| changed(change, document)));
+    let changes = document["changes"].as_array().into_iter().flatten();
+    lines.extend(changes.flat_map(|change| changed(change, document)));
     lines
 }
 
 /// One changed thing; a new one is described by its event.
-fn changed(change: &Value, event: &Value) -> String {
+fn changed(change: &Value, event: &Value) -> Vec<String> {
     let (what, field) = (text(&change["what"]), text(&change["field"]));
     let id = change["id"].as_str().filter(|id| event["sessionId"] != **id && event["subjectId"] != **id);
     let id = id.map(|id| format!(" {id}")).unwrap_or_default();
     if field == "new" {
-        return format!("        new {what}{id}");
+        return vec![format!("        new {what}{id}")];
     }
     let told = |value: &Value| if value.is_null() { "none".to_owned() } else { text(value) };
-    format!("        {what}{id} {field}: {} -> {}", told(&change["before"]), told(&change["after"]))
+    let line = |(field, before, after): (String, &Value, &Value)| {
+        format!("        {what}{id} {field}: {} -> {}", told(before), told(after))
+    };
+    parts(field, &change["before"], &change["after"]).into_iter().map(line).collect()
+}
+
+/// What of a field has changed: of an object each member, by its path.
+fn parts<'a>(field: String, before: &'a Value, after: &'a Value) -> Vec<(String, &'a Value, &'a Value)> {
+    let is_object = |value: &Value| value.is_object() || value.is_null();
+    if before.is_null() && after.is_null() || !is_object(before) || !is_object(after) {
+        return vec![(field, before, after)];
+    }
+    let members = |value: &'a Value| value.as_object().into_iter().flatten().map(|(name, _)| name);
+    let names: BTreeSet<_> = members(before).chain(members(after)).collect();
+    let of_each = names.into_iter().filter(|name| before[name.as_str()] != after[name.as_str()]);
+    of_each
+        .flat_map(|name| parts(format!("{field}.{name}"), &before[name.as_str()], &after[name.as_str()]))
+        .collect()
 }
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A use of a session was two JSON objects in one line, to be compared by eye.
+    #[test]
+    fn of_an_object_each_member_that_changed_is_told() {
+        let change = json!({"what": "session", "id": "s1", "field": "usage",
+            "before": {"totalAmount": "30", "transactions": 1, "lastAt": null},
+            "after": {"totalAmount": "80", "transactions": 2, "lastAt": null}});
+        assert_eq!(
+            changed(&change, &json!({"sessionId": "s1"})),
+            ["        session usage.totalAmount: 30 -> 80", "        session usage.transactions: 1 -> 2"]
+        );
+        let change = json!({"what": "subject", "id": "a", "field": "suspension", "before": null,
+            "after": {"until": null, "by": {"kind": "credential"}}});
+        assert_eq!(
+            changed(&change, &json!({})),
+            ["        subject a suspension.by.kind: none -> credential"]
+        );
+        let change =
+            json!({"what": "session", "id": "s1", "field": "scopes", "before": ["a"], "after": ["a", "b"]});
+        assert_eq!(changed(&change, &json!({})), ["        session s1 scopes: [\"a\"] -> [\"a\",\"b\"]"]);
+    }
 }
