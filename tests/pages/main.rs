@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod client;
+mod hold;
+mod options;
 mod page;
 mod policies;
 mod veto;

@@ -4,9 +4,10 @@
 //! comment says how much of it passes: `<!-- 43200 s pass -->`.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{BufRead, BufReader},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -84,7 +85,7 @@ impl Reader {
     pub(crate) fn run(&self, commands: &str) -> String {
         let binaries = Path::new(BINARY).parent().unwrap().display();
         let script = format!(
-            "PATH='{binaries}':\"$PATH\"; {}; touch vars; . ./vars\n{{ {commands}\n}} 2>&1\n\
+            "export PATH='{binaries}':\"$PATH\"; {}; touch vars; . ./vars\n{{ {commands}\n}} 2>&1\n\
              set | grep -E '^[A-Z][A-Z_]*=' | grep -vE '^(PATH|PWD|OLDPWD|IFS|PPID|OPTIND|PS[124])=' > vars",
             self.known
         );
@@ -95,6 +96,18 @@ impl Reader {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{commands}\n{said}{told}");
         said
+    }
+
+    /// Where a file of this name is for the shell.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Puts a file beside the shell.
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.place(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     }
 
     pub(crate) fn pass(&self, seconds: u64) {
