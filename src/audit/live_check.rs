@@ -27,7 +27,7 @@ use tenure_core::{
     state::AuthorityState,
     subject::Subject,
     system::SystemState,
-    trim::{TrimHorizon, trim_subject},
+    eviction::{EvictionHorizon, evict_from_subject},
 };
 use tenure_log::{EventLog, LogError};
 use tenure_threads::{
@@ -63,7 +63,7 @@ pub trait PublishedView: Send + Sync {
     /// The authority's own state.
     fn system(&self) -> Arc<SystemState>;
     /// Behind which sessions of the subjects looked at so far may have left memory.
-    fn horizon(&self) -> TrimHorizon;
+    fn horizon(&self) -> EvictionHorizon;
 }
 
 /// Something that memory and log say differently.
@@ -351,7 +351,7 @@ impl<'a> SliceReplay<'a> {
                 // Asked behind the look: what it lacks is behind this.
                 let horizon = published.horizon();
                 let trimmed = |mut subject: Subject| {
-                    trim_subject(&mut subject, horizon);
+                    evict_from_subject(&mut subject, horizon);
                     digest(&subject)
                 };
                 StateDigests {

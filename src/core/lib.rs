@@ -33,7 +33,7 @@ pub mod subject;
 pub mod suspension;
 pub mod system;
 pub mod text;
-pub mod trim;
+pub mod eviction;
 pub mod webhook;
 
 pub use tenure_protocol::{

@@ -16,7 +16,7 @@ use super::{
     subject::{ProfileAndSuspension, Subject, SubjectRegistration},
     system::SystemState,
     time::Timestamp,
-    trim::TrimHorizon,
+    eviction::EvictionHorizon,
 };
 
 /// For more sessions of a subject than this there is no room before they are read.
@@ -38,7 +38,7 @@ pub struct AuthorityState {
     /// Whose each session is.
     pub holders: HashMap<SessionId, SubjectId>,
     /// Behind which ended sessions were taken out of it; not part of its canonical bytes.
-    pub horizon: TrimHorizon,
+    pub horizon: EvictionHorizon,
 }
 
 impl Default for AuthorityState {
@@ -50,7 +50,7 @@ impl Default for AuthorityState {
             system: SystemState::default(),
             subjects: HashMap::new(),
             holders: HashMap::new(),
-            horizon: TrimHorizon::default(),
+            horizon: EvictionHorizon::default(),
         }
     }
 }

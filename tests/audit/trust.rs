@@ -30,9 +30,9 @@ const READERS: [&[&str]; 8] = [
     &["export", "OUT"],
 ];
 
-struct Ground(tempfile::TempDir);
+struct Fixture(tempfile::TempDir);
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let ground = Self(tempfile::tempdir().unwrap());
         fs::write(ground.at("policy.toml"), "").unwrap();
@@ -83,7 +83,7 @@ fn without_heads(data: &Path) {
 /// `replay`, `show`, `diff` and `what-if` did not look at the key at all.
 #[test]
 fn a_key_that_signed_nothing_of_a_directory_proves_nothing_of_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let data = ground.import(&path("incident.export"), "data");
     let on = ["--data", text(&data)];
     for key in [foreign(), vkey()] {
@@ -110,7 +110,7 @@ fn a_key_that_signed_nothing_of_a_directory_proves_nothing_of_it() {
 /// Of a true, older copy only a head that was seen before knows better.
 #[test]
 fn heads_that_were_seen_before_are_obeyed_on_a_directory_as_on_a_file() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let older = path("tampered/an-older-copy.export");
     let data = ground.import(&older, "older");
     let heads = path("incident.heads");
@@ -131,7 +131,7 @@ fn heads_that_were_seen_before_are_obeyed_on_a_directory_as_on_a_file() {
 /// `Proved: … has signed.` was said on the word of the file itself: whoever forges a file signs it too.
 #[test]
 fn proved_is_said_only_with_a_key_that_the_reader_brought() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let file = path("incident.export");
     let data = ground.import(&file, "data");
     for (on, whose) in [(["--file", text(&file)], "file"), (["--data", text(&data)], "directory")] {
@@ -197,7 +197,7 @@ fn a_server_is_believed_no_more_than_a_file() {
 /// of the other shows it. `prove` on a server did not look at the heads.
 #[test]
 fn a_server_must_continue_the_heads_that_were_seen_on_every_command() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let serving = Serving::start();
     assert_eq!(serving.run(&["subject", "put", "agent"]).code, 0);
     let stopped = serving.stop();
@@ -264,7 +264,7 @@ fn what_was_recorded_behind_the_last_head_is_not_vouched_for() {
 /// An import dropped the signed heads: nothing could be proved of the new directory, nor exported from it.
 #[test]
 fn an_import_keeps_the_heads_and_exports_to_the_same_bytes() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let data = ground.import(&path("incident.export"), "data");
     let on = ["--data", text(&data)];
     let proof = ground.run(&["prove", "13", "-o", "json"], &on, &[]);
@@ -286,7 +286,7 @@ fn an_import_keeps_the_heads_and_exports_to_the_same_bytes() {
 /// Where only a head was wrong, `firstBadPosition` was null.
 #[test]
 fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let (mut good, mut checked) = (0, 0);
     for (at, line) in lines().iter().enumerate() {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -315,7 +315,7 @@ fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
 /// The page says that no byte of an export can change; the name of its key could be taken out.
 #[test]
 fn an_export_that_names_no_key_is_none_that_a_key_has_signed() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let text_of = String::from_utf8(bytes()).unwrap();
     fs::write(ground.at("null.export"), text_of.replacen(&format!("\"{}\"", vkey()), "null", 1)).unwrap();
     let file = ground.at("null.export");
@@ -330,7 +330,7 @@ fn an_export_that_names_no_key_is_none_that_a_key_has_signed() {
 /// The reason stood on the terminal three times: as `place`, as `why`, and as `error:`.
 #[test]
 fn a_fault_is_told_once() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let file = path("tampered/a-record-inserted.export");
     let ran = ground.run(&["verify"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
     assert_eq!(ran.code, 6);
@@ -345,7 +345,7 @@ fn a_fault_is_told_once() {
 
 #[test]
 fn an_empty_list_says_of_what_it_is_empty() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let file = path("incident.export");
     let on = ["--file", text(&file)];
     for (command, said) in [
@@ -362,7 +362,7 @@ fn an_empty_list_says_of_what_it_is_empty() {
 
 #[test]
 fn a_policy_is_refused_with_every_fault_its_setting_and_its_range() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     fs::write(ground.at("policy.toml"), "[session]\nmax_renewals = -7\n[limits]\non_limit = 'x'\n").unwrap();
     let file = path("incident.export");
     let ran = ground.run(&["what-if", "--policy", "POLICY"], &["--file", text(&file)], &[]);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use tenure::{
-    core::{Event, Position, Seconds, StreamId, SubjectEvent, trim::trim},
+    core::{Event, Position, Seconds, StreamId, SubjectEvent, eviction::evict_ended},
     log::{EventLog, MemoryLog, SegmentEnd, StoredCommit, TreeEdge, codec},
     projections::{history, pulse::DayPulse},
     server::checkpoint::{Checkpoint, CheckpointError, make},
@@ -48,7 +48,7 @@ fn expect_right(checkpoint: &Checkpoint, log: &dyn EventLog) {
     let end = checkpoint.end();
     let mut kept = checkpoint.read_for(Seconds(86_400)).unwrap();
     let mut trimmed = history::state_at(log, end.position).unwrap();
-    trim(&mut trimmed, kept.state.horizon);
+    evict_ended(&mut trimmed, kept.state.horizon);
     kept.state.horizon = trimmed.horizon;
     assert!(kept.state == trimmed, "at {}", end.position);
     let read = checkpoint.read().unwrap();

@@ -21,7 +21,7 @@ use tenure::{
         Projections,
         ended::EndedListing,
         history::{self, PartLength},
-        marks::FoldedSubject,
+        fold_marks::FoldedSubject,
         pulse::DayPulse,
         revocations::RetainedCounts,
         session_list::{EndMark, ListedBy, ListedSession, SessionList, SessionQuery},

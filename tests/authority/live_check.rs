@@ -11,7 +11,7 @@ use tenure::{
     authority::Authority,
     core::{
         Position, Seconds, SubjectId, session::Session, session_fields::SessionFields, subject::Subject,
-        system::SystemState, trim::TrimHorizon,
+        system::SystemState, eviction::EvictionHorizon,
     },
     log::EventLog,
 };
@@ -61,7 +61,7 @@ impl PublishedView for View {
         subject.or_else(|| self.subjects().contains(id).then(|| Subject::new(id.clone())))
     }
 
-    fn horizon(&self) -> TrimHorizon {
+    fn horizon(&self) -> EvictionHorizon {
         self.authority.live().horizon()
     }
 

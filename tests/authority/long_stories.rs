@@ -20,7 +20,7 @@ use tenure::{
     projections::{
         Projections,
         history::{self, PartLength},
-        marks::{FoldedSubject, SubjectStates},
+        fold_marks::{FoldedSubject, SubjectStates},
     },
     server::checkpoint::{TrustedCheckpoints, make},
 };

@@ -11,7 +11,7 @@ mod keys;
 mod live_check;
 mod long_stories;
 mod nearly_full;
-mod news;
+mod event_feed;
 mod rebuild;
 mod repeats;
 mod set_back;

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 #[test]
 fn a_flipped_byte_in_any_file_is_named_and_nothing_is_restored() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("bot");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
@@ -50,7 +50,7 @@ fn a_flipped_byte_in_any_file_is_named_and_nothing_is_restored() {
 
 #[test]
 fn a_backup_is_judged_by_the_key_that_the_reader_brings() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("bot");
     assert_eq!(server.back_up(&house, "b", false).status, 200);

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::house::{House, Server, copy};
+use crate::fixture::{Fixture, Server, copy};
 
 /// A receiver of webhooks: the ids of the messages as they come.
 fn receiver() -> (String, mpsc::Receiver<(String, Value)>) {
@@ -57,7 +57,7 @@ fn confirmed(server: &Server, key: &str) {
 
 #[test]
 fn nothing_of_the_lost_history_passes_for_new() {
-    let house = House::new();
+    let house = Fixture::new();
     let (hook, messages) = receiver();
     let server = house.serve("data");
     let old_key = server.key.clone();
@@ -168,7 +168,7 @@ fn nothing_of_the_lost_history_passes_for_new() {
 
 #[test]
 fn keys_stay_as_they_were_where_that_is_asked_for() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     let key = server.key.clone();
     assert_eq!(server.back_up(&house, "b", false).status, 200);
@@ -182,7 +182,7 @@ fn keys_stay_as_they_were_where_that_is_asked_for() {
 /// A further file of heads has the notes of both names, and each start takes it.
 #[test]
 fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
-    let house = House::new();
+    let house = Fixture::new();
     let further = ["--set", "audit.head_file=heads"];
     let server = house.try_serve("data", &further).unwrap();
     server.session("bot");
@@ -195,7 +195,7 @@ fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
     assert!(notes.contains("\nepoch 2 from "), "the first head of the epoch names the fork: {notes}");
 
     // Also where the restore did not know of the file.
-    let other = House::new();
+    let other = Fixture::new();
     copy(&house.path("backups"), &other.path("backups"));
     copy(&house.path("identity"), &other.path("identity"));
     let before = notes.split("\nepoch 2 from ").next().unwrap();
@@ -207,7 +207,7 @@ fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
 
 #[test]
 fn a_second_restore_without_proof_begins_a_third_epoch() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
     server.stop();
@@ -237,7 +237,7 @@ fn a_second_restore_without_proof_begins_a_third_epoch() {
 /// An auditor holds the key of the first epoch. It must go on to prove what it proved, and nothing that it never signed.
 #[test]
 fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("bot");
     assert_eq!(server.back_up(&house, "b", false).status, 200);

@@ -4,15 +4,15 @@ use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
 use serde_json::json;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 #[test]
 fn an_increment_adds_parts_and_writes_no_part_again() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("one");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
-    let parts = |house: &House| -> Vec<(String, u64)> {
+    let parts = |house: &Fixture| -> Vec<(String, u64)> {
         let names = house.files("backups/b").into_iter().filter(|name| name.starts_with("part-"));
         names
             .map(|name| (name.clone(), fs::metadata(house.path("backups/b").join(name)).unwrap().ino()))
@@ -43,7 +43,7 @@ fn an_increment_adds_parts_and_writes_no_part_again() {
 
 #[test]
 fn an_increment_of_another_history_is_refused() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("one");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
@@ -58,7 +58,7 @@ fn an_increment_of_another_history_is_refused() {
 /// The keys of erased subjects are destroyed where they are; an older copy of them in a backup would bring the text back.
 #[test]
 fn erased_text_stays_erased_after_the_next_increment() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("anna");
     server.session("bert");
@@ -77,7 +77,7 @@ fn erased_text_stays_erased_after_the_next_increment() {
 /// The history of the backup has the text, and its keys were taken after the erasure that it does not have.
 #[test]
 fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_history() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("anna");
     assert_eq!(server.back_up(&house, "b", false).status, 200);
@@ -99,7 +99,7 @@ fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_hist
 
 #[test]
 fn a_backup_that_was_killed_is_completed_by_the_next_one() {
-    let house = House::new();
+    let house = Fixture::new();
     let mut server = house.serve("data");
     (0..40).for_each(|number| _ = server.session(&format!("subject-{}", number % 9)));
     for wait in [0, 3, 8] {

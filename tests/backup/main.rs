@@ -6,7 +6,7 @@
 
 mod damage;
 mod epoch;
-mod house;
+mod fixture;
 mod increments;
 mod restore;
 mod segments;

@@ -7,11 +7,11 @@ use std::{
 
 use serde_json::json;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 #[test]
 fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     let (_, before) = server.session("before");
     let stop = AtomicBool::new(false);
@@ -52,7 +52,7 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
 /// A mistyped path was told to make the backup again, "which completes it".
 #[test]
 fn where_there_is_no_backup_a_restore_says_so_and_names_the_place() {
-    let house = House::new();
+    let house = Fixture::new();
     fs::create_dir(house.path("empty")).unwrap();
     fs::create_dir(house.path("other")).unwrap();
     fs::write(house.path("other/notes.txt"), "no backup").unwrap();
@@ -66,7 +66,7 @@ fn where_there_is_no_backup_a_restore_says_so_and_names_the_place() {
 
 #[test]
 fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("bot");
     assert_eq!(server.back_up(&house, "night", false).status, 200);
@@ -92,7 +92,7 @@ fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
 
 #[test]
 fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_not() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     let (_, token) = server.session("bot");
     server.stop();
@@ -123,7 +123,7 @@ fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_n
 
 #[test]
 fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     server.session("bot");
     server.stop();
@@ -144,7 +144,7 @@ fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
 
 #[test]
 fn what_may_be_asked_for_is_checked_before_anything_is_written() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.serve("data");
     let ask = |body: serde_json::Value| server.post("/v1/backup", &body);
     for (body, field) in [

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use crate::house::{House, Reply, Server};
+use crate::fixture::{Fixture, Reply, Server};
 
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -43,18 +43,18 @@ fn segments_of(server: &Server) -> usize {
     text.lines().find_map(|line| line.strip_prefix("tenure_segments ")).unwrap().parse().unwrap()
 }
 
-fn back_up(house: &House, server: &Server, name: &str, is_linked: bool) -> Reply {
+fn back_up(house: &Fixture, server: &Server, name: &str, is_linked: bool) -> Reply {
     let body = json!({ "name": name, "incremental": true, "link": is_linked, "recipient": house.recipient });
     let made = server.post("/v1/backup", &body);
     assert_eq!(made.status, 200, "{made:?}");
     made
 }
 
-fn inode(house: &House, name: &str) -> u64 {
+fn inode(house: &Fixture, name: &str) -> u64 {
     fs::metadata(house.path(name)).unwrap().ino()
 }
 
-fn of_kind(house: &House, backup: &str, kind: &str) -> Vec<String> {
+fn of_kind(house: &Fixture, backup: &str, kind: &str) -> Vec<String> {
     house.files(backup).into_iter().filter(|name| name.starts_with(kind)).collect()
 }
 
@@ -62,7 +62,7 @@ fn of_kind(house: &House, backup: &str, kind: &str) -> Vec<String> {
 #[test]
 fn segments_are_copied_or_linked_and_an_increment_takes_only_new_ones() {
     const FIRST: &str = "segments/00000000000000000001.segment";
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     server.session("bot");
     back_up(&house, &server, "b", false);
@@ -111,7 +111,7 @@ fn segments_are_copied_or_linked_and_an_increment_takes_only_new_ones() {
 /// The damage was copied, and the older good bytes of it were lost with the next increment but one.
 #[test]
 fn a_damaged_segment_is_not_taken_into_a_backup() {
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     fill(&server, 1);
     let segment = house.path("data/segments/00000000000000000001.segment");
@@ -139,7 +139,7 @@ fn a_damaged_segment_is_not_taken_into_a_backup() {
 #[test]
 fn a_byte_that_is_flipped_at_a_random_place_is_found_and_its_file_named() {
     let flips: u64 = std::env::var("TENURE_BACKUP_FLIPS").map_or(12, |text| text.parse().unwrap());
-    let house = House::new();
+    let house = Fixture::new();
     let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     fill(&server, 1);
     back_up(&house, &server, "b", false);

@@ -4,15 +4,15 @@ use std::os::unix::fs::PermissionsExt;
 
 use tenure_testing::command::CommandOutput;
 
-use crate::ground::{Ground, ran};
+use crate::fixture::{Fixture, ran};
 
-fn bare(ground: &Ground, line: &str) -> CommandOutput {
+fn bare(ground: &Fixture, line: &str) -> CommandOutput {
     ran(&mut ground.bare(&line.split(' ').collect::<Vec<_>>()))
 }
 
 #[test]
 fn a_context_remembers_a_server_and_its_key() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     std::fs::copy(ground.server.data().join("admin.key"), ground.place("admin.key")).unwrap();
     let empty = bare(&ground, "context ls").ok();
     assert!(empty.stderr.contains("tenure context add"), "{empty:?}");
@@ -42,7 +42,7 @@ fn a_context_remembers_a_server_and_its_key() {
 /// The key of one server must not go to another that a command names.
 #[test]
 fn a_contexts_key_goes_to_its_own_server_only() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     std::fs::copy(ground.server.data().join("admin.key"), ground.place("admin.key")).unwrap();
     bare(&ground, "context add away --url http://127.0.0.1:9 --key-file admin.key").ok();
     for line in ["whoami", "whoami --context away"] {
@@ -54,7 +54,7 @@ fn a_contexts_key_goes_to_its_own_server_only() {
 
 #[test]
 fn whoami_says_what_a_key_may_do_and_whose_it_is() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let made = ground.tenure("credential create --role owner --owner alice --name phone -o json").json();
     let own = ground.tenure_by(made["key"].as_str().unwrap(), "whoami").ok().stdout;
     for (field, value) in [("role", "owner"), ("ownerId", "alice"), ("name", "phone")] {

@@ -9,12 +9,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use tenure_testing::command::CommandOutput;
 
-use crate::ground::{Ground, ran};
+use crate::fixture::{Fixture, ran};
 
 /// The README's first command; every command in it is one that anybody can type.
 #[test]
 fn the_demo_shows_a_session_a_renewal_a_lost_reply_and_a_veto_and_leaves_nothing() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     std::fs::create_dir(ground.place("tmp")).unwrap();
     let shown = ran(ground.bare(&["dev", "--demo"]).env("TMPDIR", ground.place("tmp"))).ok();
     for said in [
@@ -38,7 +38,7 @@ fn the_demo_shows_a_session_a_renewal_a_lost_reply_and_a_veto_and_leaves_nothing
 
 #[test]
 fn an_authority_to_try_things_on_says_how_to_reach_it_and_is_gone_when_it_ends() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     std::fs::create_dir(ground.place("tmp")).unwrap();
     let mut dev = ground
         .bare(&["dev", "--listen", "127.0.0.1:0"])
@@ -65,7 +65,7 @@ fn an_authority_to_try_things_on_says_how_to_reach_it_and_is_gone_when_it_ends()
 
 #[test]
 fn it_is_for_this_host_only() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let refused = ran(&mut ground.bare(&["dev", "--listen", "0.0.0.0:0"]));
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("loopback"), "{refused:?}");

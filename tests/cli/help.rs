@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use crate::ground::{Ground, ran};
+use crate::fixture::{Fixture, ran};
 
-fn said(ground: &Ground<()>, line: &str) -> String {
+fn said(ground: &Fixture<()>, line: &str) -> String {
     ran(&mut ground.bare(&line.split(' ').collect::<Vec<_>>())).ok().stdout
 }
 
 /// 24 lines of global options stood under every help, also where they mean nothing.
 #[test]
 fn the_options_of_all_commands_are_one_line_of_each_help() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let list = said(&ground, "session list --help");
     assert!(
         list.trim_end()
@@ -34,7 +34,7 @@ fn the_options_of_all_commands_are_one_line_of_each_help() {
 /// Details and examples were written beside the options, where no help shows them.
 #[test]
 fn the_help_of_a_command_ends_with_its_details_and_an_example() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     for (line, shown) in [
         ("watch", "Example: tenure watch --subject night-bot --since 1h"),
         ("context add", "The first context becomes the current one."),
@@ -54,7 +54,7 @@ fn the_help_of_a_command_ends_with_its_details_and_an_example() {
 /// names, and without one it was the help.
 #[test]
 fn a_command_without_its_subcommand_is_answered_with_its_help_whatever_the_environment() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     for line in [&[][..], &["session"], &["audit"]] {
         let without = ran(&mut ground.bare(line));
         let with =
@@ -66,7 +66,7 @@ fn a_command_without_its_subcommand_is_answered_with_its_help_whatever_the_envir
 
 #[test]
 fn the_version_names_the_commit_where_the_build_knew_it() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let version = said(&ground, "--version");
     let told = version.trim().strip_prefix("tenure ").unwrap();
     let (number, commit) = told.split_once(' ').unwrap_or((told, ""));
@@ -78,7 +78,7 @@ fn the_version_names_the_commit_where_the_build_knew_it() {
 
 #[test]
 fn each_command_has_a_manual_page() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     said(&ground, "man --dir pages/man1");
     for (page, part) in [
         ("tenure.1", "\\fB\\-\\-key\\-file\\fR"),
@@ -95,7 +95,7 @@ fn each_command_has_a_manual_page() {
 /// Completion was static: it knew every option, and no subject and no session.
 #[test]
 fn a_shell_completes_commands_subjects_and_sessions() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let session = ground.server.session("night-bot", 3600);
     ground.server.register("day-bot", &json!({}));
     for shell in ["bash", "zsh", "fish"] {
@@ -122,7 +122,7 @@ fn a_shell_completes_commands_subjects_and_sessions() {
 /// The real shell, through the script that it loads.
 #[test]
 fn bash_completes_a_subject_by_the_script() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.session("night-bot", 3600);
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
     let script = "source <(tenure completions bash); COMP_WORDS=(tenure veto nig); COMP_CWORD=2; \
@@ -139,7 +139,7 @@ fn bash_completes_a_subject_by_the_script() {
 
 #[test]
 fn a_server_that_is_not_there_holds_no_shell_up() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let begun = tenure::clock::stopwatch();
     let mut command = ground.bare(&["--", "tenure", "veto", "nig"]);
     command

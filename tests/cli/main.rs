@@ -4,7 +4,7 @@
 
 mod contexts;
 mod dev;
-mod ground;
+mod fixture;
 mod help;
 mod mistakes;
 mod moments;

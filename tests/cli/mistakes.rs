@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// "No active sessions of subject bot." read as if the agent had never had one.
 #[test]
 fn an_empty_list_says_how_many_sessions_have_ended() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({}));
     let none = ground.tenure("session list --subject bot").ok();
     assert_eq!(none.stderr.trim(), "No active sessions of subject bot.");
@@ -23,7 +23,7 @@ fn an_empty_list_says_how_many_sessions_have_ended() {
 /// `nokey: No such file or directory` did not say which of the files of the command line was meant.
 #[test]
 fn a_key_file_that_is_not_there_is_named_with_its_option() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let missing = ground.tenure("session list --key-file nokey");
     assert_eq!(missing.code, 1, "{missing:?}");
     assert!(missing.stderr.starts_with("error: --key-file nokey: No such file"), "{missing:?}");
@@ -32,7 +32,7 @@ fn a_key_file_that_is_not_there_is_named_with_its_option() {
 /// Every failed connection was asked about as `tenure serve`, and none said who had named the server.
 #[test]
 fn a_server_that_does_not_answer_is_told_with_who_named_it() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let said = |words: &[&str], set: &[(&str, &str)]| {
         let output = ground.bare(words).envs(set.iter().copied()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}");
@@ -55,7 +55,7 @@ fn a_server_that_does_not_answer_is_told_with_who_named_it() {
 
 #[test]
 fn a_session_file_that_is_not_there_is_answered_with_how_to_make_one() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for line in
         ["session show", "session token", "session renew", "introspect", "session usage --operation pay"]
     {
@@ -72,7 +72,7 @@ fn a_session_file_that_is_not_there_is_answered_with_how_to_make_one() {
 /// `The subject is suspended` said neither whose session was asked for nor why it could not be had.
 #[test]
 fn a_session_of_a_suspended_subject_is_refused_with_the_reason() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({}));
     ground.tenure("subject suspend bot --reason holiday --yes").ok();
     let refused = ground.tenure("session create bot");
@@ -84,7 +84,7 @@ fn a_session_of_a_suspended_subject_is_refused_with_the_reason() {
 
 #[test]
 fn what_is_not_there_is_answered_with_where_to_look() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for (line, hint) in [
         ("subject show ghost", "tenure subject list"),
         ("session create ghost", "tenure subject put"),
@@ -105,7 +105,7 @@ fn what_is_not_there_is_answered_with_where_to_look() {
 /// The holder of a vetoed session read that it was ended, and not that this was a veto.
 #[test]
 fn the_holder_of_an_ended_session_is_told_what_ended_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({ "ownerId": "alice" }));
     ground.tenure("session create bot --ttl 10m --token-file bot.token").ok();
     ground.server.advance(400);
@@ -119,7 +119,7 @@ fn the_holder_of_an_ended_session_is_told_what_ended_it() {
 /// Two versions of one kind of event have one name, and the list of what is possible had it twice.
 #[test]
 fn each_kind_of_event_is_offered_once() {
-    let ground = Ground::empty();
+    let ground = Fixture::empty();
     let refused = ground.bare(&["events", "--kinds", "Foo"]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(said.matches("SessionsRevoked").count(), 1, "{said}");

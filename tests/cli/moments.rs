@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use crate::{
-    ground::{Ground, ran},
+    fixture::{Fixture, ran},
     server::Server,
 };
 
 /// `--as-of 03:12` was refused, and `--since` took nothing but a length of time.
 #[test]
 fn every_option_that_looks_back_takes_the_same_moments() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.session("agent", 3600);
     ground.server.advance(86_400);
     for moment in ["1h", "'30m ago'", "03:12", "3am", "'yesterday 3am'", "2026-01-01", "2020-01-01T00:00:00Z"]
@@ -27,7 +27,7 @@ fn every_option_that_looks_back_takes_the_same_moments() {
 /// Under a test clock that was moved ahead, `--since 1h` looked an hour back from the machine's time.
 #[test]
 fn a_moment_is_counted_from_the_servers_now() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.session("agent", 3600);
     ground.server.advance(43_200);
     ground.server.create(&json!({"subjectId": "agent"}));
@@ -47,7 +47,7 @@ fn a_moment_is_counted_from_the_servers_now() {
 
 #[test]
 fn the_test_clock_is_shown_and_moved() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let now = |line: &str| {
         let shown = ground.tenure(line).json();
         tenure::core::Timestamp::parse(shown["now"].as_str().unwrap()).unwrap()
@@ -63,7 +63,7 @@ fn the_test_clock_is_shown_and_moved() {
 #[test]
 fn a_server_on_real_time_says_that_it_has_no_test_clock() {
     let server = Server::on_real_time();
-    let ground = Ground::with(server);
+    let ground = Fixture::with(server);
     let refused = ground.tenure("clock");
     assert_eq!(refused.code, 4, "{refused:?}");
     assert!(refused.stderr.contains("--test-clock"), "{refused:?}");

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// `tenure session show 01a22374-5fd2` was `404`: nothing but a whole UUID was taken.
 #[test]
 fn a_session_is_named_by_the_beginning_of_its_id_or_by_its_subject() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let session = ground.server.session("night-bot", 3600);
     for name in [&session.id[..], &session.id[..13], "night-bot"] {
         let shown = ground.tenure(&format!("session show {name} -o json")).json();
@@ -24,7 +24,7 @@ fn a_session_is_named_by_the_beginning_of_its_id_or_by_its_subject() {
 
 #[test]
 fn what_fits_several_things_is_a_conflict_with_the_candidates() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let first = ground.server.session("agent-1", 3600);
     ground.server.register("agent-2", &json!({"name": "Agent two"}));
     let second = ground.server.create(&json!({"subjectId": "agent-1"}));
@@ -45,7 +45,7 @@ fn what_fits_several_things_is_a_conflict_with_the_candidates() {
 
 #[test]
 fn a_subject_is_named_by_its_name_in_commands_and_in_filters() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot-7", &json!({"name": "Night shift"}));
     let session = ground.server.create(&json!({"subjectId": "bot-7"}));
     assert_eq!(ground.tenure("subject show 'night shift' -o json").json()["subjectId"], "bot-7");
@@ -62,7 +62,7 @@ fn a_subject_is_named_by_its_name_in_commands_and_in_filters() {
 /// With `--yes`, nobody is asked whom the beginning of an id has met.
 #[test]
 fn without_a_question_nothing_is_done_by_the_beginning_of_a_subject() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.session("agent-7", 3600);
     for line in [
         "subject logout agent --yes",
@@ -83,7 +83,7 @@ fn without_a_question_nothing_is_done_by_the_beginning_of_a_subject() {
 
 #[test]
 fn a_key_and_a_webhook_are_named_by_the_beginning_of_their_ids() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let made = ground.tenure("credential create --role verifier --name gateway -o json").json();
     let id = made["credentialId"].as_str().unwrap();
     let confirmed = ground.tenure(&format!("credential confirm {} --yes -o json", &id[..18])).json();
@@ -98,7 +98,7 @@ fn a_key_and_a_webhook_are_named_by_the_beginning_of_their_ids() {
 /// Six webhooks of one host looked alike: nothing but a UUID told them apart.
 #[test]
 fn a_webhook_has_a_name_and_is_found_by_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let add = |name: &str| {
         let line = format!("webhook add https://receiver.example/hook --name '{name}' -o json");
         ground.tenure(&line).json()["webhookId"].as_str().unwrap().to_owned()
@@ -123,7 +123,7 @@ fn a_webhook_has_a_name_and_is_found_by_it() {
 /// `session show "Night shift"` knew the subject, `session create "Night shift"` said what an id is made of.
 #[test]
 fn a_session_is_created_by_the_name_of_its_subject() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("night-bot", &json!({"name": "Night shift"}));
     ground.server.register("day-bot", &json!({"name": "dayshift"}));
     for (named, subject) in [("'Night shift'", "night-bot"), ("DayShift", "day-bot"), ("day-bot", "day-bot")]
@@ -142,7 +142,7 @@ fn a_session_is_created_by_the_name_of_its_subject() {
 /// It asked to confirm "0 API keys ()", and wanted a `--yes` for that.
 #[test]
 fn where_no_key_is_held_there_is_nothing_to_confirm() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for line in ["credential confirm --all", "credential confirm --all --dry-run"] {
         let none = ground.tenure(line).ok();
         assert!(none.stderr.contains("No API key is held."), "{line}: {none:?}");
@@ -151,12 +151,12 @@ fn where_no_key_is_held_there_is_nothing_to_confirm() {
 
 #[test]
 fn a_session_shows_and_ends_itself_by_its_file() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     ground.tenure("session create agent --session-file agent.session").ok();
     let by_file = |line: &str| {
         let words: Vec<_> = line.split(' ').collect();
-        crate::ground::ran(&mut ground.bare(&words))
+        crate::fixture::ran(&mut ground.bare(&words))
     };
     assert_eq!(by_file("session show --session-file agent.session -o json").json()["subjectId"], "agent");
     let ended = by_file("session revoke --session-file agent.session --yes -o json").json();

@@ -4,13 +4,13 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// `tenure events --last 3` looked at the last three events of all, and an owner, whose own were older, read
 /// "No such events."
 #[test]
 fn the_last_events_of_an_owner_are_the_last_of_its_own() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let alice = ground.owner("alice");
     ground.server.register("hers", &json!({"ownerId": "alice"}));
     ground.server.session("hers-not", 3600);
@@ -28,7 +28,7 @@ fn the_last_events_of_an_owner_are_the_last_of_its_own() {
 /// A refusal said only that "the role owner may not do this".
 #[test]
 fn a_refusal_says_which_role_is_needed_and_what_an_owner_can_read_instead() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let alice = ground.owner("alice");
     ground.server.register("bot", &json!({"ownerId": "alice"}));
     ground.server.create(&json!({"subjectId": "bot"}));
@@ -48,7 +48,7 @@ fn a_refusal_says_which_role_is_needed_and_what_an_owner_can_read_instead() {
 /// `tenure audit show bot` said "no session bot is in this history", though every other command took the subject.
 #[test]
 fn a_story_is_proved_of_a_session_as_people_name_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let session = ground.server.session("bot", 3600);
     for name in ["bot", &session.id[..13], &session.id] {
         let shown = ground.tenure(&format!("audit show {name}")).ok().stdout;
@@ -70,7 +70,7 @@ fn a_story_is_proved_of_a_session_as_people_name_it() {
 /// Pages cut the key out of JSON with `sed`, and the file was open to all until `chmod`.
 #[test]
 fn a_key_goes_into_a_file_of_its_owner_alone() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let made = ground.tenure("credential create --role auditor --name Ann --out ann.key");
     assert!(!made.stdout.contains("tnr_key_") && made.stderr.contains("The key is in ann.key."), "{made:?}");
     let file = ground.place("ann.key");

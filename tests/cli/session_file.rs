@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use tenure::client::SessionFile;
 
 use crate::{
-    ground::{Ground, ran},
+    fixture::{Fixture, ran},
     server::PATIENCE,
 };
 
 #[test]
 fn a_program_without_flock_holds_the_lock_of_a_session_file_until_it_closes_stdin() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     ground.tenure("session create agent --session-file agent.session").ok();
     let mut holder =
@@ -43,7 +43,7 @@ fn a_program_without_flock_holds_the_lock_of_a_session_file_until_it_closes_stdi
 
 #[test]
 fn two_programs_take_turns_and_nothing_is_left_of_a_file_that_never_was() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let lock = || ground.bare(&["session", "lock", "new.session"]).stdin(Stdio::piped()).spawn().unwrap();
     let (mut first, mut second) = (lock(), lock());
     let (told, tells) = mpsc::channel();
@@ -66,7 +66,7 @@ fn two_programs_take_turns_and_nothing_is_left_of_a_file_that_never_was() {
 
 #[test]
 fn a_lock_in_a_directory_that_is_not_there_is_refused_by_name() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let refused = ran(&mut ground.bare(&["session", "lock", "missing/agent.session"]));
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("missing/agent.session.lock"), "{}", refused.stderr);
@@ -74,7 +74,7 @@ fn a_lock_in_a_directory_that_is_not_there_is_refused_by_name() {
 
 #[test]
 fn a_credential_helper_gets_the_token_with_its_end_and_the_header() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     ground.tenure("session create agent --ttl 1h --session-file agent.session").ok();
     let file: Value = serde_json::from_slice(&std::fs::read(ground.place("agent.session")).unwrap()).unwrap();

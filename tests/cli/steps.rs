@@ -1,10 +1,10 @@
 //! `tenure audit replay --step` on a terminal: a history is walked through in both directions, by plain lines.
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 fn incident(options: &str, typed: &str) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/exports/incident.export");
-    let ran = Ground::new().on_terminal(&format!("audit replay --step {options} --file {file}"), typed);
+    let ran = Fixture::new().on_terminal(&format!("audit replay --step {options} --file {file}"), typed);
     assert_eq!(ran.code, 0, "{ran:?}");
     ran.stdout
 }

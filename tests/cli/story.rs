@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// An owner was shown kinds and UUIDs: no code, no trigger, no reason; and `audit show` was 403.
 #[test]
 fn an_owner_reads_who_ended_the_session_and_why() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("night-bot", &json!({"name": "Night shift", "ownerId": "alice"}));
     let session = ground.server.create(&json!({"subjectId": "night-bot"}));
     ground.server.renew(&session).key("early").send().expect(403);
@@ -36,7 +36,7 @@ fn an_owner_reads_who_ended_the_session_and_why() {
 
 #[test]
 fn the_list_of_events_says_what_happened_and_has_a_last_page() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({"ownerId": "alice"}));
     let session = ground.server.create(&json!({"subjectId": "agent"}));
     ground.tenure("credential create --role verifier --name gateway").ok();
@@ -57,7 +57,7 @@ fn the_list_of_events_says_what_happened_and_has_a_last_page() {
 /// A use said what was spent and not of how much, and its refusal not how much was left.
 #[test]
 fn what_is_left_of_a_session_is_told_with_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("buyer", &json!({}));
     let limits = r#"{"maxTotalAmount":"100","maxTransactions":5}"#;
     std::fs::write(ground.place("limits.json"), limits).unwrap();

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// Every row of every list had 117 to 170 columns: two UUIDs, and moments with their words beside them.
 #[test]
 fn lists_fit_eighty_columns_and_have_all_of_it_when_wide() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("web-ada", &json!({"name": "Ada", "ownerId": "alice"}));
     let session = ground.server.create(&json!({"subjectId": "web-ada"}));
     ground.server.advance(60);
@@ -29,7 +29,7 @@ fn lists_fit_eighty_columns_and_have_all_of_it_when_wide() {
 /// With names, reasons and a few sessions of one moment, rows had up to 123 columns.
 #[test]
 fn long_rows_fit_the_terminal_and_are_whole_in_a_pipe() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register(
         "payments-reconciliation",
         &json!({"name": "Payments and more", "ownerId": "team:payments"}),
@@ -55,7 +55,7 @@ fn long_rows_fit_the_terminal_and_are_whole_in_a_pipe() {
 /// The question was `End session 01a2…? [y/N]`, and whoever answered no read `error:`.
 #[test]
 fn a_question_says_whom_and_no_changes_nothing() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("web-ada", &json!({"ownerId": "alice"}));
     ground.server.create(&json!({"subjectId": "web-ada", "scopes": ["payments:write"]}));
     let asked = ground.on_terminal("veto web-ada", "n\n");
@@ -69,7 +69,7 @@ fn a_question_says_whom_and_no_changes_nothing() {
 
 #[test]
 fn a_renewal_is_chosen_from_those_that_can_be_vetoed() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let session = ground.server.session("agent", 3600);
     ground.server.advance(1_800);
     ground.server.renew(&session).key("k").send().expect(200);

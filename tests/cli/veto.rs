@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
-fn night(ground: &Ground) -> String {
+fn night(ground: &Fixture) -> String {
     ground.server.register("night-bot", &json!({"name": "Night shift", "ownerId": "alice"}));
     let session = ground.server.create(&json!({"subjectId": "night-bot"}));
     ground.server.advance(43_200);
@@ -14,7 +14,7 @@ fn night(ground: &Ground) -> String {
 
 #[test]
 fn an_owner_vetoes_a_renewal_by_the_subject() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let alice = night(&ground);
     let listed = ground.tenure_by(&alice, "veto").ok();
     assert!(listed.stdout.contains("night-bot  Night shift  1 of 30"), "{listed:?}");
@@ -40,7 +40,7 @@ fn an_owner_vetoes_a_renewal_by_the_subject() {
 /// A veto is one whenever it is said: after the window a plain revocation would be recorded as one.
 #[test]
 fn a_veto_after_its_window_is_still_a_veto() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let alice = night(&ground);
     ground.server.advance(7_200);
     assert_eq!(
@@ -53,7 +53,7 @@ fn a_veto_after_its_window_is_still_a_veto() {
 
 #[test]
 fn a_session_that_was_never_renewed_just_ends_and_its_subject_may_be_suspended() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let session = ground.server.session("agent", 3600);
     let ended = ground.tenure("veto agent --yes --suspend").ok();
     assert!(ended.stdout.contains("Ended the session of agent."), "{ended:?}");
@@ -66,7 +66,7 @@ fn a_session_that_was_never_renewed_just_ends_and_its_subject_may_be_suspended()
 
 #[test]
 fn of_several_sessions_the_one_that_is_meant_must_be_named() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let first = ground.server.session("agent", 3600);
     ground.server.create(&json!({"subjectId": "agent"}));
     let refused = ground.tenure("veto agent --yes");

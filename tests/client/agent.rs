@@ -17,7 +17,7 @@ use tenure::{
 
 use crate::{
     server::Server,
-    told::{Told, now_of},
+    manual_clock::{ManualClock, now_of},
 };
 
 /// What makes this program an agent: the file, the address of the authority, and the key of a verifier.
@@ -116,9 +116,9 @@ fn told(variable: &str) -> String {
 #[expect(clippy::print_stdout, reason = "an agent answers its parent")]
 #[tokio::main(flavor = "current_thread")]
 async fn live(file: &Path) {
-    let time = Told::new(Timestamp::ZERO);
+    let time = ManualClock::new(Timestamp::ZERO);
     let client = Client::new(&told(URL)).unwrap().with_retry_timeout(Duration::ZERO);
-    let held_by = client.clone().with_time(Arc::<Told>::clone(&time));
+    let held_by = client.clone().with_time(Arc::<ManualClock>::clone(&time));
     let holder = SessionHandle::open_with(held_by, file, HandleOptions::default()).unwrap();
     let verifier = client.with_credential(Secret::new(&told(KEY)));
     let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();

@@ -8,12 +8,12 @@ use tenure_testing::command::CommandOutput;
 
 use crate::server::Server;
 
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     pub(crate) server: Server,
     directory: TempDir,
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self { server: Server::start(), directory: tempfile::tempdir().unwrap() }
     }
@@ -47,7 +47,7 @@ impl Ground {
 
 #[test]
 fn a_session_file_says_which_session_asks_and_which_server() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let id = ground.session_file();
     // Without an address and a key: both would be another server's.
     let used = ground.run(None, "session usage --session-file agent.session --operation pay -o json");
@@ -63,7 +63,7 @@ fn a_session_file_says_which_session_asks_and_which_server() {
 
 #[test]
 fn which_session_is_meant_is_said_once() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.session_file();
     for line in [
         "session usage --operation pay",
@@ -79,7 +79,7 @@ fn which_session_is_meant_is_said_once() {
 
 /// Exit codes and data of a dry run are those of the real one, as far as that changes nothing.
 #[track_caller]
-fn refused_alike(ground: &Ground, line: &str, code: i32) {
+fn refused_alike(ground: &Fixture, line: &str, code: i32) {
     let dry = ground.tenure(&format!("{line} --dry-run"));
     let real = ground.tenure(&format!("{line} --yes"));
     assert_eq!((dry.code, real.code), (code, code), "{line}: {} {}", dry.stderr, real.stderr);
@@ -87,7 +87,7 @@ fn refused_alike(ground: &Ground, line: &str, code: i32) {
 
 #[test]
 fn what_would_be_refused_is_refused_in_a_dry_run_too() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     refused_alike(&ground, "subject logout nosuch", 4);
     refused_alike(&ground, "session revoke nosuch", 4);
     refused_alike(&ground, "webhook remove nosuch", 4);
@@ -108,7 +108,7 @@ fn what_would_be_refused_is_refused_in_a_dry_run_too() {
 
 #[test]
 fn a_rotation_that_is_too_soon_is_too_soon_in_a_dry_run_too() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for which in ["session", "access"] {
         let line = format!("keys rotate --which {which}");
         assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
@@ -131,7 +131,7 @@ fn a_rotation_that_is_too_soon_is_too_soon_in_a_dry_run_too() {
 
 #[test]
 fn a_dry_run_says_that_what_has_ended_would_not_change() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     let session = ground.server.create(&json!({ "subjectId": "agent" }));
     let line = format!("session revoke {}", session.id);
@@ -142,7 +142,7 @@ fn a_dry_run_says_that_what_has_ended_would_not_change() {
 
 #[test]
 fn a_key_that_was_revoked_is_seen_to_be() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let (_, id) = ground.server.issue_key("auditor", None);
     assert_eq!(ground.tenure(&format!("credential revoke {id} --yes")).code, 0);
     let list = ground.tenure("credential list").stdout;
@@ -157,7 +157,7 @@ fn a_key_that_was_revoked_is_seen_to_be() {
 
 #[test]
 fn a_key_of_a_stopped_server_is_told_with_the_members_of_the_reply() {
-    let mut ground = Ground::new();
+    let mut ground = Fixture::new();
     let made = ground.tenure("credential create --role auditor --name Ann -o json").json();
     assert!(ground.server.stop().success());
     let data = ground.server.data();
@@ -175,7 +175,7 @@ fn a_key_of_a_stopped_server_is_told_with_the_members_of_the_reply() {
 
 #[test]
 fn a_proof_of_a_running_server_has_the_hash_of_the_record() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({ "ownerId": "alice" }));
     let proved = ground.tenure("audit prove 1 -o json").json();
     let events =
@@ -194,7 +194,7 @@ fn a_proof_of_a_running_server_has_the_hash_of_the_record() {
 
 #[test]
 fn help_says_what_a_command_does() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for line in ["audit --help", "audit verify --help"] {
         let help = ground.run(None, line).stdout;
         assert!(!help.contains("Arguments of"), "{line}: {help}");
@@ -204,7 +204,7 @@ fn help_says_what_a_command_does() {
 /// An account number of 23 digits went out of the command line, and came back to it, as a float of another number.
 #[test]
 fn metadata_goes_out_and_comes_back_with_its_digits() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
     let made = ground.tenure(&format!("session create agent -o json --metadata {metadata}")).json();
@@ -230,7 +230,7 @@ fn listed_as<'a>(list: &'a Value, id: &Value) -> &'a Value {
 
 #[test]
 fn a_key_with_an_end_is_created_and_listed_also_on_a_stopped_server() {
-    let mut ground = Ground::new();
+    let mut ground = Fixture::new();
     let made = ground.tenure("credential create --role verifier --expires-in 90m -o json").json();
     let created = ground.server.events("CredentialIssued");
     assert_eq!(created[1]["data"]["expiresIn"], 5_400);
@@ -257,7 +257,7 @@ fn a_key_with_an_end_is_created_and_listed_also_on_a_stopped_server() {
 
 #[test]
 fn a_subject_is_suspended_and_resumed_on_the_command_line() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let id = ground.session_file();
     let dry = ground.tenure("subject suspend agent --dry-run");
     assert!(dry.code == 0 && dry.stderr.contains("would be suspended"), "{}{}", dry.stdout, dry.stderr);

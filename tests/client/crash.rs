@@ -10,11 +10,11 @@ use crate::{
     agent::{Agent, session_file},
     proxy::{Fate, Proxy},
     server::{PATIENCE, Server},
-    told::now_of,
+    manual_clock::now_of,
 };
 
 /// A session that is due for renewal, and a network that keeps its first renewal from being answered.
-struct Ground {
+struct Fixture {
     server: Server,
     verifier: String,
     _directory: TempDir,
@@ -24,7 +24,7 @@ struct Ground {
     renewals: mpsc::Receiver<()>,
 }
 
-impl Ground {
+impl Fixture {
     fn where_the_first_renewal_meets(fate: Fate) -> Self {
         let server = Server::start();
         let (verifier, _) = server.issue_key("verifier", None);
@@ -52,7 +52,7 @@ impl Ground {
 
 #[test]
 fn killed_before_the_request_arrived_the_next_process_renews_under_the_key_in_the_file() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldRequest);
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldRequest);
     let first = ground.agent();
     ground.wait_for_a_renewal();
     let begun = SessionFile::at(&ground.file).read().unwrap();
@@ -67,7 +67,7 @@ fn killed_before_the_request_arrived_the_next_process_renews_under_the_key_in_th
 
 #[test]
 fn killed_between_the_grant_and_the_file_the_next_process_gets_the_same_renewal_again() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply);
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply);
     let first = ground.agent();
     ground.wait_for_a_renewal();
     while ground.renewed() == 0 {
@@ -86,7 +86,7 @@ fn killed_between_the_grant_and_the_file_the_next_process_gets_the_same_renewal_
 
 #[test]
 fn a_process_that_waits_for_one_that_is_killed_takes_over() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply);
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply);
     let first = ground.agent();
     ground.wait_for_a_renewal();
     let mut others: Vec<_> = (0..3).map(|_| ground.agent()).collect();
@@ -103,7 +103,7 @@ fn a_process_that_waits_for_one_that_is_killed_takes_over() {
 
 #[test]
 fn killed_with_a_lost_reply_long_after_the_old_period_the_next_process_still_gets_its_answer() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply);
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply);
     let first = ground.agent();
     ground.wait_for_a_renewal();
     while ground.renewed() == 0 {

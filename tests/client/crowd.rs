@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::{
     proxy::{Fate, Proxy},
     server::Server,
-    told::now_of,
+    manual_clock::now_of,
 };
 
 const HOLDERS: usize = 3;

@@ -19,26 +19,26 @@ use crate::{
     agent::session_file,
     proxy::{Fate, Proxy},
     server::Server,
-    told::{Told, now_of},
+    manual_clock::{ManualClock, now_of},
 };
 
 /// A held session, all in this process.
-struct Ground {
+struct Fixture {
     server: Server,
     _directory: TempDir,
     file: PathBuf,
-    time: Arc<Told>,
+    time: Arc<ManualClock>,
     holder: SessionHandle,
 }
 
-impl Ground {
+impl Fixture {
     fn with(asked: &Value, options: HandleOptions) -> Self {
         let server = Server::start();
         let directory = tempfile::tempdir().unwrap();
         let file = session_file(&server, directory.path(), asked);
-        let time = Told::new(now_of(&server));
+        let time = ManualClock::new(now_of(&server));
         let client = Client::new(&format!("http://{}", server.address())).unwrap();
-        let client = client.with_time(Arc::<Told>::clone(&time)).with_retry_timeout(Duration::ZERO);
+        let client = client.with_time(Arc::<ManualClock>::clone(&time)).with_retry_timeout(Duration::ZERO);
         let holder = SessionHandle::open_with(client, &file, options).unwrap();
         Self { server, _directory: directory, file, time, holder }
     }
@@ -79,9 +79,9 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
         }
         Fate::Pass
     });
-    let time = Told::new(now_of(&server));
+    let time = ManualClock::new(now_of(&server));
     let client = Client::new(&proxy.url()).unwrap();
-    let client = client.with_time(Arc::<Told>::clone(&time)).with_retry_timeout(Duration::ZERO);
+    let client = client.with_time(Arc::<ManualClock>::clone(&time)).with_retry_timeout(Duration::ZERO);
     let holder = SessionHandle::open_with(client, &file, HandleOptions::default()).unwrap();
     server.advance(3_000);
     time.tell(now_of(&server));
@@ -105,7 +105,7 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
 
 #[tokio::test]
 async fn a_veto_is_told_at_the_next_use() {
-    let ground = Ground::new(&hour(&json!({})));
+    let ground = Fixture::new(&hour(&json!({})));
     ground.advance(3_000);
     ground.time.at_rest().await;
     assert_eq!(ground.holder.grant().renewal_count, 1);
@@ -113,23 +113,23 @@ async fn a_veto_is_told_at_the_next_use() {
     ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
     let error = ground.holder.session().await.unwrap_err();
     assert_eq!(error.code(), Some("SESSION_REVOKED"));
-    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
 }
 
 #[tokio::test]
 async fn a_veto_is_told_without_any_use_to_whoever_asks_now_and_then() {
     let options = HandleOptions { check_every: Some(Duration::from_mins(1)) };
-    let ground = Ground::with(&hour(&json!({})), options);
+    let ground = Fixture::with(&hour(&json!({})), options);
     ground.time.at_rest().await;
     let path = format!("/v1/sessions/{}", ground.holder.grant().session_id);
     ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
     ground.advance(61);
-    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
 }
 
 #[tokio::test]
 async fn a_session_without_renewals_left_lasts_to_the_end_of_its_period() {
-    let ground = Ground::new(&hour(&json!({ "maxRenewals": 1 })));
+    let ground = Fixture::new(&hour(&json!({ "maxRenewals": 1 })));
     ground.advance(3_000);
     ground.time.at_rest().await;
     assert_eq!(ground.holder.grant().renew_at, None);
@@ -137,13 +137,13 @@ async fn a_session_without_renewals_left_lasts_to_the_end_of_its_period() {
     ground.time.at_rest().await;
     ground.holder.session().await.unwrap();
     ground.advance(1);
-    assert_eq!(Ground::code_of(&ground.holder.ended().await), "TOKEN_EXPIRED");
+    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "TOKEN_EXPIRED");
     assert!(ground.server.events("RenewalRejected").is_empty(), "nothing was asked in vain");
 }
 
 #[tokio::test]
 async fn a_session_that_somebody_without_the_file_renewed_is_over() {
-    let ground = Ground::new(&hour(&json!({})));
+    let ground = Fixture::new(&hour(&json!({})));
     ground.time.at_rest().await;
     ground.server.advance(3_000);
     let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
@@ -152,23 +152,23 @@ async fn a_session_that_somebody_without_the_file_renewed_is_over() {
     ground.server.introspect(&thief.text("token"));
     let error = ground.holder.session().await.unwrap_err();
     assert_eq!(error.code(), Some("TOKEN_SUPERSEDED"));
-    assert_eq!(Ground::code_of(&ground.holder.ended().await), "TOKEN_SUPERSEDED");
+    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "TOKEN_SUPERSEDED");
 }
 
 #[tokio::test]
 async fn a_renewal_that_is_refused_for_good_is_the_end() {
-    let ground = Ground::new(&hour(&json!({})));
+    let ground = Fixture::new(&hour(&json!({})));
     ground.time.at_rest().await;
     ground.server.advance(3_000);
     let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
     ground.server.put(&path).bearer(ground.holder.token().expose()).key("another").send().expect(200);
     ground.time.tell(now_of(&ground.server));
-    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_RENEWAL_MISMATCH");
+    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_RENEWAL_MISMATCH");
 }
 
 #[tokio::test]
 async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
-    let mut ground = Ground::new(&hour(&json!({})));
+    let mut ground = Fixture::new(&hour(&json!({})));
     ground.time.at_rest().await;
     let end = ground.holder.grant().expires_at;
     ground.server.stop();
@@ -188,7 +188,7 @@ async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
 
 #[tokio::test]
 async fn an_authority_that_comes_back_renews_as_if_nothing_had_been() {
-    let mut ground = Ground::new(&hour(&json!({})));
+    let mut ground = Fixture::new(&hour(&json!({})));
     ground.time.at_rest().await;
     // Its port is another one afterwards, and this client's address leads nowhere.
     ground.server.kill9();
@@ -206,7 +206,7 @@ async fn an_authority_that_comes_back_renews_as_if_nothing_had_been() {
 
 #[tokio::test]
 async fn a_holder_that_ends_its_session_hears_of_it() {
-    let ground = Ground::new(&hour(&json!({})));
+    let ground = Fixture::new(&hour(&json!({})));
     let revoked = ground.holder.revoke(Some("work done")).await.unwrap();
     assert_eq!(revoked.trigger, "self");
     assert_eq!(ground.holder.ended().await, EndReason::Revoked);
@@ -214,7 +214,7 @@ async fn a_holder_that_ends_its_session_hears_of_it() {
 
 #[tokio::test]
 async fn an_early_renewal_comes_back_when_it_is_time() {
-    let ground = Ground::new(&hour(&json!({})));
+    let ground = Fixture::new(&hour(&json!({})));
     ground.time.at_rest().await;
     // The holder's clock is ahead, at first by less and then by more than the whole period.
     for ahead in [3_000_000, 7_200_000] {

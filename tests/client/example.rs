@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use tenure::client::SessionFile;
 
-use crate::run::{Ground, code, text};
+use crate::run::{Fixture, code, text};
 
 /// A run of this test target alone has not built the example; otherwise nothing is built here.
 fn binary() -> String {
@@ -27,7 +27,7 @@ fn lines(pieces: u32) -> String {
 }
 
 /// In a shell where `tenure` is this one, with the key of an issuer.
-fn shell(ground: &Ground, script: &str) -> Command {
+fn shell(ground: &Fixture, script: &str) -> Command {
     let mut shell = Command::new("sh");
     let tenure = ground.tenure(&[]);
     shell.args(["-euc", script]).current_dir(ground.place("")).env_clear();
@@ -44,7 +44,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_example_works_by_the_lines_at_its_top() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let output = shell(&ground, &lines(2)).output().unwrap();
     let said = said(&output);
     assert_eq!(code(&output), 0, "{said}");
@@ -56,7 +56,7 @@ fn the_example_works_by_the_lines_at_its_top() {
 
 #[test]
 fn a_veto_ends_the_example_with_a_word() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let running = shell(&ground, &lines(60)).spawn().unwrap();
     ground.wait_for("agent-7.session");
     // It says what it does as soon as it has a session; the veto comes while it works.

@@ -5,14 +5,14 @@ use std::fs;
 use serde_json::json;
 
 use crate::{
-    commands::Ground,
-    run::{Ground as RunGround, code, text},
+    commands::Fixture,
+    run::{Fixture as RunGround, code, text},
 };
 
 /// A second `session create` on the same file left the first session active, and no one had its token any more.
 #[test]
 fn a_file_of_a_live_session_is_not_overwritten() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     for option in ["--session-file", "--token-file"] {
         let line = format!("session create agent {option} kept{option}");
@@ -38,7 +38,7 @@ fn a_file_of_a_live_session_is_not_overwritten() {
 
 #[test]
 fn a_file_of_something_else_is_not_overwritten_and_an_empty_one_is() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     for option in ["--session-file", "--token-file"] {
         fs::write(ground.place("issuer.key"), "tnr_key_of_an_issuer\n").unwrap();
@@ -55,7 +55,7 @@ fn a_file_of_something_else_is_not_overwritten_and_an_empty_one_is() {
 /// `session renew --token-file absent` left `absent.renewal`, and a key given by mistake got one beside it.
 #[test]
 fn a_command_that_did_nothing_leaves_nothing_behind() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     fs::write(ground.place("issuer.key"), "tnr_key_of_an_issuer\n").unwrap();
     for (line, code) in [
         ("session renew some-id --token-file absent", 1),

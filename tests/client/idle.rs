@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use tenure::clock::pause;
 
 use crate::{
-    run::{Ground, code, text},
+    run::{Fixture, code, text},
     server::Server,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 /// session for as long as it ran.
 #[test]
 fn a_command_that_does_nothing_lets_its_session_go_idle() {
-    let ground = Ground::with(Server::start());
+    let ground = Fixture::with(Server::start());
     let running = ground.run(&["--idle-timeout", "60s"], "touch ready; exec sleep 60").spawn().unwrap();
     ground.wait_for("ready");
     for _ in 0..2 {
@@ -29,7 +29,7 @@ fn a_command_that_does_nothing_lets_its_session_go_idle() {
 
 #[test]
 fn what_a_command_does_keeps_its_session() {
-    let ground = Ground::with(Server::start());
+    let ground = Fixture::with(Server::start());
     let script = "touch ready; while ! [ -e go ]; do \
                   if [ -e use ]; then rm use; tenure session usage --session-file agent.session --operation work \
                   && touch used; fi; sleep 0.05; done";

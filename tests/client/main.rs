@@ -20,7 +20,7 @@ mod recipes;
 mod run;
 mod run_proxy;
 mod theft;
-mod told;
+mod manual_clock;
 mod veto;
 mod week;
 mod words;

@@ -22,7 +22,7 @@ use crate::{
 const PERIOD: u64 = 3_600;
 
 /// A session in a file of each kind, due for renewal, and a network that holds back one renewal or its reply.
-struct Ground {
+struct Fixture {
     server: Server,
     directory: TempDir,
     proxy: Proxy,
@@ -30,7 +30,7 @@ struct Ground {
     renewals: mpsc::Receiver<()>,
 }
 
-impl Ground {
+impl Fixture {
     fn where_the_first_renewal_meets(fate: Fate) -> Self {
         let server = Server::start();
         let directory = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ impl Ground {
     }
 }
 
-fn renew_the_token_file(ground: &Ground) {
+fn renew_the_token_file(ground: &Fixture) {
     let renewed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).output();
     let renewed = renewed.unwrap();
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
@@ -108,7 +108,7 @@ fn renew_the_token_file(ground: &Ground) {
 
 #[test]
 fn a_token_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_token() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply).with_a_token_file();
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_token_file();
     let old = fs::read(ground.place("token")).unwrap();
     let killed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
     ground.kill_after_the_grant(killed.unwrap());
@@ -118,7 +118,7 @@ fn a_token_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_token(
 
 #[test]
 fn a_token_file_whose_renewal_was_killed_on_its_way_is_renewed_once() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldRequest).with_a_token_file();
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldRequest).with_a_token_file();
     let killed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
     ground.kill_before_the_arrival(killed.unwrap());
     assert!(ground.renewed().is_empty());
@@ -127,7 +127,7 @@ fn a_token_file_whose_renewal_was_killed_on_its_way_is_renewed_once() {
 
 #[test]
 fn a_session_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_token() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
     let renew = ["session", "renew", "--session-file", "agent.session"];
     ground.kill_after_the_grant(ground.tenure(&ground.proxy.url(), &renew).spawn().unwrap());
     let pending = SessionFile::at(ground.place("agent.session")).read().unwrap();
@@ -142,7 +142,7 @@ fn a_session_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_toke
 
 #[test]
 fn a_run_that_was_killed_after_the_grant_leaves_the_granted_token_to_the_next_one() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
+    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
     let run = |script| {
         let words = ["run", "--session-file", "agent.session"];
         let mut command = ground.tenure(&ground.proxy.url(), &words);
@@ -167,7 +167,7 @@ fn a_run_that_was_killed_after_the_grant_leaves_the_granted_token_to_the_next_on
 /// was asked for that other session, and refused.
 #[test]
 fn a_token_of_another_session_that_was_copied_into_the_file_is_renewed_as_its_own() {
-    let ground = Ground::where_the_first_renewal_meets(Fate::Pass).with_a_token_file();
+    let ground = Fixture::where_the_first_renewal_meets(Fate::Pass).with_a_token_file();
     let other = ground.admin(&["session", "create", "agent-7", "--ttl", "1h", "--token-file", "other"]);
     assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
     ground.server.advance(3_000);

@@ -7,13 +7,13 @@ use tenure::clock::{pause, stopwatch};
 
 use crate::{
     proxy::{Fate, Proxy},
-    run::{Ground, code, text},
+    run::{Fixture, code, text},
 };
 
 /// So often at most somebody has to ask: never in a test.
 const NEVER: &str = "1h";
 
-impl Ground {
+impl Fixture {
     /// Runs a command that waits, ends its session in this way, and says how long the command went on.
     fn ended_after(&self, options: &[&str], end: impl Fn(&str)) -> Duration {
         let create = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
@@ -41,7 +41,7 @@ impl Ground {
 
 #[test]
 fn measured_a_command_ends_within_a_second_after_its_session_however_seldom_it_asks() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let times = if std::env::var_os("TENURE_MEASURE").is_some() { 30 } else { 3 };
     let mut took: Vec<_> = (0..times)
         .map(|_| {
@@ -58,7 +58,7 @@ fn measured_a_command_ends_within_a_second_after_its_session_however_seldom_it_a
 
 #[test]
 fn a_suspension_of_its_subject_ends_a_command_at_once() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let suspend = |_: &str| {
         let suspend = ground.server.post("/v1/subjects/agent-7/suspend").bearer(&ground.server.admin);
         suspend.json(&json!({})).send().expect(200);
@@ -70,7 +70,7 @@ fn a_suspension_of_its_subject_ends_a_command_at_once() {
 /// Where there is no stream, a command asks as often as it was told to.
 #[test]
 fn without_a_stream_a_command_ends_after_its_next_check() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let proxy = Proxy::before(ground.server.address(), |first| {
         if first.contains("/events ") { Fate::Overload } else { Fate::Pass }
     });

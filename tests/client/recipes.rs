@@ -19,7 +19,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 
-use crate::{run::Ground, run_proxy::Upstream, server::Session};
+use crate::{run::Fixture, run_proxy::Upstream, server::Session};
 
 /// The blocks of that language on the page.
 fn shown(language: &str) -> Vec<String> {
@@ -29,7 +29,7 @@ fn shown(language: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
-fn program(ground: &Ground, name: &str, text: &str) -> String {
+fn program(ground: &Fixture, name: &str, text: &str) -> String {
     let path = ground.place(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -37,15 +37,15 @@ fn program(ground: &Ground, name: &str, text: &str) -> String {
 }
 
 /// A session in a file, and a shell that finds it and this binary.
-fn ground() -> (Ground, Session, impl Fn(&Ground, &str) -> String) {
-    let ground = Ground::new();
+fn ground() -> (Fixture, Session, impl Fn(&Fixture, &str) -> String) {
+    let ground = Fixture::new();
     let created =
         ground.tenure(&["session", "create", "agent-7", "--session-file", "a.session"]).output().unwrap();
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let kept: Value = serde_json::from_str(&fs::read_to_string(ground.place("a.session")).unwrap()).unwrap();
     let text = |name: &str| kept[name].as_str().unwrap().to_owned();
     let session = Session { id: text("sessionId"), token: text("token") };
-    let shell = |ground: &Ground, script: &str| {
+    let shell = |ground: &Fixture, script: &str| {
         let mut command = Command::new("sh");
         for (name, value) in ground.tenure(&[]).get_envs() {
             command.env(name, value.unwrap_or_default());
@@ -120,7 +120,7 @@ struct Secured {
 
 impl Secured {
     /// Its certificate is put into `ca.pem`.
-    fn answering(ground: &Ground, kind: &'static str, body: &'static str) -> Self {
+    fn answering(ground: &Fixture, kind: &'static str, body: &'static str) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         fs::write(ground.place("ca.pem"), made.cert.pem()).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));

@@ -16,13 +16,13 @@ use tenure::{
 
 use crate::server::{PATIENCE, Server};
 
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     pub(crate) server: Server,
     directory: TempDir,
     issuer: String,
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with(Server::on_real_time())
     }
@@ -104,7 +104,7 @@ pub(crate) fn code(output: &Output) -> i32 {
 
 #[test]
 fn a_command_has_a_session_while_it_runs_and_its_code_is_passed_on() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "tenure session token && tenure session show $(sed -n 's/.*\"sessionId\": \"\\(.*\\)\".*/\\1/p' \
                   $TENURE_SESSION_FILE) --key $(tenure session token) && echo key=$TENURE_KEY= && exit 7";
     let output = ground.output(&[], script);
@@ -119,7 +119,7 @@ fn a_command_has_a_session_while_it_runs_and_its_code_is_passed_on() {
 
 #[test]
 fn a_signal_is_passed_on_and_a_death_by_one_is_told_by_the_code() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "trap 'exit 9' TERM; touch ready; while :; do sleep 0.01; done";
     let mut running = ground.run(&[], script).spawn().unwrap();
     ground.wait_for("ready");
@@ -130,7 +130,7 @@ fn a_signal_is_passed_on_and_a_death_by_one_is_told_by_the_code() {
 
 #[test]
 fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "trap 'touch asked' TERM; touch ready; while :; do sleep 0.01; done";
     let running = ground.run(&["--grace", "1s"], script).spawn().unwrap();
     ground.wait_for("ready");
@@ -151,7 +151,7 @@ fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
 
 #[test]
 fn with_warn_the_command_goes_on_without_its_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
     let mut running = ground.run(&["--on-end", "warn"], script).spawn().unwrap();
     ground.wait_for("ready");
@@ -175,7 +175,7 @@ fn read_until_the_session_is_over(heard: &mut impl BufRead) {
 #[test]
 fn with_warn_a_session_that_has_expired_is_over_when_its_command_ends() {
     for (option, stays) in [(&[][..], false), (&["--keep"], true)] {
-        let ground = Ground::with(Server::start());
+        let ground = Fixture::with(Server::start());
         let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
         let mut running = ground.run(&[option, &["--on-end", "warn"]].concat(), script).spawn().unwrap();
         ground.wait_for("ready");
@@ -193,7 +193,7 @@ fn with_warn_a_session_that_has_expired_is_over_when_its_command_ends() {
 
 #[test]
 fn a_kept_session_is_used_again_and_one_that_is_over_is_replaced() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let kept = ground.output(&["--keep", "--ttl", "1h"], "tenure session token");
     let again = ground.output(&["--keep", "--env"], "echo $TENURE_TOKEN");
     assert_eq!(
@@ -215,7 +215,7 @@ fn a_kept_session_is_used_again_and_one_that_is_over_is_replaced() {
 
 #[test]
 fn what_cannot_be_started_is_said_as_shells_say_it_and_leaves_no_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let words = ["run", "--session-file", "s", "--subject", "agent-7", "--", "./nothing-there"];
     let output = ground.tenure(&words).output().unwrap();
     assert_eq!(code(&output), 127, "{}", text(&output.stderr));
@@ -224,7 +224,7 @@ fn what_cannot_be_started_is_said_as_shells_say_it_and_leaves_no_session() {
 
 #[test]
 fn what_is_missing_or_wrong_is_said_before_anything_runs() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     std::fs::write(ground.place("open"), "{}").unwrap();
     for (words, code_of, why) in [
         (&["--session-file", "none"][..], 1, "give --subject"),
@@ -248,7 +248,7 @@ fn what_is_missing_or_wrong_is_said_before_anything_runs() {
 
 #[test]
 fn a_session_file_is_made_read_and_renewed_by_single_commands() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let created = ground.tenure(&["session", "create", "agent-7", "--session-file", "s"]).output().unwrap();
     assert!(created.status.success(), "{}", text(&created.stderr));
     assert!(!text(&created.stdout).contains("tnr_sess_"));
@@ -265,7 +265,7 @@ fn a_session_file_is_made_read_and_renewed_by_single_commands() {
 /// of the user.
 #[test]
 fn the_command_gets_the_umask_and_the_limits_that_were_given() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let run = ground.run(&[], "umask; ulimit -c");
     let mut under = Command::new("sh");
     under

@@ -11,7 +11,7 @@ use std::{
 use tenure::clock::{pause, stopwatch};
 
 use crate::{
-    run::Ground,
+    run::Fixture,
     server::{PATIENCE, Server},
 };
 
@@ -70,7 +70,7 @@ fn bearer(head: &str) -> &str {
 }
 
 /// Runs a script with a proxy to an upstream, and without a session file.
-fn run(ground: &Ground, upstream: &str, script: &str) -> (bool, String) {
+fn run(ground: &Fixture, upstream: &str, script: &str) -> (bool, String) {
     let options =
         ["run", "--proxy", upstream, "--subject", "agent-7", "--check", "1s", "--", "sh", "-c", script];
     let output = ground.tenure(&options).output().unwrap();
@@ -80,7 +80,7 @@ fn run(ground: &Ground, upstream: &str, script: &str) -> (bool, String) {
 
 #[test]
 fn a_command_reaches_the_upstream_with_a_token_that_it_never_has() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "
         test \"$(curl -sf ${TENURE_PROXY_URL}items?q=1)\" = hello || exit 1
         curl -sf -H 'Authorization: Bearer mine' -H 'X-Own: 1' --data some ${TENURE_PROXY_URL} || exit 1
@@ -106,7 +106,7 @@ fn a_command_reaches_the_upstream_with_a_token_that_it_never_has() {
 
 #[test]
 fn only_the_command_is_let_in_and_it_gets_nowhere_else() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "
         base=${TENURE_PROXY_URL%/*/}; port=${base##*:}
         ask() { curl -s -o /dev/null -w '%{http_code} ' --path-as-is \"$@\"; }
@@ -127,7 +127,7 @@ fn only_the_command_is_let_in_and_it_gets_nowhere_else() {
 
 #[test]
 fn a_redirect_elsewhere_is_followed_without_the_token() {
-    let (ground, elsewhere) = (Ground::new(), Upstream::ok());
+    let (ground, elsewhere) = (Fixture::new(), Upstream::ok());
     let away = elsewhere.url.clone();
     let upstream = Upstream::answering(move |head| {
         let to = match head.split(' ').nth(1).unwrap() {
@@ -150,7 +150,7 @@ fn a_redirect_elsewhere_is_followed_without_the_token() {
 /// request and lost it: 502, once in ten.
 #[test]
 fn a_connection_that_the_upstream_closes_loses_no_request() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "for n in 1 2 3 4 5; do curl -s --data $n $TENURE_PROXY_URL; done";
     let (is_well, said) = run(&ground, &upstream.url, script);
     assert!(is_well && said.contains(&"hello".repeat(5)), "{said}");
@@ -160,7 +160,7 @@ fn a_connection_that_the_upstream_closes_loses_no_request() {
 /// An upstream answers TRACE with what it was sent, and that has the token.
 #[test]
 fn what_would_show_the_token_or_cannot_be_passed_on_is_refused_in_words() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let upstream =
         Upstream::answering(|head| format!("200 OK\r\ncontent-length: {}\r\n\r\n{head}", head.len()));
     let script = "
@@ -177,7 +177,7 @@ fn what_would_show_the_token_or_cannot_be_passed_on_is_refused_in_words() {
 
 #[test]
 fn what_is_about_one_connection_or_tells_the_way_in_stays_here() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let upstream = Upstream::answering(|_| {
         "200 OK\r\ncontent-length: 0\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\nx-yours: 2\r\n\r\n"
             .to_owned()
@@ -203,7 +203,7 @@ fn what_is_about_one_connection_or_tells_the_way_in_stays_here() {
 /// Any user of the machine can connect. Each connection costs a descriptor, and renewals need some.
 #[test]
 fn connections_beyond_a_number_wait_and_the_session_goes_on() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "echo $TENURE_PROXY_URL >url.new; mv url.new url; echo $PPID >pid; touch ready
         until test -e go; do sleep 0.02; done; curl -sf $TENURE_PROXY_URL";
     let options = ["run", "--proxy", &upstream.url, "--subject", "agent-7", "--", "sh", "-c", script];
@@ -230,7 +230,7 @@ fn connections_beyond_a_number_wait_and_the_session_goes_on() {
 /// A renewal makes the last token void at once, also for a request that is on its way with it.
 #[test]
 fn a_request_that_a_renewal_overtakes_is_sent_once_more_with_the_new_token() {
-    let ground = Ground::with(Server::start());
+    let ground = Fixture::with(Server::start());
     let (arrived, arrivals) = std::sync::mpsc::channel();
     let (go, goes) = std::sync::mpsc::channel::<()>();
     let waits = Mutex::new((arrived, goes, None));
@@ -260,7 +260,7 @@ fn a_request_that_a_renewal_overtakes_is_sent_once_more_with_the_new_token() {
 
 #[test]
 fn after_the_end_nothing_is_passed_on_and_the_answer_says_why() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "touch ready; until curl -s -w '%{http_code}' $TENURE_PROXY_URL >said && grep -q 503 said; do sleep 0.05
         done; cat said";
     let options =
@@ -277,7 +277,7 @@ fn after_the_end_nothing_is_passed_on_and_the_answer_says_why() {
 
 #[test]
 fn an_upstream_that_is_down_is_502_in_words() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let script = "curl -s -w '%{http_code}' $TENURE_PROXY_URL";
     let (_, said) = run(&ground, &format!("http://127.0.0.1:{port}"), script);
@@ -288,7 +288,7 @@ fn an_upstream_that_is_down_is_502_in_words() {
 /// What the command reads from the upstream is read as it comes, and of any length.
 #[test]
 fn long_bodies_pass_both_ways() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let upstream = Upstream::answering(|head| {
         let body = "x".repeat(3_000_000);
         format!("200 OK\r\nx-got: {}\r\ncontent-length: {}\r\n\r\n{body}", head.len() > 2_000_000, body.len())
@@ -301,7 +301,7 @@ fn long_bodies_pass_both_ways() {
 
 #[test]
 fn after_a_veto_the_command_ends_and_the_token_in_memory_is_dead() {
-    let (ground, upstream) = (Ground::new(), Upstream::ok());
+    let (ground, upstream) = (Fixture::new(), Upstream::ok());
     let script = "curl -sf $TENURE_PROXY_URL >first; sleep 100";
     let options =
         ["run", "--proxy", &upstream.url, "--subject", "agent-7", "--check", "1s", "--", "sh", "-c", script];
@@ -323,7 +323,7 @@ fn after_a_veto_the_command_ends_and_the_token_in_memory_is_dead() {
 
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_created() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for (options, said) in [
         (&["--proxy", "https://h/"][..], "give --subject"),
         (&["--proxy", "http://192.0.2.1/", "--subject", "agent-7"], "https://"),

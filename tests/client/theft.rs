@@ -15,33 +15,33 @@ use tenure::{
 
 use crate::{
     agent::session_file,
-    commands::Ground as Commands,
-    run::{Ground as Runs, text},
+    commands::Fixture as Commands,
+    run::{Fixture as Runs, text},
     server::{PATIENCE, Reply, Server},
-    told::{Told, now_of},
+    manual_clock::{ManualClock, now_of},
 };
 
 /// A session in a file that ends when two holders have shown themselves, half of its period later.
-struct Ground {
+struct Fixture {
     server: Server,
     _directory: TempDir,
     file: PathBuf,
-    time: Arc<Told>,
+    time: Arc<ManualClock>,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let server = Server::start();
         let directory = tempfile::tempdir().unwrap();
         let asked = json!({ "subjectId": "agent-7", "ttl": 3_600, "onReuse": "revoke" });
         let file = session_file(&server, directory.path(), &asked);
-        let time = Told::new(now_of(&server));
+        let time = ManualClock::new(now_of(&server));
         Self { server, _directory: directory, file, time }
     }
 
     fn client(&self) -> Client {
         let client = Client::new(&format!("http://{}", self.server.address())).unwrap();
-        client.with_time(Arc::<Told>::clone(&self.time)).with_retry_timeout(Duration::ZERO)
+        client.with_time(Arc::<ManualClock>::clone(&self.time)).with_retry_timeout(Duration::ZERO)
     }
 
     fn holder(&self) -> SessionHandle {
@@ -73,7 +73,7 @@ impl Ground {
 /// had the session for as long as it could live, though it would have ended had the holder asked for a renewal.
 #[tokio::test]
 async fn a_holder_whose_token_was_superseded_by_a_stranger_contests_the_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let holder = ground.holder();
     ground.time.at_rest().await;
     ground.server.advance(2_000);
@@ -95,7 +95,7 @@ async fn a_holder_whose_token_was_superseded_by_a_stranger_contests_the_session(
 
 #[tokio::test]
 async fn a_holder_that_renews_on_time_after_a_thief_contests_the_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let holder = ground.holder();
     ground.time.at_rest().await;
     ground.server.advance(3_000);
@@ -113,7 +113,7 @@ async fn a_holder_that_renews_on_time_after_a_thief_contests_the_session() {
 /// What puts a newer token into the file need not know of the lock: a script, a copy from another host.
 #[tokio::test]
 async fn a_holder_that_finds_the_newer_token_in_its_file_goes_on_with_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let holder = ground.holder();
     ground.time.at_rest().await;
     ground.server.advance(2_000);
@@ -135,7 +135,7 @@ async fn a_holder_that_finds_the_newer_token_in_its_file_goes_on_with_it() {
 
 #[tokio::test]
 async fn to_renew_a_file_asks_once_more_and_no_more_often() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.advance(2_000);
     ground.time.tell(now_of(&ground.server));
     ground.steal();

@@ -5,17 +5,17 @@ use std::process::Output;
 use serde_json::json;
 use tenure::client::SessionFile;
 
-use crate::run::{Ground, code, text};
+use crate::run::{Fixture, code, text};
 
 const RUN: [&str; 5] = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
 
-fn run(ground: &Ground, options: &[&str], script: &str) -> Output {
+fn run(ground: &Fixture, options: &[&str], script: &str) -> Output {
     let words = [&RUN[..], &["--check", "1s"], options, &["--", "sh", "-c", script]].concat();
     ground.tenure(&words).output().unwrap()
 }
 
 /// Runs a command until its session is ended by this request.
-fn ended_by(ground: &Ground, options: &[&str], end: impl FnOnce(&str)) -> Output {
+fn ended_by(ground: &Fixture, options: &[&str], end: impl FnOnce(&str)) -> Output {
     let words = [&RUN[..], &["--check", "1s"], options, &["--", "sh", "-c", "touch ready; exec sleep 60"]];
     let running = ground.tenure(&words.concat()).spawn().unwrap();
     ground.wait_for("ready");
@@ -26,7 +26,7 @@ fn ended_by(ground: &Ground, options: &[&str], end: impl FnOnce(&str)) -> Output
     output
 }
 
-fn revoke(ground: &Ground, id: &str) {
+fn revoke(ground: &Fixture, id: &str) {
     let path = format!("/v1/sessions/{id}?reason=not-at-night");
     ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
 }
@@ -35,7 +35,7 @@ fn revoke(ground: &Ground, id: &str) {
 /// was over and began a new one at once: the veto had lasted a second.
 #[test]
 fn a_restart_after_a_veto_begins_no_new_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let vetoed = ended_by(&ground, &[], |id| revoke(&ground, id));
     let heard = text(&vetoed.stderr);
     assert_eq!(code(&vetoed), 3, "{heard}");
@@ -58,7 +58,7 @@ fn a_restart_after_a_veto_begins_no_new_session() {
 /// The file was on a disk that a new container did not have.
 #[test]
 fn a_restart_without_the_file_asks_for_the_newest_end() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let vetoed = ended_by(&ground, &["--device", "d1"], |id| revoke(&ground, id));
     assert_eq!(code(&vetoed), 3);
     for file in ["agent.session", "agent.session.lock"] {
@@ -77,7 +77,7 @@ fn a_restart_without_the_file_asks_for_the_newest_end() {
 /// Under a test clock that stands still all sessions ended at one moment, and the oldest end counted as the newest.
 #[test]
 fn of_several_ends_at_one_moment_that_of_the_newest_session_counts() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     assert_eq!(code(&run(&ground, &[], "exit 0")), 0);
     let vetoed = ended_by(&ground, &[], |id| revoke(&ground, id));
     assert_eq!(code(&vetoed), 3);
@@ -90,7 +90,7 @@ fn of_several_ends_at_one_moment_that_of_the_newest_session_counts() {
 /// It was made, never renewed, and idled away while its command worked.
 #[test]
 fn a_sliding_session_is_not_held() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let refused = run(&ground, &["--mode", "sliding"], "touch ran");
     assert_eq!(code(&refused), 1, "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("leave --mode out"), "{}", text(&refused.stderr));
@@ -100,7 +100,7 @@ fn a_sliding_session_is_not_held() {
 /// An agent that was refused its token ended by itself, before the next check. Its end looked like that of its work.
 #[test]
 fn a_command_that_notices_the_veto_first_does_not_hide_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 1";
     let words = [&RUN[..], &["--check", "1h", "--", "sh", "-c", script]].concat();
     let running = ground.tenure(&words).spawn().unwrap();
@@ -121,7 +121,7 @@ fn a_command_that_notices_the_veto_first_does_not_hide_it() {
 /// which a suspension allows, and after a resumption there was nothing to go on with.
 #[test]
 fn a_command_that_notices_the_suspension_first_does_not_hide_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 7";
     let words = [&RUN[..], &["--check", "1h", "--", "sh", "-c", script]].concat();
     let running = ground.tenure(&words).spawn().unwrap();
@@ -142,7 +142,7 @@ fn a_command_that_notices_the_suspension_first_does_not_hide_it() {
 
 #[test]
 fn every_end_that_somebody_wanted_holds_and_no_other_does() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let admin = ground.server.admin.clone();
     let logout = ended_by(&ground, &[], |_| {
         ground.server.delete("/v1/subjects/agent-7/sessions").bearer(&admin).send().expect(200);
@@ -164,7 +164,7 @@ fn every_end_that_somebody_wanted_holds_and_no_other_does() {
 /// Its session is not ended: once the subject is resumed, the same command line goes on with it.
 #[test]
 fn a_run_ends_with_the_suspension_of_its_subject_and_goes_on_after_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let told = |verb: &str, body: serde_json::Value| {
         let path = format!("/v1/subjects/agent-7/{verb}");
         ground.server.post(&path).bearer(&ground.server.admin).json(&body).send().expect(200);
@@ -194,7 +194,7 @@ fn a_run_ends_with_the_suspension_of_its_subject_and_goes_on_after_it() {
 
 #[test]
 fn a_command_that_goes_on_after_the_veto_leaves_the_mark_too() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
     let words = [&RUN[..], &["--check", "1s", "--on-end", "warn", "--", "sh", "-c", script]].concat();
     let running = ground.tenure(&words).spawn().unwrap();
@@ -211,7 +211,7 @@ fn a_command_that_goes_on_after_the_veto_leaves_the_mark_too() {
 /// the end of the session of both.
 #[test]
 fn of_two_runs_on_one_file_the_last_one_ends_the_session() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; tenure session token >/dev/null";
     let long =
         ground.tenure(&[&RUN[..], &["--check", "1s", "--", "sh", "-c", script]].concat()).spawn().unwrap();

@@ -13,7 +13,7 @@ use crate::{
     agent::{Agent, session_file},
     proxy::{Fate, Proxy},
     server::Server,
-    told::now_of,
+    manual_clock::now_of,
 };
 
 const PROCESSES: usize = 64;

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use tenure_testing::command::CommandOutput;
 
-use crate::commands::Ground;
+use crate::commands::Fixture;
 
 #[test]
 fn a_fault_of_a_field_is_told_once_in_the_words_of_its_option() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     let ran = ground.tenure("session create agent --ttl 90");
     assert_eq!(ran.code, 1);
@@ -27,7 +27,7 @@ fn a_fault_of_a_field_is_told_once_in_the_words_of_its_option() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("agent", &json!({}));
     for (line, named) in [
         ("subject show ghost", "error: no subject \"ghost\"\n"),
@@ -45,7 +45,7 @@ fn what_is_not_there_is_named() {
 
 #[test]
 fn several_faults_of_settings_have_a_line_each() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     fs::write(ground.place("bad.toml"), "[server]\nlisten = \"x\"\nlistn = 1\n").unwrap();
     for line in ["doctor --config bad.toml", "serve --config bad.toml"] {
         let ran = ground.run(None, line);
@@ -58,7 +58,7 @@ fn several_faults_of_settings_have_a_line_each() {
 
 #[test]
 fn settings_take_durations_and_addresses_as_people_write_them() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let toml = "[server]\nlisten = \":7300\"\n[session]\nttl = \"1h30m\"\nidle_timeout = \"30m\"\n";
     fs::write(ground.place("good.toml"), toml).unwrap();
     let line = "doctor -o json --set keys.overlap=7d --config good.toml";
@@ -74,7 +74,7 @@ fn settings_take_durations_and_addresses_as_people_write_them() {
 /// An owner, a kind, a name and limits were dropped without a word by a `put` that meant to do something else.
 #[test]
 fn a_put_says_what_it_would_remove_and_a_script_has_to_want_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     assert_eq!(ground.tenure("subject put bot --owner alice --kind agent --max-sessions 3").code, 0);
     let refused = ground.tenure("subject put bot --kind agent");
     assert_eq!(refused.code, 1, "{}", refused.stderr);
@@ -91,7 +91,7 @@ fn a_put_says_what_it_would_remove_and_a_script_has_to_want_it() {
 
 #[test]
 fn what_cannot_be_undone_is_not_done_without_a_terminal_or_a_yes() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({ "ownerId": "alice" }));
     let session = ground.server.create(&json!({ "subjectId": "bot", "scopes": ["pay"] }));
     let (_, key) = ground.server.issue_key("auditor", None);
@@ -111,7 +111,7 @@ fn what_cannot_be_undone_is_not_done_without_a_terminal_or_a_yes() {
 }
 
 /// Runs a command on a terminal, with this typed.
-fn on_a_terminal(ground: &Ground, line: &str, typed: &str, environment: &[(&str, &str)]) -> CommandOutput {
+fn on_a_terminal(ground: &Fixture, line: &str, typed: &str, environment: &[(&str, &str)]) -> CommandOutput {
     let url = format!("http://{}", ground.server.address());
     let key = ground.server.data().join("admin.key");
     let program = env!("CARGO_BIN_EXE_tenure");
@@ -132,7 +132,7 @@ fn on_a_terminal(ground: &Ground, line: &str, typed: &str, environment: &[(&str,
 
 #[test]
 fn a_no_changes_nothing_and_is_no_error() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({ "ownerId": "alice" }));
     let session = ground.server.create(&json!({ "subjectId": "bot" }));
     let line = format!("session revoke {}", session.id);
@@ -147,7 +147,7 @@ fn a_no_changes_nothing_and_is_no_error() {
 
 #[test]
 fn a_usage_error_has_colours_only_where_they_are_wanted() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let said = |environment: &[(&str, &str)]| on_a_terminal(&ground, "sesion", "", environment).stdout;
     assert!(said(&[]).contains('\u{1b}'));
     for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
@@ -166,7 +166,7 @@ fn a_usage_line_does_not_ask_for_what_is_in_the_environment() {
 
 #[test]
 fn a_test_clock_is_called_one_and_an_ended_session_says_when_it_ended() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.advance(43_200);
     let clock = ground.tenure("doctor").stdout;
     assert!(
@@ -215,7 +215,7 @@ fn a_listener_that_others_can_reach_unencrypted_is_warned_of() {
 /// A change of the owner went by PUT in earlier versions, and took the name and the limits away.
 #[test]
 fn a_set_changes_what_it_names_and_an_unset_removes_it() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.tenure("subject put bot --name Night --kind agent --owner alice --max-sessions 3");
     let set = |line: &str| ground.tenure(&format!("subject set {line} -o json"));
     let bot = set("bot --owner bob").json();
@@ -238,7 +238,7 @@ fn a_set_changes_what_it_names_and_an_unset_removes_it() {
 /// A preview of an end announced its sessions and then said "Nothing matches."
 #[test]
 fn what_is_empty_says_of_what() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({}));
     for (line, said) in [
         ("subject logout bot --dry-run", "No active sessions of bot: nothing would end."),
@@ -255,7 +255,7 @@ fn what_is_empty_says_of_what() {
 /// `(23h 59m left)` was all that was said of a session that ends after half an hour without use.
 #[test]
 fn a_session_that_can_idle_says_so_when_it_is_made() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.register("bot", &json!({}));
     let said = "Without use it ends before expiresAt";
     for (options, idles) in [("--mode sliding", true), ("--idle-timeout 60s", true), ("--ttl 1h", false)] {
@@ -267,7 +267,7 @@ fn a_session_that_can_idle_says_so_when_it_is_made() {
 /// Under a test clock that was moved, what had happened was told to be still to come.
 #[test]
 fn what_if_tells_times_by_the_clock_of_the_server() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.server.advance(86_400);
     ground.server.register("bot", &json!({}));
     ground.tenure("session create bot --ttl 300 --token-file bot.token");

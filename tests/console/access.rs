@@ -1,6 +1,6 @@
 //! What admins do under Access, and what a sign-in is to others.
 
-use crate::desk::{Desk, read};
+use crate::form_client::{FormClient, read};
 use crate::server::Server;
 
 /// A withdrawn key let its sign-ins stand as active in every list until they had idled away, though none was good.
@@ -9,9 +9,9 @@ fn a_withdrawn_keys_sign_ins_are_recorded_as_ended() {
     let server = Server::start();
     let (key, id) = server.issue_key("auditor", None);
     let (other_key, _) = server.issue_key("auditor", None);
-    let (auditor, other) = (Desk::sign_in(&server, &key), Desk::sign_in(&server, &other_key));
-    let again = Desk::sign_in(&server, &key);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let (auditor, other) = (FormClient::sign_in(&server, &key), FormClient::sign_in(&server, &other_key));
+    let again = FormClient::sign_in(&server, &key);
+    let desk = FormClient::sign_in(&server, &server.admin);
     desk.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
     let sessions = read(&server, &server.admin, &format!("/v1/sessions?status=all&subjectId=console:{id}"));
     let status = |index: usize| sessions["items"][index]["status"].clone();
@@ -30,8 +30,8 @@ fn a_withdrawn_keys_sign_ins_are_recorded_as_ended() {
 fn an_admin_ends_the_sign_ins_of_others_and_everybody_its_own() {
     let server = Server::start();
     let (key, _) = server.issue_key("owner", Some("alice"));
-    let (first, second) = (Desk::sign_in(&server, &key), Desk::sign_in(&server, &key));
-    let admin = Desk::sign_in(&server, &server.admin);
+    let (first, second) = (FormClient::sign_in(&server, &key), FormClient::sign_in(&server, &key));
+    let admin = FormClient::sign_in(&server, &server.admin);
     let ends = |page: &str| page.matches("/end\"><input").count();
     assert_eq!(ends(&first.page("/console/keys")), 1, "not the one that looks");
     assert_eq!(ends(&admin.page("/console/keys")), 2);
@@ -51,7 +51,7 @@ fn an_admin_ends_the_sign_ins_of_others_and_everybody_its_own() {
 #[test]
 fn a_key_of_tokens_is_rotated_with_a_word_on_what_that_does() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let page = desk.page("/console/keys");
     assert!(page.contains("every holder needs a new session"), "{page}");
     desk.post("/console/keys/rotate", &[("which", "access")]).expect(303);
@@ -61,7 +61,7 @@ fn a_key_of_tokens_is_rotated_with_a_word_on_what_that_does() {
         1
     );
     let (auditor, _) = server.issue_key("auditor", None);
-    assert!(!Desk::sign_in(&server, &auditor).page("/console/keys").contains("Rotate"));
+    assert!(!FormClient::sign_in(&server, &auditor).page("/console/keys").contains("Rotate"));
 }
 
 /// Every sign-in of every colleague was a notice to admins and auditors, and to their webhooks.
@@ -69,12 +69,12 @@ fn a_key_of_tokens_is_rotated_with_a_word_on_what_that_does() {
 fn nobody_is_told_of_sign_ins() {
     let server = Server::start();
     let (key, id) = server.issue_key("auditor", None);
-    let desk = Desk::sign_in(&server, &server.admin);
-    Desk::sign_in(&server, &key).post("/console/sign-out", &[]).expect(303);
-    let _other = Desk::sign_in(&server, &key);
+    let desk = FormClient::sign_in(&server, &server.admin);
+    FormClient::sign_in(&server, &key).post("/console/sign-out", &[]).expect(303);
+    let _other = FormClient::sign_in(&server, &key);
     desk.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
     server.advance(3_700);
-    crate::desk::renewed(&server, "agent");
+    crate::form_client::renewed(&server, "agent");
     let notices = read(&server, &server.admin, "/v1/notices");
     let kinds: Vec<_> =
         notices["items"].as_array().unwrap().iter().map(|it| it["subjectId"].clone()).collect();

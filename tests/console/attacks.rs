@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, cookie_of, origin, renewed, text, try_key};
+use crate::form_client::{FormClient, cookie_of, origin, renewed, text, try_key};
 use crate::server::Server;
 
 #[test]
 fn a_form_of_another_site_changes_nothing() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let path = format!("/console/sessions/{}/end", session.id);
     let mark = desk.mark();
     let own = origin(&server);
@@ -18,14 +18,14 @@ fn a_form_of_another_site_changes_nothing() {
     for foreign in ["https://evil.example", "null", "http://127.0.0.1:1"] {
         desk.post_unmarked(&path, &[("mark", &mark)], foreign).expect(403);
     }
-    let other = Desk::sign_in(&server, &server.admin);
+    let other = FormClient::sign_in(&server, &server.admin);
     let foreign_mark = other.mark();
     assert_ne!(foreign_mark, mark);
     desk.post_unmarked(&path, &[("mark", &foreign_mark)], &own).expect(403);
     let request =
         server.post(&path).header("host", server.address().to_string()).header("origin", own.clone());
     let request = request.header("cookie", desk.cookie.clone()).header("sec-fetch-site", "cross-site");
-    request.body(crate::desk::form(&[("mark", &mark)])).send().expect(403);
+    request.body(crate::form_client::form(&[("mark", &mark)])).send().expect(403);
     desk.post_unmarked("/console/sign-out", &[], "https://evil.example").expect(403);
     // A sign-in as somebody else, whose pages the reader then takes for their own.
     let planted = desk.post_unmarked("/console/sign-in", &[("key", &server.admin)], "https://evil.example");
@@ -39,7 +39,7 @@ fn a_form_of_another_site_changes_nothing() {
 fn a_get_changes_nothing_whatever_it_says() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let mark = desk.mark();
     for action in ["end", "veto"] {
         desk.get(&format!("/console/sessions/{}/{action}?mark={mark}", session.id)).expect(404);
@@ -60,7 +60,7 @@ fn a_long_address_is_not_read_and_not_given_back() {
     for reply in [query, path] {
         assert!(reply.body.len() < 8_192, "{} bytes", reply.body.len());
     }
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     desk.get(&format!("/console/agents?q={}", "a".repeat(3_000))).expect(400);
     let next = format!("/console/agents?q={}", "a".repeat(1_000));
     assert!(text(&asked(&next).expect(401)).contains(&next), "a usual one is kept");
@@ -69,7 +69,7 @@ fn a_long_address_is_not_read_and_not_given_back() {
 #[test]
 fn every_reply_forbids_frames_foreign_code_and_keeping() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     for reply in [
         desk.get("/console"),
         desk.get("/console/agents"),
@@ -116,11 +116,11 @@ fn a_sign_in_is_never_the_session_that_came_before_it() {
     let planted = cookie_of(&first);
     let request = server.post("/console/sign-in").header("host", server.address().to_string());
     let request = request.header("origin", origin(&server)).header("cookie", planted.clone());
-    let second = request.body(crate::desk::form(&[("key", &server.admin)])).send().expect(303);
+    let second = request.body(crate::form_client::form(&[("key", &server.admin)])).send().expect(303);
     assert_ne!(cookie_of(&second), planted);
     assert_eq!(server.events("SessionCreated").len(), 2);
     // Two cookies of one name: a neighbour on the same host may have planted one of them.
-    let both = Desk { server: &server, cookie: format!("{planted}; {}", cookie_of(&second)) };
+    let both = FormClient { server: &server, cookie: format!("{planted}; {}", cookie_of(&second)) };
     both.get("/console/agents").expect(401);
 }
 
@@ -148,7 +148,7 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
     let reason = "</p><script>alert(2)</script>";
     let suspension = json!({ "reason": reason });
     server.post("/v1/subjects/agent/suspend").bearer(&server.admin).json(&suspension).send().expect(200);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let reflected = "%22%3E%3Cscript%3Ealert(3)%3C/script%3E";
     for path in [
         "/console/agents".to_owned(),
@@ -179,7 +179,7 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
 #[test]
 fn no_token_and_no_key_is_in_the_log_lines() {
     let server = Server::saying("trace", &[]);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     desk.get("/console/agents").expect(200);
     let said = server.said();
     assert!(!said.contains(&server.admin) && !said.contains("tnr_sess_"), "a secret was logged");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, form, read};
+use crate::form_client::{FormClient, form, read};
 use crate::server::Server;
 
 /// Four agents of two owners on two devices, one of them suspended.
@@ -23,14 +23,14 @@ fn four(server: &Server) -> String {
     last
 }
 
-fn found(desk: &Desk<'_>, query: &str) -> Vec<&'static str> {
+fn found(desk: &FormClient<'_>, query: &str) -> Vec<&'static str> {
     let page = desk.page(&format!("/console/agents?{query}"));
     let ids = ["payer-1", "payer-2", "reader-1", "reader-2", "idle-1"];
     ids.into_iter().filter(|id| page.contains(&format!("/console/subjects/{id}\""))).collect()
 }
 
 /// The pages of a list, by the links with these words.
-fn pages(desk: &Desk<'_>, address: &str, words: &str) -> Vec<String> {
+fn pages(desk: &FormClient<'_>, address: &str, words: &str) -> Vec<String> {
     let (mut address, mut pages) = (address.to_owned(), Vec::new());
     loop {
         let page = desk.page(&address);
@@ -49,7 +49,7 @@ fn pages(desk: &Desk<'_>, address: &str, words: &str) -> Vec<String> {
 fn agents_are_found_by_id_beginning_owner_name_device_and_status() {
     let server = Server::start();
     four(&server);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     assert_eq!(found(&desk, "q=payer-1"), ["payer-1"]);
     assert_eq!(found(&desk, "q=pay"), ["payer-1", "payer-2"]);
     assert_eq!(found(&desk, "q=pay&status=suspended"), ["payer-2"]);
@@ -67,7 +67,7 @@ fn agents_are_found_by_id_beginning_owner_name_device_and_status() {
 fn a_session_is_found_by_its_id_or_either_end_of_it() {
     let server = Server::start();
     let id = four(&server);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let place = format!("/console/sessions/{id}");
     for sought in [id.clone(), id[24..].to_owned(), id.to_uppercase()] {
         let led = desk.get(&format!("/console/agents?q={sought}")).expect(303);
@@ -82,7 +82,7 @@ fn an_owner_finds_its_own_alone() {
     let server = Server::start();
     let id = four(&server);
     let (key, _) = server.issue_key("owner", Some("bob"));
-    let desk = Desk::sign_in(&server, &key);
+    let desk = FormClient::sign_in(&server, &key);
     assert_eq!(found(&desk, "q=mail"), ["reader-1"]);
     for query in ["q=payer-1", "q=pay", "owner=alice", "device=laptop", &format!("q={id}")] {
         assert!(found(&desk, query).is_empty(), "{query}");
@@ -96,7 +96,7 @@ fn a_search_among_many_goes_on_where_it_stopped() {
     for number in 0..120 {
         server.register(&format!("worker-{number:03}"), &json!({ "ownerId": "alice" }));
     }
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let pages = pages(&desk, "/console/agents?q=worker&status=idle", "Go on searching");
     let counts: Vec<_> = pages.iter().map(|page| page.matches("<li class=\"card").count()).collect();
     assert_eq!(counts, [50, 50, 20]);
@@ -115,7 +115,7 @@ fn the_log_shows_the_newest_events_of_a_kind_and_an_owner_its_own() {
     for number in 0..210 {
         server.register(&format!("worker-{number}"), &json!({ "ownerId": "alice" }));
     }
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let page = desk.page("/console/log?kinds=SubjectRegistered");
     let has = |page: &str, id: &str| page.contains(&format!("/console/subjects/{id}\""));
     assert!(has(&page, "worker-209") && !has(&page, "first"), "{page}");
@@ -124,7 +124,7 @@ fn the_log_shows_the_newest_events_of_a_kind_and_an_owner_its_own() {
     let seldom = desk.page("/console/log?kinds=SubjectSuspended");
     assert!(seldom.contains("No events match. ") && !seldom.contains("Earlier events"), "{seldom}");
     let (bob, _) = server.issue_key("owner", Some("bob"));
-    let page = Desk::sign_in(&server, &bob).page("/console/log");
+    let page = FormClient::sign_in(&server, &bob).page("/console/log");
     assert!(has(&page, "agent-of-bob"), "{page}");
 }
 
@@ -156,7 +156,7 @@ fn the_page_of_agents_is_light_however_much_is_open_on_it() {
         let path = format!("/v1/subjects/agent-{number:02}-{}/suspend", "x".repeat(110));
         server.post(&path).bearer(&server.admin).json(&why).send().expect(200);
     }
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let assets: usize = ["console.css", "console.js", "live.js", "as_of.js", "icon.svg"]
         .iter()
         .map(|name| desk.page(&format!("/console/assets/{name}")).len())

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use crate::desk::{Desk, renewed};
+use crate::form_client::{FormClient, renewed};
 use crate::server::Server;
 
 #[test]
 fn what_needs_a_person_comes_first_on_the_overview() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     assert!(desk.page("/console").contains("Nothing right now"));
     let session = renewed(&server, "agent");
     server.renew(&session).send().expect(403);
@@ -39,7 +39,7 @@ fn what_needs_a_person_comes_first_on_the_overview() {
     assert!(rest.contains("<dt>Live sessions</dt><dd>2</dd>"), "{rest}");
     assert!(rest.contains("1 renewals and 1 refusals") && rest.contains("90 of 100 spent"), "{rest}");
     let (auditor, _) = server.issue_key("auditor", None);
-    let page = Desk::sign_in(&server, &auditor).page("/console");
+    let page = FormClient::sign_in(&server, &auditor).page("/console");
     assert!(page.contains("Night shift") && !page.contains("/veto\""), "{page}");
     desk.post(&format!("/console/sessions/{}/veto", session.id), &[]).expect(303);
     let page = desk.page("/console");
@@ -55,7 +55,7 @@ fn ends_of_many_at_once_are_counted_on_the_overview_and_so_is_a_restart() {
     let agents = json!({ "selector": { "ownerId": "alice" }, "reason": "drill" });
     server.post("/v1/revocations").bearer(&server.admin).json(&agents).send().expect(200);
     for _ in 0..2 {
-        let page = Desk::sign_in(&server, &server.admin).page("/console");
+        let page = FormClient::sign_in(&server, &server.admin).page("/console");
         assert!(page.contains("<dt>Live sessions</dt><dd>0</dd>"), "{page}");
         assert!(page.contains("<dt>Ended, last day</dt><dd>2</dd>"), "{page}");
         server.restart();
@@ -67,7 +67,7 @@ fn those_who_see_their_own_agents_only_are_led_to_them() {
     let server = Server::start();
     for (role, owner) in [("owner", Some("alice")), ("issuer", None)] {
         let (key, _) = server.issue_key(role, owner);
-        let led = Desk::sign_in(&server, &key).get("/console").expect(303);
+        let led = FormClient::sign_in(&server, &key).get("/console").expect(303);
         assert_eq!(led.header("location"), Some("/console/agents"));
     }
 }
@@ -75,7 +75,7 @@ fn those_who_see_their_own_agents_only_are_led_to_them() {
 #[test]
 fn settings_say_their_values_and_where_they_came_from() {
     let server = Server::with(&["session.ttl=1234"]);
-    let page = Desk::sign_in(&server, &server.admin).page("/console/settings");
+    let page = FormClient::sign_in(&server, &server.admin).page("/console/settings");
     let of = |name: &str| {
         let (_, after) = page.split_once(&format!("<code>{name}</code>")).unwrap();
         after.split("</tr>").next().unwrap().to_owned()
@@ -92,7 +92,7 @@ fn settings_say_their_values_and_where_they_came_from() {
 fn another_policy_is_played_over_the_history_and_changes_nothing() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let changes = "PolicyChanged,SessionCreated,SessionRenewed,SessionRevoked";
     let events = server.events(changes).len();
     let page = desk.page("/console/what-if");
@@ -113,7 +113,7 @@ fn a_webhook_that_fails_says_since_when() {
     let hook = json!({ "url": "http://127.0.0.1:9/hook" });
     server.post("/v1/webhooks").bearer(&server.admin).json(&hook).send().expect(201);
     renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let page = || desk.page("/console/webhooks");
     let begun = stopwatch();
     while !page().contains("Failing since") {
@@ -147,7 +147,7 @@ fn a_webhook_that_fails_says_since_when() {
 fn evidence_tells_how_far_the_scrub_is_to_those_who_read_all() {
     let server = Server::with(&["log.segment_events=1000", "usage.per_second=100000", "usage.burst=100000"]);
     let session = renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     assert!(desk.page("/console/audit").contains("The history is in no segment yet"));
     for _ in 0..1_000 {
         server
@@ -165,5 +165,5 @@ fn evidence_tells_how_far_the_scrub_is_to_those_who_read_all() {
     }
     assert!(page().contains("<dt>Damaged</dt><dd>0</dd>"), "{}", page());
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    assert!(!Desk::sign_in(&server, &owner).page("/console/audit").contains("<h2>Scrub</h2>"));
+    assert!(!FormClient::sign_in(&server, &owner).page("/console/audit").contains("<h2>Scrub</h2>"));
 }

@@ -9,11 +9,11 @@ use std::{
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use crate::desk::{Desk, form, origin, renewed, text};
+use crate::form_client::{FormClient, form, origin, renewed, text};
 use crate::server::{Reply, Server};
 
 /// What an open page asks for when it looks whether there is something new.
-fn look(desk: &Desk<'_>, path: &str) -> Reply {
+fn look(desk: &FormClient<'_>, path: &str) -> Reply {
     let request = desk.server.get(path).header("host", desk.server.address().to_string());
     request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1").send()
 }
@@ -33,7 +33,7 @@ fn a_page_that_many_watch_is_made_once_a_second_at_most() {
     let server = Server::start();
     renewed(&server, "agent");
     let key = |_| server.issue_key("auditor", None).0;
-    let desks: Vec<_> = (0..3).map(key).map(|key| Desk::sign_in(&server, &key)).collect();
+    let desks: Vec<_> = (0..3).map(key).map(|key| FormClient::sign_in(&server, &key)).collect();
     let (before, begun) = (listed(&server), stopwatch());
     for _ in 0..20 {
         for desk in &desks {
@@ -52,7 +52,7 @@ fn a_page_that_many_watch_is_made_once_a_second_at_most() {
 fn a_shared_page_has_the_mark_of_each_reader_and_nobody_elses() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desks = [Desk::sign_in(&server, &server.admin), Desk::sign_in(&server, &server.admin)];
+    let desks = [FormClient::sign_in(&server, &server.admin), FormClient::sign_in(&server, &server.admin)];
     let marks = [desks[0].mark(), desks[1].mark()];
     for path in ["/console", "/console/agents"] {
         for (own, other) in [(0, 1), (1, 0)] {
@@ -76,7 +76,7 @@ fn a_shared_page_has_the_mark_of_each_reader_and_nobody_elses() {
 fn a_watched_page_that_has_not_changed_is_not_sent_again() {
     let server = Server::start();
     renewed(&server, "agent");
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let look_again = |tag: &str| {
         let request = server.get("/console/agents").header("host", server.address().to_string());
         let request = request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1");
@@ -107,7 +107,7 @@ fn a_watched_page_that_has_not_changed_is_not_sent_again() {
 fn a_page_that_stays_open_gets_the_mark_of_a_later_sign_in() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let (before, after) = (Desk::sign_in(&server, &server.admin), Desk::sign_in(&server, &server.admin));
+    let (before, after) = (FormClient::sign_in(&server, &server.admin), FormClient::sign_in(&server, &server.admin));
     let tag = look(&before, "/console/agents").expect(200).header("etag").unwrap().to_owned();
     let request = server.get("/console/agents").header("host", server.address().to_string());
     let request = request.header("cookie", after.cookie.clone()).header("x-tenure-live", "1");
@@ -133,14 +133,14 @@ fn what_is_shared_is_shared_by_those_with_equal_rights_alone() {
         ("owner", Some("alice"), true, false, true),
     ] {
         let (key, _) = server.issue_key(role, owner);
-        let page = text(&look(&Desk::sign_in(&server, &key), "/console/agents").expect(200));
+        let page = text(&look(&FormClient::sign_in(&server, &key), "/console/agents").expect(200));
         let seen = ["/agent-of-alice\"", "/agent-of-bob\"", &veto].map(|it| page.contains(it));
         assert_eq!(seen, [alices, bobs, vetoes], "{role} {owner:?}: {page}");
     }
-    let admin = Desk::sign_in(&server, &server.admin);
+    let admin = FormClient::sign_in(&server, &server.admin);
     look(&admin, "/console").expect(200);
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    look(&Desk::sign_in(&server, &owner), "/console").expect(303);
+    look(&FormClient::sign_in(&server, &owner), "/console").expect(303);
     let request = server.get("/console").header("host", server.address().to_string());
     request.header("x-tenure-live", "1").send().expect(401);
     admin.post("/console/sign-out", &[]).expect(303);
@@ -154,7 +154,7 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(desk: &Desk<'_>) -> Self {
+    fn of(desk: &FormClient<'_>) -> Self {
         let mut socket = desk.server.connect();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let request = desk.server.get("/console/log/stream?after=latest&kinds=SubjectRegistered");
@@ -198,7 +198,7 @@ impl Tail {
 #[test]
 fn what_is_recorded_in_quick_succession_comes_to_an_open_log_together() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let mut tail = Tail::of(&desk);
     assert!(tail.piece().starts_with(':'), "the first piece says that it is heard");
     let begun = stopwatch();

@@ -6,7 +6,7 @@
 mod access;
 mod attacks;
 mod browser;
-mod desk;
+mod form_client;
 mod finding;
 mod glance;
 mod live;

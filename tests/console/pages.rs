@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, read, renewed};
+use crate::form_client::{FormClient, read, renewed};
 use crate::server::{Server, Session};
 
 #[test]
@@ -12,12 +12,12 @@ fn an_open_veto_window_is_shown_with_its_button_to_those_who_may() {
     let (owner, _) = server.issue_key("owner", Some("alice"));
     let (auditor, _) = server.issue_key("auditor", None);
     let veto = format!("/console/sessions/{}/veto", session.id);
-    let page = Desk::sign_in(&server, &owner).page("/console/agents");
+    let page = FormClient::sign_in(&server, &owner).page("/console/agents");
     assert!(page.contains("Night shift") && page.contains(&veto) && page.contains("data-until="), "{page}");
-    let page = Desk::sign_in(&server, &auditor).page("/console/agents");
+    let page = FormClient::sign_in(&server, &auditor).page("/console/agents");
     assert!(page.contains("Night shift") && !page.contains(&veto), "{page}");
     server.advance(3_601);
-    let page = Desk::sign_in(&server, &owner).page("/console/agents");
+    let page = FormClient::sign_in(&server, &owner).page("/console/agents");
     assert!(!page.contains(&veto), "{page}");
 }
 
@@ -34,12 +34,12 @@ fn the_veto_that_can_wait_least_comes_first_and_agents_of_several_owners_name_th
     for session in &sessions {
         server.renew(session).send().expect(200);
     }
-    let page = Desk::sign_in(&server, &server.admin).page("/console/agents");
+    let page = FormClient::sign_in(&server, &server.admin).page("/console/agents");
     let place = |id: &str| page.find(&format!("/console/subjects/{id}\"")).unwrap();
     assert!(place("b") < place("c") && place("c") < place("a"), "{page}");
     assert!(page.contains("owner <code>bob</code>"), "{page}");
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    let page = Desk::sign_in(&server, &owner).page("/console/agents");
+    let page = FormClient::sign_in(&server, &owner).page("/console/agents");
     assert!(page.contains("/console/subjects/a\"") && !page.contains("owner <code>"), "{page}");
 }
 
@@ -49,7 +49,7 @@ fn a_session_is_told_in_sentences_and_drawn() {
     let session = renewed(&server, "agent");
     server.renew(&session).send().expect(403);
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    let desk = Desk::sign_in(&server, &owner);
+    let desk = FormClient::sign_in(&server, &owner);
     let path = format!("/console/sessions/{}", session.id);
     let page = desk.page(&path);
     assert!(page.contains("<h1>Night shift <span class=\"status active\">active</span></h1>"), "{page}");
@@ -70,7 +70,7 @@ fn a_veto_may_suspend_in_the_same_step() {
     let server = Server::start();
     let session = renewed(&server, "agent");
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    let desk = Desk::sign_in(&server, &owner);
+    let desk = FormClient::sign_in(&server, &owner);
     desk.post(&format!("/console/sessions/{}/veto", session.id), &[("suspend", "yes")]).expect(303);
     assert_eq!(server.events("SubjectSuspended").len(), 1);
     let page = desk.page("/console/subjects/agent");
@@ -83,7 +83,7 @@ fn a_bulk_revocation_is_part_of_a_sessions_story() {
     let session = renewed(&server, "agent");
     let everything = json!({ "selector": { "all": true }, "reason": "drill" });
     server.post("/v1/revocations").bearer(&server.admin).json(&everything).send().expect(200);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let page = desk.page(&format!("/console/sessions/{}", session.id));
     assert!(page.contains("status ended") && page.contains("drill"), "{page}");
 }
@@ -113,27 +113,27 @@ fn the_log_says_who_did_it_by_name_and_id() {
         row.split_once("</tr>").unwrap().0.rsplit_once("<td class=\"soft\">").unwrap().1.to_owned()
     };
     let (auditor, _) = server.issue_key("auditor", None);
-    let desk = Desk::sign_in(&server, &auditor);
+    let desk = FormClient::sign_in(&server, &auditor);
     let page = desk.page("/console/log");
     assert_eq!(row(&page, ended), format!("{name} <code>…{end_of_id}</code></td>"));
     let link = format!("<a href=\"/console/sessions/{}\"><code>agent</code></a></td>", session.id);
     assert_eq!(row(&page, renewal), format!("Night shift {link}"));
-    let by = |desk: &Desk<'_>, position: u64| -> Value {
+    let by = |desk: &FormClient<'_>, position: u64| -> Value {
         serde_json::from_str(&desk.page(&format!("/console/log/by?position={position}"))).unwrap()
     };
     let told = json!({ "name": "<b>Alice's phone", "id": format!("…{end_of_id}"), "link": null });
     assert_eq!(by(&desk, ended), told);
     // Other owners' keys know it by its id alone, and see nothing of another's events.
     let (work, _) = named("Alice's desk");
-    let desk = Desk::sign_in(&server, &work);
+    let desk = FormClient::sign_in(&server, &work);
     let page = desk.page("/console/log");
     assert_eq!(row(&page, ended), format!("API key <code>{id}</code></td>"));
     let (bob, _) = server.issue_key("owner", Some("bob"));
-    assert_eq!(by(&Desk::sign_in(&server, &bob), ended), json!(null));
+    assert_eq!(by(&FormClient::sign_in(&server, &bob), ended), json!(null));
     // The name of an erased subject is gone.
     let why = json!({ "reason": "asked" });
     server.post("/v1/subjects/agent/erase").bearer(&server.admin).json(&why).send().expect(200);
-    let page = Desk::sign_in(&server, &auditor).page("/console/log");
+    let page = FormClient::sign_in(&server, &auditor).page("/console/log");
     assert_eq!(row(&page, renewal), link);
 }
 
@@ -144,7 +144,7 @@ fn the_newest_owner_is_on_the_page_after_many() {
     for number in 0..205 {
         server.register("agent", &json!({ "ownerId": format!("owner-{number}") }));
     }
-    let page = Desk::sign_in(&server, &server.admin).page("/console/subjects/agent");
+    let page = FormClient::sign_in(&server, &server.admin).page("/console/subjects/agent");
     let (_, owners) = page.split_once("<ol class=\"story owners\">").unwrap();
     assert_eq!(owners.matches("<code>owner-").count(), 205);
     assert!(owners.find("owner-204<").unwrap() < owners.find("owner-203<").unwrap(), "newest first");
@@ -194,7 +194,7 @@ fn a_long_session_is_told_in_parts_newest_first() {
     let of_session = |it: &&Value| it["sessionId"] == session.id || it["kind"] == "TokensPresented";
     let events: Vec<_> =
         events.iter().rev().filter(of_session).map(|it| it["position"].as_u64().unwrap()).collect();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let own = format!("/console/sessions/{}", session.id);
     for (first, head) in [(own.clone(), u64::MAX), (format!("{own}?asOf={}", head - 30), head - 30)] {
         let (mut address, mut seen, mut pages) = (first.clone(), Vec::new(), Vec::new());
@@ -229,6 +229,6 @@ fn a_long_session_is_told_in_parts_newest_first() {
     let before = asked(&server);
     server.restart();
     assert_eq!(asked(&server), before);
-    let page = Desk::sign_in(&server, &server.admin).page(&format!("{own}?before=1"));
+    let page = FormClient::sign_in(&server, &server.admin).page(&format!("{own}?before=1"));
     assert!(page.contains("Nothing of it is recorded before that position."), "{page}");
 }

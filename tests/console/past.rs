@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, read, renewed};
+use crate::form_client::{FormClient, read, renewed};
 use crate::server::Server;
 
 /// A renewed session that was then ended, and the position and time of its beginning.
@@ -18,7 +18,7 @@ fn ended(server: &Server) -> (String, u64, String) {
 fn a_page_shows_the_past_by_time_or_position_and_lets_nobody_change_it() {
     let server = Server::start();
     let (id, position, time) = ended(&server);
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let now = desk.page(&format!("/console/sessions/{id}"));
     assert!(now.contains("status ended") && !now.contains("This is the past"), "{now}");
     for as_of in [position.to_string(), time] {
@@ -50,7 +50,7 @@ fn what_was_not_there_yet_is_not_shown_and_the_future_is_refused_as_by_the_api()
     let server = Server::start();
     let (id, position, _) = ended(&server);
     server.register("later", &json!({ "name": "Later" }));
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     desk.get(&format!("/console/sessions/{id}?asOf={}", position - 1)).expect(404);
     desk.get("/console/subjects/later?asOf=1").expect(404);
     let agents = desk.page(&format!("/console/agents?asOf={position}"));
@@ -74,7 +74,7 @@ fn only_those_who_may_list_the_past_see_it_on_agents() {
     let server = Server::start();
     ended(&server);
     let (key, _) = server.issue_key("owner", Some("alice"));
-    let desk = Desk::sign_in(&server, &key);
+    let desk = FormClient::sign_in(&server, &key);
     let asked = server.get("/v1/subjects?asOfPosition=1").bearer(&key).send().expect(403);
     let shown = desk.get("/console/agents?asOf=1").expect(403);
     assert!(shown.body.contains(asked.json()["detail"].as_str().unwrap()), "{shown:?}");
@@ -91,7 +91,7 @@ fn a_subject_says_who_answered_for_it_and_when() {
     patch.json(&change).send().expect(200);
     let again = server.request("PATCH", "/v1/subjects/agent").bearer(&server.admin);
     again.json(&json!({ "name": "Day shift" })).send().expect(200);
-    let page = Desk::sign_in(&server, &server.admin).page("/console/subjects/agent");
+    let page = FormClient::sign_in(&server, &server.admin).page("/console/subjects/agent");
     let (_, owners) = page.split_once("<h2>Owners</h2>").unwrap();
     let owners = owners.split("</ol>").next().unwrap();
     let (bob, alice) = (owners.find("<code>bob</code>").unwrap(), owners.find("<code>alice</code>").unwrap());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, renewed, text};
+use crate::form_client::{FormClient, renewed, text};
 use crate::server::{Reply, Server};
 
 const ROLES: [(&str, Option<&str>); 5] =
@@ -51,7 +51,7 @@ fn each_page_answers_each_role_as_the_api_does() {
     ];
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = Desk::sign_in(&server, &key);
+        let desk = FormClient::sign_in(&server, &key);
         for (page, route) in &pages {
             let (shown, asked) = (desk.get(page), server.get(route).bearer(&key).send());
             assert_eq!(shown.status, asked.status, "{role} {owner:?} {page}: {}", text(&shown));
@@ -67,7 +67,7 @@ fn the_overview_and_the_live_log_answer_each_role_as_the_api_does() {
     renewed(&server, "agent");
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = Desk::sign_in(&server, &key);
+        let desk = FormClient::sign_in(&server, &key);
         let reads_all = server.get("/v1/audit/check").bearer(&key).send().status == 200;
         assert_eq!(desk.get("/console").status, if reads_all { 200 } else { 303 }, "{role} {owner:?}");
         let asked = server.get("/v1/events").bearer(&key).send();
@@ -140,7 +140,7 @@ fn each_action_answers_each_role_as_the_api_does() {
     ];
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = Desk::sign_in(&server, &key);
+        let desk = FormClient::sign_in(&server, &key);
         for (page, method, route, body) in &actions {
             let [mine, other] = [renewed(&server, "agent"), renewed(&server, "agent")];
             let request = server.request(method, &route.replace("{}", &other.id)).bearer(&key);
@@ -165,7 +165,7 @@ fn keys_sign_ins_and_webhooks_answer_each_role_as_the_api_does() {
     let none = json!(null);
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = Desk::sign_in(&server, &key);
+        let desk = FormClient::sign_in(&server, &key);
         let hook = json!({ "url": "http://127.0.0.1:9/hook", "ownerId": "alice" });
         let hook = server
             .post("/v1/webhooks")
@@ -207,7 +207,7 @@ fn keys_sign_ins_and_webhooks_answer_each_role_as_the_api_does() {
 fn two_keys(server: &Server) -> ([String; 2], [String; 2]) {
     let signed_in = || {
         let (key, id) = server.issue_key("auditor", None);
-        let _desk = Desk::sign_in(server, &key);
+        let _desk = FormClient::sign_in(server, &key);
         let page = server.get(&format!("/v1/sessions?subjectId=console:{id}")).bearer(&server.admin);
         page.send().expect(200).json()["items"][0]["sessionId"].as_str().unwrap().to_owned()
     };
@@ -221,7 +221,7 @@ fn an_owner_sees_nothing_of_anothers() {
     let session = renewed(&server, "agent-of-alice");
     server.register("agent-of-bob", &json!({ "name": "Day shift", "ownerId": "bob" }));
     let (bob, _) = server.issue_key("owner", Some("bob"));
-    let desk = Desk::sign_in(&server, &bob);
+    let desk = FormClient::sign_in(&server, &bob);
     for path in ["/console/agents", "/console/agents?owner=alice", "/console/log", "/console/keys"] {
         let page = text(&desk.get(path));
         assert!(!page.contains("agent-of-alice") && !page.contains(&session.id), "{path}");
@@ -238,7 +238,7 @@ fn an_owner_sees_nothing_of_anothers() {
 fn an_erasure_wants_the_id_to_be_typed() {
     let server = Server::start();
     server.register("agent", &json!({ "name": "Night shift" }));
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let path = "/console/subjects/agent/erase";
     desk.post(path, &[("reason", "asked for"), ("confirm", "agnet")]).expect(400);
     assert!(server.events("SubjectErased").is_empty());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::desk::{Desk, cookie_of, origin, read, text, try_key};
+use crate::form_client::{FormClient, cookie_of, origin, read, text, try_key};
 use crate::server::Server;
 
 #[test]
@@ -60,7 +60,7 @@ fn a_sign_in_is_a_recorded_session_of_its_own_kind() {
 #[test]
 fn its_token_is_good_for_the_cookie_alone_and_no_other_token_is() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let token = desk.cookie.split_once('=').unwrap().1;
     assert_eq!(server.introspect(token).json(), json!({ "active": false, "code": "INVALID_TOKEN" }));
     let id = server.events("SessionCreated")[0]["sessionId"].as_str().unwrap().to_owned();
@@ -72,7 +72,7 @@ fn its_token_is_good_for_the_cookie_alone_and_no_other_token_is() {
     asked.header("cookie", format!("__Host-tenure_session={token}")).send().expect(401);
 
     let agent = server.session("agent", 600);
-    let other = Desk { server: &server, cookie: format!("tenure_console={}", agent.token) };
+    let other = FormClient { server: &server, cookie: format!("tenure_console={}", agent.token) };
     other.get("/console/agents").expect(401);
 }
 
@@ -81,7 +81,7 @@ fn the_subjects_of_sign_ins_are_the_consoles_own() {
     let server = Server::start();
     let (owner, id) = server.issue_key("owner", Some("alice"));
     let (issuer, _) = server.issue_key("issuer", None);
-    let _desk = Desk::sign_in(&server, &owner);
+    let _desk = FormClient::sign_in(&server, &owner);
     let path = format!("/v1/subjects/console:{id}");
     for key in [&server.admin, &issuer] {
         server.put(&path).bearer(key).json(&json!({})).send().expect(403);
@@ -112,19 +112,19 @@ fn auto_register_makes_no_subject_of_a_sign_in() {
 #[test]
 fn it_ends_by_sign_out_with_its_key_and_after_half_an_hour_without_use() {
     let server = Server::start();
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     let out = desk.post("/console/sign-out", &[]).expect(303);
     assert_eq!(cookie_of(&out), "tenure_console=");
     desk.get("/console/agents").expect(401);
     assert_eq!(server.events("SessionRevoked")[0]["data"]["trigger"], "self");
 
     let (key, id) = server.issue_key("auditor", None);
-    let desk = Desk::sign_in(&server, &key);
+    let desk = FormClient::sign_in(&server, &key);
     desk.get("/console/agents").expect(200);
     server.delete(&format!("/v1/credentials/{id}")).bearer(&server.admin).send().expect(200);
     desk.get("/console/agents").expect(401);
 
-    let desk = Desk::sign_in(&server, &server.admin);
+    let desk = FormClient::sign_in(&server, &server.admin);
     server.advance(1_700);
     desk.get("/console/agents").expect(200);
     server.advance(1_700);
@@ -137,7 +137,7 @@ fn it_ends_by_sign_out_with_its_key_and_after_half_an_hour_without_use() {
 #[test]
 fn use_refreshes_it_until_a_day_is_over() {
     let server = Server::start();
-    let mut desk = Desk::sign_in(&server, &server.admin);
+    let mut desk = FormClient::sign_in(&server, &server.admin);
     for _ in 0..48 {
         server.advance(1_799);
         let reply = desk.get("/console/agents").expect(200);
@@ -171,7 +171,7 @@ fn a_key_travels_over_https_or_not_at_all() {
     assert!(text(&away).contains("plain HTTP") && !text(&away).contains("name=\"key\""));
     let form = |host: &str, origin: &str| {
         let request = server.post("/console/sign-in").header("host", host).header("origin", origin);
-        request.body(crate::desk::form(&[("key", &server.admin)])).send()
+        request.body(crate::form_client::form(&[("key", &server.admin)])).send()
     };
     form("tenure.lan", "http://tenure.lan").expect(403);
     form("localhost.evil.example", "http://localhost.evil.example").expect(403);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, form, read, renewed, text};
+use crate::form_client::{FormClient, form, read, renewed, text};
 use crate::server::{Reply, Server, Session};
 
 const SETTINGS: &[&str] = &["server.public_url=https://tenure.example"];
@@ -182,7 +182,7 @@ fn a_link_opens_nothing_else_and_nothing_else_is_a_link() {
     let as_link = told.session.token.replacen("tnr_sess_", "tnr_veto_", 1);
     told.open(&format!("/console/veto/{as_link}")).expect(404);
     told.open(&format!("{link}A")).expect(404);
-    let desk = Desk { server: &told.server, cookie: format!("tenure_console={token}") };
+    let desk = FormClient { server: &told.server, cookie: format!("tenure_console={token}") };
     desk.get("/console/agents").expect(401);
 }
 

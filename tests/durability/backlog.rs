@@ -10,7 +10,7 @@ use crate::{
     ambient::not_run,
     authority::{Authority, admin_key},
     caller::Caller,
-    ground::{Ground, copy},
+    mounted_disk::{MountedDisk, copy},
     sealing::{SEGMENT, fill_one_store, number_of, segments},
 };
 
@@ -80,7 +80,7 @@ fn five_ranges_that_wait_are_an_alarm_until_they_are_sealed() {
 /// A directory of an earlier version was copied into segments until the disk was full.
 #[test]
 fn a_takeover_begins_when_there_is_room_for_all_of_it() {
-    let ground = match Ground::memory(256) {
+    let ground = match MountedDisk::memory(256) {
         Ok(ground) => ground,
         Err(why) => return not_run("takeover", &why),
     };

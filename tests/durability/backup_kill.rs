@@ -21,7 +21,7 @@ use crate::{
     ambient::{Chance, not_run, say, setting},
     authority::{Authority, admin_key, serve, serve_through},
     caller::Caller,
-    ground::{copy, has_program},
+    mounted_disk::{copy, has_program},
     history::History,
     load::{Appetite, Ledger, Load},
     sealing::{SEGMENT, fill_one_store, sealed_with, segments},

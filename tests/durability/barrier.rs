@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     ambient::not_run,
     authority::{Authority, serve_through},
-    ground::has_program,
+    mounted_disk::has_program,
 };
 
 const RENEWALS: usize = 20;

@@ -15,7 +15,7 @@ use crate::{
     ambient::{Chance, not_run},
     authority::{Authority, admin_key, serve},
     caller::Caller,
-    ground::{Ground, copy},
+    mounted_disk::{MountedDisk, copy},
     history::History,
     load::work,
 };
@@ -424,7 +424,7 @@ fn a_second_server_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_read_only_directory_is_refused() {
-    let ground = match Ground::ext4(64) {
+    let ground = match MountedDisk::ext4(64) {
         Ok(ground) => ground,
         Err(why) => return not_run("read-only directory", &why),
     };

@@ -9,7 +9,7 @@ use crate::{
     ambient::{Chance, not_run, say},
     authority::Authority,
     caller::{Caller, Reply},
-    ground::Ground,
+    mounted_disk::MountedDisk,
     history::{History, repeat},
     load::{Appetite, Ledger, Load},
 };
@@ -20,7 +20,7 @@ const ROUNDS: u64 = 4;
 
 #[test]
 fn a_full_disk_stops_writes_and_loses_nothing() {
-    for (name, ground) in [("ext4", Ground::ext4(96)), ("memory", Ground::memory(64))] {
+    for (name, ground) in [("ext4", MountedDisk::ext4(96)), ("memory", MountedDisk::memory(64))] {
         match ground {
             Ok(ground) => {
                 for round in 0..ROUNDS {
@@ -32,7 +32,7 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     }
 }
 
-fn fill_and_free(ground: &Ground, name: &str, round: u64) {
+fn fill_and_free(ground: &MountedDisk, name: &str, round: u64) {
     let data = ground.path().join("data");
     let mut authority = Authority::start(&data);
     let admin = authority.admin();

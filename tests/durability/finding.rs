@@ -10,7 +10,7 @@ use crate::{
     authority::Authority,
     caller::{Caller, Reply},
     checkpoints::until_checkpoint,
-    ground::copy,
+    mounted_disk::copy,
     sealing::{flip, in_one_store, number_of, sealed_with},
 };
 

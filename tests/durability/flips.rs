@@ -21,7 +21,7 @@ use crate::{
     ambient::{Chance, say, setting},
     authority::{Authority, admin_key, serve},
     caller::{Caller, Reply},
-    ground::copy,
+    mounted_disk::copy,
 };
 
 /// What moves with time or with each reply.

@@ -212,7 +212,7 @@ fn a_checkpoint_to_which_the_history_does_not_lead_is_found_by_the_scrub_and_by_
     let data = dir.path().join("data");
     with_checkpoint(&data).stop_well();
     let copy = dir.path().join("copy");
-    crate::ground::copy(&data, &copy);
+    crate::mounted_disk::copy(&data, &copy);
     forge(&copy.join("checkpoints/00000000000000003000.checkpoint"));
     let (exit, checks) = doctor(&copy);
     let said = "checkpoints/00000000000000003000.checkpoint: is not what the history leads to: subjects";
@@ -303,7 +303,7 @@ fn a_log_that_ends_before_the_snapshot_is_refused_also_from_a_checkpoint() {
     let data = dir.path().join("data");
     with_checkpoint(&data).stop_well();
     let copy = dir.path().join("copy");
-    crate::ground::copy(&data, &copy);
+    crate::mounted_disk::copy(&data, &copy);
     let authority = start(&data);
     authority.admin().put("/v1/subjects/later", None, &json!({})).unwrap();
     authority.stop_well();

@@ -8,7 +8,7 @@ use crate::{
     ambient::not_run,
     authority::Authority,
     caller::{Caller, Reply},
-    ground::{Ground, copy},
+    mounted_disk::{MountedDisk, copy},
 };
 
 fn alarms(admin: &Caller) -> String {
@@ -31,7 +31,7 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
     copy(&data.join("keys"), &dir.path().join("keys"));
     fs::remove_dir_all(data.join("keys")).unwrap();
     fs::create_dir(data.join("keys")).unwrap();
-    let ground = match Ground::memory_at(&data.join("keys"), 512) {
+    let ground = match MountedDisk::memory_at(&data.join("keys"), 512) {
         Ok(ground) => ground,
         Err(why) => return not_run("full keys", &why),
     };

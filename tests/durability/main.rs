@@ -21,7 +21,7 @@ mod finding;
 mod flips;
 mod from_checkpoint;
 mod full_keys;
-mod ground;
+mod mounted_disk;
 mod history;
 mod indexes;
 mod kill;

@@ -10,7 +10,7 @@ use tenure::clock::{pause, stopwatch};
 use crate::{
     ambient::{Chance, not_run, say, setting},
     authority::Authority,
-    ground::Ground,
+    mounted_disk::MountedDisk,
     history::History,
     load::{Appetite, Ledger, Load},
     sealing::{SEGMENT, number_of},
@@ -65,7 +65,7 @@ fn wear_out_a_disk(
     chance: &mut Chance,
     settings: &[&str],
 ) -> Result<(Ledger, History), String> {
-    let mut ground = Ground::ext4(MEBIBYTES)?;
+    let mut ground = MountedDisk::ext4(MEBIBYTES)?;
     let data = ground.path().join("data");
     let mut all = Ledger::default();
     let mut history = History::default();
@@ -93,7 +93,7 @@ fn wear_out_a_disk(
 /// A start makes the rest of the log's last segment ready, so it is only in the segments behind it that a
 /// write without a sync is lost. So every second load goes on until there is one.
 fn work_until_the_cut(
-    ground: &Ground,
+    ground: &MountedDisk,
     data: &Path,
     chance: &mut Chance,
     (round, settings): (u32, &[&str]),

@@ -9,7 +9,7 @@ use crate::{
     ambient::not_run,
     authority::Authority,
     caller::{Caller, Reply},
-    ground::Ground,
+    mounted_disk::MountedDisk,
 };
 
 const SUBJECT: &str = "/v1/subjects/agent";
@@ -44,7 +44,7 @@ fn free(admin: &Caller) -> u64 {
 /// made, nor after that, until the process was started again.
 #[test]
 fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
-    let ground = match Ground::memory(256) {
+    let ground = match MountedDisk::memory(256) {
         Ok(ground) => ground,
         Err(why) => return not_run("reserve", &why),
     };

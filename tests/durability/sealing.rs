@@ -17,7 +17,7 @@ use crate::{
     ambient::not_run,
     authority::{Authority, admin_key, serve, serve_through},
     caller::Caller,
-    ground::{copy, has_program},
+    mounted_disk::{copy, has_program},
 };
 
 /// What a segment holds in these tests.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use tenure_core::{Seconds, SubjectId, session::Session, subject::Subject, trim::TrimHorizon};
+use tenure_core::{Seconds, SubjectId, session::Session, subject::Subject, eviction::EvictionHorizon};
 use tenure_log::SegmentEnd;
 
 /// How long before a checkpoint a session must have ended to stand apart in it. The default of `retention.memory`: such
@@ -13,9 +13,9 @@ use tenure_log::SegmentEnd;
 pub(super) const KEPT: Seconds = Seconds(86_400);
 
 /// Behind which sessions stand apart in a checkpoint at this end of a segment.
-pub(super) fn horizon_at(end: &SegmentEnd) -> TrimHorizon {
+pub(super) fn horizon_at(end: &SegmentEnd) -> EvictionHorizon {
     let moment = end.recorded_at.plus_millis(-i64::from(KEPT.0) * 1_000);
-    TrimHorizon { position: end.position, moment }
+    EvictionHorizon { position: end.position, moment }
 }
 
 /// A subject without the sessions that stand apart, and what is known of these.

@@ -11,12 +11,12 @@ use super::{
     rows::{EndedRow, rows_in, rows_of},
     writer::CheckpointWriter,
 };
-use tenure_core::{SubjectId, session::Session, state::AuthorityState, subject::Subject, trim::TrimHorizon};
+use tenure_core::{SubjectId, session::Session, state::AuthorityState, subject::Subject, eviction::EvictionHorizon};
 
 /// A state on its way to disk.
 pub(super) struct EndedSplit<'c> {
     /// Behind which sessions stand apart.
-    horizon: TrimHorizon,
+    horizon: EvictionHorizon,
     before: Option<&'c Checkpoint>,
     apart: ApartSessions,
     /// Those that stand apart from now on; of the subjects whose own were in the state, all of them.
@@ -27,7 +27,7 @@ pub(super) struct EndedSplit<'c> {
 
 impl<'c> EndedSplit<'c> {
     pub(super) fn new(
-        horizon: TrimHorizon,
+        horizon: EvictionHorizon,
         before: Option<&'c Checkpoint>,
         apart: ApartSessions,
     ) -> Result<Self, CheckpointError> {
@@ -56,7 +56,7 @@ impl<'c> EndedSplit<'c> {
         mut subject: Subject,
         mut ended: EndedOfSubject,
     ) -> io::Result<()> {
-        let left = tenure_core::trim::trim_subject(&mut subject, self.horizon);
+        let left = tenure_core::eviction::evict_from_subject(&mut subject, self.horizon);
         ended.add(&left);
         if !left.is_empty() {
             self.add(&subject, left);

@@ -20,7 +20,7 @@ use super::{
 use crate::projections::pulse::DayPulse;
 use tenure_core::{
     Position, Seconds, SubjectId, session::Session, state::AuthorityState, subject::Subject,
-    system::SystemState, trim::TrimHorizon,
+    system::SystemState, eviction::EvictionHorizon,
 };
 use tenure_log::SegmentEnd;
 
@@ -106,7 +106,7 @@ impl Checkpoint {
     }
 
     /// Sessions behind this are kept apart.
-    fn horizon(&self) -> TrimHorizon {
+    fn horizon(&self) -> EvictionHorizon {
         ended::horizon_at(self.end())
     }
 
@@ -158,7 +158,7 @@ impl Checkpoint {
     /// A section is not as it was written.
     pub fn read(&self) -> Result<CheckpointState, CheckpointError> {
         let CheckpointState { mut state, erased, pulse, .. } = self.read_kept()?;
-        state.horizon = TrimHorizon::default();
+        state.horizon = EvictionHorizon::default();
         let ended = in_parallel(self.sections(SectionKind::Ended), &|section| self.ended_in(section));
         for (id, sessions) in ended.ok_or_else(|| self.given_up())??.into_iter().flatten() {
             let subject = state.subjects.get_mut(&id);

@@ -18,7 +18,7 @@ use tenure_core::{
     },
     state::AuthorityState,
     subject::Subject,
-    trim::trim,
+    eviction::evict_ended,
 };
 use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
 
@@ -190,7 +190,7 @@ fn what_a_checkpoint_holds_is_what_a_fold_gives() {
     assert!(made.read().unwrap().state == story.state);
     let kept = made.read_for(Seconds(86_400)).unwrap();
     let mut trimmed = story.state.clone();
-    trim(&mut trimmed, kept.state.horizon);
+    evict_ended(&mut trimmed, kept.state.horizon);
     assert!(
         kept.state == trimmed
             && kept.left.count == (story.state.holders.len() - trimmed.holders.len()) as u64

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Checkpoint, CheckpointError};
-use crate::projections::marks::{FoldedSubject, SubjectStates};
+use crate::projections::fold_marks::{FoldedSubject, SubjectStates};
 use tenure_core::{Position, SubjectId, state::AuthorityState, subject::Subject};
 use tenure_protocol::clock::stopwatch;
 

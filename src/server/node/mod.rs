@@ -10,7 +10,7 @@ mod checkpointer;
 mod clean_shutdown;
 pub mod cluster;
 mod cluster_options;
-mod credential;
+mod offline_keys;
 mod disk;
 mod epoch;
 mod head_check;
@@ -29,7 +29,7 @@ mod node_mac;
 mod opening;
 mod options;
 mod peers;
-mod retention;
+mod memory_horizon;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -52,7 +52,7 @@ use crate::projections::{Projections, session_list::SessionList};
 use crate::tokens::TokenKeyring;
 use parking_lot::Mutex;
 use tenure_audit::{Evidence, LiveCheck, live_check};
-use tenure_core::{Position, state::AuthorityState, trim::TrimHorizon};
+use tenure_core::{Position, state::AuthorityState, eviction::EvictionHorizon};
 use tenure_log::SegmentedLog;
 use tenure_protocol::clock::TestClock;
 use tenure_threads::worker::WorkerThread;
@@ -74,7 +74,7 @@ use self::{
     sealer::ReleaseMemory,
 };
 pub use self::{
-    credential::{IssuedKey, issue_credential},
+    offline_keys::{IssuedKey, issue_credential},
     epoch::EpochRequest,
     options::NodeOptions,
     start_error::StartError,
@@ -244,13 +244,13 @@ fn letting_go(
     projections: &Arc<Projections>,
     evidence: &Arc<Evidence>,
     log: Arc<dyn SegmentedLog>,
-    indexed: Arc<Mutex<TrimHorizon>>,
+    indexed: Arc<Mutex<EvictionHorizon>>,
 ) -> ReleaseMemory {
     let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
     Box::new(move |until| {
         projections.let_go(until);
         evidence.keeper.heads().nodes().let_go(until);
-        retention::tell(&indexed, &*log, until);
+        memory_horizon::tell(&indexed, &*log, until);
     })
 }
 

@@ -8,19 +8,19 @@ use std::{
 
 use parking_lot::Mutex;
 use tenure_audit::{HeadKey, HeadSigner, MerkleIndex, SignedHeads};
-use tenure_core::{Position, SubjectId, Timestamp, state::AuthorityState, trim::TrimHorizon};
+use tenure_core::{Position, SubjectId, Timestamp, state::AuthorityState, eviction::EvictionHorizon};
 use tenure_log::{EventLog, SegmentedLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 
 use super::{
     NodeOptions, StartError, clean_shutdown,
     cluster::ClusterParticipation,
-    credential::{issue_first_key, look_at_first_key},
+    offline_keys::{issue_first_key, look_at_first_key},
     disk,
     epoch::{self, UNFINISHED, begin_epoch},
     joining::{JoinedNode, join},
     key_binding::KeyBinding,
-    retention,
+    memory_horizon,
     secrets::{OpenedKeys, is_missing, open_secrets, remove_unfinished},
     snapshot::{record_at, save_at_end},
     startup_replay::{StartupReads, StartupState, open_log},
@@ -184,7 +184,7 @@ pub(super) struct StartedAuthority {
     pub(super) keeper: HeadSigner,
     pub(super) projections: Arc<Projections>,
     /// Up to where the files of the log can be asked.
-    pub(super) indexed: Arc<Mutex<TrimHorizon>>,
+    pub(super) indexed: Arc<Mutex<EvictionHorizon>>,
     pub(super) log: Arc<dyn EventLog>,
     /// The same log, by its files on this machine.
     pub(super) files: Arc<dyn SegmentedLog>,
@@ -209,7 +209,7 @@ pub(super) fn start_authority(
     let BoundKeys { binding, secrets, erased } = keys;
     let StartedHeads { keeper, new_epoch } = heads;
     let projections = Arc::new(std::mem::take(&mut folded.projections));
-    let retention = retention::retention(options, &*files, &projections, &mut folded);
+    let retention = memory_horizon::retention(options, &*files, &projections, &mut folded);
     if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
         save_at_end(&options.data, &*log, folded.state.clone());
     }

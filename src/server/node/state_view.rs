@@ -7,7 +7,7 @@ use crate::projections::SubjectLookup;
 use tenure_audit::live_check::PublishedView;
 use tenure_core::{
     Position, SessionId, SubjectId, session::Session, subject::Subject, system::SystemState,
-    trim::TrimHorizon,
+    eviction::EvictionHorizon,
 };
 
 /// What projections are put together from.
@@ -43,7 +43,7 @@ impl PublishedView for StateView {
         Some(subject)
     }
 
-    fn horizon(&self) -> TrimHorizon {
+    fn horizon(&self) -> EvictionHorizon {
         self.0.live().horizon()
     }
 

@@ -8,7 +8,7 @@ use tenure_log::{IndexedHistory, IndexedKind, LogError};
 use super::{
     Projections,
     ended::EndedSessions,
-    marks::FoldMarks,
+    fold_marks::FoldMarks,
     owner_of,
     past::bulks_at,
     pulse::DayPulse,

@@ -8,8 +8,8 @@ use tenure_log::{EventLog, LogError, StoredCommit};
 
 use super::{
     Projections,
-    marks::{FoldedSubject, SubjectStates},
-    story::SubjectStory,
+    fold_marks::{FoldedSubject, SubjectStates},
+    subject_story::SubjectStory,
 };
 
 /// Events read from the log at a time.

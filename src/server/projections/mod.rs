@@ -6,14 +6,14 @@
 pub mod ended;
 mod from_checkpoint;
 pub mod history;
-pub mod marks;
+pub mod fold_marks;
 mod past;
 pub mod pulse;
 pub mod revocations;
 pub mod session_list;
-mod session_run;
+mod session_stretch;
 mod sorted;
-mod story;
+mod subject_story;
 pub mod subject_list;
 pub mod timeline;
 
@@ -32,7 +32,7 @@ use tenure_log::StoredCommit;
 
 use self::{
     ended::EndedSessions,
-    marks::{FoldMarks, SubjectStates},
+    fold_marks::{FoldMarks, SubjectStates},
     pulse::DayPulse,
     revocations::{RetainedCounts, RevocationList},
     session_list::SessionList,

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 
 use tenure_core::{Digest16, OwnerId, Position, SessionId, SubjectId};
 
-pub use super::session_run::EndMark;
+pub use super::session_stretch::EndMark;
 use super::{
-    session_run::{MarkBits, SessionRun, as_number},
+    session_stretch::{MarkBits, SessionStretch, as_number},
     sorted::SortedChunks,
 };
 
@@ -24,7 +24,7 @@ const COUNTED: usize = 4_096;
 /// Sessions, oldest first, with the positions at which they began.
 #[derive(Debug, Default)]
 pub struct SessionList {
-    stretches: Vec<SessionRun>,
+    stretches: Vec<SessionStretch>,
     /// The next one's number.
     next: u32,
     /// The numbers of each owner's sessions.
@@ -89,7 +89,7 @@ impl SessionList {
         self.next += 1;
         let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, subject));
         if !is_added {
-            self.stretches.push(SessionRun::begin(position, number, subject.clone()));
+            self.stretches.push(SessionStretch::begin(position, number, subject.clone()));
         }
         if let Some(owner) = owner {
             self.of_owner(owner).insert(number);
@@ -129,7 +129,7 @@ impl SessionList {
         self.mark(began, |run| &mut run.expired);
     }
 
-    fn mark(&mut self, began: Position, with: impl Fn(&mut SessionRun) -> &mut MarkBits) -> bool {
+    fn mark(&mut self, began: Position, with: impl Fn(&mut SessionStretch) -> &mut MarkBits) -> bool {
         let Some((stretch, place)) = self.place_of(began) else { return false };
         let run = &mut self.stretches[stretch];
         self.ended += usize::from(!run.revoked.has(place) && !run.expired.has(place));
@@ -218,7 +218,7 @@ impl SessionList {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.stretches.iter().map(SessionRun::len).sum()
+        self.stretches.iter().map(SessionStretch::len).sum()
     }
 
     /// How many are marked as neither revoked nor expired.
@@ -300,7 +300,7 @@ impl SessionList {
     /// Stretches without one that is marked so cost next to nothing.
     fn all_before(&self, end: u32, marked: EndMark) -> impl Iterator<Item = u32> {
         let behind = self.stretches.partition_point(|stretch| stretch.number < end);
-        let numbers = move |stretch: &'_ SessionRun| {
+        let numbers = move |stretch: &'_ SessionStretch| {
             let first = stretch.number;
             let places: Vec<_> = stretch.places_marked(marked).collect();
             places.into_iter().rev().map(move |place| first + as_number(place))
@@ -355,12 +355,12 @@ impl OtherList<'_> {
     }
 }
 
-fn stretch_of(stretches: &[SessionRun], number: u32) -> Option<&SessionRun> {
+fn stretch_of(stretches: &[SessionStretch], number: u32) -> Option<&SessionStretch> {
     let behind = stretches.partition_point(|stretch| stretch.number <= number);
     stretches.get(behind.checked_sub(1)?).filter(|stretch| stretch.holds(number))
 }
 
-fn is_present(stretches: &[SessionRun], number: u32) -> bool {
+fn is_present(stretches: &[SessionStretch], number: u32) -> bool {
     stretch_of(stretches, number)
         .is_some_and(|stretch| stretch.present.has((number - stretch.number) as usize))
 }

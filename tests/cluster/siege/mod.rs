@@ -4,7 +4,7 @@
 //! must have an order (`cell`).
 
 mod cell;
-mod house;
+mod machines;
 mod worker;
 
 use std::{
@@ -21,7 +21,7 @@ use std::{
 };
 
 use cell::{Cell, Judged, Moves, move_by};
-use house::{Fault, House};
+use machines::{Fault, Machines};
 use rustix::process::Signal;
 use tenure::clock::{pause, stopwatch};
 use tenure_testing::surroundings::{say, variable};
@@ -58,7 +58,7 @@ fn head(data: &Path) -> Option<(u64, String)> {
 
 /// Only the node that leads signs, when its clock has moved on, and the others follow a moment later: waits until all have
 /// the same head, of all that is in the log.
-fn heads_agree(house: &House) {
+fn heads_agree(house: &Machines) {
     let begun = stopwatch();
     loop {
         move_by(&house.callers, Duration::from_secs(2));
@@ -73,7 +73,7 @@ fn heads_agree(house: &House) {
 }
 
 /// The faults of the short form, or as many as are asked for.
-fn faults(house: &mut House, is_long: bool) -> Vec<Fault> {
+fn faults(house: &mut Machines, is_long: bool) -> Vec<Fault> {
     if !is_long {
         return vec![Fault::FollowerDies, Fault::LeaderIsCutOff];
     }
@@ -83,7 +83,7 @@ fn faults(house: &mut House, is_long: bool) -> Vec<Fault> {
     Fault::ALL.into_iter().chain(drawn).take(count).collect()
 }
 
-fn besiege(house: &mut House, faults: &[Fault]) {
+fn besiege(house: &mut Machines, faults: &[Fault]) {
     house.goes_on();
     for (number, fault) in faults.iter().enumerate() {
         let begun = stopwatch();
@@ -98,7 +98,7 @@ fn besiege(house: &mut House, faults: &[Fault]) {
 }
 
 /// Callers at work while this goes on; what the first of them knows in the end.
-fn under_load(house: &mut House, seed: u64, work: impl FnOnce(&mut House)) -> Vec<Worker> {
+fn under_load(house: &mut Machines, seed: u64, work: impl FnOnce(&mut Machines)) -> Vec<Worker> {
     let (done, is_over, moves) = (Arc::clone(&house.done), AtomicBool::new(false), Moves::new(CELLS));
     let callers = house.callers.clone();
     thread::scope(|scope| {
@@ -136,7 +136,7 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_dies_or_sleeps() {
     let drawn = || RandomState::new().build_hasher().finish();
     let seed = variable("TENURE_TEST_SEED").and_then(|seed| seed.parse().ok()).unwrap_or_else(drawn);
     say(&format!("the siege of a cluster has the seed {seed}"));
-    let mut house = House::new(&program, is_long, seed);
+    let mut house = Machines::new(&program, is_long, seed);
     let faults = faults(&mut house, is_long);
     let workers = under_load(&mut house, seed, |house| besiege(house, &faults));
     house.settles();

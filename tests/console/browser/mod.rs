@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
-use crate::desk::{origin, read, renewed};
+use crate::form_client::{origin, read, renewed};
 use crate::server::Server;
 use crate::surroundings::{not_run, variable};
 use driver::{Chromium, Window};

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::driver::{Chromium, Window};
-use crate::desk::origin;
+use crate::form_client::origin;
 use crate::server::{Server, Session};
 use crate::surroundings::variable;
 

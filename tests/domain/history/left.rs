@@ -3,7 +3,7 @@
 use tenure::core::{
     Commit, Event, SubjectEvent,
     state::AuthorityState,
-    trim::{TrimHorizon, trim},
+    eviction::{EvictionHorizon, evict_ended},
 };
 
 use super::run::{Check, Run, ensure};
@@ -19,18 +19,18 @@ pub(super) fn trimming_and_folding_commute(run: &mut Run) -> Check {
 
 fn commutes(run: &mut Run, trims: impl Fn(usize) -> bool) -> Check {
     let (mut whole, mut trimmed, mut horizon) =
-        (AuthorityState::default(), AuthorityState::default(), TrimHorizon::default());
+        (AuthorityState::default(), AuthorityState::default(), EvictionHorizon::default());
     for (index, commit) in run.commits.clone().iter().enumerate() {
         count(run, &whole, &trimmed, commit);
         whole.apply(commit).map_err(|alarm| alarm.to_string())?;
         trimmed.apply(commit).map_err(|alarm| format!("trimmed: {alarm}"))?;
         if trims(index) {
-            horizon = TrimHorizon { position: whole.position, moment: whole.recorded_at };
-            trim(&mut trimmed, horizon);
+            horizon = EvictionHorizon { position: whole.position, moment: whole.recorded_at };
+            evict_ended(&mut trimmed, horizon);
         }
     }
-    trim(&mut whole, horizon);
-    trim(&mut trimmed, horizon);
+    evict_ended(&mut whole, horizon);
+    evict_ended(&mut trimmed, horizon);
     ensure(whole == trimmed, || format!("{whole:?} is not {trimmed:?}, behind {horizon:?}"))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Seconds, SubjectId, Timestamp, session::Session, trim::TrimHorizon};
+use tenure_core::{Seconds, SubjectId, Timestamp, session::Session, eviction::EvictionHorizon};
 
 use crate::authority::state::published::{LeftBefore, PublishedState};
 
@@ -25,7 +25,7 @@ pub struct MemoryRetention {
     /// How long an ended session stays, `retention.memory`.
     pub memory: Seconds,
     /// Up to where the log can be asked by key, and when its last event there was recorded.
-    pub indexed: Arc<Mutex<TrimHorizon>>,
+    pub indexed: Arc<Mutex<EvictionHorizon>>,
     /// Is handed those that leave.
     pub leaving: OnLeaving,
     /// What the start did not read.
@@ -44,10 +44,10 @@ impl MemoryRetention {
     }
 
     /// Behind which sessions may leave at this moment.
-    pub fn horizon(&self, now: Timestamp) -> TrimHorizon {
+    pub fn horizon(&self, now: Timestamp) -> EvictionHorizon {
         let indexed = *self.indexed.lock();
         let ended = now.plus_millis(-i64::from(self.memory.0) * 1_000);
-        TrimHorizon { moment: indexed.moment.min(ended), ..indexed }
+        EvictionHorizon { moment: indexed.moment.min(ended), ..indexed }
     }
 }
 
@@ -55,7 +55,7 @@ impl MemoryRetention {
 pub(crate) struct EvictionWalk {
     retention: MemoryRetention,
     /// What the last walk, or the one under way, is about.
-    walked: TrimHorizon,
+    walked: EvictionHorizon,
     next_part: usize,
     left: Vec<SubjectId>,
     is_under_way: bool,
@@ -63,7 +63,7 @@ pub(crate) struct EvictionWalk {
 
 impl EvictionWalk {
     /// Behind this horizon nothing is any more.
-    pub(crate) fn new(retention: MemoryRetention, walked: TrimHorizon) -> Self {
+    pub(crate) fn new(retention: MemoryRetention, walked: EvictionHorizon) -> Self {
         Self { retention, walked, next_part: 0, left: vec![], is_under_way: false }
     }
 

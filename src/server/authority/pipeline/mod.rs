@@ -16,6 +16,6 @@ mod own_records;
 pub(super) mod recalled_sessions;
 pub(super) mod relay;
 pub(super) mod request;
-mod restricted;
+mod restricted_mode;
 pub(super) mod sequencer;
 pub(super) mod timings;

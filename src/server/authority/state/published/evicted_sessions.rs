@@ -22,7 +22,7 @@ use tenure_core::{
     event::EndTrigger,
     session::Session,
     subject::{SharedSession, Subject},
-    trim::{TrimHorizon, trim_subject},
+    eviction::{EvictionHorizon, evict_from_subject},
 };
 
 /// Maximum sessions remembered after they were read back.
@@ -54,7 +54,7 @@ pub struct LeftBefore {
 /// What is known of sessions that left.
 #[derive(Default)]
 pub(super) struct EvictedSessions {
-    horizon: RwLock<TrimHorizon>,
+    horizon: RwLock<EvictionHorizon>,
     hasher: DefaultHashBuilder,
     /// The subjects that a session of has left, by a hash of their names.
     subjects: RwLock<HashSet<u64>>,
@@ -158,12 +158,12 @@ impl EvictedSessions {
 
 impl PublishedState {
     /// Behind which ended sessions may have left.
-    pub fn horizon(&self) -> TrimHorizon {
+    pub fn horizon(&self) -> EvictionHorizon {
         *self.left.horizon.read()
     }
 
     /// From now on sessions up to there may leave.
-    pub(crate) fn move_horizon(&self, horizon: TrimHorizon) {
+    pub(crate) fn move_horizon(&self, horizon: EvictionHorizon) {
         let mut known = self.left.horizon.write();
         *known = known.and(horizon);
     }
@@ -210,7 +210,7 @@ impl PublishedState {
             return;
         }
         let mut trimmed = subject.as_ref().clone();
-        let left = trim_subject(&mut trimmed, horizon);
+        let left = evict_from_subject(&mut trimmed, horizon);
         leaving(&left);
         self.left.note(id, &left);
         let ids = || left.iter().map(|session| session.id);
@@ -225,7 +225,7 @@ impl PublishedState {
         mut subject: Subject,
         leaving: EvictionObserver<'_>,
     ) -> Subject {
-        let left = trim_subject(&mut subject, self.horizon());
+        let left = evict_from_subject(&mut subject, self.horizon());
         if !left.is_empty() {
             for session in &left {
                 self.longest_ttl.fetch_max(session.terms.ttl.0, Ordering::AcqRel);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::server::{Reply, Server, Session};
 
 /// Someone who is signed in.
-pub(crate) struct Desk<'s> {
+pub(crate) struct FormClient<'s> {
     pub(crate) server: &'s Server,
     pub(crate) cookie: String,
 }
@@ -33,7 +33,7 @@ pub(crate) fn cookie_of(reply: &Reply) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
-impl<'s> Desk<'s> {
+impl<'s> FormClient<'s> {
     pub(crate) fn sign_in(server: &'s Server, key: &str) -> Self {
         let reply = try_key(server, &[("key", key)]).expect(303);
         Self { server, cookie: cookie_of(&reply) }

@@ -12,7 +12,7 @@ use tenure_log::{EventLog, IndexedHistory, LogError, StoredCommit};
 use super::{
     Projections,
     history::{FewSessions, HistoryError, PAGE, WantedCheck, go_on},
-    marks::FoldedSubject,
+    fold_marks::FoldedSubject,
 };
 
 /// The story of a subject up to a position, as far as it was read.

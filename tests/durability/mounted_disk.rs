@@ -7,13 +7,13 @@ use std::{
 };
 
 /// A mounted file system, in a directory that goes with it. It is unmounted when this is dropped.
-pub(crate) struct Ground {
+pub(crate) struct MountedDisk {
     dir: tempfile::TempDir,
     at: PathBuf,
     mounted: bool,
 }
 
-impl Ground {
+impl MountedDisk {
     /// ext4 in a file, of so many MiB. The reason, where there can be none.
     pub(crate) fn ext4(mebibytes: u64) -> Result<Self, String> {
         let ground = Self::new()?;
@@ -122,7 +122,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for MountedDisk {
     fn drop(&mut self) {
         if self.mounted && self.unmount().is_err() {
             // A test that failed may have left a process on it: it goes when that does.

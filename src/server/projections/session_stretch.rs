@@ -7,7 +7,7 @@ const STRETCH: usize = 1_024;
 
 /// Neighbours in the list. A distance from the first of them takes half the room of a position.
 #[derive(Debug)]
-pub(super) struct SessionRun {
+pub(super) struct SessionStretch {
     pub(super) first: Position,
     /// The number of the first of them.
     pub(super) number: u32,
@@ -96,7 +96,7 @@ pub(super) fn as_number(place: usize) -> u32 {
     u32::try_from(place).expect("a stretch is short")
 }
 
-impl SessionRun {
+impl SessionStretch {
     pub(super) fn begin(first: Position, number: u32, subject: SubjectId) -> Self {
         let mut run = Self {
             first,

@@ -95,7 +95,7 @@ enum Wiring {
 }
 
 /// Three nodes, and one broker or three.
-pub(super) struct House {
+pub(super) struct Machines {
     brokers: Vec<Broker>,
     /// Past all that can be cut.
     url: String,
@@ -110,7 +110,7 @@ pub(super) struct House {
 
 const NODES: usize = 3;
 
-impl House {
+impl Machines {
     pub(super) fn new(program: &Path, is_long: bool, seed: u64) -> Self {
         let brokers = if is_long { 3 } else { 1 };
         let (brokers, mut wiring) = match Network::of(brokers + NODES) {

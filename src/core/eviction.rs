@@ -1,7 +1,7 @@
 //! Sessions that ended long ago leave memory. What is left is the same state without them, and folding goes on from it
 //! as before: a late event about a session that left changes nothing kept.
 //!
-//! The history keeps everything, so a comparison with memory trims both sides by the same [`TrimHorizon`].
+//! The history keeps everything, so a comparison with memory trims both sides by the same [`EvictionHorizon`].
 
 use super::{
     id::Position,
@@ -13,21 +13,21 @@ use super::{
 
 /// Up to where ended sessions leave: those that had ended by this moment and by this position. It only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrimHorizon {
+pub struct EvictionHorizon {
     /// The last event that counts.
     pub position: Position,
     /// The latest end that counts.
     pub moment: Timestamp,
 }
 
-impl Default for TrimHorizon {
+impl Default for EvictionHorizon {
     /// Behind which there is nothing.
     fn default() -> Self {
         Self { position: Position::ZERO, moment: Timestamp::ZERO }
     }
 }
 
-impl TrimHorizon {
+impl EvictionHorizon {
     /// Whether anything may be behind it.
     pub const fn is_there(self) -> bool {
         self.position.0 > 0
@@ -56,7 +56,7 @@ impl TrimHorizon {
 }
 
 /// Takes the sessions behind a horizon out of a subject, and gives them.
-pub fn trim_subject(subject: &mut Subject, horizon: TrimHorizon) -> Vec<Session> {
+pub fn evict_from_subject(subject: &mut Subject, horizon: EvictionHorizon) -> Vec<Session> {
     let left: Vec<_> = subject.sessions.iter().filter(|session| horizon.is_past(session)).cloned().collect();
     if !left.is_empty() {
         subject.sessions.retain(|session| !horizon.is_past(session));
@@ -66,9 +66,9 @@ pub fn trim_subject(subject: &mut Subject, horizon: TrimHorizon) -> Vec<Session>
 }
 
 /// Takes the sessions behind a horizon out of a state.
-pub fn trim(state: &mut AuthorityState, horizon: TrimHorizon) {
+pub fn evict_ended(state: &mut AuthorityState, horizon: EvictionHorizon) {
     for subject in state.subjects.values_mut() {
-        for session in trim_subject(subject, horizon) {
+        for session in evict_from_subject(subject, horizon) {
             state.holders.remove(&session.id);
         }
     }

@@ -14,13 +14,13 @@ use tenure_testing::command::CommandOutput;
 const BINARY: &str = env!("CARGO_BIN_EXE_tenure");
 
 /// Where everything is.
-pub(crate) struct House {
+pub(crate) struct Fixture {
     directory: TempDir,
     /// The public half of an identity, whose file is `identity`.
     pub(crate) recipient: String,
 }
 
-impl House {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let identity = age::x25519::Identity::generate();
@@ -162,7 +162,7 @@ impl Server {
     }
 
     /// A backup of this server.
-    pub(crate) fn back_up(&self, house: &House, name: &str, incremental: bool) -> Reply {
+    pub(crate) fn back_up(&self, house: &Fixture, name: &str, incremental: bool) -> Reply {
         let body = json!({ "name": name, "incremental": incremental, "recipient": house.recipient });
         self.post("/v1/backup", &body)
     }

@@ -9,13 +9,13 @@ use crate::server::Server;
 
 /// Shared by a holder and the test.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ManualClock {
     now: watch::Sender<Timestamp>,
     /// What the holder waits for; none while it works.
     awaited: watch::Sender<Option<Timestamp>>,
 }
 
-impl Told {
+impl ManualClock {
     pub(crate) fn new(now: Timestamp) -> Arc<Self> {
         Arc::new(Self { now: watch::Sender::new(now), awaited: watch::Sender::new(None) })
     }
@@ -32,7 +32,7 @@ impl Told {
     }
 }
 
-impl AuthorityTime for Told {
+impl AuthorityTime for ManualClock {
     fn now(&self) -> Timestamp {
         *self.now.borrow()
     }

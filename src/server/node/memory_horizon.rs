@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{NodeOptions, startup_replay::StartupState};
 use crate::authority::MemoryRetention;
 use crate::projections::{Projections, history};
-use tenure_core::{Position, trim::TrimHorizon};
+use tenure_core::{Position, eviction::EvictionHorizon};
 use tenure_log::{EventLog, SegmentedLog};
 
 /// How sessions leave the memory of a node with these files.
@@ -17,7 +17,7 @@ pub(super) fn retention(
     projections: &Arc<Projections>,
     folded: &mut StartupState,
 ) -> MemoryRetention {
-    let indexed = Arc::new(Mutex::new(TrimHorizon::default()));
+    let indexed = Arc::new(Mutex::new(EvictionHorizon::default()));
     tell(&indexed, files, files.indexed().end());
     let projections = Arc::clone(projections);
     let leaving = Arc::new(move |sessions: &[_]| projections.mark_ended(sessions));
@@ -25,12 +25,12 @@ pub(super) fn retention(
 }
 
 /// The files of the log can be asked for everything up to this position.
-pub(super) fn tell(indexed: &Mutex<TrimHorizon>, log: &dyn EventLog, position: Position) {
+pub(super) fn tell(indexed: &Mutex<EvictionHorizon>, log: &dyn EventLog, position: Position) {
     if position <= indexed.lock().position {
         return;
     }
     match history::commit_at(log, position) {
-        Ok(Some(stored)) => *indexed.lock() = TrimHorizon { position, moment: stored.commit.recorded_at },
+        Ok(Some(stored)) => *indexed.lock() = EvictionHorizon { position, moment: stored.commit.recorded_at },
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "ended sessions stay in memory for now"),
     }

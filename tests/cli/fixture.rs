@@ -10,19 +10,19 @@ use tenure_testing::command::CommandOutput;
 
 use crate::server::Server;
 
-pub(crate) struct Ground<S = Server> {
+pub(crate) struct Fixture<S = Server> {
     pub(crate) server: S,
     directory: TempDir,
 }
 
-impl Ground<()> {
+impl Fixture<()> {
     /// Without a server.
     pub(crate) fn empty() -> Self {
         Self { server: (), directory: tempfile::tempdir().unwrap() }
     }
 }
 
-impl<S> Ground<S> {
+impl<S> Fixture<S> {
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -43,7 +43,7 @@ impl<S> Ground<S> {
     }
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with(Server::start())
     }
@@ -75,7 +75,7 @@ impl Ground {
     }
 }
 
-impl Ground {
+impl Fixture {
     /// A key of an owner.
     pub(crate) fn owner(&self, owner: &str) -> String {
         self.server.issue_key("owner", Some(owner)).0
