@@ -22,12 +22,12 @@ use parking_lot::Mutex;
 
 use tenure_core::{
     Position, SubjectId,
+    eviction::{EvictionHorizon, evict_from_subject},
     evolve::IllegalEvent,
     scope::{FoldScope, SubjectSlice},
     state::AuthorityState,
     subject::Subject,
     system::SystemState,
-    eviction::{EvictionHorizon, evict_from_subject},
 };
 use tenure_log::{EventLog, LogError};
 use tenure_threads::{

@@ -13,6 +13,7 @@ pub mod commit;
 pub mod decide;
 pub mod epoch;
 pub mod event;
+pub mod eviction;
 pub mod evolve;
 pub mod fold;
 pub mod interned;
@@ -33,7 +34,6 @@ pub mod subject;
 pub mod suspension;
 pub mod system;
 pub mod text;
-pub mod eviction;
 pub mod webhook;
 
 pub use tenure_protocol::{

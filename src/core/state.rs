@@ -8,6 +8,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use super::{
     bulk::{self, BulkRevocation},
     commit::Commit,
+    eviction::EvictionHorizon,
     evolve::IllegalEvent,
     fold::{self, FoldTarget},
     id::{Position, SessionId, SubjectId},
@@ -16,7 +17,6 @@ use super::{
     subject::{ProfileAndSuspension, Subject, SubjectRegistration},
     system::SystemState,
     time::Timestamp,
-    eviction::EvictionHorizon,
 };
 
 /// For more sessions of a subject than this there is no room before they are read.

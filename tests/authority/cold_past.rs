@@ -20,8 +20,8 @@ use tenure::{
     projections::{
         Projections,
         ended::EndedListing,
-        history::{self, PartLength},
         fold_marks::FoldedSubject,
+        history::{self, PartLength},
         pulse::DayPulse,
         revocations::RetainedCounts,
         session_list::{EndMark, ListedBy, ListedSession, SessionList, SessionQuery},

@@ -10,8 +10,8 @@ use tenure::{
     audit::live_check::{CheckError, CheckFindings, LiveCheck, PublishedView},
     authority::Authority,
     core::{
-        Position, Seconds, SubjectId, session::Session, session_fields::SessionFields, subject::Subject,
-        system::SystemState, eviction::EvictionHorizon,
+        Position, Seconds, SubjectId, eviction::EvictionHorizon, session::Session,
+        session_fields::SessionFields, subject::Subject, system::SystemState,
     },
     log::EventLog,
 };

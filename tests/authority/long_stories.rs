@@ -19,8 +19,8 @@ use tenure::{
     log::{EventLog, SegmentedLog, encode},
     projections::{
         Projections,
-        history::{self, PartLength},
         fold_marks::{FoldedSubject, SubjectStates},
+        history::{self, PartLength},
     },
     server::checkpoint::{TrustedCheckpoints, make},
 };

@@ -16,8 +16,8 @@ use tenure::{
 };
 
 use crate::{
-    server::Server,
     manual_clock::{ManualClock, now_of},
+    server::Server,
 };
 
 /// What makes this program an agent: the file, the address of the authority, and the key of a verifier.

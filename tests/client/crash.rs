@@ -8,9 +8,9 @@ use tenure::client::SessionFile;
 
 use crate::{
     agent::{Agent, session_file},
+    manual_clock::now_of,
     proxy::{Fate, Proxy},
     server::{PATIENCE, Server},
-    manual_clock::now_of,
 };
 
 /// A session that is due for renewal, and a network that keeps its first renewal from being answered.

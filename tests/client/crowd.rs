@@ -25,9 +25,9 @@ use tenure::{
 use tokio::sync::watch;
 
 use crate::{
+    manual_clock::now_of,
     proxy::{Fate, Proxy},
     server::Server,
-    manual_clock::now_of,
 };
 
 const HOLDERS: usize = 3;

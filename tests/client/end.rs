@@ -17,9 +17,9 @@ use tenure::client::{
 
 use crate::{
     agent::session_file,
+    manual_clock::{ManualClock, now_of},
     proxy::{Fate, Proxy},
     server::Server,
-    manual_clock::{ManualClock, now_of},
 };
 
 /// A held session, all in this process.

@@ -16,9 +16,9 @@ use tenure::{
 use crate::{
     agent::session_file,
     commands::Fixture as Commands,
+    manual_clock::{ManualClock, now_of},
     run::{Fixture as Runs, text},
     server::{PATIENCE, Reply, Server},
-    manual_clock::{ManualClock, now_of},
 };
 
 /// A session in a file that ends when two holders have shown themselves, half of its period later.

@@ -11,9 +11,9 @@ use tenure::{
 
 use crate::{
     agent::{Agent, session_file},
+    manual_clock::now_of,
     proxy::{Fate, Proxy},
     server::Server,
-    manual_clock::now_of,
 };
 
 const PROCESSES: usize = 64;

@@ -107,7 +107,8 @@ fn a_watched_page_that_has_not_changed_is_not_sent_again() {
 fn a_page_that_stays_open_gets_the_mark_of_a_later_sign_in() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let (before, after) = (FormClient::sign_in(&server, &server.admin), FormClient::sign_in(&server, &server.admin));
+    let (before, after) =
+        (FormClient::sign_in(&server, &server.admin), FormClient::sign_in(&server, &server.admin));
     let tag = look(&before, "/console/agents").expect(200).header("etag").unwrap().to_owned();
     let request = server.get("/console/agents").header("host", server.address().to_string());
     let request = request.header("cookie", after.cookie.clone()).header("x-tenure-live", "1");

@@ -6,8 +6,8 @@
 mod access;
 mod attacks;
 mod browser;
-mod form_client;
 mod finding;
+mod form_client;
 mod glance;
 mod live;
 mod pages;

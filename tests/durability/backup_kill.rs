@@ -21,9 +21,9 @@ use crate::{
     ambient::{Chance, not_run, say, setting},
     authority::{Authority, admin_key, serve, serve_through},
     caller::Caller,
-    mounted_disk::{copy, has_program},
     history::History,
     load::{Appetite, Ledger, Load},
+    mounted_disk::{copy, has_program},
     sealing::{SEGMENT, fill_one_store, sealed_with, segments},
 };
 

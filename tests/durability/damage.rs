@@ -15,9 +15,9 @@ use crate::{
     ambient::{Chance, not_run},
     authority::{Authority, admin_key, serve},
     caller::Caller,
-    mounted_disk::{MountedDisk, copy},
     history::History,
     load::work,
+    mounted_disk::{MountedDisk, copy},
 };
 
 /// A refusal comes this soon.

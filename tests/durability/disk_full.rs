@@ -9,9 +9,9 @@ use crate::{
     ambient::{Chance, not_run, say},
     authority::Authority,
     caller::{Caller, Reply},
-    mounted_disk::MountedDisk,
     history::{History, repeat},
     load::{Appetite, Ledger, Load},
+    mounted_disk::MountedDisk,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

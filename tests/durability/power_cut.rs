@@ -10,9 +10,9 @@ use tenure::clock::{pause, stopwatch};
 use crate::{
     ambient::{Chance, not_run, say, setting},
     authority::Authority,
-    mounted_disk::MountedDisk,
     history::History,
     load::{Appetite, Ledger, Load},
+    mounted_disk::MountedDisk,
     sealing::{SEGMENT, number_of},
 };
 

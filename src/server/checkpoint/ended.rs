@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use tenure_core::{Seconds, SubjectId, session::Session, subject::Subject, eviction::EvictionHorizon};
+use tenure_core::{Seconds, SubjectId, eviction::EvictionHorizon, session::Session, subject::Subject};
 use tenure_log::SegmentEnd;
 
 /// How long before a checkpoint a session must have ended to stand apart in it. The default of `retention.memory`: such

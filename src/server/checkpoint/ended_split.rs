@@ -11,7 +11,9 @@ use super::{
     rows::{EndedRow, rows_in, rows_of},
     writer::CheckpointWriter,
 };
-use tenure_core::{SubjectId, session::Session, state::AuthorityState, subject::Subject, eviction::EvictionHorizon};
+use tenure_core::{
+    SubjectId, eviction::EvictionHorizon, session::Session, state::AuthorityState, subject::Subject,
+};
 
 /// A state on its way to disk.
 pub(super) struct EndedSplit<'c> {

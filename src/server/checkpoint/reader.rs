@@ -19,8 +19,8 @@ use super::{
 };
 use crate::projections::pulse::DayPulse;
 use tenure_core::{
-    Position, Seconds, SubjectId, session::Session, state::AuthorityState, subject::Subject,
-    system::SystemState, eviction::EvictionHorizon,
+    Position, Seconds, SubjectId, eviction::EvictionHorizon, session::Session, state::AuthorityState,
+    subject::Subject, system::SystemState,
 };
 use tenure_log::SegmentEnd;
 

@@ -16,9 +16,9 @@ use tenure_core::{
         PresentedToken, SelectionRevoked, SessionCreated, SessionTerms, SubjectProfile, SubjectRegistered,
         TokensPresented,
     },
+    eviction::evict_ended,
     state::AuthorityState,
     subject::Subject,
-    eviction::evict_ended,
 };
 use tenure_log::{EventLog, MemoryLog, SegmentEnd, TreeEdge, encode};
 

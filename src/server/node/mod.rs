@@ -10,7 +10,6 @@ mod checkpointer;
 mod clean_shutdown;
 pub mod cluster;
 mod cluster_options;
-mod offline_keys;
 mod disk;
 mod epoch;
 mod head_check;
@@ -24,12 +23,13 @@ mod joining;
 mod key_binding;
 mod key_mirror;
 mod membership;
+mod memory_horizon;
 mod no_keys;
 mod node_mac;
+mod offline_keys;
 mod opening;
 mod options;
 mod peers;
-mod memory_horizon;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -52,7 +52,7 @@ use crate::projections::{Projections, session_list::SessionList};
 use crate::tokens::TokenKeyring;
 use parking_lot::Mutex;
 use tenure_audit::{Evidence, LiveCheck, live_check};
-use tenure_core::{Position, state::AuthorityState, eviction::EvictionHorizon};
+use tenure_core::{Position, eviction::EvictionHorizon, state::AuthorityState};
 use tenure_log::SegmentedLog;
 use tenure_protocol::clock::TestClock;
 use tenure_threads::worker::WorkerThread;
@@ -74,8 +74,8 @@ use self::{
     sealer::ReleaseMemory,
 };
 pub use self::{
-    offline_keys::{IssuedKey, issue_credential},
     epoch::EpochRequest,
+    offline_keys::{IssuedKey, issue_credential},
     options::NodeOptions,
     start_error::StartError,
 };

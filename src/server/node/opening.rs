@@ -8,19 +8,19 @@ use std::{
 
 use parking_lot::Mutex;
 use tenure_audit::{HeadKey, HeadSigner, MerkleIndex, SignedHeads};
-use tenure_core::{Position, SubjectId, Timestamp, state::AuthorityState, eviction::EvictionHorizon};
+use tenure_core::{Position, SubjectId, Timestamp, eviction::EvictionHorizon, state::AuthorityState};
 use tenure_log::{EventLog, SegmentedLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 
 use super::{
     NodeOptions, StartError, clean_shutdown,
     cluster::ClusterParticipation,
-    offline_keys::{issue_first_key, look_at_first_key},
     disk,
     epoch::{self, UNFINISHED, begin_epoch},
     joining::{JoinedNode, join},
     key_binding::KeyBinding,
     memory_horizon,
+    offline_keys::{issue_first_key, look_at_first_key},
     secrets::{OpenedKeys, is_missing, open_secrets, remove_unfinished},
     snapshot::{record_at, save_at_end},
     startup_replay::{StartupReads, StartupState, open_log},

@@ -6,8 +6,8 @@ use crate::authority::{Authority, PublishedState};
 use crate::projections::SubjectLookup;
 use tenure_audit::live_check::PublishedView;
 use tenure_core::{
-    Position, SessionId, SubjectId, session::Session, subject::Subject, system::SystemState,
-    eviction::EvictionHorizon,
+    Position, SessionId, SubjectId, eviction::EvictionHorizon, session::Session, subject::Subject,
+    system::SystemState,
 };
 
 /// What projections are put together from.

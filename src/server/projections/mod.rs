@@ -4,17 +4,17 @@
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod ended;
+pub mod fold_marks;
 mod from_checkpoint;
 pub mod history;
-pub mod fold_marks;
 mod past;
 pub mod pulse;
 pub mod revocations;
 pub mod session_list;
 mod session_stretch;
 mod sorted;
-mod subject_story;
 pub mod subject_list;
+mod subject_story;
 pub mod timeline;
 
 use std::sync::{Arc, OnceLock};

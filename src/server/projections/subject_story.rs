@@ -11,8 +11,8 @@ use tenure_log::{EventLog, IndexedHistory, LogError, StoredCommit};
 
 use super::{
     Projections,
-    history::{FewSessions, HistoryError, PAGE, WantedCheck, go_on},
     fold_marks::FoldedSubject,
+    history::{FewSessions, HistoryError, PAGE, WantedCheck, go_on},
 };
 
 /// The story of a subject up to a position, as far as it was read.

@@ -2,8 +2,8 @@
 
 use tenure::core::{
     Commit, Event, SubjectEvent,
-    state::AuthorityState,
     eviction::{EvictionHorizon, evict_ended},
+    state::AuthorityState,
 };
 
 use super::run::{Check, Run, ensure};

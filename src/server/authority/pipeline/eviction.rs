@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tenure_core::{Seconds, SubjectId, Timestamp, session::Session, eviction::EvictionHorizon};
+use tenure_core::{Seconds, SubjectId, Timestamp, eviction::EvictionHorizon, session::Session};
 
 use crate::authority::state::published::{LeftBefore, PublishedState};
 

@@ -20,9 +20,9 @@ use super::{EvictionObserver, PublishedState};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId,
     event::EndTrigger,
+    eviction::{EvictionHorizon, evict_from_subject},
     session::Session,
     subject::{SharedSession, Subject},
-    eviction::{EvictionHorizon, evict_from_subject},
 };
 
 /// Maximum sessions remembered after they were read back.
