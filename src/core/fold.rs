@@ -25,7 +25,7 @@ pub trait FoldTarget {
     /// Whether every subject's state is kept. If so, a mark of a session missing here is a mark of no session.
     fn is_whole(&self) -> bool;
 
-    /// Whether ended sessions leave the state ([trim](super::trim)). If so, what is said of a session missing here is
+    /// Whether ended sessions leave the state ([eviction](super::eviction)). If so, what is said of a session missing here is
     /// said of one that left, and nothing comes of it.
     fn lets_go(&self) -> bool {
         false

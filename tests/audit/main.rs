@@ -9,7 +9,7 @@ mod ask;
 mod bulk;
 mod commands;
 mod incident;
-mod left_over;
+mod leftover_files;
 mod live;
 mod named;
 mod server;

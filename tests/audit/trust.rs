@@ -34,9 +34,9 @@ struct Fixture(tempfile::TempDir);
 
 impl Fixture {
     fn new() -> Self {
-        let ground = Self(tempfile::tempdir().unwrap());
-        fs::write(ground.at("policy.toml"), "").unwrap();
-        ground
+        let fixture = Self(tempfile::tempdir().unwrap());
+        fs::write(fixture.at("policy.toml"), "").unwrap();
+        fixture
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -83,12 +83,12 @@ fn without_heads(data: &Path) {
 /// `replay`, `show`, `diff` and `what-if` did not look at the key at all.
 #[test]
 fn a_key_that_signed_nothing_of_a_directory_proves_nothing_of_it() {
-    let ground = Fixture::new();
-    let data = ground.import(&path("incident.export"), "data");
+    let fixture = Fixture::new();
+    let data = fixture.import(&path("incident.export"), "data");
     let on = ["--data", text(&data)];
     for key in [foreign(), vkey()] {
         for command in READERS {
-            let ran = ground.run(command, &on, &["--verifier-key", &key]);
+            let ran = fixture.run(command, &on, &["--verifier-key", &key]);
             assert_eq!(ran.code == 0, key == vkey(), "{command:?} with {key}: {}", ran.stderr);
             assert!(ran.code == 0 || ran.code == 6, "{command:?} with {key}: {}", ran.stderr);
         }
@@ -96,34 +96,34 @@ fn a_key_that_signed_nothing_of_a_directory_proves_nothing_of_it() {
     without_heads(&data);
     for key in [foreign(), vkey()] {
         for command in READERS.iter().filter(|command| !["prove", "export"].contains(&command[0])) {
-            let ran = ground.run(command, &on, &["--verifier-key", &key]);
+            let ran = fixture.run(command, &on, &["--verifier-key", &key]);
             assert!(ran.code == 6 && ran.stderr.contains("nothing vouches"), "{command:?}: {}", ran.stderr);
         }
     }
     // Heads that the reader brought vouch for it as well as its own.
     let heads = path("incident.heads");
     let brought = ["--verifier-key", &vkey(), "--heads", text(&heads)];
-    let ran = ground.run(&["verify", "-o", "json"], &on, &brought);
+    let ran = fixture.run(&["verify", "-o", "json"], &on, &brought);
     assert_eq!((ran.code, &ran.json()["verified"], &ran.json()["vouchedTo"]), (0, &true.into(), &22.into()));
 }
 
 /// Of a true, older copy only a head that was seen before knows better.
 #[test]
 fn heads_that_were_seen_before_are_obeyed_on_a_directory_as_on_a_file() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let older = path("tampered/an-older-copy.export");
-    let data = ground.import(&older, "older");
+    let data = fixture.import(&older, "older");
     let heads = path("incident.heads");
     for command in READERS {
         let ways = [["--file", text(&older)], ["--data", text(&data)]];
         for on in ways.iter().filter(|on| command[0] != "export" || on[0] == "--data") {
-            let ran = ground.run(command, on, &["--verifier-key", &vkey()]);
+            let ran = fixture.run(command, on, &["--verifier-key", &vkey()]);
             assert_eq!(ran.code, 0, "{command:?} {on:?}: {}", ran.stderr);
-            let ran = ground.run(command, on, &["--verifier-key", &vkey(), "--heads", text(&heads)]);
+            let ran = fixture.run(command, on, &["--verifier-key", &vkey(), "--heads", text(&heads)]);
             assert_eq!(ran.code, 6, "{command:?} {on:?}: {}", ran.stderr);
         }
     }
-    let data = ground.at("nothing");
+    let data = fixture.at("nothing");
     let brought = ["--data", text(&data), "--verifier-key", &vkey(), "--heads", text(&heads)];
     assert_eq!(audit(&[&["import", text(&older)], &brought[..]].concat()).code, 6);
 }
@@ -131,12 +131,12 @@ fn heads_that_were_seen_before_are_obeyed_on_a_directory_as_on_a_file() {
 /// `Proved: … has signed.` was said on the word of the file itself: whoever forges a file signs it too.
 #[test]
 fn proved_is_said_only_with_a_key_that_the_reader_brought() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let file = path("incident.export");
-    let data = ground.import(&file, "data");
+    let data = fixture.import(&file, "data");
     for (on, whose) in [(["--file", text(&file)], "file"), (["--data", text(&data)], "directory")] {
         for command in READERS.iter().filter(|command| command[0] != "export" || whose == "directory") {
-            let ran = ground.run(command, &on, &[]);
+            let ran = fixture.run(command, &on, &[]);
             assert_eq!(ran.code, 0, "{command:?}: {}", ran.stderr);
             let said = format!(
                 "Consistent, and signed by {NAME} — a key that the {whose} itself brought: this proves nothing about who \
@@ -145,16 +145,16 @@ fn proved_is_said_only_with_a_key_that_the_reader_brought() {
             assert_eq!(ran.stderr.lines().last(), Some(said.as_str()), "{command:?}: {}", ran.stderr);
             assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("Proved"), "{command:?}");
 
-            let ran = ground.run(command, &on, &["--verifier-key", &vkey()]);
+            let ran = fixture.run(command, &on, &["--verifier-key", &vkey()]);
             let last = ran.stderr.lines().last().unwrap_or_default();
             assert!(last.starts_with(&format!("Proved by your key {NAME}: ")), "{command:?}: {}", ran.stderr);
         }
-        let verdict = ground.run(&["verify", "-o", "json"], &on, &[]).json();
+        let verdict = fixture.run(&["verify", "-o", "json"], &on, &[]).json();
         assert_eq!((&verdict["verified"], &verdict["consistent"]), (&Value::Null, &true.into()));
         assert!(verdict["keyFrom"].as_str().unwrap().contains(whose), "{verdict}");
-        assert!(!ground.run(&["verify"], &on, &[]).stdout.contains("verified "));
+        assert!(!fixture.run(&["verify"], &on, &[]).stdout.contains("verified "));
     }
-    let data = ground.at("unknown");
+    let data = fixture.at("unknown");
     let imported = audit(&["import", text(&file), "--data", text(&data)]);
     assert!(imported.stderr.contains("a key that the file itself brought"), "{}", imported.stderr);
 }
@@ -197,29 +197,29 @@ fn a_server_is_believed_no_more_than_a_file() {
 /// of the other shows it. `prove` on a server did not look at the heads.
 #[test]
 fn a_server_must_continue_the_heads_that_were_seen_on_every_command() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let serving = Serving::start();
     assert_eq!(serving.run(&["subject", "put", "agent"]).code, 0);
     let stopped = serving.stop();
     for name in ["seen", "other"] {
         let copied =
-            std::process::Command::new("cp").arg("-a").arg(stopped.path()).arg(ground.at(name)).status();
+            std::process::Command::new("cp").arg("-a").arg(stopped.path()).arg(fixture.at(name)).status();
         assert!(copied.unwrap().success());
     }
-    let seen = Serving::on(ground.at("seen"), &[]);
+    let seen = Serving::on(fixture.at("seen"), &[]);
     for subject in ["one", "two", "three"] {
         assert_eq!(seen.run(&["subject", "put", subject]).code, 0);
     }
     let head = seen.run(&["audit", "verify"]).json();
-    fs::write(ground.at("heads"), format!("\n{}", head["signedHead"].as_str().unwrap())).unwrap();
-    let other = Serving::on(ground.at("other"), &[]);
+    fs::write(fixture.at("heads"), format!("\n{}", head["signedHead"].as_str().unwrap())).unwrap();
+    let other = Serving::on(fixture.at("other"), &[]);
     for subject in ["four", "five", "six", "seven"] {
         assert_eq!(other.run(&["subject", "put", subject]).code, 0);
     }
-    let heads = ground.at("heads");
+    let heads = fixture.at("heads");
     let brought = ["--verifier-key", head["verifierKey"].as_str().unwrap(), "--heads", text(&heads)];
-    fs::write(ground.at("policy.toml"), "").unwrap();
-    let policy = ground.at("policy.toml");
+    fs::write(fixture.at("policy.toml"), "").unwrap();
+    let policy = fixture.at("policy.toml");
     for command in [
         &["verify"][..],
         &["replay"],
@@ -264,20 +264,20 @@ fn what_was_recorded_behind_the_last_head_is_not_vouched_for() {
 /// An import dropped the signed heads: nothing could be proved of the new directory, nor exported from it.
 #[test]
 fn an_import_keeps_the_heads_and_exports_to_the_same_bytes() {
-    let ground = Fixture::new();
-    let data = ground.import(&path("incident.export"), "data");
+    let fixture = Fixture::new();
+    let data = fixture.import(&path("incident.export"), "data");
     let on = ["--data", text(&data)];
-    let proof = ground.run(&["prove", "13", "-o", "json"], &on, &[]);
+    let proof = fixture.run(&["prove", "13", "-o", "json"], &on, &[]);
     assert_eq!((proof.code, &proof.json()["size"]), (0, &22.into()), "{}", proof.stderr);
-    let exported = ground.run(&["export", "OUT"], &on, &["--verifier-key", &vkey()]);
+    let exported = fixture.run(&["export", "OUT"], &on, &["--verifier-key", &vkey()]);
     assert_eq!(exported.code, 0, "{}", exported.stderr);
-    assert_eq!(fs::read(ground.at("out.export")).unwrap(), bytes());
+    assert_eq!(fs::read(fixture.at("out.export")).unwrap(), bytes());
     assert_eq!(audit(&["key", "--data", text(&data)]).stdout.trim(), vkey());
 
     // A part has a head that covers more than it holds: in a directory nothing would vouch for its end.
-    let part = ground.run(&["export", "OUT", "--to", "9"], &on, &[]);
+    let part = fixture.run(&["export", "OUT", "--to", "9"], &on, &[]);
     assert_eq!(part.code, 0, "{}", part.stderr);
-    let (out, other) = (ground.at("out.export"), ground.at("part"));
+    let (out, other) = (fixture.at("out.export"), fixture.at("part"));
     let refused = audit(&["import", text(&out), "--data", text(&other)]);
     assert!(refused.code == 1 && refused.stderr.contains("at position 9 of 22"), "{}", refused.stderr);
     assert!(!other.exists());
@@ -286,7 +286,7 @@ fn an_import_keeps_the_heads_and_exports_to_the_same_bytes() {
 /// Where only a head was wrong, `firstBadPosition` was null.
 #[test]
 fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let (mut good, mut checked) = (0, 0);
     for (at, line) in lines().iter().enumerate() {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -294,10 +294,10 @@ fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
         let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
         let mut forged = lines();
         forged[at] = forged[at].replace(&format!("— {NAME} "), &format!("— {NAME} AAAA"));
-        fs::write(ground.at("forged.export"), format!("{}\n", forged.join("\n"))).unwrap();
-        let file = ground.at("forged.export");
+        fs::write(fixture.at("forged.export"), format!("{}\n", forged.join("\n"))).unwrap();
+        let file = fixture.at("forged.export");
         let ran =
-            ground.run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
+            fixture.run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
         let verdict = ran.json_of_any_end();
         assert_eq!((ran.code, &verdict["vouchedTo"]), (6, &good.into()), "{verdict}");
         if good < size {
@@ -315,13 +315,13 @@ fn a_head_that_fails_leaves_the_positions_since_the_last_good_one_in_doubt() {
 /// The page says that no byte of an export can change; the name of its key could be taken out.
 #[test]
 fn an_export_that_names_no_key_is_none_that_a_key_has_signed() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let text_of = String::from_utf8(bytes()).unwrap();
-    fs::write(ground.at("null.export"), text_of.replacen(&format!("\"{}\"", vkey()), "null", 1)).unwrap();
-    let file = ground.at("null.export");
+    fs::write(fixture.at("null.export"), text_of.replacen(&format!("\"{}\"", vkey()), "null", 1)).unwrap();
+    let file = fixture.at("null.export");
     for command in READERS.iter().filter(|command| command[0] != "export") {
         for brought in [&["--verifier-key", &vkey()][..], &[]] {
-            let ran = ground.run(command, &["--file", text(&file)], brought);
+            let ran = fixture.run(command, &["--file", text(&file)], brought);
             assert_eq!(ran.code, 6, "{command:?} {brought:?}: {}", ran.stderr);
         }
     }
@@ -330,14 +330,14 @@ fn an_export_that_names_no_key_is_none_that_a_key_has_signed() {
 /// The reason stood on the terminal three times: as `place`, as `why`, and as `error:`.
 #[test]
 fn a_fault_is_told_once() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let file = path("tampered/a-record-inserted.export");
-    let ran = ground.run(&["verify"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
+    let ran = fixture.run(&["verify"], &["--file", text(&file)], &["--verifier-key", &vkey()]);
     assert_eq!(ran.code, 6);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     let why = ran.stderr.trim().trim_start_matches("error: ").rsplit(": ").next().unwrap();
     assert_eq!(said.matches(why).count(), 1, "{said}");
-    let verdict = ground
+    let verdict = fixture
         .run(&["verify", "-o", "json"], &["--file", text(&file)], &["--verifier-key", &vkey()])
         .json_of_any_end();
     assert!(verdict["why"].as_str().unwrap().contains(why) && verdict["place"].is_string(), "{verdict}");
@@ -345,7 +345,7 @@ fn a_fault_is_told_once() {
 
 #[test]
 fn an_empty_list_says_of_what_it_is_empty() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let file = path("incident.export");
     let on = ["--file", text(&file)];
     for (command, said) in [
@@ -354,7 +354,7 @@ fn an_empty_list_says_of_what_it_is_empty() {
         (&["replay", "--position", "0"], "No active sessions at 1970-01-01T00:00:00.000Z, position 0."),
         (&["replay", "--at", "2026-11-22T00:59:59Z", "--status", "revoked"], "No revoked sessions at"),
     ] {
-        let ran = ground.run(command, &on, &["--verifier-key", &vkey()]);
+        let ran = fixture.run(command, &on, &["--verifier-key", &vkey()]);
         assert!(ran.code == 0 && ran.stderr.contains(said), "{command:?}: {}", ran.stderr);
         assert!(!ran.stderr.contains("Nothing matches"), "{}", ran.stderr);
     }
@@ -362,10 +362,10 @@ fn an_empty_list_says_of_what_it_is_empty() {
 
 #[test]
 fn a_policy_is_refused_with_every_fault_its_setting_and_its_range() {
-    let ground = Fixture::new();
-    fs::write(ground.at("policy.toml"), "[session]\nmax_renewals = -7\n[limits]\non_limit = 'x'\n").unwrap();
+    let fixture = Fixture::new();
+    fs::write(fixture.at("policy.toml"), "[session]\nmax_renewals = -7\n[limits]\non_limit = 'x'\n").unwrap();
     let file = path("incident.export");
-    let ran = ground.run(&["what-if", "--policy", "POLICY"], &["--file", text(&file)], &[]);
+    let ran = fixture.run(&["what-if", "--policy", "POLICY"], &["--file", text(&file)], &[]);
     assert_eq!(ran.code, 1);
     for said in ["session.max_renewals: must be from 0 to 100, not -7", "limits.on_limit: must be reject or"]
     {

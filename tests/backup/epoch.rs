@@ -57,15 +57,15 @@ fn confirmed(server: &Server, key: &str) {
 
 #[test]
 fn nothing_of_the_lost_history_passes_for_new() {
-    let house = Fixture::new();
+    let fixture = Fixture::new();
     let (hook, messages) = receiver();
-    let server = house.serve("data");
+    let server = fixture.serve("data");
     let old_key = server.key.clone();
     server.post("/v1/webhooks", &json!({ "url": hook }));
     let (_, kept) = server.session("kept");
     let former_vkey = server.get("/v1/audit/head").body["verifierKey"].clone();
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
-    let fork = house.manifest("backups/b")["position"].as_u64().unwrap();
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let fork = fixture.manifest("backups/b")["position"].as_u64().unwrap();
 
     // What is lost.
     let (_, lost) = server.session("lost");
@@ -84,12 +84,12 @@ fn nothing_of_the_lost_history_passes_for_new() {
     assert!(told.iter().any(|(id, _)| id.starts_with(&format!("msg_{}", fork + 1)[..4])), "{told:?}");
     server.stop();
 
-    let restored = house.restore("backups/b", "new", &["--accept-loss"]).ok();
+    let restored = fixture.restore("backups/b", "new", &["--accept-loss"]).ok();
     assert!(restored.stderr.contains("erase again") && restored.stderr.contains("confirm"), "{restored:?}");
     let restored = restored.json();
     assert_eq!((&restored["epoch"], &restored["sessionsEnded"]), (&2.into(), &1.into()), "{restored}");
     assert_eq!(restored["backupPosition"], fork);
-    let server = house.serve("new");
+    let server = fixture.serve("new");
     assert_ne!(server.key, old_key, "the restore made a new admin key");
     confirmed(&server, &old_key);
     assert_eq!(server.ask("GET", "/v1/credentials/self", &lost_key, None).status, 401);
@@ -163,41 +163,41 @@ fn nothing_of_the_lost_history_passes_for_new() {
     let live = server.run(&["audit", "replay", "--compare"]);
     assert_eq!(live.code, 0, "{live:?}");
     server.stop();
-    house.serve("new").stop();
+    fixture.serve("new").stop();
 }
 
 #[test]
 fn keys_stay_as_they_were_where_that_is_asked_for() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     let key = server.key.clone();
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
     server.stop();
-    let restored = house.restore("backups/b", "new", &["--accept-loss", "--keep-credentials"]).ok().json();
+    let restored = fixture.restore("backups/b", "new", &["--accept-loss", "--keep-credentials"]).ok().json();
     assert_eq!(restored["adminKeyFile"], Value::Null);
-    let server = house.serve("new");
+    let server = fixture.serve("new");
     assert_eq!(server.ask("GET", "/v1/credentials/self", &key, None).status, 200);
 }
 
 /// A further file of heads has the notes of both names, and each start takes it.
 #[test]
 fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
-    let house = Fixture::new();
+    let fixture = Fixture::new();
     let further = ["--set", "audit.head_file=heads"];
-    let server = house.try_serve("data", &further).unwrap();
+    let server = fixture.try_serve("data", &further).unwrap();
     server.session("bot");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
     server.session("lost");
     server.stop();
-    house.restore("backups/b", "new", &[&["--accept-loss"], &further[..]].concat()).ok();
-    house.try_serve("new", &further).unwrap().stop();
-    let notes = std::fs::read_to_string(house.path("heads")).unwrap();
+    fixture.restore("backups/b", "new", &[&["--accept-loss"], &further[..]].concat()).ok();
+    fixture.try_serve("new", &further).unwrap().stop();
+    let notes = std::fs::read_to_string(fixture.path("heads")).unwrap();
     assert!(notes.contains("\nepoch 2 from "), "the first head of the epoch names the fork: {notes}");
 
     // Also where the restore did not know of the file.
     let other = Fixture::new();
-    copy(&house.path("backups"), &other.path("backups"));
-    copy(&house.path("identity"), &other.path("identity"));
+    copy(&fixture.path("backups"), &other.path("backups"));
+    copy(&fixture.path("identity"), &other.path("identity"));
     let before = notes.split("\nepoch 2 from ").next().unwrap();
     let before = before.rsplit_once("\n\ntenure/").unwrap().0;
     std::fs::write(other.path("heads"), format!("{before}\n")).unwrap();
@@ -207,22 +207,22 @@ fn the_further_file_of_heads_goes_on_in_the_new_epoch() {
 
 #[test]
 fn a_second_restore_without_proof_begins_a_third_epoch() {
-    let house = Fixture::new();
-    let server = house.serve("data");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
     server.stop();
-    house.restore("backups/b", "two", &["--accept-loss"]).ok();
-    let server = house.serve("two");
+    fixture.restore("backups/b", "two", &["--accept-loss"]).ok();
+    let server = fixture.serve("two");
     let (_, token) = server.session("bot");
-    assert_eq!(server.back_up(&house, "c", false).status, 200);
-    assert_eq!(house.manifest("backups/c")["epoch"], 2);
+    assert_eq!(server.back_up(&fixture, "c", false).status, 200);
+    assert_eq!(fixture.manifest("backups/c")["epoch"], 2);
     server.stop();
-    let restored = house.restore("backups/c", "three", &["--accept-loss"]).ok().json();
+    let restored = fixture.restore("backups/c", "three", &["--accept-loss"]).ok().json();
     assert_eq!(restored["epoch"], 3);
-    let server = house.serve("three");
+    let server = fixture.serve("three");
     assert_eq!(server.judge(&token), "SESSION_REVOKED");
-    let first = house.manifest("backups/b")["position"].as_u64().unwrap();
-    let second = house.manifest("backups/c")["position"].as_u64().unwrap();
+    let first = fixture.manifest("backups/b")["position"].as_u64().unwrap();
+    let second = fixture.manifest("backups/c")["position"].as_u64().unwrap();
     for (after, status) in [
         (format!("{first}"), 200),
         (format!("{}", first + 1), 409),
@@ -237,22 +237,22 @@ fn a_second_restore_without_proof_begins_a_third_epoch() {
 /// An auditor holds the key of the first epoch. It must go on to prove what it proved, and nothing that it never signed.
 #[test]
 fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("bot");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
-    let fork = house.manifest("backups/b")["position"].as_u64().unwrap();
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let fork = fixture.manifest("backups/b")["position"].as_u64().unwrap();
     let old = server.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
     server.session("lost");
     server.stop();
-    std::fs::copy(house.path("data/heads.notes"), house.path("heads")).unwrap();
-    house.restore("backups/b", "new", &["--accept-loss"]).ok();
-    let server = house.serve("new");
+    std::fs::copy(fixture.path("data/heads.notes"), fixture.path("heads")).unwrap();
+    fixture.restore("backups/b", "new", &["--accept-loss"]).ok();
+    let server = fixture.serve("new");
     server.session("fresh");
     let new = server.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
     server.run(&["audit", "export", "all.export"]).ok();
     let verify = |key: &str, more: &[&str]| {
-        house.run(&[&["audit", "verify", "--file", "all.export", "--verifier-key", key], more].concat())
+        fixture.run(&[&["audit", "verify", "--file", "all.export", "--verifier-key", key], more].concat())
     };
     assert_eq!(verify(&new, &[]).ok().json()["verified"], true);
     let former = verify(&old, &[]);
@@ -268,7 +268,7 @@ fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
     verify(&old, &["--accept-epoch", "2", "--heads", "heads"]).ok();
     let online = server.run(&["audit", "verify", "--verifier-key", &old]);
     assert_eq!(online.code, 6, "{online:?}");
-    let other = house.serve("other");
+    let other = fixture.serve("other");
     let foreign = other.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
     let refused = verify(&foreign, &["--accept-epoch", "2"]);
     assert!(refused.code == 6 && refused.stderr.contains("another key"), "{refused:?}");
@@ -276,7 +276,7 @@ fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
     // The directory of a stopped server was refused as a whole: `head.note` is of another key.
     server.stop();
     let stopped = |key: &str, more: &[&str]| {
-        house.run(&[&["audit", "verify", "--data", "new", "--verifier-key", key], more].concat())
+        fixture.run(&[&["audit", "verify", "--data", "new", "--verifier-key", key], more].concat())
     };
     stopped(&new, &[]).ok();
     let former = stopped(&old, &[]);

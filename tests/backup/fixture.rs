@@ -162,8 +162,8 @@ impl Server {
     }
 
     /// A backup of this server.
-    pub(crate) fn back_up(&self, house: &Fixture, name: &str, incremental: bool) -> Reply {
-        let body = json!({ "name": name, "incremental": incremental, "recipient": house.recipient });
+    pub(crate) fn back_up(&self, fixture: &Fixture, name: &str, incremental: bool) -> Reply {
+        let body = json!({ "name": name, "incremental": incremental, "recipient": fixture.recipient });
         self.post("/v1/backup", &body)
     }
 

@@ -8,68 +8,68 @@ use crate::fixture::Fixture;
 
 #[test]
 fn an_increment_adds_parts_and_writes_no_part_again() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("one");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
-    let parts = |house: &Fixture| -> Vec<(String, u64)> {
-        let names = house.files("backups/b").into_iter().filter(|name| name.starts_with("part-"));
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let parts = |fixture: &Fixture| -> Vec<(String, u64)> {
+        let names = fixture.files("backups/b").into_iter().filter(|name| name.starts_with("part-"));
         names
-            .map(|name| (name.clone(), fs::metadata(house.path("backups/b").join(name)).unwrap().ino()))
+            .map(|name| (name.clone(), fs::metadata(fixture.path("backups/b").join(name)).unwrap().ino()))
             .collect()
     };
-    let before = parts(&house);
+    let before = parts(&fixture);
     server.session("two");
-    let refused = server.back_up(&house, "b", false);
+    let refused = server.back_up(&fixture, "b", false);
     assert_eq!((refused.status, &refused.body["code"]), (409, &"BACKUP_CONFLICT".into()));
-    let made = server.back_up(&house, "b", true);
+    let made = server.back_up(&fixture, "b", true);
     assert_eq!(made.status, 200, "{made:?}");
-    let after = parts(&house);
+    let after = parts(&fixture);
     assert_eq!(after[..before.len()], before[..], "the parts that were there are as they were");
     assert_eq!(after.len(), before.len() + 1);
-    let files = house.files("backups/b");
+    let files = fixture.files("backups/b");
     assert_eq!(files.len() as u64, made.body["files"].as_u64().unwrap(), "{files:?}");
     assert_eq!(
         files.iter().filter(|name| name.starts_with("keys-")).count(),
         1,
         "no older keys stay: {files:?}"
     );
-    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
+    let verdict = fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
     assert_eq!(verdict["to"], made.body["position"], "{verdict}");
     server.stop();
-    let restored = house.restore("backups/b", "new", &["--head", "data/head.note"]).ok().json();
+    let restored = fixture.restore("backups/b", "new", &["--head", "data/head.note"]).ok().json();
     assert_eq!(restored["position"], made.body["position"]);
 }
 
 #[test]
 fn an_increment_of_another_history_is_refused() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("one");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
     server.stop();
-    let other = house.serve("other");
+    let other = fixture.serve("other");
     other.session("one");
     other.session("two");
-    let refused = other.back_up(&house, "b", true);
+    let refused = other.back_up(&fixture, "b", true);
     assert_eq!((refused.status, &refused.body["code"]), (409, &"BACKUP_CONFLICT".into()), "{refused:?}");
 }
 
 /// The keys of erased subjects are destroyed where they are; an older copy of them in a backup would bring the text back.
 #[test]
 fn erased_text_stays_erased_after_the_next_increment() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("anna");
     server.session("bert");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
     let erased = server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
     assert_eq!(erased.status, 200, "{erased:?}");
-    assert_eq!(server.back_up(&house, "b", true).status, 200);
+    assert_eq!(server.back_up(&fixture, "b", true).status, 200);
     let key = server.key.clone();
     server.stop();
-    house.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
-    let server = house.serve("new");
+    fixture.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
+    let server = fixture.serve("new");
     let name = |id: &str| server.ask("GET", &format!("/v1/subjects/{id}"), &key, None).body["name"].clone();
     assert_eq!((name("anna"), name("bert")), (json!(null), json!("The name of bert")));
 }
@@ -77,16 +77,16 @@ fn erased_text_stays_erased_after_the_next_increment() {
 /// The history of the backup has the text, and its keys were taken after the erasure that it does not have.
 #[test]
 fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_history() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("anna");
-    assert_eq!(server.back_up(&house, "b", false).status, 200);
-    let before = house.manifest("backups/b");
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let before = fixture.manifest("backups/b");
     server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
     server.stop();
     // As if the erasure had come between the end of the history and the copy of the keys.
-    house.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).ok();
-    let server = house.serve("new");
+    fixture.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).ok();
+    let server = fixture.serve("new");
     assert_eq!(server.get("/v1/subjects/anna").body["name"], json!(null));
     let events = server.get("/v1/events?kinds=SubjectErased").body;
     assert!(
@@ -94,17 +94,17 @@ fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_hist
         "{events}"
     );
     server.stop();
-    house.serve("new").stop();
+    fixture.serve("new").stop();
 }
 
 #[test]
 fn a_backup_that_was_killed_is_completed_by_the_next_one() {
-    let house = Fixture::new();
-    let mut server = house.serve("data");
+    let fixture = Fixture::new();
+    let mut server = fixture.serve("data");
     (0..40).for_each(|number| _ = server.session(&format!("subject-{}", number % 9)));
     for wait in [0, 3, 8] {
         let (url, key) = (server.url.clone(), server.key.clone());
-        let body = json!({ "name": "b", "incremental": true, "recipient": house.recipient }).to_string();
+        let body = json!({ "name": "b", "incremental": true, "recipient": fixture.recipient }).to_string();
         let asked = std::thread::spawn(move || {
             let request =
                 ureq::post(format!("{url}/v1/backup")).header("authorization", format!("Bearer {key}"));
@@ -113,17 +113,17 @@ fn a_backup_that_was_killed_is_completed_by_the_next_one() {
         std::thread::sleep(Duration::from_millis(wait));
         server.kill();
         asked.join().unwrap();
-        server = house.serve("data");
+        server = fixture.serve("data");
         server.session("another");
     }
     // On a busy machine the server may each time have been killed before it made the folder.
-    fs::create_dir_all(house.path("backups/b")).unwrap();
-    fs::write(house.path("backups/b/part-00000000000000000001.tmp"), "cut short").unwrap();
-    let made = server.back_up(&house, "b", true);
+    fs::create_dir_all(fixture.path("backups/b")).unwrap();
+    fs::write(fixture.path("backups/b/part-00000000000000000001.tmp"), "cut short").unwrap();
+    let made = server.back_up(&fixture, "b", true);
     assert_eq!(made.status, 200, "{made:?}");
-    assert!(house.files("backups/b").iter().all(|name| !name.contains(".tmp")));
-    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
+    assert!(fixture.files("backups/b").iter().all(|name| !name.contains(".tmp")));
+    let verdict = fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
     assert_eq!(verdict["to"], made.body["position"], "{verdict}");
     server.stop();
-    house.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
+    fixture.restore("backups/b", "new", &["--head", "data/head.note"]).ok();
 }

@@ -11,8 +11,8 @@ use crate::fixture::Fixture;
 
 #[test]
 fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     let (_, before) = server.session("before");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -25,7 +25,7 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
             made
         });
         std::thread::sleep(std::time::Duration::from_millis(200));
-        let backup = server.back_up(&house, "night", false);
+        let backup = server.back_up(&fixture, "night", false);
         assert_eq!(backup.status, 200, "{backup:?}");
         stop.store(true, Ordering::Relaxed);
         assert!(load.join().unwrap() > 0, "the server never pauses");
@@ -36,10 +36,10 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
     let key = server.key.clone();
     server.stop();
 
-    let restored = house.restore("backups/night", "new", &["--tail", "data"]).ok().json();
+    let restored = fixture.restore("backups/night", "new", &["--tail", "data"]).ok().json();
     assert_eq!((&restored["epoch"], &restored["newEpoch"]), (&1.into(), &false.into()), "{restored}");
     assert_eq!(restored["position"], head["size"]);
-    let server = house.serve("new");
+    let server = fixture.serve("new");
     assert_eq!(server.ask("GET", "/v1/audit/head", &key, None).body["rootHash"], head["rootHash"]);
     let judge = |token: &str| {
         server.ask("POST", "/v1/introspect", &key, Some(&json!({ "token": token }))).body["active"].clone()
@@ -52,107 +52,108 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
 /// A mistyped path was told to make the backup again, "which completes it".
 #[test]
 fn where_there_is_no_backup_a_restore_says_so_and_names_the_place() {
-    let house = Fixture::new();
-    fs::create_dir(house.path("empty")).unwrap();
-    fs::create_dir(house.path("other")).unwrap();
-    fs::write(house.path("other/notes.txt"), "no backup").unwrap();
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path("empty")).unwrap();
+    fs::create_dir(fixture.path("other")).unwrap();
+    fs::write(fixture.path("other/notes.txt"), "no backup").unwrap();
     for place in ["nowhere", "empty", "other"] {
-        let refused = house.restore(place, "new", &["--accept-loss"]);
+        let refused = fixture.restore(place, "new", &["--accept-loss"]);
         assert_eq!(refused.code, 4, "{refused:?}");
         assert!(refused.stderr.contains(&format!("{place}: there is no backup")), "{refused:?}");
     }
-    assert!(!house.path("new").exists());
+    assert!(!fixture.path("new").exists());
 }
 
 #[test]
 fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("bot");
-    assert_eq!(server.back_up(&house, "night", false).status, 200);
+    assert_eq!(server.back_up(&fixture, "night", false).status, 200);
     server.session("late");
     assert_eq!(server.get("/v1/audit/head").status, 200, "a head is signed now");
-    let notes = house.path("data/head.note");
+    let notes = fixture.path("data/head.note");
     server.kill();
-    fs::copy(&notes, house.path("running.note")).unwrap();
+    fs::copy(&notes, fixture.path("running.note")).unwrap();
 
-    let refused = house.restore("backups/night", "new", &[]);
+    let refused = fixture.restore("backups/night", "new", &[]);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.stderr.contains("--accept-loss"), "{refused:?}");
-    let further = house.restore("backups/night", "new", &["--head", "running.note"]);
+    let further = fixture.restore("backups/night", "new", &["--head", "running.note"]);
     assert!(further.code == 5 && further.stderr.contains("the history went on"), "{further:?}");
-    assert!(!house.path("new").exists(), "nothing was made");
+    assert!(!fixture.path("new").exists(), "nothing was made");
 
-    fs::create_dir(house.path("taken")).unwrap();
-    fs::write(house.path("taken/file"), "mine").unwrap();
-    let taken = house.restore("backups/night", "taken", &["--accept-loss"]);
+    fs::create_dir(fixture.path("taken")).unwrap();
+    fs::write(fixture.path("taken/file"), "mine").unwrap();
+    let taken = fixture.restore("backups/night", "taken", &["--accept-loss"]);
     assert_eq!(taken.code, 5, "{taken:?}");
-    assert_eq!(fs::read_to_string(house.path("taken/file")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(fixture.path("taken/file")).unwrap(), "mine");
 }
 
 #[test]
 fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_not() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     let (_, token) = server.session("bot");
     server.stop();
-    let backup = house.run(&["backup", "stopped", "--data", "data", "--passphrase-file", "passphrase"]).ok();
+    let backup =
+        fixture.run(&["backup", "stopped", "--data", "data", "--passphrase-file", "passphrase"]).ok();
     assert_eq!(backup.json()["epoch"], 1);
-    let closed = fs::read_to_string(house.path("data/head.note")).unwrap();
+    let closed = fs::read_to_string(fixture.path("data/head.note")).unwrap();
     assert!(closed.lines().any(|line| line == "closed"), "{closed}");
-    let server = house.serve("data");
-    let running = fs::read_to_string(house.path("data/head.note")).unwrap();
+    let server = fixture.serve("data");
+    let running = fs::read_to_string(fixture.path("data/head.note")).unwrap();
     let key = server.key.clone();
     server.kill();
     for (name, note) in [("closed", &closed), ("running", &running)] {
-        fs::write(house.path(name), note).unwrap();
+        fs::write(fixture.path(name), note).unwrap();
     }
     let with = |passphrase: &str, head: &str| {
         let from = ["restore", "stopped", "--data", "new", "--passphrase-file", passphrase, "--head", head];
-        house.run(&from)
+        fixture.run(&from)
     };
     let refused = with("passphrase", "running");
     assert!(refused.code == 5 && refused.stderr.contains("while the authority ran"), "{refused:?}");
     let wrong = with("wrong", "closed");
     assert!(wrong.code == 1 && wrong.stderr.contains("passphrase is wrong"), "{wrong:?}");
     assert_eq!(with("passphrase", "closed").ok().json()["epoch"], 1);
-    let server = house.serve("new");
+    let server = fixture.serve("new");
     let judged = server.ask("POST", "/v1/introspect", &key, Some(&json!({ "token": token })));
     assert_eq!(judged.body["active"], true, "{judged:?}");
 }
 
 #[test]
 fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     server.session("bot");
     server.stop();
-    house.run(&["backup", "bare", "--data", "data", "--without-keys"]).ok();
-    assert!(house.manifest("bare")["keys"].is_null());
+    fixture.run(&["backup", "bare", "--data", "data", "--without-keys"]).ok();
+    assert!(fixture.manifest("bare")["keys"].is_null());
     let head = ["--head", "data/head.note"];
-    let restore = |keys: &[&str]| house.run(&[&["restore", "bare", "--data", "new"], keys, &head].concat());
+    let restore = |keys: &[&str]| fixture.run(&[&["restore", "bare", "--data", "new"], keys, &head].concat());
     let refused = restore(&[]);
     assert!(refused.code == 5 && refused.stderr.contains("--keys DIR"), "{refused:?}");
 
-    house.serve("other").stop();
+    fixture.serve("other").stop();
     let foreign = restore(&["--keys", "other/keys"]);
     assert_ne!(foreign.code, 0, "{foreign:?}");
-    assert!(foreign.stderr.contains("keys") && !house.path("new").exists(), "{foreign:?}");
+    assert!(foreign.stderr.contains("keys") && !fixture.path("new").exists(), "{foreign:?}");
     restore(&["--keys", "data/keys"]).ok();
-    house.serve("new").stop();
+    fixture.serve("new").stop();
 }
 
 #[test]
 fn what_may_be_asked_for_is_checked_before_anything_is_written() {
-    let house = Fixture::new();
-    let server = house.serve("data");
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
     let ask = |body: serde_json::Value| server.post("/v1/backup", &body);
     for (body, field) in [
         (json!({ "name": "../x", "withoutKeys": true }), "name"),
         (json!({ "name": ".x", "withoutKeys": true }), "name"),
         (json!({ "name": "x" }), "recipient"),
         (json!({ "name": "x", "recipient": "age1x" }), "recipient"),
-        (json!({ "name": "x", "recipient": house.recipient, "withoutKeys": true }), "recipient"),
+        (json!({ "name": "x", "recipient": fixture.recipient, "withoutKeys": true }), "recipient"),
         (json!({ "name": "x", "withoutKeys": true, "passphrase": "p" }), "passphrase"),
     ] {
         let refused = ask(body);
@@ -162,7 +163,7 @@ fn what_may_be_asked_for_is_checked_before_anything_is_written() {
             "{refused:?}"
         );
     }
-    assert!(!house.path("backups").exists());
+    assert!(!fixture.path("backups").exists());
     let made = ask(json!({ "name": "x", "withoutKeys": true }));
     assert_eq!((made.status, &made.body["epoch"]), (200, &1.into()), "{made:?}");
     let again = ask(json!({ "name": "x", "withoutKeys": true }));
@@ -170,7 +171,7 @@ fn what_may_be_asked_for_is_checked_before_anything_is_written() {
     let auditor = server.post("/v1/credentials", &json!({ "role": "auditor" })).body["key"].clone();
     let body = json!({ "name": "y", "withoutKeys": true });
     assert_eq!(server.ask("POST", "/v1/backup", auditor.as_str().unwrap(), Some(&body)).status, 403);
-    server.run(&["backup", "z", "--recipient", &house.recipient]).ok();
+    server.run(&["backup", "z", "--recipient", &fixture.recipient]).ok();
     let passphrase = server.run(&["backup", "p", "--passphrase-file", "passphrase"]);
     assert!(passphrase.code == 1 && passphrase.stderr.contains("never travels"), "{passphrase:?}");
 }

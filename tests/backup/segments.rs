@@ -43,95 +43,100 @@ fn segments_of(server: &Server) -> usize {
     text.lines().find_map(|line| line.strip_prefix("tenure_segments ")).unwrap().parse().unwrap()
 }
 
-fn back_up(house: &Fixture, server: &Server, name: &str, is_linked: bool) -> Reply {
-    let body = json!({ "name": name, "incremental": true, "link": is_linked, "recipient": house.recipient });
+fn back_up(fixture: &Fixture, server: &Server, name: &str, is_linked: bool) -> Reply {
+    let body =
+        json!({ "name": name, "incremental": true, "link": is_linked, "recipient": fixture.recipient });
     let made = server.post("/v1/backup", &body);
     assert_eq!(made.status, 200, "{made:?}");
     made
 }
 
-fn inode(house: &Fixture, name: &str) -> u64 {
-    fs::metadata(house.path(name)).unwrap().ino()
+fn inode(fixture: &Fixture, name: &str) -> u64 {
+    fs::metadata(fixture.path(name)).unwrap().ino()
 }
 
-fn of_kind(house: &Fixture, backup: &str, kind: &str) -> Vec<String> {
-    house.files(backup).into_iter().filter(|name| name.starts_with(kind)).collect()
+fn of_kind(fixture: &Fixture, backup: &str, kind: &str) -> Vec<String> {
+    fixture.files(backup).into_iter().filter(|name| name.starts_with(kind)).collect()
 }
 
 /// An increment read the whole of what was new through the log, commit by commit, and kept it beside the segments.
 #[test]
 fn segments_are_copied_or_linked_and_an_increment_takes_only_new_ones() {
     const FIRST: &str = "segments/00000000000000000001.segment";
-    let house = Fixture::new();
-    let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
+    let fixture = Fixture::new();
+    let server = fixture.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     server.session("bot");
-    back_up(&house, &server, "b", false);
-    assert_eq!(of_kind(&house, "backups/b", "segment-").len(), 0);
+    back_up(&fixture, &server, "b", false);
+    assert_eq!(of_kind(&fixture, "backups/b", "segment-").len(), 0);
     fill(&server, 1);
-    back_up(&house, &server, "b", false);
-    back_up(&house, &server, "linked", true);
+    back_up(&fixture, &server, "b", false);
+    back_up(&fixture, &server, "linked", true);
     let segment = "segment-00000000000000000001";
-    let bytes = fs::read(house.path("data").join(FIRST)).unwrap();
+    let bytes = fs::read(fixture.path("data").join(FIRST)).unwrap();
     for (backup, is_linked) in [("backups/b", false), ("backups/linked", true)] {
         let name = format!("{backup}/{segment}");
-        assert_eq!(of_kind(&house, backup, "segment-"), [segment], "{:?}", house.files(backup));
+        assert_eq!(of_kind(&fixture, backup, "segment-"), [segment], "{:?}", fixture.files(backup));
         // What was in a part and is in a segment now is not kept twice.
-        assert_eq!(of_kind(&house, backup, "part-").len(), 1, "{:?}", house.files(backup));
-        assert!(fs::read(house.path(&name)).unwrap() == bytes);
-        assert_eq!(inode(&house, &name) == inode(&house, &format!("data/{FIRST}")), is_linked, "{backup}");
-        house.run(&["audit", "verify", "--backup", backup]).ok();
+        assert_eq!(of_kind(&fixture, backup, "part-").len(), 1, "{:?}", fixture.files(backup));
+        assert!(fs::read(fixture.path(&name)).unwrap() == bytes);
+        assert_eq!(
+            inode(&fixture, &name) == inode(&fixture, &format!("data/{FIRST}")),
+            is_linked,
+            "{backup}"
+        );
+        fixture.run(&["audit", "verify", "--backup", backup]).ok();
         // No other file is: those are written to.
-        let linked = house
+        let linked = fixture
             .files(backup)
             .into_iter()
-            .filter(|name| fs::metadata(house.path(backup).join(name)).unwrap().nlink() > 1);
+            .filter(|name| fs::metadata(fixture.path(backup).join(name)).unwrap().nlink() > 1);
         assert_eq!(linked.count(), usize::from(is_linked));
     }
 
-    let before = inode(&house, &format!("backups/b/{segment}"));
+    let before = inode(&fixture, &format!("backups/b/{segment}"));
     fill(&server, 2);
-    let made = back_up(&house, &server, "b", false);
-    assert_eq!(of_kind(&house, "backups/b", "segment-").len(), 2);
-    assert_eq!(inode(&house, &format!("backups/b/{segment}")), before, "it was written again");
-    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
+    let made = back_up(&fixture, &server, "b", false);
+    assert_eq!(of_kind(&fixture, "backups/b", "segment-").len(), 2);
+    assert_eq!(inode(&fixture, &format!("backups/b/{segment}")), before, "it was written again");
+    let verdict = fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
     assert_eq!(verdict["to"], made.body["position"], "{verdict}");
-    let last = back_up(&house, &server, "linked", true);
+    let last = back_up(&fixture, &server, "linked", true);
     server.stop();
     for (backup, position) in [("backups/b", &made), ("backups/linked", &last)] {
         let new = backup.replace('/', "-");
-        let restored = house.restore(backup, &new, &["--tail", "data"]).ok().json();
+        let restored = fixture.restore(backup, &new, &["--tail", "data"]).ok().json();
         assert!(restored["position"].as_u64() >= position.body["position"].as_u64(), "{restored}");
     }
     // A stopped server is linked too.
     let linked = ["backup", "stopped", "--data", "data", "--without-keys", "--link"];
-    house.run(&linked).ok();
-    assert_eq!(inode(&house, &format!("stopped/{segment}")), inode(&house, &format!("data/{FIRST}")));
+    fixture.run(&linked).ok();
+    assert_eq!(inode(&fixture, &format!("stopped/{segment}")), inode(&fixture, &format!("data/{FIRST}")));
 }
 
 /// The damage was copied, and the older good bytes of it were lost with the next increment but one.
 #[test]
 fn a_damaged_segment_is_not_taken_into_a_backup() {
-    let house = Fixture::new();
-    let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
+    let fixture = Fixture::new();
+    let server = fixture.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     fill(&server, 1);
-    let segment = house.path("data/segments/00000000000000000001.segment");
+    let segment = fixture.path("data/segments/00000000000000000001.segment");
     let good = fs::read(&segment).unwrap();
     let mut bad = good.clone();
     bad[5_000] ^= 1;
     fs::write(&segment, &bad).unwrap();
     for is_linked in [false, true] {
-        let body = json!({ "name": "b", "link": is_linked, "recipient": house.recipient });
+        let body = json!({ "name": "b", "link": is_linked, "recipient": fixture.recipient });
         let refused = server.post("/v1/backup", &body);
         assert_eq!(
             (refused.status, &refused.body["code"]),
             (503, &json!("STORAGE_UNAVAILABLE")),
             "{refused:?}"
         );
-        assert!(!house.path("backups/b/manifest").exists());
+        assert!(!fixture.path("backups/b/manifest").exists());
     }
     fs::write(&segment, &good).unwrap();
-    back_up(&house, &server, "b", true);
-    house.run(&["audit", "verify", "--backup", "backups/b"]).ok();
+    back_up(&fixture, &server, "b", true);
+    fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok();
     server.kill();
 }
 
@@ -139,21 +144,21 @@ fn a_damaged_segment_is_not_taken_into_a_backup() {
 #[test]
 fn a_byte_that_is_flipped_at_a_random_place_is_found_and_its_file_named() {
     let flips: u64 = std::env::var("TENURE_BACKUP_FLIPS").map_or(12, |text| text.parse().unwrap());
-    let house = Fixture::new();
-    let server = house.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
+    let fixture = Fixture::new();
+    let server = fixture.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
     fill(&server, 1);
-    back_up(&house, &server, "b", false);
+    back_up(&fixture, &server, "b", false);
     server.kill();
     let mut chance = u64::from(std::process::id()) | 1;
     let mut below = |end: u64| {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (chance >> 33) % end
     };
-    let files = house.files("backups/b");
+    let files = fixture.files("backups/b");
     for flip in 0..flips {
         // Each file at least once, as far as there are as many flips.
         let name = &files[usize::try_from(flip).unwrap() % files.len()];
-        let path = house.path("backups/b").join(name);
+        let path = fixture.path("backups/b").join(name);
         let good = fs::read(&path).unwrap();
         if good.is_empty() {
             continue;
@@ -162,12 +167,12 @@ fn a_byte_that_is_flipped_at_a_random_place_is_found_and_its_file_named() {
         let mut bad = good.clone();
         bad[at] ^= 1 << bit;
         fs::write(&path, &bad).unwrap();
-        let ran = house.run(&["audit", "verify", "--backup", "backups/b"]);
+        let ran = fixture.run(&["audit", "verify", "--backup", "backups/b"]);
         assert!(
             ran.code == 6 && ran.stderr.contains(name.as_str()),
             "{name}, bit {bit} of byte {at}: {ran:?}"
         );
         fs::write(&path, &good).unwrap();
     }
-    house.run(&["audit", "verify", "--backup", "backups/b"]).ok();
+    fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok();
 }

@@ -4,37 +4,37 @@ use serde_json::json;
 
 use crate::fixture::{Fixture, ran};
 
-fn said(ground: &Fixture<()>, line: &str) -> String {
-    ran(&mut ground.bare(&line.split(' ').collect::<Vec<_>>())).ok().stdout
+fn said(fixture: &Fixture<()>, line: &str) -> String {
+    ran(&mut fixture.bare(&line.split(' ').collect::<Vec<_>>())).ok().stdout
 }
 
 /// 24 lines of global options stood under every help, also where they mean nothing.
 #[test]
 fn the_options_of_all_commands_are_one_line_of_each_help() {
-    let ground = Fixture::empty();
-    let list = said(&ground, "session list --help");
+    let fixture = Fixture::empty();
+    let list = said(&fixture, "session list --help");
     assert!(
         list.trim_end()
             .ends_with("Global options: --url --key-file --key --context --allow-plaintext -o --no-color")
     );
     assert!(!list.contains("--url <URL>"), "{list}");
-    let serve = said(&ground, "serve --help");
+    let serve = said(&fixture, "serve --help");
     assert!(!serve.contains("--key-file") && !serve.contains("--url"), "{serve}");
-    let root = said(&ground, "--help");
+    let root = said(&fixture, "--help");
     for listed in ["  Watch and veto\n    watch ", "--url <URL>", "--key-file <FILE>", "-o, --output <FORM>"]
     {
         assert!(root.contains(listed), "{listed}: {root}");
     }
     let widest = root.lines().map(|line| line.chars().count()).max().unwrap();
     assert!(widest <= 80, "{widest}: {root}");
-    let kinds = said(&ground, "watch --help");
+    let kinds = said(&fixture, "watch --help");
     assert!(kinds.contains("SESSION_RENEWAL_REJECTED"), "{kinds}");
 }
 
 /// Details and examples were written beside the options, where no help shows them.
 #[test]
 fn the_help_of_a_command_ends_with_its_details_and_an_example() {
-    let ground = Fixture::empty();
+    let fixture = Fixture::empty();
     for (line, shown) in [
         ("watch", "Example: tenure watch --subject night-bot --since 1h"),
         ("context add", "The first context becomes the current one."),
@@ -43,7 +43,7 @@ fn the_help_of_a_command_ends_with_its_details_and_an_example() {
         ("subject put", "goes back to its default"),
     ] {
         for help in ["--help", "-h"] {
-            let told = said(&ground, &format!("{line} {help}"));
+            let told = said(&fixture, &format!("{line} {help}"));
             let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(told.contains(shown), "{line} {help}: {told}");
         }
@@ -54,11 +54,11 @@ fn the_help_of_a_command_ends_with_its_details_and_an_example() {
 /// names, and without one it was the help.
 #[test]
 fn a_command_without_its_subcommand_is_answered_with_its_help_whatever_the_environment() {
-    let ground = Fixture::empty();
+    let fixture = Fixture::empty();
     for line in [&[][..], &["session"], &["audit"]] {
-        let without = ran(&mut ground.bare(line));
+        let without = ran(&mut fixture.bare(line));
         let with =
-            ran(ground.bare(line).env("TENURE_KEY", "tnr_key_x").env("TENURE_URL", "http://127.0.0.1:9"));
+            ran(fixture.bare(line).env("TENURE_KEY", "tnr_key_x").env("TENURE_URL", "http://127.0.0.1:9"));
         assert!(without.stderr.contains("Commands:"), "{line:?}: {without:?}");
         assert_eq!((with.code, &with.stderr), (1, &without.stderr), "{line:?}");
     }
@@ -66,8 +66,8 @@ fn a_command_without_its_subcommand_is_answered_with_its_help_whatever_the_envir
 
 #[test]
 fn the_version_names_the_commit_where_the_build_knew_it() {
-    let ground = Fixture::empty();
-    let version = said(&ground, "--version");
+    let fixture = Fixture::empty();
+    let version = said(&fixture, "--version");
     let told = version.trim().strip_prefix("tenure ").unwrap();
     let (number, commit) = told.split_once(' ').unwrap_or((told, ""));
     assert_eq!(number, env!("CARGO_PKG_VERSION"));
@@ -78,34 +78,34 @@ fn the_version_names_the_commit_where_the_build_knew_it() {
 
 #[test]
 fn each_command_has_a_manual_page() {
-    let ground = Fixture::empty();
-    said(&ground, "man --dir pages/man1");
+    let fixture = Fixture::empty();
+    said(&fixture, "man --dir pages/man1");
     for (page, part) in [
         ("tenure.1", "\\fB\\-\\-key\\-file\\fR"),
         ("tenure-session-lock.1", "until stdin is closed"),
         ("tenure-veto.1", "tenure veto"),
     ] {
-        let path = ground.place("pages/man1").join(page);
+        let path = fixture.place("pages/man1").join(page);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(".TH ") && text.contains(part), "{page}: {text}");
     }
-    assert!(said(&ground, "man").contains(".SH NAME"));
+    assert!(said(&fixture, "man").contains(".SH NAME"));
 }
 
 /// Completion was static: it knew every option, and no subject and no session.
 #[test]
 fn a_shell_completes_commands_subjects_and_sessions() {
-    let ground = Fixture::new();
-    let session = ground.server.session("night-bot", 3600);
-    ground.server.register("day-bot", &json!({}));
+    let fixture = Fixture::new();
+    let session = fixture.server.session("night-bot", 3600);
+    fixture.server.register("day-bot", &json!({}));
     for shell in ["bash", "zsh", "fish"] {
-        let script = ground.tenure(&format!("completions {shell}")).ok().stdout;
+        let script = fixture.tenure(&format!("completions {shell}")).ok().stdout;
         assert!(script.contains("TENURE_COMPLETE") && script.contains("tenure"), "{script}");
         let completed = |words: &[&str]| {
             let mut line = vec!["--", "tenure"];
             line.extend(words);
             let last = (line.len() - 2).to_string();
-            let mut command = ground.by(&ground.server.admin, &line);
+            let mut command = fixture.by(&fixture.server.admin, &line);
             command.env("TENURE_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", last).env("_CLAP_IFS", "\n");
             ran(&mut command).ok().stdout
         };
@@ -122,8 +122,8 @@ fn a_shell_completes_commands_subjects_and_sessions() {
 /// The real shell, through the script that it loads.
 #[test]
 fn bash_completes_a_subject_by_the_script() {
-    let ground = Fixture::new();
-    ground.server.session("night-bot", 3600);
+    let fixture = Fixture::new();
+    fixture.server.session("night-bot", 3600);
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
     let script = "source <(tenure completions bash); COMP_WORDS=(tenure veto nig); COMP_CWORD=2; \
                   _clap_complete_tenure tenure nig veto; printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -131,17 +131,17 @@ fn bash_completes_a_subject_by_the_script() {
     bash.args(["--norc", "-c", script])
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
-        .env("TENURE_URL", ground.url())
-        .env("TENURE_KEY", &ground.server.admin);
+        .env("TENURE_URL", fixture.url())
+        .env("TENURE_KEY", &fixture.server.admin);
     let shown = ran(&mut bash);
     assert_eq!(shown.stdout.trim(), "night-bot", "{shown:?}");
 }
 
 #[test]
 fn a_server_that_is_not_there_holds_no_shell_up() {
-    let ground = Fixture::empty();
+    let fixture = Fixture::empty();
     let begun = tenure::clock::stopwatch();
-    let mut command = ground.bare(&["--", "tenure", "veto", "nig"]);
+    let mut command = fixture.bare(&["--", "tenure", "veto", "nig"]);
     command
         .env("TENURE_COMPLETE", "fish")
         .env("TENURE_URL", "http://192.0.2.1:7300")

@@ -7,24 +7,24 @@ use crate::fixture::Fixture;
 /// "No active sessions of subject bot." read as if the agent had never had one.
 #[test]
 fn an_empty_list_says_how_many_sessions_have_ended() {
-    let ground = Fixture::new();
-    ground.server.register("bot", &json!({}));
-    let none = ground.tenure("session list --subject bot").ok();
+    let fixture = Fixture::new();
+    fixture.server.register("bot", &json!({}));
+    let none = fixture.tenure("session list --subject bot").ok();
     assert_eq!(none.stderr.trim(), "No active sessions of subject bot.");
-    ground.server.create(&json!({"subjectId": "bot"}));
-    ground.tenure("subject logout bot --yes").ok();
-    let ended = ground.tenure("session list --subject bot").ok();
+    fixture.server.create(&json!({"subjectId": "bot"}));
+    fixture.tenure("subject logout bot --yes").ok();
+    let ended = fixture.tenure("session list --subject bot").ok();
     assert_eq!(ended.stderr.trim(), "No active sessions of subject bot (1 ended: --status all).");
-    assert_eq!(ground.tenure("session list --subject bot -q").ok().stdout, "");
-    let listed = ground.tenure("session list --subject bot -o json").json();
+    assert_eq!(fixture.tenure("session list --subject bot -q").ok().stdout, "");
+    let listed = fixture.tenure("session list --subject bot -o json").json();
     assert_eq!(listed["items"], json!([]));
 }
 
 /// `nokey: No such file or directory` did not say which of the files of the command line was meant.
 #[test]
 fn a_key_file_that_is_not_there_is_named_with_its_option() {
-    let ground = Fixture::new();
-    let missing = ground.tenure("session list --key-file nokey");
+    let fixture = Fixture::new();
+    let missing = fixture.tenure("session list --key-file nokey");
     assert_eq!(missing.code, 1, "{missing:?}");
     assert!(missing.stderr.starts_with("error: --key-file nokey: No such file"), "{missing:?}");
 }
@@ -32,9 +32,9 @@ fn a_key_file_that_is_not_there_is_named_with_its_option() {
 /// Every failed connection was asked about as `tenure serve`, and none said who had named the server.
 #[test]
 fn a_server_that_does_not_answer_is_told_with_who_named_it() {
-    let ground = Fixture::empty();
+    let fixture = Fixture::empty();
     let said = |words: &[&str], set: &[(&str, &str)]| {
-        let output = ground.bare(words).envs(set.iter().copied()).output().unwrap();
+        let output = fixture.bare(words).envs(set.iter().copied()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -44,7 +44,7 @@ fn a_server_that_does_not_answer_is_told_with_who_named_it() {
     assert!(typed.contains("The address is from --url. Is `tenure serve` running there?"), "{typed}");
     let set = said(&["session", "list"], &[("TENURE_URL", nobody)]);
     assert!(set.contains("The address is from TENURE_URL."), "{set}");
-    let added = ground.bare(&["context", "add", "prod", "--use", "--url", nobody]).output().unwrap();
+    let added = fixture.bare(&["context", "add", "prod", "--use", "--url", nobody]).output().unwrap();
     assert!(added.status.success(), "{added:?}");
     let of_context = said(&["session", "list"], &[]);
     assert!(of_context.contains("The address is from the context prod."), "{of_context}");
@@ -55,11 +55,11 @@ fn a_server_that_does_not_answer_is_told_with_who_named_it() {
 
 #[test]
 fn a_session_file_that_is_not_there_is_answered_with_how_to_make_one() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     for line in
         ["session show", "session token", "session renew", "introspect", "session usage --operation pay"]
     {
-        let missing = ground.tenure(&format!("{line} --session-file gone.session"));
+        let missing = fixture.tenure(&format!("{line} --session-file gone.session"));
         assert_eq!(missing.code, 1, "{line}: {missing:?}");
         assert!(
             missing.stderr.contains("error: no session file ")
@@ -72,10 +72,10 @@ fn a_session_file_that_is_not_there_is_answered_with_how_to_make_one() {
 /// `The subject is suspended` said neither whose session was asked for nor why it could not be had.
 #[test]
 fn a_session_of_a_suspended_subject_is_refused_with_the_reason() {
-    let ground = Fixture::new();
-    ground.server.register("bot", &json!({}));
-    ground.tenure("subject suspend bot --reason holiday --yes").ok();
-    let refused = ground.tenure("session create bot");
+    let fixture = Fixture::new();
+    fixture.server.register("bot", &json!({}));
+    fixture.tenure("subject suspend bot --reason holiday --yes").ok();
+    let refused = fixture.tenure("session create bot");
     assert_eq!(refused.code, 3, "{refused:?}");
     let told = "error: subject bot is suspended until it is resumed: \"holiday\"";
     assert!(refused.stderr.starts_with(told), "{refused:?}");
@@ -84,7 +84,7 @@ fn a_session_of_a_suspended_subject_is_refused_with_the_reason() {
 
 #[test]
 fn what_is_not_there_is_answered_with_where_to_look() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     for (line, hint) in [
         ("subject show ghost", "tenure subject list"),
         ("session create ghost", "tenure subject put"),
@@ -92,12 +92,12 @@ fn what_is_not_there_is_answered_with_where_to_look() {
         ("webhook deliveries ghost", "tenure webhook list"),
         ("credential revoke ghost --yes", "tenure credential list"),
     ] {
-        let missing = ground.tenure(line);
+        let missing = fixture.tenure(line);
         assert_eq!(missing.code, 4, "{missing:?}");
         assert!(missing.stderr.contains(hint), "{line}: {missing:?}");
     }
-    let key = format!("{}x", ground.server.admin);
-    let foreign = ground.tenure_by(&key, "session list");
+    let key = format!("{}x", fixture.server.admin);
+    let foreign = fixture.tenure_by(&key, "session list");
     assert_eq!(foreign.code, 3, "{foreign:?}");
     assert!(foreign.stderr.contains("tenure context ls"), "{foreign:?}");
 }
@@ -105,13 +105,13 @@ fn what_is_not_there_is_answered_with_where_to_look() {
 /// The holder of a vetoed session read that it was ended, and not that this was a veto.
 #[test]
 fn the_holder_of_an_ended_session_is_told_what_ended_it() {
-    let ground = Fixture::new();
-    ground.server.register("bot", &json!({ "ownerId": "alice" }));
-    ground.tenure("session create bot --ttl 10m --token-file bot.token").ok();
-    ground.server.advance(400);
-    ground.tenure("session renew --token-file bot.token").ok();
-    ground.tenure("veto bot --reason late --yes").ok();
-    let refused = ground.tenure("session renew --token-file bot.token");
+    let fixture = Fixture::new();
+    fixture.server.register("bot", &json!({ "ownerId": "alice" }));
+    fixture.tenure("session create bot --ttl 10m --token-file bot.token").ok();
+    fixture.server.advance(400);
+    fixture.tenure("session renew --token-file bot.token").ok();
+    fixture.tenure("veto bot --reason late --yes").ok();
+    let refused = fixture.tenure("session renew --token-file bot.token");
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.stderr.contains("why: its renewal was vetoed"), "{refused:?}");
 }
@@ -119,8 +119,8 @@ fn the_holder_of_an_ended_session_is_told_what_ended_it() {
 /// Two versions of one kind of event have one name, and the list of what is possible had it twice.
 #[test]
 fn each_kind_of_event_is_offered_once() {
-    let ground = Fixture::empty();
-    let refused = ground.bare(&["events", "--kinds", "Foo"]).output().unwrap();
+    let fixture = Fixture::empty();
+    let refused = fixture.bare(&["events", "--kinds", "Foo"]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(said.matches("SessionsRevoked").count(), 1, "{said}");
 }

@@ -10,16 +10,16 @@ use crate::{
 /// `--as-of 03:12` was refused, and `--since` took nothing but a length of time.
 #[test]
 fn every_option_that_looks_back_takes_the_same_moments() {
-    let ground = Fixture::new();
-    ground.server.session("agent", 3600);
-    ground.server.advance(86_400);
+    let fixture = Fixture::new();
+    fixture.server.session("agent", 3600);
+    fixture.server.advance(86_400);
     for moment in ["1h", "'30m ago'", "03:12", "3am", "'yesterday 3am'", "2026-01-01", "2020-01-01T00:00:00Z"]
     {
         for line in ["events --since", "session list --as-of", "audit replay --at"] {
-            ground.tenure(&format!("{line} {moment}")).ok();
+            fixture.tenure(&format!("{line} {moment}")).ok();
         }
     }
-    let wrong = ground.tenure("events --since soon");
+    let wrong = fixture.tenure("events --since soon");
     assert_eq!(wrong.code, 1);
     assert!(wrong.stderr.contains("30m ago") && wrong.stderr.contains("03:12"), "{wrong:?}");
 }
@@ -27,19 +27,19 @@ fn every_option_that_looks_back_takes_the_same_moments() {
 /// Under a test clock that was moved ahead, `--since 1h` looked an hour back from the machine's time.
 #[test]
 fn a_moment_is_counted_from_the_servers_now() {
-    let ground = Fixture::new();
-    ground.server.session("agent", 3600);
-    ground.server.advance(43_200);
-    ground.server.create(&json!({"subjectId": "agent"}));
+    let fixture = Fixture::new();
+    fixture.server.session("agent", 3600);
+    fixture.server.advance(43_200);
+    fixture.server.create(&json!({"subjectId": "agent"}));
     let made = |since: &str| {
-        let page = ground.tenure(&format!("events --kinds SessionCreated --since {since} -o json")).json();
+        let page = fixture.tenure(&format!("events --kinds SessionCreated --since {since} -o json")).json();
         page["items"].as_array().unwrap().len()
     };
     assert_eq!((made("1h"), made("13h")), (1, 2));
-    let before = ground.tenure("session list --status all --as-of 1h -q").ok().stdout;
+    let before = fixture.tenure("session list --status all --as-of 1h -q").ok().stdout;
     assert_eq!(before.lines().count(), 1, "{before}");
-    let suspended = ground.tenure("subject suspend agent --until 2h --yes -o json").json();
-    let now = ground.tenure("clock -o json").json()["now"].as_str().unwrap().to_owned();
+    let suspended = fixture.tenure("subject suspend agent --until 2h --yes -o json").json();
+    let now = fixture.tenure("clock -o json").json()["now"].as_str().unwrap().to_owned();
     let now = tenure::core::Timestamp::parse(&now).unwrap();
     let until = tenure::core::Timestamp::parse(suspended["suspension"]["until"].as_str().unwrap()).unwrap();
     assert_eq!(until.seconds_since(now), 7_200);
@@ -47,9 +47,9 @@ fn a_moment_is_counted_from_the_servers_now() {
 
 #[test]
 fn the_test_clock_is_shown_and_moved() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let now = |line: &str| {
-        let shown = ground.tenure(line).json();
+        let shown = fixture.tenure(line).json();
         tenure::core::Timestamp::parse(shown["now"].as_str().unwrap()).unwrap()
     };
     let before = now("clock -o json");
@@ -57,15 +57,15 @@ fn the_test_clock_is_shown_and_moved() {
     assert_eq!(now("clock -o json").seconds_since(before), 43_200);
     let after = now("clock advance --to 03:12 -o json").to_string();
     assert!(after.contains("T03:12:00"), "{after}");
-    assert_eq!(ground.tenure("clock advance").code, 1);
+    assert_eq!(fixture.tenure("clock advance").code, 1);
 }
 
 #[test]
 fn a_server_on_real_time_says_that_it_has_no_test_clock() {
     let server = Server::on_real_time();
-    let ground = Fixture::with(server);
-    let refused = ground.tenure("clock");
+    let fixture = Fixture::with(server);
+    let refused = fixture.tenure("clock");
     assert_eq!(refused.code, 4, "{refused:?}");
     assert!(refused.stderr.contains("--test-clock"), "{refused:?}");
-    assert_eq!(ran(&mut ground.by(&ground.server.admin, &["whoami"])).code, 0);
+    assert_eq!(ran(&mut fixture.by(&fixture.server.admin, &["whoami"])).code, 0);
 }

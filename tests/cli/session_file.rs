@@ -18,15 +18,15 @@ use crate::{
 
 #[test]
 fn a_program_without_flock_holds_the_lock_of_a_session_file_until_it_closes_stdin() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({}));
-    ground.tenure("session create agent --session-file agent.session").ok();
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({}));
+    fixture.tenure("session create agent --session-file agent.session").ok();
     let mut holder =
-        ground.bare(&["session", "lock", "agent.session"]).stdin(Stdio::piped()).spawn().unwrap();
+        fixture.bare(&["session", "lock", "agent.session"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(holder.stdout.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    let file = SessionFile::at(ground.place("agent.session"));
+    let file = SessionFile::at(fixture.place("agent.session"));
     assert_eq!(line, format!("locked {}\n", file.path().display()));
 
     // The Rust client's own lock, which `tenure session renew` and `tenure run` take.
@@ -38,13 +38,13 @@ fn a_program_without_flock_holds_the_lock_of_a_session_file_until_it_closes_stdi
     assert!(holder.wait().unwrap().success());
     waiting.join().unwrap().unwrap();
     // It must not take the file away, which is still in use.
-    assert!(ground.place("agent.session").exists() && ground.place("agent.session.lock").exists());
+    assert!(fixture.place("agent.session").exists() && fixture.place("agent.session.lock").exists());
 }
 
 #[test]
 fn two_programs_take_turns_and_nothing_is_left_of_a_file_that_never_was() {
-    let ground = Fixture::new();
-    let lock = || ground.bare(&["session", "lock", "new.session"]).stdin(Stdio::piped()).spawn().unwrap();
+    let fixture = Fixture::new();
+    let lock = || fixture.bare(&["session", "lock", "new.session"]).stdin(Stdio::piped()).spawn().unwrap();
     let (mut first, mut second) = (lock(), lock());
     let (told, tells) = mpsc::channel();
     for (index, holder) in [&mut first, &mut second].into_iter().enumerate() {
@@ -61,33 +61,34 @@ fn two_programs_take_turns_and_nothing_is_left_of_a_file_that_never_was() {
     for mut holder in holders {
         assert!(holder.wait().unwrap().success());
     }
-    assert!(!ground.place("new.session.lock").exists());
+    assert!(!fixture.place("new.session.lock").exists());
 }
 
 #[test]
 fn a_lock_in_a_directory_that_is_not_there_is_refused_by_name() {
-    let ground = Fixture::new();
-    let refused = ran(&mut ground.bare(&["session", "lock", "missing/agent.session"]));
+    let fixture = Fixture::new();
+    let refused = ran(&mut fixture.bare(&["session", "lock", "missing/agent.session"]));
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("missing/agent.session.lock"), "{}", refused.stderr);
 }
 
 #[test]
 fn a_credential_helper_gets_the_token_with_its_end_and_the_header() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({}));
-    ground.tenure("session create agent --ttl 1h --session-file agent.session").ok();
-    let file: Value = serde_json::from_slice(&std::fs::read(ground.place("agent.session")).unwrap()).unwrap();
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({}));
+    fixture.tenure("session create agent --ttl 1h --session-file agent.session").ok();
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(fixture.place("agent.session")).unwrap()).unwrap();
     // It asks no server: a server that is not there, and a key file that is not there, are in no one's way.
     let words =
         "session token --session-file agent.session -o json --url http://127.0.0.1:9 --key-file missing";
-    let document = ran(&mut ground.bare(&words.split(' ').collect::<Vec<_>>())).json();
+    let document = ran(&mut fixture.bare(&words.split(' ').collect::<Vec<_>>())).json();
     let token = file["token"].as_str().unwrap();
     assert_eq!(
         document,
         json!({"token": token, "expiresAt": file["expiresAt"],
                "headers": {"Authorization": format!("Bearer {token}")}})
     );
-    let plain = ran(&mut ground.bare(&["session", "token", "--session-file", "agent.session"])).ok();
+    let plain = ran(&mut fixture.bare(&["session", "token", "--session-file", "agent.session"])).ok();
     assert_eq!(plain.stdout, format!("{token}\n"));
 }

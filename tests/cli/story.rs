@@ -7,16 +7,16 @@ use crate::fixture::Fixture;
 /// An owner was shown kinds and UUIDs: no code, no trigger, no reason; and `audit show` was 403.
 #[test]
 fn an_owner_reads_who_ended_the_session_and_why() {
-    let ground = Fixture::new();
-    ground.server.register("night-bot", &json!({"name": "Night shift", "ownerId": "alice"}));
-    let session = ground.server.create(&json!({"subjectId": "night-bot"}));
-    ground.server.renew(&session).key("early").send().expect(403);
-    ground.server.advance(43_200);
-    ground.server.renew(&session).key("k").send().expect(200);
-    let made = ground.tenure("credential create --role owner --owner alice --name phone -o json").json();
+    let fixture = Fixture::new();
+    fixture.server.register("night-bot", &json!({"name": "Night shift", "ownerId": "alice"}));
+    let session = fixture.server.create(&json!({"subjectId": "night-bot"}));
+    fixture.server.renew(&session).key("early").send().expect(403);
+    fixture.server.advance(43_200);
+    fixture.server.renew(&session).key("k").send().expect(200);
+    let made = fixture.tenure("credential create --role owner --owner alice --name phone -o json").json();
     let alice = made["key"].as_str().unwrap();
-    ground.tenure_by(alice, "veto night-bot --yes --reason 'not at night'").ok();
-    let story = ground.tenure_by(alice, "session story night-bot").ok().stdout;
+    fixture.tenure_by(alice, "veto night-bot --yes --reason 'not at night'").ok();
+    let story = fixture.tenure_by(alice, "session story night-bot").ok().stdout;
     for said in [
         &format!("Session {} of night-bot (Night shift, owner alice)", session.id)[..],
         "began for 1d, 30 renewals, by ",
@@ -28,27 +28,27 @@ fn an_owner_reads_who_ended_the_session_and_why() {
     ] {
         assert!(story.contains(said), "{said}: {story}");
     }
-    let document = ground.tenure_by(alice, "session story night-bot -o json").json();
+    let document = fixture.tenure_by(alice, "session story night-bot -o json").json();
     assert_eq!(document["session"]["sessionId"], session.id);
     assert_eq!(document["events"][1]["what"], "renewal refused: too early");
-    assert_eq!(ground.tenure_by(alice, "session story ghost").code, 4);
+    assert_eq!(fixture.tenure_by(alice, "session story ghost").code, 4);
 }
 
 #[test]
 fn the_list_of_events_says_what_happened_and_has_a_last_page() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({"ownerId": "alice"}));
-    let session = ground.server.create(&json!({"subjectId": "agent"}));
-    ground.tenure("credential create --role verifier --name gateway").ok();
-    ground.tenure("veto agent --yes --reason odd").ok();
-    let last = ground.tenure("events --last 3").ok().stdout;
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({"ownerId": "alice"}));
+    let session = fixture.server.create(&json!({"subjectId": "agent"}));
+    fixture.tenure("credential create --role verifier --name gateway").ok();
+    fixture.tenure("veto agent --yes --reason odd").ok();
+    let last = fixture.tenure("events --last 3").ok().stdout;
     assert_eq!(last.lines().count(), 4, "{last}");
     assert!(last.lines().last().unwrap().contains("ended: revoked: \"odd\""), "{last}");
-    let issued = ground.tenure("events --kinds CredentialIssued").ok().stdout;
+    let issued = fixture.tenure("events --kinds CredentialIssued").ok().stdout;
     assert!(issued.contains("verifier key issued: gateway"), "{issued}");
     let widest = last.lines().map(|line| line.chars().count()).max().unwrap();
     assert!(widest <= 80, "{widest}: {last}");
-    let narrowed = ground.tenure("events --session agent --last 1 -o json").json();
+    let narrowed = fixture.tenure("events --session agent --last 1 -o json").json();
     assert_eq!(narrowed["items"][0]["sessionId"], session.id);
     assert_eq!(narrowed["items"][0]["kind"], "SessionRevoked");
     assert!(narrowed["items"][0].get("what").is_none(), "programs get an event as it is");
@@ -57,27 +57,27 @@ fn the_list_of_events_says_what_happened_and_has_a_last_page() {
 /// A use said what was spent and not of how much, and its refusal not how much was left.
 #[test]
 fn what_is_left_of_a_session_is_told_with_it() {
-    let ground = Fixture::new();
-    ground.server.register("buyer", &json!({}));
+    let fixture = Fixture::new();
+    fixture.server.register("buyer", &json!({}));
     let limits = r#"{"maxTotalAmount":"100","maxTransactions":5}"#;
-    std::fs::write(ground.place("limits.json"), limits).unwrap();
-    ground
+    std::fs::write(fixture.place("limits.json"), limits).unwrap();
+    fixture
         .tenure("session create buyer --constraints limits.json --max-renewals 1 --session-file b.session")
         .ok();
     let pay = |amount: u8| {
-        ground.tenure(&format!("session usage --session-file b.session --operation pay --amount {amount}"))
+        fixture.tenure(&format!("session usage --session-file b.session --operation pay --amount {amount}"))
     };
     let used = pay(80).ok();
     assert_eq!(used.stderr.trim(), "80 of 100 spent, 1 of 5 uses.", "{used:?}");
     let refused = pay(30);
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.stderr.contains("80 of 100 spent, 1 of 5 uses."), "{refused:?}");
-    let story = ground.tenure("session story buyer").ok().stdout;
+    let story = fixture.tenure("session story buyer").ok().stdout;
     let told = "1d left of its period, 1 renewal left, 30d left in all; 80 of 100 spent, 1 of 5 uses.";
     assert!(story.contains(told), "{story}");
-    let listed = ground.tenure("session list").ok().stdout;
+    let listed = fixture.tenure("session list").ok().stdout;
     assert!(listed.contains("0 of 1"), "{listed}");
     let programs =
-        ground.tenure("session usage --session-file b.session --operation look --amount 0 -o json");
+        fixture.tenure("session usage --session-file b.session --operation look --amount 0 -o json");
     assert_eq!(programs.stderr, "", "{programs:?}");
 }

@@ -47,24 +47,24 @@ impl Fixture {
 
 #[test]
 fn a_session_file_says_which_session_asks_and_which_server() {
-    let ground = Fixture::new();
-    let id = ground.session_file();
+    let fixture = Fixture::new();
+    let id = fixture.session_file();
     // Without an address and a key: both would be another server's.
-    let used = ground.run(None, "session usage --session-file agent.session --operation pay -o json");
+    let used = fixture.run(None, "session usage --session-file agent.session --operation pay -o json");
     assert_eq!(used.json()["transactions"], 1);
-    let minted = ground.run(None, "session access-token --session-file agent.session -o json").json();
+    let minted = fixture.run(None, "session access-token --session-file agent.session -o json").json();
     assert!(minted["accessToken"].as_str().unwrap().starts_with("v4.public."), "{minted}");
-    let judged = ground.tenure("introspect --session-file agent.session -o json").json();
+    let judged = fixture.tenure("introspect --session-file agent.session -o json").json();
     assert_eq!((&judged["active"], &judged["sessionId"]), (&json!(true), &json!(id)));
     let actors: Vec<_> =
-        ground.server.events("UsageRecorded").iter().map(|event| event["actor"]["id"].clone()).collect();
+        fixture.server.events("UsageRecorded").iter().map(|event| event["actor"]["id"].clone()).collect();
     assert_eq!(actors, [json!(id)], "the session itself has asked");
 }
 
 #[test]
 fn which_session_is_meant_is_said_once() {
-    let ground = Fixture::new();
-    ground.session_file();
+    let fixture = Fixture::new();
+    fixture.session_file();
     for line in [
         "session usage --operation pay",
         "session usage some-id --session-file agent.session --operation pay",
@@ -73,79 +73,79 @@ fn which_session_is_meant_is_said_once() {
         "introspect some-token --session-file agent.session",
         "introspect",
     ] {
-        assert_eq!(ground.tenure(line).code, 1, "{line}");
+        assert_eq!(fixture.tenure(line).code, 1, "{line}");
     }
 }
 
 /// Exit codes and data of a dry run are those of the real one, as far as that changes nothing.
 #[track_caller]
-fn refused_alike(ground: &Fixture, line: &str, code: i32) {
-    let dry = ground.tenure(&format!("{line} --dry-run"));
-    let real = ground.tenure(&format!("{line} --yes"));
+fn refused_alike(fixture: &Fixture, line: &str, code: i32) {
+    let dry = fixture.tenure(&format!("{line} --dry-run"));
+    let real = fixture.tenure(&format!("{line} --yes"));
     assert_eq!((dry.code, real.code), (code, code), "{line}: {} {}", dry.stderr, real.stderr);
 }
 
 #[test]
 fn what_would_be_refused_is_refused_in_a_dry_run_too() {
-    let ground = Fixture::new();
-    refused_alike(&ground, "subject logout nosuch", 4);
-    refused_alike(&ground, "session revoke nosuch", 4);
-    refused_alike(&ground, "webhook remove nosuch", 4);
-    refused_alike(&ground, "subject erase nosuch --reason over", 4);
-    refused_alike(&ground, "credential revoke nosuch", 4);
-    ground.server.register("agent", &json!({}));
-    refused_alike(&ground, "subject logout agent --except nosuch", 1);
+    let fixture = Fixture::new();
+    refused_alike(&fixture, "subject logout nosuch", 4);
+    refused_alike(&fixture, "session revoke nosuch", 4);
+    refused_alike(&fixture, "webhook remove nosuch", 4);
+    refused_alike(&fixture, "subject erase nosuch --reason over", 4);
+    refused_alike(&fixture, "credential revoke nosuch", 4);
+    fixture.server.register("agent", &json!({}));
+    refused_alike(&fixture, "subject logout agent --except nosuch", 1);
     let unknown = "0199a2f0-1111-7111-9111-111111111111";
-    refused_alike(&ground, &format!("subject logout agent --except {unknown}"), 4);
-    let of_another = ground.server.session("another", 3600);
-    refused_alike(&ground, &format!("subject logout agent --except {}", of_another.id), 4);
-    let session = ground.server.create(&json!({ "subjectId": "agent" }));
-    refused_alike(&ground, &format!("session revoke {} --reject-renewal true", session.id), 1);
-    let keys = ground.tenure("credential list -o json").json();
+    refused_alike(&fixture, &format!("subject logout agent --except {unknown}"), 4);
+    let of_another = fixture.server.session("another", 3600);
+    refused_alike(&fixture, &format!("subject logout agent --except {}", of_another.id), 4);
+    let session = fixture.server.create(&json!({ "subjectId": "agent" }));
+    refused_alike(&fixture, &format!("session revoke {} --reject-renewal true", session.id), 1);
+    let keys = fixture.tenure("credential list -o json").json();
     let admin = keys["items"][0]["credentialId"].as_str().unwrap();
-    refused_alike(&ground, &format!("credential revoke {admin}"), 5);
+    refused_alike(&fixture, &format!("credential revoke {admin}"), 5);
 }
 
 #[test]
 fn a_rotation_that_is_too_soon_is_too_soon_in_a_dry_run_too() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     for which in ["session", "access"] {
         let line = format!("keys rotate --which {which}");
-        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
-        assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
-        ground.server.advance(299);
-        refused_alike(&ground, &line, 3);
-        let dry = ground.tenure(&format!("{line} --dry-run"));
+        assert_eq!(fixture.tenure(&format!("{line} --dry-run")).code, 0);
+        assert_eq!(fixture.tenure(&format!("{line} --yes")).code, 0);
+        fixture.server.advance(299);
+        refused_alike(&fixture, &line, 3);
+        let dry = fixture.tenure(&format!("{line} --dry-run"));
         assert!(dry.stderr.contains("it may be again at 20"), "{}", dry.stderr);
-        let now = ground.tenure(&format!("{line} --retire now --dry-run"));
+        let now = fixture.tenure(&format!("{line} --retire now --dry-run"));
         assert_eq!(now.code, 0, "{}", now.stderr);
-        ground.server.advance(1);
-        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
-        assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
+        fixture.server.advance(1);
+        assert_eq!(fixture.tenure(&format!("{line} --dry-run")).code, 0);
+        assert_eq!(fixture.tenure(&format!("{line} --yes")).code, 0);
         // That the old key ends at once makes nobody wait.
-        ground.server.advance(300);
-        assert_eq!(ground.tenure(&format!("{line} --retire now --yes")).code, 0);
-        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
+        fixture.server.advance(300);
+        assert_eq!(fixture.tenure(&format!("{line} --retire now --yes")).code, 0);
+        assert_eq!(fixture.tenure(&format!("{line} --dry-run")).code, 0);
     }
 }
 
 #[test]
 fn a_dry_run_says_that_what_has_ended_would_not_change() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({}));
-    let session = ground.server.create(&json!({ "subjectId": "agent" }));
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({}));
+    let session = fixture.server.create(&json!({ "subjectId": "agent" }));
     let line = format!("session revoke {}", session.id);
-    assert!(ground.tenure(&format!("{line} --dry-run")).stderr.contains("would end"));
-    assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
-    assert!(ground.tenure(&format!("{line} --dry-run")).stderr.contains("nothing would change"));
+    assert!(fixture.tenure(&format!("{line} --dry-run")).stderr.contains("would end"));
+    assert_eq!(fixture.tenure(&format!("{line} --yes")).code, 0);
+    assert!(fixture.tenure(&format!("{line} --dry-run")).stderr.contains("nothing would change"));
 }
 
 #[test]
 fn a_key_that_was_revoked_is_seen_to_be() {
-    let ground = Fixture::new();
-    let (_, id) = ground.server.issue_key("auditor", None);
-    assert_eq!(ground.tenure(&format!("credential revoke {id} --yes")).code, 0);
-    let list = ground.tenure("credential list").stdout;
+    let fixture = Fixture::new();
+    let (_, id) = fixture.server.issue_key("auditor", None);
+    assert_eq!(fixture.tenure(&format!("credential revoke {id} --yes")).code, 0);
+    let list = fixture.tenure("credential list").stdout;
     let columns: Vec<_> = list.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(columns.last(), Some(&"REVOKED"), "{list}");
     let ends = |role: &str| {
@@ -157,17 +157,17 @@ fn a_key_that_was_revoked_is_seen_to_be() {
 
 #[test]
 fn a_key_of_a_stopped_server_is_told_with_the_members_of_the_reply() {
-    let mut ground = Fixture::new();
-    let made = ground.tenure("credential create --role auditor --name Ann -o json").json();
-    assert!(ground.server.stop().success());
-    let data = ground.server.data();
+    let mut fixture = Fixture::new();
+    let made = fixture.tenure("credential create --role auditor --name Ann -o json").json();
+    assert!(fixture.server.stop().success());
+    let data = fixture.server.data();
     let line = format!("credential create --role auditor --name Ann -o json --data {}", data.display());
-    let offline = ground.run(None, &line).json();
+    let offline = fixture.run(None, &line).json();
     let names = |made: &Value| made.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&offline), names(&made));
     assert_eq!(offline["revokedAt"], Value::Null);
-    ground.server.start_again();
-    let keys = ground.tenure("credential list -o json").json();
+    fixture.server.start_again();
+    let keys = fixture.tenure("credential list -o json").json();
     let listed =
         keys["items"].as_array().unwrap().iter().find(|key| key["credentialId"] == offline["credentialId"]);
     assert_eq!(listed.unwrap()["createdAt"], offline["createdAt"]);
@@ -175,28 +175,28 @@ fn a_key_of_a_stopped_server_is_told_with_the_members_of_the_reply() {
 
 #[test]
 fn a_proof_of_a_running_server_has_the_hash_of_the_record() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({ "ownerId": "alice" }));
-    let proved = ground.tenure("audit prove 1 -o json").json();
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({ "ownerId": "alice" }));
+    let proved = fixture.tenure("audit prove 1 -o json").json();
     let events =
-        ground.server.get("/v1/events?limit=1").bearer(&ground.server.admin).send().expect(200).json();
+        fixture.server.get("/v1/events?limit=1").bearer(&fixture.server.admin).send().expect(200).json();
     assert_eq!(proved["recordHash"], events["items"][0]["recordHash"]);
     assert!(proved["recordHash"].is_string());
     // An owner proves what it may not read, by its leaf alone.
-    let (alice, _) = ground.server.issue_key("owner", Some("alice"));
-    std::fs::write(ground.directory.path().join("alice.key"), alice).unwrap();
-    let url = format!("http://{}", ground.server.address());
+    let (alice, _) = fixture.server.issue_key("owner", Some("alice"));
+    std::fs::write(fixture.directory.path().join("alice.key"), alice).unwrap();
+    let url = format!("http://{}", fixture.server.address());
     let line = format!("audit prove 1 -o json --url {url} --key-file alice.key");
-    let proved = ground.run(None, &line).json();
+    let proved = fixture.run(None, &line).json();
     assert_eq!(proved["recordHash"], Value::Null);
     assert!(proved["leafHash"].is_string());
 }
 
 #[test]
 fn help_says_what_a_command_does() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     for line in ["audit --help", "audit verify --help"] {
-        let help = ground.run(None, line).stdout;
+        let help = fixture.run(None, line).stdout;
         assert!(!help.contains("Arguments of"), "{line}: {help}");
     }
 }
@@ -204,10 +204,10 @@ fn help_says_what_a_command_does() {
 /// An account number of 23 digits went out of the command line, and came back to it, as a float of another number.
 #[test]
 fn metadata_goes_out_and_comes_back_with_its_digits() {
-    let ground = Fixture::new();
-    ground.server.register("agent", &json!({}));
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({}));
     let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
-    let made = ground.tenure(&format!("session create agent -o json --metadata {metadata}")).json();
+    let made = fixture.tenure(&format!("session create agent -o json --metadata {metadata}")).json();
     let id = made["sessionId"].as_str().unwrap();
     for line in [
         format!("session show {id} -o jsonl"),
@@ -215,10 +215,10 @@ fn metadata_goes_out_and_comes_back_with_its_digits() {
         "session list --subject agent -o jsonl".to_owned(),
         "events --kinds SessionCreated -o jsonl".to_owned(),
     ] {
-        let shown = ground.tenure(&line);
+        let shown = fixture.tenure(&line);
         assert!(shown.stdout.contains(metadata), "{line}: {}{}", shown.stdout, shown.stderr);
     }
-    let pretty = ground.tenure(&format!("session show {id} -o json")).stdout;
+    let pretty = fixture.tenure(&format!("session show {id} -o json")).stdout;
     assert!(pretty.contains("\"account\": 12345678901234567890123"), "{pretty}");
 }
 
@@ -230,67 +230,68 @@ fn listed_as<'a>(list: &'a Value, id: &Value) -> &'a Value {
 
 #[test]
 fn a_key_with_an_end_is_created_and_listed_also_on_a_stopped_server() {
-    let mut ground = Fixture::new();
-    let made = ground.tenure("credential create --role verifier --expires-in 90m -o json").json();
-    let created = ground.server.events("CredentialIssued");
+    let mut fixture = Fixture::new();
+    let made = fixture.tenure("credential create --role verifier --expires-in 90m -o json").json();
+    let created = fixture.server.events("CredentialIssued");
     assert_eq!(created[1]["data"]["expiresIn"], 5_400);
-    let listed = ground.tenure("credential list -o json").json();
+    let listed = fixture.tenure("credential list -o json").json();
     let item = listed_as(&listed, &made["credentialId"]);
     assert_eq!(item["expiresAt"], made["expiresAt"]);
     assert_eq!(item["lastUsedAt"], Value::Null);
-    let table = ground.tenure("credential list").stdout;
+    let table = fixture.tenure("credential list").stdout;
     assert!(table.contains("EXPIRES") && table.contains("LAST USED"), "{table}");
     // Of two admin keys the one without an end stays.
-    ground.tenure("credential create --role admin --expires-in 1h -o json").json();
+    fixture.tenure("credential create --role admin --expires-in 1h -o json").json();
     let items = listed["items"].as_array().unwrap();
     let first = items.iter().find(|item| item["role"] == "admin").unwrap()["credentialId"].as_str().unwrap();
-    refused_alike(&ground, &format!("credential revoke {first}"), 5);
-    assert!(ground.server.stop().success());
-    let data = ground.server.data();
+    refused_alike(&fixture, &format!("credential revoke {first}"), 5);
+    assert!(fixture.server.stop().success());
+    let data = fixture.server.data();
     let line = format!("credential create --role auditor --expires-in 1d -o json --data {}", data.display());
-    let made = ground.run(None, &line).json();
-    ground.server.start_again();
-    let listed = ground.tenure("credential list -o json").json();
+    let made = fixture.run(None, &line).json();
+    fixture.server.start_again();
+    let listed = fixture.tenure("credential list -o json").json();
     let item = listed_as(&listed, &made["credentialId"]);
     assert_eq!(item["expiresAt"], made["expiresAt"]);
 }
 
 #[test]
 fn a_subject_is_suspended_and_resumed_on_the_command_line() {
-    let ground = Fixture::new();
-    let id = ground.session_file();
-    let dry = ground.tenure("subject suspend agent --dry-run");
+    let fixture = Fixture::new();
+    let id = fixture.session_file();
+    let dry = fixture.tenure("subject suspend agent --dry-run");
     assert!(dry.code == 0 && dry.stderr.contains("would be suspended"), "{}{}", dry.stdout, dry.stderr);
-    let asked = ground.tenure("subject suspend agent");
+    let asked = fixture.tenure("subject suspend agent");
     assert_eq!(asked.code, 1, "without a terminal and without --yes: {}", asked.stderr);
-    let suspended = ground.tenure("subject suspend agent --reason odd --for 2h --yes -o json").json();
+    let suspended = fixture.tenure("subject suspend agent --reason odd --for 2h --yes -o json").json();
     let moment = |value: &Value| tenure::core::Timestamp::parse(value.as_str().unwrap()).unwrap();
     let (at, until) = (moment(&suspended["suspension"]["at"]), moment(&suspended["suspension"]["until"]));
     assert_eq!((until.seconds_since(at), &suspended["suspension"]["reason"]), (7_200, &json!("odd")));
-    let list = ground.tenure("subject list -o wide").stdout;
+    let list = fixture.tenure("subject list -o wide").stdout;
     assert!(list.contains("SUSPENDED") && list.contains(&at.to_string()), "{list}");
-    let shown = ground.tenure("subject show agent").stdout;
+    let shown = fixture.tenure("subject show agent").stdout;
     for said in ["suspension.at", &at.to_string(), &until.to_string(), "2h left", "odd"] {
         assert!(shown.contains(said), "{said}: {shown}");
     }
-    let created = ground.tenure("session create agent");
+    let created = fixture.tenure("session create agent");
     assert_eq!(created.code, 3, "{}", created.stderr);
     assert!(
         created.stderr.contains("SUBJECT_SUSPENDED") && created.stderr.contains("retry at"),
         "{}",
         created.stderr
     );
-    let watched = ground.tenure("events --kinds SubjectSuspended -o jsonl").stdout;
+    let watched = fixture.tenure("events --kinds SubjectSuspended -o jsonl").stdout;
     assert!(watched.contains("\"odd\""), "{watched}");
-    let past = ground.tenure("subject suspend agent --until 2020-01-01T00:00:00Z --yes");
+    let past = fixture.tenure("subject suspend agent --until 2020-01-01T00:00:00Z --yes");
     assert!(past.code == 1 && past.stderr.contains("--until"), "{}", past.stderr);
-    assert_eq!(ground.tenure("subject suspend agent --until 2030-01-01T00:00:00Z --for 1h --yes").code, 1);
-    assert_eq!(ground.tenure("subject suspend ghost --yes").code, 4);
-    let resumed = ground.tenure("subject resume agent --reason well -o json").json();
+    assert_eq!(fixture.tenure("subject suspend agent --until 2030-01-01T00:00:00Z --for 1h --yes").code, 1);
+    assert_eq!(fixture.tenure("subject suspend ghost --yes").code, 4);
+    let resumed = fixture.tenure("subject resume agent --reason well -o json").json();
     assert_eq!(resumed["suspension"], Value::Null);
-    assert_eq!(ground.tenure("introspect --session-file agent.session -o json").json()["active"], true);
-    let ended = ground.tenure(&format!("session revoke {id} --suspend --reason stolen --yes -o json")).json();
+    assert_eq!(fixture.tenure("introspect --session-file agent.session -o json").json()["active"], true);
+    let ended =
+        fixture.tenure(&format!("session revoke {id} --suspend --reason stolen --yes -o json")).json();
     assert_eq!(ended["status"], "REVOKED");
-    let shown = ground.tenure("subject show agent -o json").json();
+    let shown = fixture.tenure("subject show agent -o json").json();
     assert_eq!(shown["suspension"]["reason"], "stolen");
 }

@@ -105,126 +105,126 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
 
 #[tokio::test]
 async fn a_veto_is_told_at_the_next_use() {
-    let ground = Fixture::new(&hour(&json!({})));
-    ground.advance(3_000);
-    ground.time.at_rest().await;
-    assert_eq!(ground.holder.grant().renewal_count, 1);
-    let path = format!("/v1/sessions/{}?rejectRenewal=true&reason=no", ground.holder.grant().session_id);
-    ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
-    let error = ground.holder.session().await.unwrap_err();
+    let fixture = Fixture::new(&hour(&json!({})));
+    fixture.advance(3_000);
+    fixture.time.at_rest().await;
+    assert_eq!(fixture.holder.grant().renewal_count, 1);
+    let path = format!("/v1/sessions/{}?rejectRenewal=true&reason=no", fixture.holder.grant().session_id);
+    fixture.server.delete(&path).bearer(&fixture.server.admin).send().expect(200);
+    let error = fixture.holder.session().await.unwrap_err();
     assert_eq!(error.code(), Some("SESSION_REVOKED"));
-    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+    assert_eq!(Fixture::code_of(&fixture.holder.ended().await), "SESSION_REVOKED");
 }
 
 #[tokio::test]
 async fn a_veto_is_told_without_any_use_to_whoever_asks_now_and_then() {
     let options = HandleOptions { check_every: Some(Duration::from_mins(1)) };
-    let ground = Fixture::with(&hour(&json!({})), options);
-    ground.time.at_rest().await;
-    let path = format!("/v1/sessions/{}", ground.holder.grant().session_id);
-    ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
-    ground.advance(61);
-    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+    let fixture = Fixture::with(&hour(&json!({})), options);
+    fixture.time.at_rest().await;
+    let path = format!("/v1/sessions/{}", fixture.holder.grant().session_id);
+    fixture.server.delete(&path).bearer(&fixture.server.admin).send().expect(200);
+    fixture.advance(61);
+    assert_eq!(Fixture::code_of(&fixture.holder.ended().await), "SESSION_REVOKED");
 }
 
 #[tokio::test]
 async fn a_session_without_renewals_left_lasts_to_the_end_of_its_period() {
-    let ground = Fixture::new(&hour(&json!({ "maxRenewals": 1 })));
-    ground.advance(3_000);
-    ground.time.at_rest().await;
-    assert_eq!(ground.holder.grant().renew_at, None);
-    ground.advance(3_599);
-    ground.time.at_rest().await;
-    ground.holder.session().await.unwrap();
-    ground.advance(1);
-    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "TOKEN_EXPIRED");
-    assert!(ground.server.events("RenewalRejected").is_empty(), "nothing was asked in vain");
+    let fixture = Fixture::new(&hour(&json!({ "maxRenewals": 1 })));
+    fixture.advance(3_000);
+    fixture.time.at_rest().await;
+    assert_eq!(fixture.holder.grant().renew_at, None);
+    fixture.advance(3_599);
+    fixture.time.at_rest().await;
+    fixture.holder.session().await.unwrap();
+    fixture.advance(1);
+    assert_eq!(Fixture::code_of(&fixture.holder.ended().await), "TOKEN_EXPIRED");
+    assert!(fixture.server.events("RenewalRejected").is_empty(), "nothing was asked in vain");
 }
 
 #[tokio::test]
 async fn a_session_that_somebody_without_the_file_renewed_is_over() {
-    let ground = Fixture::new(&hour(&json!({})));
-    ground.time.at_rest().await;
-    ground.server.advance(3_000);
-    let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
+    let fixture = Fixture::new(&hour(&json!({})));
+    fixture.time.at_rest().await;
+    fixture.server.advance(3_000);
+    let path = format!("/v1/sessions/{}/renew", fixture.holder.grant().session_id);
     let thief =
-        ground.server.put(&path).bearer(ground.holder.token().expose()).key("another").send().expect(200);
-    ground.server.introspect(&thief.text("token"));
-    let error = ground.holder.session().await.unwrap_err();
+        fixture.server.put(&path).bearer(fixture.holder.token().expose()).key("another").send().expect(200);
+    fixture.server.introspect(&thief.text("token"));
+    let error = fixture.holder.session().await.unwrap_err();
     assert_eq!(error.code(), Some("TOKEN_SUPERSEDED"));
-    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "TOKEN_SUPERSEDED");
+    assert_eq!(Fixture::code_of(&fixture.holder.ended().await), "TOKEN_SUPERSEDED");
 }
 
 #[tokio::test]
 async fn a_renewal_that_is_refused_for_good_is_the_end() {
-    let ground = Fixture::new(&hour(&json!({})));
-    ground.time.at_rest().await;
-    ground.server.advance(3_000);
-    let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
-    ground.server.put(&path).bearer(ground.holder.token().expose()).key("another").send().expect(200);
-    ground.time.tell(now_of(&ground.server));
-    assert_eq!(Fixture::code_of(&ground.holder.ended().await), "SESSION_RENEWAL_MISMATCH");
+    let fixture = Fixture::new(&hour(&json!({})));
+    fixture.time.at_rest().await;
+    fixture.server.advance(3_000);
+    let path = format!("/v1/sessions/{}/renew", fixture.holder.grant().session_id);
+    fixture.server.put(&path).bearer(fixture.holder.token().expose()).key("another").send().expect(200);
+    fixture.time.tell(now_of(&fixture.server));
+    assert_eq!(Fixture::code_of(&fixture.holder.ended().await), "SESSION_RENEWAL_MISMATCH");
 }
 
 #[tokio::test]
 async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
-    let mut ground = Fixture::new(&hour(&json!({})));
-    ground.time.at_rest().await;
-    let end = ground.holder.grant().expires_at;
-    ground.server.stop();
-    ground.time.tell(end.plus_millis(-1_000));
-    let mut state = ground.holder.state();
+    let mut fixture = Fixture::new(&hour(&json!({})));
+    fixture.time.at_rest().await;
+    let end = fixture.holder.grant().expires_at;
+    fixture.server.stop();
+    fixture.time.tell(end.plus_millis(-1_000));
+    let mut state = fixture.holder.state();
     let is_troubled =
         |state: &SessionState| matches!(state, SessionState::Live(live) if live.trouble.is_some());
     state.wait_for(is_troubled).await.unwrap();
-    ground.time.at_rest().await;
+    fixture.time.at_rest().await;
     // The reply may have been lost, and the period that it granted would be over an hour later.
-    ground.time.tell(end.plus_millis(3_599_999));
-    ground.time.at_rest().await;
-    ground.time.tell(end.plus_millis(3_600_000));
-    let over = ground.holder.ended().await;
+    fixture.time.tell(end.plus_millis(3_599_999));
+    fixture.time.at_rest().await;
+    fixture.time.tell(end.plus_millis(3_600_000));
+    let over = fixture.holder.ended().await;
     assert!(matches!(&over, EndReason::Expired { trouble } if trouble.contains("no answer")), "{over:?}");
 }
 
 #[tokio::test]
 async fn an_authority_that_comes_back_renews_as_if_nothing_had_been() {
-    let mut ground = Fixture::new(&hour(&json!({})));
-    ground.time.at_rest().await;
+    let mut fixture = Fixture::new(&hour(&json!({})));
+    fixture.time.at_rest().await;
     // Its port is another one afterwards, and this client's address leads nowhere.
-    ground.server.kill9();
-    ground.advance(3_000);
-    let mut state = ground.holder.state();
+    fixture.server.kill9();
+    fixture.advance(3_000);
+    let mut state = fixture.holder.state();
     state
         .wait_for(|state| matches!(state, SessionState::Live(live) if live.trouble.is_some()))
         .await
         .unwrap();
-    let client = Client::new(&format!("http://{}", ground.server.address())).unwrap();
-    let grant = renew_file(&client, &SessionFile::at(&ground.file)).await.unwrap();
+    let client = Client::new(&format!("http://{}", fixture.server.address())).unwrap();
+    let grant = renew_file(&client, &SessionFile::at(&fixture.file)).await.unwrap();
     assert_eq!(grant.renewal_count, 1);
-    assert_eq!(ground.holder.token(), grant.token, "what another holder got is adopted");
+    assert_eq!(fixture.holder.token(), grant.token, "what another holder got is adopted");
 }
 
 #[tokio::test]
 async fn a_holder_that_ends_its_session_hears_of_it() {
-    let ground = Fixture::new(&hour(&json!({})));
-    let revoked = ground.holder.revoke(Some("work done")).await.unwrap();
+    let fixture = Fixture::new(&hour(&json!({})));
+    let revoked = fixture.holder.revoke(Some("work done")).await.unwrap();
     assert_eq!(revoked.trigger, "self");
-    assert_eq!(ground.holder.ended().await, EndReason::Revoked);
+    assert_eq!(fixture.holder.ended().await, EndReason::Revoked);
 }
 
 #[tokio::test]
 async fn an_early_renewal_comes_back_when_it_is_time() {
-    let ground = Fixture::new(&hour(&json!({})));
-    ground.time.at_rest().await;
+    let fixture = Fixture::new(&hour(&json!({})));
+    fixture.time.at_rest().await;
     // The holder's clock is ahead, at first by less and then by more than the whole period.
     for ahead in [3_000_000, 7_200_000] {
-        ground.time.tell(now_of(&ground.server).plus_millis(ahead));
-        ground.time.at_rest().await;
-        let early = ground.holder.grant();
+        fixture.time.tell(now_of(&fixture.server).plus_millis(ahead));
+        fixture.time.at_rest().await;
+        let early = fixture.holder.grant();
         assert_eq!((early.renewal_count, early.renewal_key), (0, None));
     }
-    ground.server.advance(1_800);
-    ground.time.tell(now_of(&ground.server).plus_millis(7_200_000));
-    ground.time.at_rest().await;
-    assert_eq!(ground.holder.grant().renewal_count, 1);
+    fixture.server.advance(1_800);
+    fixture.time.tell(now_of(&fixture.server).plus_millis(7_200_000));
+    fixture.time.at_rest().await;
+    assert_eq!(fixture.holder.grant().renewal_count, 1);
 }

@@ -27,10 +27,10 @@ fn lines(pieces: u32) -> String {
 }
 
 /// In a shell where `tenure` is this one, with the key of an issuer.
-fn shell(ground: &Fixture, script: &str) -> Command {
+fn shell(fixture: &Fixture, script: &str) -> Command {
     let mut shell = Command::new("sh");
-    let tenure = ground.tenure(&[]);
-    shell.args(["-euc", script]).current_dir(ground.place("")).env_clear();
+    let tenure = fixture.tenure(&[]);
+    shell.args(["-euc", script]).current_dir(fixture.place("")).env_clear();
     shell.envs(tenure.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     shell
@@ -44,26 +44,26 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_example_works_by_the_lines_at_its_top() {
-    let ground = Fixture::new();
-    let output = shell(&ground, &lines(2)).output().unwrap();
+    let fixture = Fixture::new();
+    let output = shell(&fixture, &lines(2)).output().unwrap();
     let said = said(&output);
     assert_eq!(code(&output), 0, "{said}");
     assert!(said.contains("\nsession ") && said.contains("piece 1: 1 uses so far"), "{said}");
     assert!(said.contains("piece 2: 2 uses so far") && !said.contains("over:"), "{said}");
-    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
-    assert!(!ground.place("agent-7.session").exists());
+    assert_eq!(fixture.status_of_the_only_session(), "REVOKED");
+    assert!(!fixture.place("agent-7.session").exists());
 }
 
 #[test]
 fn a_veto_ends_the_example_with_a_word() {
-    let ground = Fixture::new();
-    let running = shell(&ground, &lines(60)).spawn().unwrap();
-    ground.wait_for("agent-7.session");
+    let fixture = Fixture::new();
+    let running = shell(&fixture, &lines(60)).spawn().unwrap();
+    fixture.wait_for("agent-7.session");
     // It says what it does as soon as it has a session; the veto comes while it works.
-    let id = SessionFile::at(ground.place("agent-7.session")).read().unwrap().session_id;
-    ground.wait_until_used(&id.to_string());
+    let id = SessionFile::at(fixture.place("agent-7.session")).read().unwrap().session_id;
+    fixture.wait_until_used(&id.to_string());
     let target = format!("/v1/sessions/{id}");
-    ground.server.delete(&target).bearer(&ground.server.admin).send().expect(200);
+    fixture.server.delete(&target).bearer(&fixture.server.admin).send().expect(200);
     let output = running.wait_with_output().unwrap();
     let said = said(&output);
     // Either the example or `tenure run` finds it out first.

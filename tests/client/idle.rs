@@ -13,11 +13,11 @@ use crate::{
 /// session for as long as it ran.
 #[test]
 fn a_command_that_does_nothing_lets_its_session_go_idle() {
-    let ground = Fixture::with(Server::start());
-    let running = ground.run(&["--idle-timeout", "60s"], "touch ready; exec sleep 60").spawn().unwrap();
-    ground.wait_for("ready");
+    let fixture = Fixture::with(Server::start());
+    let running = fixture.run(&["--idle-timeout", "60s"], "touch ready; exec sleep 60").spawn().unwrap();
+    fixture.wait_for("ready");
     for _ in 0..2 {
-        ground.server.advance(50);
+        fixture.server.advance(50);
         // The keeper looks every second.
         pause(Duration::from_millis(2_500));
     }
@@ -29,20 +29,20 @@ fn a_command_that_does_nothing_lets_its_session_go_idle() {
 
 #[test]
 fn what_a_command_does_keeps_its_session() {
-    let ground = Fixture::with(Server::start());
+    let fixture = Fixture::with(Server::start());
     let script = "touch ready; while ! [ -e go ]; do \
                   if [ -e use ]; then rm use; tenure session usage --session-file agent.session --operation work \
                   && touch used; fi; sleep 0.05; done";
-    let running = ground.run(&["--idle-timeout", "60s"], script).spawn().unwrap();
-    ground.wait_for("ready");
+    let running = fixture.run(&["--idle-timeout", "60s"], script).spawn().unwrap();
+    fixture.wait_for("ready");
     for _ in 0..3 {
-        ground.server.advance(50);
-        fs::write(ground.place("use"), "").unwrap();
-        ground.wait_for("used");
-        fs::remove_file(ground.place("used")).unwrap();
+        fixture.server.advance(50);
+        fs::write(fixture.place("use"), "").unwrap();
+        fixture.wait_for("used");
+        fs::remove_file(fixture.place("used")).unwrap();
     }
     pause(Duration::from_millis(2_500));
-    fs::write(ground.place("go"), "").unwrap();
+    fs::write(fixture.place("go"), "").unwrap();
     let output = running.wait_with_output().unwrap();
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
 }

@@ -98,83 +98,84 @@ impl Fixture {
     }
 }
 
-fn renew_the_token_file(ground: &Fixture) {
-    let renewed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).output();
+fn renew_the_token_file(fixture: &Fixture) {
+    let renewed =
+        fixture.tenure(&fixture.proxy.url(), &["session", "renew", "--token-file", "token"]).output();
     let renewed = renewed.unwrap();
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
-    assert_eq!(ground.renewed().len(), 1, "no further renewal was spent");
-    ground.is_live(&fs::read_to_string(ground.place("token")).unwrap());
+    assert_eq!(fixture.renewed().len(), 1, "no further renewal was spent");
+    fixture.is_live(&fs::read_to_string(fixture.place("token")).unwrap());
 }
 
 #[test]
 fn a_token_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_token() {
-    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_token_file();
-    let old = fs::read(ground.place("token")).unwrap();
-    let killed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
-    ground.kill_after_the_grant(killed.unwrap());
-    assert_eq!(fs::read(ground.place("token")).unwrap(), old, "the reply never came");
-    renew_the_token_file(&ground);
+    let fixture = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_token_file();
+    let old = fs::read(fixture.place("token")).unwrap();
+    let killed = fixture.tenure(&fixture.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
+    fixture.kill_after_the_grant(killed.unwrap());
+    assert_eq!(fs::read(fixture.place("token")).unwrap(), old, "the reply never came");
+    renew_the_token_file(&fixture);
 }
 
 #[test]
 fn a_token_file_whose_renewal_was_killed_on_its_way_is_renewed_once() {
-    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldRequest).with_a_token_file();
-    let killed = ground.tenure(&ground.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
-    ground.kill_before_the_arrival(killed.unwrap());
-    assert!(ground.renewed().is_empty());
-    renew_the_token_file(&ground);
+    let fixture = Fixture::where_the_first_renewal_meets(Fate::HoldRequest).with_a_token_file();
+    let killed = fixture.tenure(&fixture.proxy.url(), &["session", "renew", "--token-file", "token"]).spawn();
+    fixture.kill_before_the_arrival(killed.unwrap());
+    assert!(fixture.renewed().is_empty());
+    renew_the_token_file(&fixture);
 }
 
 #[test]
 fn a_session_file_whose_renewal_was_killed_after_the_grant_gets_the_granted_token() {
-    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
+    let fixture = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
     let renew = ["session", "renew", "--session-file", "agent.session"];
-    ground.kill_after_the_grant(ground.tenure(&ground.proxy.url(), &renew).spawn().unwrap());
-    let pending = SessionFile::at(ground.place("agent.session")).read().unwrap();
+    fixture.kill_after_the_grant(fixture.tenure(&fixture.proxy.url(), &renew).spawn().unwrap());
+    let pending = SessionFile::at(fixture.place("agent.session")).read().unwrap();
     assert!(pending.renewal_key.is_some() && pending.renewal_count == 0);
 
-    let renewed = ground.tenure(&ground.proxy.url(), &renew).output().unwrap();
+    let renewed = fixture.tenure(&fixture.proxy.url(), &renew).output().unwrap();
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
-    let grant = SessionFile::at(ground.place("agent.session")).read().unwrap();
-    assert_eq!((grant.renewal_count, grant.renewal_key, ground.renewed().len()), (1, None, 1));
-    ground.is_live(grant.token.expose());
+    let grant = SessionFile::at(fixture.place("agent.session")).read().unwrap();
+    assert_eq!((grant.renewal_count, grant.renewal_key, fixture.renewed().len()), (1, None, 1));
+    fixture.is_live(grant.token.expose());
 }
 
 #[test]
 fn a_run_that_was_killed_after_the_grant_leaves_the_granted_token_to_the_next_one() {
-    let ground = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
+    let fixture = Fixture::where_the_first_renewal_meets(Fate::HoldReply).with_a_session_file();
     let run = |script| {
         let words = ["run", "--session-file", "agent.session"];
-        let mut command = ground.tenure(&ground.proxy.url(), &words);
+        let mut command = fixture.tenure(&fixture.proxy.url(), &words);
         command.args(["--", "/bin/sh", "-c", script]);
         command
     };
     // The command itself ends when its standard input does: with `tenure run`, which is killed.
     let mut killed = run("exec cat").stdin(Stdio::piped()).spawn().unwrap();
     let input = killed.stdin.take();
-    ground.kill_after_the_grant(killed);
+    fixture.kill_after_the_grant(killed);
     drop(input);
 
     let script =
         "until grep -q '\"renewalCount\": 1' agent.session; do sleep 0.01; done; cp agent.session seen";
     let next = run(script).env("PATH", "/usr/bin:/bin").output().unwrap();
     assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
-    let grant = SessionFile::at(ground.place("seen")).read().unwrap();
-    assert_eq!((grant.renewal_count, grant.renewal_key, ground.renewed().len()), (1, None, 1));
+    let grant = SessionFile::at(fixture.place("seen")).read().unwrap();
+    assert_eq!((grant.renewal_count, grant.renewal_key, fixture.renewed().len()), (1, None, 1));
 }
 
 /// `FILE.renewal` named the session that had been in the file before. A renewal of the token that was copied there since
 /// was asked for that other session, and refused.
 #[test]
 fn a_token_of_another_session_that_was_copied_into_the_file_is_renewed_as_its_own() {
-    let ground = Fixture::where_the_first_renewal_meets(Fate::Pass).with_a_token_file();
-    let other = ground.admin(&["session", "create", "agent-7", "--ttl", "1h", "--token-file", "other"]);
+    let fixture = Fixture::where_the_first_renewal_meets(Fate::Pass).with_a_token_file();
+    let other = fixture.admin(&["session", "create", "agent-7", "--ttl", "1h", "--token-file", "other"]);
     assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
-    ground.server.advance(3_000);
-    fs::copy(ground.place("other"), ground.place("token")).unwrap();
-    let renewed = ground.admin(&["session", "renew", "--token-file", "token", "-o", "json"]);
+    fixture.server.advance(3_000);
+    fs::copy(fixture.place("other"), fixture.place("token")).unwrap();
+    let renewed = fixture.admin(&["session", "renew", "--token-file", "token", "-o", "json"]);
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     let reply: Value = serde_json::from_slice(&renewed.stdout).unwrap();
-    let created = ground.server.events("SessionCreated");
+    let created = fixture.server.events("SessionCreated");
     assert_eq!(reply["sessionId"], created[1]["data"]["sessionId"]);
 }

@@ -41,12 +41,13 @@ impl Fixture {
 
 #[test]
 fn measured_a_command_ends_within_a_second_after_its_session_however_seldom_it_asks() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let times = if std::env::var_os("TENURE_MEASURE").is_some() { 30 } else { 3 };
     let mut took: Vec<_> = (0..times)
         .map(|_| {
-            let took = ground.ended_after(&["--check", NEVER, "--new-after-revoke"], |id| ground.revoke(id));
-            std::fs::remove_file(ground.place("agent.session")).unwrap();
+            let took =
+                fixture.ended_after(&["--check", NEVER, "--new-after-revoke"], |id| fixture.revoke(id));
+            std::fs::remove_file(fixture.place("agent.session")).unwrap();
             took
         })
         .collect();
@@ -58,23 +59,23 @@ fn measured_a_command_ends_within_a_second_after_its_session_however_seldom_it_a
 
 #[test]
 fn a_suspension_of_its_subject_ends_a_command_at_once() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let suspend = |_: &str| {
-        let suspend = ground.server.post("/v1/subjects/agent-7/suspend").bearer(&ground.server.admin);
+        let suspend = fixture.server.post("/v1/subjects/agent-7/suspend").bearer(&fixture.server.admin);
         suspend.json(&json!({})).send().expect(200);
     };
-    let took = ground.ended_after(&["--check", NEVER], suspend);
+    let took = fixture.ended_after(&["--check", NEVER], suspend);
     assert!(took <= Duration::from_secs(3), "{took:?}");
 }
 
 /// Where there is no stream, a command asks as often as it was told to.
 #[test]
 fn without_a_stream_a_command_ends_after_its_next_check() {
-    let ground = Fixture::new();
-    let proxy = Proxy::before(ground.server.address(), |first| {
+    let fixture = Fixture::new();
+    let proxy = Proxy::before(fixture.server.address(), |first| {
         if first.contains("/events ") { Fate::Overload } else { Fate::Pass }
     });
     let url = proxy.url();
-    let took = ground.ended_after(&["--check", "1s", "--url", &url], |id| ground.revoke(id));
+    let took = fixture.ended_after(&["--check", "1s", "--url", &url], |id| fixture.revoke(id));
     assert!(took <= Duration::from_secs(4), "{took:?}");
 }

@@ -29,31 +29,31 @@ fn shown(language: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
-fn program(ground: &Fixture, name: &str, text: &str) -> String {
-    let path = ground.place(name);
+fn program(fixture: &Fixture, name: &str, text: &str) -> String {
+    let path = fixture.place(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
 /// A session in a file, and a shell that finds it and this binary.
-fn ground() -> (Fixture, Session, impl Fn(&Fixture, &str) -> String) {
-    let ground = Fixture::new();
+fn fixture() -> (Fixture, Session, impl Fn(&Fixture, &str) -> String) {
+    let fixture = Fixture::new();
     let created =
-        ground.tenure(&["session", "create", "agent-7", "--session-file", "a.session"]).output().unwrap();
+        fixture.tenure(&["session", "create", "agent-7", "--session-file", "a.session"]).output().unwrap();
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let kept: Value = serde_json::from_str(&fs::read_to_string(ground.place("a.session")).unwrap()).unwrap();
+    let kept: Value = serde_json::from_str(&fs::read_to_string(fixture.place("a.session")).unwrap()).unwrap();
     let text = |name: &str| kept[name].as_str().unwrap().to_owned();
     let session = Session { id: text("sessionId"), token: text("token") };
-    let shell = |ground: &Fixture, script: &str| {
+    let shell = |fixture: &Fixture, script: &str| {
         let mut command = Command::new("sh");
-        for (name, value) in ground.tenure(&[]).get_envs() {
+        for (name, value) in fixture.tenure(&[]).get_envs() {
             command.env(name, value.unwrap_or_default());
         }
         let output = command
             .args(["-c", script])
-            .env("TENURE_SESSION_FILE", ground.place("a.session"))
-            .env("HOME", ground.place("."))
+            .env("TENURE_SESSION_FILE", fixture.place("a.session"))
+            .env("HOME", fixture.place("."))
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .output()
@@ -61,29 +61,29 @@ fn ground() -> (Fixture, Session, impl Fn(&Fixture, &str) -> String) {
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    (ground, session, shell)
+    (fixture, session, shell)
 }
 
 #[test]
 fn curl_sends_the_token_and_no_argument_has_it() {
-    let (ground, session, shell) = ground();
+    let (fixture, session, shell) = fixture();
     let upstream = Upstream::ok();
     let recipe = shown("sh")[0].replace("https://api.example.com", &upstream.url);
     assert!(recipe.contains(&upstream.url), "{recipe}");
-    assert_eq!(shell(&ground, &recipe), "hello");
+    assert_eq!(shell(&fixture, &recipe), "hello");
     let [head] = &upstream.heads()[..] else { panic!("one request") };
     assert!(head.contains(&format!("Authorization: Bearer {}", session.token)), "{head}");
 }
 
 #[test]
 fn git_gets_the_token_for_its_host_alone() {
-    let (ground, session, shell) = ground();
+    let (fixture, session, shell) = fixture();
     let git = ["/usr/bin/git", "/usr/local/bin/git"].into_iter().find(|path| Path::new(path).exists());
     let Some(git) = git else { return println!("*** NOT RUN: the recipe for git: there is no git") };
-    fs::write(ground.place(".gitconfig"), &shown("ini")[0]).unwrap();
+    fs::write(fixture.place(".gitconfig"), &shown("ini")[0]).unwrap();
     let ask = |host: &str| {
         shell(
-            &ground,
+            &fixture,
             &format!("printf 'protocol=https\\nhost={host}\\n\\n' | {git} credential fill || true"),
         )
     };
@@ -94,20 +94,20 @@ fn git_gets_the_token_for_its_host_alone() {
 
 #[test]
 fn the_programs_for_kubectl_and_docker_answer_in_their_forms() {
-    let (ground, session, shell) = ground();
-    let kubectl = program(&ground, "kubectl-tenure", &shown("sh")[1]);
-    let answer: Value = serde_json::from_str(&shell(&ground, &kubectl)).unwrap();
+    let (fixture, session, shell) = fixture();
+    let kubectl = program(&fixture, "kubectl-tenure", &shown("sh")[1]);
+    let answer: Value = serde_json::from_str(&shell(&fixture, &kubectl)).unwrap();
     assert_eq!(
         (&answer["kind"], &answer["status"]["token"]),
         (&json!("ExecCredential"), &json!(session.token))
     );
-    let docker = program(&ground, "docker-credential-tenure", &shown("sh")[2]);
+    let docker = program(&fixture, "docker-credential-tenure", &shown("sh")[2]);
     let answer: Value =
-        serde_json::from_str(&shell(&ground, &format!("echo registry.example.com | {docker} get"))).unwrap();
+        serde_json::from_str(&shell(&fixture, &format!("echo registry.example.com | {docker} get"))).unwrap();
     let expected =
         json!({"ServerURL": "registry.example.com", "Username": "tenure", "Secret": session.token});
     assert_eq!(answer, expected);
-    assert_eq!(shell(&ground, &format!("echo x | {docker} store")), "");
+    assert_eq!(shell(&fixture, &format!("echo x | {docker} store")), "");
     assert!(!session.id.is_empty());
 }
 
@@ -120,9 +120,9 @@ struct Secured {
 
 impl Secured {
     /// Its certificate is put into `ca.pem`.
-    fn answering(ground: &Fixture, kind: &'static str, body: &'static str) -> Self {
+    fn answering(fixture: &Fixture, kind: &'static str, body: &'static str) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        fs::write(ground.place("ca.pem"), made.cert.pem()).unwrap();
+        fs::write(fixture.place("ca.pem"), made.cert.pem()).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -184,44 +184,44 @@ fn head_of(stream: &mut impl Read) -> String {
 
 #[test]
 fn kubectl_itself_sends_the_token() {
-    let (ground, session, shell) = ground();
+    let (fixture, session, shell) = fixture();
     if !Path::new("/usr/bin/kubectl").exists() {
         return println!("*** NOT RUN: the recipe for kubectl: there is no kubectl");
     }
-    program(&ground, "kubectl-tenure", &shown("sh")[1]);
-    let api = Secured::answering(&ground, "application/json", r#"{"kind":"Status"}"#);
+    program(&fixture, "kubectl-tenure", &shown("sh")[1]);
+    let api = Secured::answering(&fixture, "application/json", r#"{"kind":"Status"}"#);
     let users = &shown("yaml")[0];
     let cluster = format!("{{server: 'https://{}', certificate-authority: ca.pem}}", api.address);
     let config = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {cluster}}}]\n\
          contexts: [{{name: c, context: {{cluster: c, user: agent-7}}}}]\n{users}"
     );
-    fs::write(ground.place("config"), config).unwrap();
-    let directory = ground.place(".").display().to_string();
+    fs::write(fixture.place("config"), config).unwrap();
+    let directory = fixture.place(".").display().to_string();
     let ask = format!("cd {directory} && PATH=$PWD:$PATH kubectl --kubeconfig config get --raw /api");
-    assert_eq!(shell(&ground, &ask), r#"{"kind":"Status"}"#);
+    assert_eq!(shell(&fixture, &ask), r#"{"kind":"Status"}"#);
     assert_eq!(api.credentials().pop(), Some(format!("Bearer {}", session.token)));
 }
 
 #[test]
 fn docker_itself_sends_the_token() {
-    let (ground, session, shell) = ground();
+    let (fixture, session, shell) = fixture();
     let docker =
         ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().find(|path| Path::new(path).exists());
     let Some(docker) = docker else {
         return println!("*** NOT RUN: the recipe for Docker: there is no docker");
     };
-    program(&ground, "docker-credential-tenure", &shown("sh")[2]);
-    let registry = Secured::answering(&ground, "application/json", "{}");
+    program(&fixture, "docker-credential-tenure", &shown("sh")[2]);
+    let registry = Secured::answering(&fixture, "application/json", "{}");
     let helpers = json!({ "credHelpers": { registry.address.as_str(): "tenure" } });
-    fs::write(ground.place("config.json"), helpers.to_string()).unwrap();
-    let directory = ground.place(".").display().to_string();
+    fs::write(fixture.place("config.json"), helpers.to_string()).unwrap();
+    let directory = fixture.place(".").display().to_string();
     // That there is no such image is not the question.
     let ask = format!(
         "cd {directory}; PATH=$PWD:$PATH DOCKER_CONFIG=$PWD {docker} manifest inspect {}/a:1 || true",
         registry.address
     );
-    shell(&ground, &ask);
+    shell(&fixture, &ask);
     let basic = BASE64_STANDARD.encode(format!("tenure:{}", session.token));
     assert_eq!(registry.credentials().pop(), Some(format!("Basic {basic}")));
 }

@@ -104,41 +104,41 @@ pub(crate) fn code(output: &Output) -> i32 {
 
 #[test]
 fn a_command_has_a_session_while_it_runs_and_its_code_is_passed_on() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let script = "tenure session token && tenure session show $(sed -n 's/.*\"sessionId\": \"\\(.*\\)\".*/\\1/p' \
                   $TENURE_SESSION_FILE) --key $(tenure session token) && echo key=$TENURE_KEY= && exit 7";
-    let output = ground.output(&[], script);
+    let output = fixture.output(&[], script);
     let (said, heard) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(code(&output), 7, "{said}{heard}");
     assert!(said.starts_with("tnr_sess_") && said.contains("ACTIVE"), "{said}");
     assert!(said.ends_with("key==\n"), "the key that creates sessions is not the command's: {said}");
     assert!(!heard.contains("tnr_"), "{heard}");
-    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
-    assert!(!ground.place("agent.session").exists());
+    assert_eq!(fixture.status_of_the_only_session(), "REVOKED");
+    assert!(!fixture.place("agent.session").exists());
 }
 
 #[test]
 fn a_signal_is_passed_on_and_a_death_by_one_is_told_by_the_code() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let script = "trap 'exit 9' TERM; touch ready; while :; do sleep 0.01; done";
-    let mut running = ground.run(&[], script).spawn().unwrap();
-    ground.wait_for("ready");
+    let mut running = fixture.run(&[], script).spawn().unwrap();
+    fixture.wait_for("ready");
     kill_process(Pid::from_child(&running), Signal::TERM).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(9));
-    assert_eq!(code(&ground.output(&[], "kill -KILL $$")), 137);
+    assert_eq!(code(&fixture.output(&[], "kill -KILL $$")), 137);
 }
 
 #[test]
 fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let script = "trap 'touch asked' TERM; touch ready; while :; do sleep 0.01; done";
-    let running = ground.run(&["--grace", "1s"], script).spawn().unwrap();
-    ground.wait_for("ready");
-    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
-    ground
+    let running = fixture.run(&["--grace", "1s"], script).spawn().unwrap();
+    fixture.wait_for("ready");
+    let id = SessionFile::at(fixture.place("agent.session")).read().unwrap().session_id;
+    fixture
         .server
         .delete(&format!("/v1/sessions/{id}?reason=no"))
-        .bearer(&ground.server.admin)
+        .bearer(&fixture.server.admin)
         .send()
         .expect(200);
     let output = running.wait_with_output().unwrap();
@@ -146,20 +146,20 @@ fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
     assert_eq!(code(&output), 3, "{heard}");
     assert!(heard.contains("The session is over: SESSION_REVOKED"), "{heard}");
     assert!(heard.contains("The session of agent-7 was revoked") && heard.contains(": \"no\""), "{heard}");
-    assert!(ground.place("asked").exists(), "it is asked before it is killed");
+    assert!(fixture.place("asked").exists(), "it is asked before it is killed");
 }
 
 #[test]
 fn with_warn_the_command_goes_on_without_its_session() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
-    let mut running = ground.run(&["--on-end", "warn"], script).spawn().unwrap();
-    ground.wait_for("ready");
-    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
-    ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
+    let mut running = fixture.run(&["--on-end", "warn"], script).spawn().unwrap();
+    fixture.wait_for("ready");
+    let id = SessionFile::at(fixture.place("agent.session")).read().unwrap().session_id;
+    fixture.server.delete(&format!("/v1/sessions/{id}")).bearer(&fixture.server.admin).send().expect(200);
     let mut heard = BufReader::new(running.stderr.take().unwrap());
     read_until_the_session_is_over(&mut heard);
-    std::fs::write(ground.place("go"), "").unwrap();
+    std::fs::write(fixture.place("go"), "").unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(5));
 }
 
@@ -175,57 +175,57 @@ fn read_until_the_session_is_over(heard: &mut impl BufRead) {
 #[test]
 fn with_warn_a_session_that_has_expired_is_over_when_its_command_ends() {
     for (option, stays) in [(&[][..], false), (&["--keep"], true)] {
-        let ground = Fixture::with(Server::start());
+        let fixture = Fixture::with(Server::start());
         let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
-        let mut running = ground.run(&[option, &["--on-end", "warn"]].concat(), script).spawn().unwrap();
-        ground.wait_for("ready");
-        ground.server.advance(100 * 86_400);
+        let mut running = fixture.run(&[option, &["--on-end", "warn"]].concat(), script).spawn().unwrap();
+        fixture.wait_for("ready");
+        fixture.server.advance(100 * 86_400);
         let mut heard = BufReader::new(running.stderr.take().unwrap());
         read_until_the_session_is_over(&mut heard);
-        std::fs::write(ground.place("go"), "").unwrap();
+        std::fs::write(fixture.place("go"), "").unwrap();
         assert_eq!(running.wait().unwrap().code(), Some(5));
         let mut rest = String::new();
         heard.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "");
-        assert_eq!(ground.place("agent.session").exists(), stays);
+        assert_eq!(fixture.place("agent.session").exists(), stays);
     }
 }
 
 #[test]
 fn a_kept_session_is_used_again_and_one_that_is_over_is_replaced() {
-    let ground = Fixture::new();
-    let kept = ground.output(&["--keep", "--ttl", "1h"], "tenure session token");
-    let again = ground.output(&["--keep", "--env"], "echo $TENURE_TOKEN");
+    let fixture = Fixture::new();
+    let kept = fixture.output(&["--keep", "--ttl", "1h"], "tenure session token");
+    let again = fixture.output(&["--keep", "--env"], "echo $TENURE_TOKEN");
     assert_eq!(
-        (text(&kept.stdout), ground.status_of_the_only_session().as_str()),
+        (text(&kept.stdout), fixture.status_of_the_only_session().as_str()),
         (text(&again.stdout), "ACTIVE")
     );
-    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
-    ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
+    let id = SessionFile::at(fixture.place("agent.session")).read().unwrap().session_id;
+    fixture.server.delete(&format!("/v1/sessions/{id}")).bearer(&fixture.server.admin).send().expect(200);
 
     let without = ["run", "--session-file", "agent.session", "--", "true"];
-    let refused = ground.tenure(&without).output().unwrap();
+    let refused = fixture.tenure(&without).output().unwrap();
     assert_eq!(code(&refused), 3, "{}", text(&refused.stderr));
-    let vetoed = ground.output(&["--keep"], "tenure session token");
+    let vetoed = fixture.output(&["--keep"], "tenure session token");
     assert_eq!((code(&vetoed), text(&vetoed.stdout)), (3, String::new()));
-    let replaced = ground.output(&["--keep", "--new-after-revoke"], "tenure session token");
+    let replaced = fixture.output(&["--keep", "--new-after-revoke"], "tenure session token");
     assert_ne!(text(&replaced.stdout), text(&kept.stdout));
     assert!(text(&replaced.stderr).contains("is over (SESSION_REVOKED"), "{}", text(&replaced.stderr));
 }
 
 #[test]
 fn what_cannot_be_started_is_said_as_shells_say_it_and_leaves_no_session() {
-    let ground = Fixture::new();
+    let fixture = Fixture::new();
     let words = ["run", "--session-file", "s", "--subject", "agent-7", "--", "./nothing-there"];
-    let output = ground.tenure(&words).output().unwrap();
+    let output = fixture.tenure(&words).output().unwrap();
     assert_eq!(code(&output), 127, "{}", text(&output.stderr));
-    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
+    assert_eq!(fixture.status_of_the_only_session(), "REVOKED");
 }
 
 #[test]
 fn what_is_missing_or_wrong_is_said_before_anything_runs() {
-    let ground = Fixture::new();
-    std::fs::write(ground.place("open"), "{}").unwrap();
+    let fixture = Fixture::new();
+    std::fs::write(fixture.place("open"), "{}").unwrap();
     for (words, code_of, why) in [
         (&["--session-file", "none"][..], 1, "give --subject"),
         (&["--session-file", "none", "--ttl", "1h"], 1, "give --subject"),
@@ -238,25 +238,25 @@ fn what_is_missing_or_wrong_is_said_before_anything_runs() {
         ),
     ] {
         let words = [&["run"], words, &["--", "touch", "ran"]].concat();
-        let output = ground.tenure(&words).output().unwrap();
+        let output = fixture.tenure(&words).output().unwrap();
         let heard = text(&output.stderr);
         assert_eq!(code(&output), code_of, "{words:?}: {heard}");
         assert!(heard.contains(why), "{words:?}: {heard}");
     }
-    assert!(!ground.place("ran").exists());
+    assert!(!fixture.place("ran").exists());
 }
 
 #[test]
 fn a_session_file_is_made_read_and_renewed_by_single_commands() {
-    let ground = Fixture::new();
-    let created = ground.tenure(&["session", "create", "agent-7", "--session-file", "s"]).output().unwrap();
+    let fixture = Fixture::new();
+    let created = fixture.tenure(&["session", "create", "agent-7", "--session-file", "s"]).output().unwrap();
     assert!(created.status.success(), "{}", text(&created.stderr));
     assert!(!text(&created.stdout).contains("tnr_sess_"));
-    let early = ground.tenure(&["session", "renew", "--session-file", "s"]).output().unwrap();
+    let early = fixture.tenure(&["session", "renew", "--session-file", "s"]).output().unwrap();
     assert_eq!(code(&early), 3);
     assert!(text(&early.stderr).contains("RENEWAL_TOO_EARLY"), "{}", text(&early.stderr));
-    let token = ground.tenure(&["session", "token", "--session-file", "s"]).output().unwrap();
-    let grant = SessionFile::at(ground.place("s")).read().unwrap();
+    let token = fixture.tenure(&["session", "token", "--session-file", "s"]).output().unwrap();
+    let grant = SessionFile::at(fixture.place("s")).read().unwrap();
     assert_eq!(text(&token.stdout).trim(), grant.token.expose());
     assert_eq!(grant.renewal_key, None, "nothing was begun");
 }
@@ -265,8 +265,8 @@ fn a_session_file_is_made_read_and_renewed_by_single_commands() {
 /// of the user.
 #[test]
 fn the_command_gets_the_umask_and_the_limits_that_were_given() {
-    let ground = Fixture::new();
-    let run = ground.run(&[], "umask; ulimit -c");
+    let fixture = Fixture::new();
+    let run = fixture.run(&[], "umask; ulimit -c");
     let mut under = Command::new("sh");
     under
         .args(["-c", "umask 027 && ulimit -c 7 && exec \"$0\" \"$@\""])

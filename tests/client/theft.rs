@@ -73,114 +73,114 @@ impl Fixture {
 /// had the session for as long as it could live, though it would have ended had the holder asked for a renewal.
 #[tokio::test]
 async fn a_holder_whose_token_was_superseded_by_a_stranger_contests_the_session() {
-    let ground = Fixture::new();
-    let holder = ground.holder();
-    ground.time.at_rest().await;
-    ground.server.advance(2_000);
-    let thief = ground.steal();
+    let fixture = Fixture::new();
+    let holder = fixture.holder();
+    fixture.time.at_rest().await;
+    fixture.server.advance(2_000);
+    let thief = fixture.steal();
 
     let refused = holder.session().await.unwrap_err();
     assert_eq!(refused.code(), Some("TOKEN_SUPERSEDED"));
-    assert!(!ground.is_contested(), "the newer token may still turn up");
-    ground.server.advance(10);
-    ground.time.tell(now_of(&ground.server));
+    assert!(!fixture.is_contested(), "the newer token may still turn up");
+    fixture.server.advance(10);
+    fixture.time.tell(now_of(&fixture.server));
     assert_eq!(holder.ended().await.code(), Some("SESSION_RENEWAL_MISMATCH"));
-    assert!(ground.is_contested());
+    assert!(fixture.is_contested());
 
-    let path = format!("/v1/sessions/{}/usage", ground.grant().session_id);
-    let used = ground.server.post(&path).bearer(&thief.text("token")).json(&json!({ "operation": "pay" }));
+    let path = format!("/v1/sessions/{}/usage", fixture.grant().session_id);
+    let used = fixture.server.post(&path).bearer(&thief.text("token")).json(&json!({ "operation": "pay" }));
     used.send().refused(401, "SESSION_REVOKED");
-    assert_eq!(ground.session()["revokedTrigger"], "token_reuse");
+    assert_eq!(fixture.session()["revokedTrigger"], "token_reuse");
 }
 
 #[tokio::test]
 async fn a_holder_that_renews_on_time_after_a_thief_contests_the_session() {
-    let ground = Fixture::new();
-    let holder = ground.holder();
-    ground.time.at_rest().await;
-    ground.server.advance(3_000);
-    ground.steal();
-    ground.time.tell(now_of(&ground.server));
-    ground.time.at_rest().await;
-    assert!(!ground.is_contested(), "it waits for the moment that it was told");
-    ground.server.advance(10);
-    ground.time.tell(now_of(&ground.server));
+    let fixture = Fixture::new();
+    let holder = fixture.holder();
+    fixture.time.at_rest().await;
+    fixture.server.advance(3_000);
+    fixture.steal();
+    fixture.time.tell(now_of(&fixture.server));
+    fixture.time.at_rest().await;
+    assert!(!fixture.is_contested(), "it waits for the moment that it was told");
+    fixture.server.advance(10);
+    fixture.time.tell(now_of(&fixture.server));
     assert_eq!(holder.ended().await.code(), Some("SESSION_RENEWAL_MISMATCH"));
-    assert!(ground.is_contested());
-    assert_eq!(ground.session()["status"], "ACTIVE", "the thief has said nothing yet");
+    assert!(fixture.is_contested());
+    assert_eq!(fixture.session()["status"], "ACTIVE", "the thief has said nothing yet");
 }
 
 /// What puts a newer token into the file need not know of the lock: a script, a copy from another host.
 #[tokio::test]
 async fn a_holder_that_finds_the_newer_token_in_its_file_goes_on_with_it() {
-    let ground = Fixture::new();
-    let holder = ground.holder();
-    ground.time.at_rest().await;
-    ground.server.advance(2_000);
-    let renewed = ground.steal();
+    let fixture = Fixture::new();
+    let holder = fixture.holder();
+    fixture.time.at_rest().await;
+    fixture.server.advance(2_000);
+    let renewed = fixture.steal();
     assert_eq!(holder.session().await.unwrap_err().code(), Some("TOKEN_SUPERSEDED"));
 
-    let file = SessionFile::at(&ground.file);
-    let mut newer = ground.grant();
+    let file = SessionFile::at(&fixture.file);
+    let mut newer = fixture.grant();
     (newer.token, newer.renewal_key) = (Secret::new(&renewed.text("token")), None);
     newer.renew_at = Timestamp::parse(&renewed.text("renewAt"));
     newer.expires_at = Timestamp::parse(&renewed.text("expiresAt")).unwrap();
     file.lock().unwrap().write(&newer).unwrap();
-    ground.server.advance(10);
-    ground.time.tell(now_of(&ground.server));
-    ground.time.at_rest().await;
+    fixture.server.advance(10);
+    fixture.time.tell(now_of(&fixture.server));
+    fixture.time.at_rest().await;
     holder.session().await.unwrap();
-    assert_eq!((ground.is_contested(), &ground.session()["status"]), (false, &json!("ACTIVE")));
+    assert_eq!((fixture.is_contested(), &fixture.session()["status"]), (false, &json!("ACTIVE")));
 }
 
 #[tokio::test]
 async fn to_renew_a_file_asks_once_more_and_no_more_often() {
-    let ground = Fixture::new();
-    ground.server.advance(2_000);
-    ground.time.tell(now_of(&ground.server));
-    ground.steal();
-    let (client, file) = (ground.client(), SessionFile::at(&ground.file));
+    let fixture = Fixture::new();
+    fixture.server.advance(2_000);
+    fixture.time.tell(now_of(&fixture.server));
+    fixture.steal();
+    let (client, file) = (fixture.client(), SessionFile::at(&fixture.file));
     let renewing = tokio::spawn(async move { renew_file(&client, &file).await });
-    ground.time.at_rest().await;
-    assert!(!ground.is_contested());
-    ground.server.advance(10);
-    ground.time.tell(now_of(&ground.server));
+    fixture.time.at_rest().await;
+    assert!(!fixture.is_contested());
+    fixture.server.advance(10);
+    fixture.time.tell(now_of(&fixture.server));
     let refused = renewing.await.unwrap().unwrap_err();
     let HoldError::Call(refused) = refused else { panic!("{refused}") };
     assert_eq!((refused.code(), refused.is_transient()), (Some("SESSION_RENEWAL_MISMATCH"), false));
-    assert!(ground.is_contested());
-    assert_eq!(ground.server.events("RenewalRejected").len(), 2, "inside of the grace, and after it");
+    assert!(fixture.is_contested());
+    assert_eq!(fixture.server.events("RenewalRejected").len(), 2, "inside of the grace, and after it");
 }
 
 /// A script keeps a token file, and something else renews it by a copy.
 #[test]
 fn a_command_with_a_token_file_asks_once_more() {
     for turns_up in [true, false] {
-        let ground = Commands::new();
-        ground.server.register("agent", &json!({}));
+        let fixture = Commands::new();
+        fixture.server.register("agent", &json!({}));
         let line = "session create agent --on-reuse revoke --ttl 1h --token-file a.token -o json";
-        let id = ground.tenure(line).json()["sessionId"].as_str().unwrap().to_owned();
-        let shown = ground.tenure(&format!("session show {id} -o json")).json();
+        let id = fixture.tenure(line).json()["sessionId"].as_str().unwrap().to_owned();
+        let shown = fixture.tenure(&format!("session show {id} -o json")).json();
         assert_eq!(shown["onReuse"], "revoke");
-        ground.server.advance(1_800);
-        let token = std::fs::read_to_string(ground.place("a.token")).unwrap();
+        fixture.server.advance(1_800);
+        let token = std::fs::read_to_string(fixture.place("a.token")).unwrap();
         let renewal = format!("/v1/sessions/{id}/renew");
         let newer =
-            ground.server.put(&renewal).bearer(token.trim()).key("thief").send().expect(200).text("token");
-        let address = format!("http://{}", ground.server.address());
+            fixture.server.put(&renewal).bearer(token.trim()).key("thief").send().expect(200).text("token");
+        let address = format!("http://{}", fixture.server.address());
         std::thread::scope(|scope| {
             let renewing = scope.spawn(|| {
                 let line = format!("session renew {id} --token-file a.token --url {address}");
-                ground.run(None, &line)
+                fixture.run(None, &line)
             });
-            wait_until(|| !ground.server.events("RenewalRejected").is_empty());
+            wait_until(|| !fixture.server.events("RenewalRejected").is_empty());
             if turns_up {
-                std::fs::write(ground.place("a.token"), &newer).unwrap();
+                std::fs::write(fixture.place("a.token"), &newer).unwrap();
             }
-            ground.server.advance(10);
+            fixture.server.advance(10);
             let ran = renewing.join().unwrap();
             assert_eq!(ran.code, if turns_up { 0 } else { 3 }, "{}", ran.stderr);
-            let contested = ground
+            let contested = fixture
                 .server
                 .events("RenewalRejected")
                 .iter()
@@ -200,13 +200,13 @@ fn wait_until(holds: impl Fn() -> bool) {
 
 #[test]
 fn a_run_and_the_library_ask_for_sessions_that_notice_theft() {
-    let ground = Runs::new();
+    let fixture = Runs::new();
     for (options, expected) in [(&[][..], "revoke"), (&["--on-reuse", "reject"], "reject")] {
         let words = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
         let words = [&words[..], options, &["--", "true"]].concat();
-        let output = ground.tenure(&words).stdout(Stdio::piped()).output().unwrap();
+        let output = fixture.tenure(&words).stdout(Stdio::piped()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
-        let created = ground.server.events("SessionCreated");
+        let created = fixture.server.events("SessionCreated");
         assert_eq!(created.last().unwrap()["data"]["onReuse"], expected);
     }
     let asked = serde_json::to_value(NewSession::of("agent-7".parse().unwrap())).unwrap();

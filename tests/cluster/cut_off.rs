@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::way::Way;
+use tenure_testing::lossy_link::LossyLink;
 
 use crate::{
     broker::{self, Broker},
@@ -18,8 +18,8 @@ const BOUND: Duration = Duration::from_secs(5);
 /// A leader, and a follower whose ways to the broker and to the leader can be cut.
 struct Apart {
     pair: Pair,
-    way: Way,
-    to_leader: Way,
+    way: LossyLink,
+    to_leader: LossyLink,
 }
 
 fn apart(test: &str) -> Option<Apart> {
@@ -30,7 +30,7 @@ fn apart(test: &str) -> Option<Apart> {
             to_leader = Some(own);
             return node;
         }
-        let to_broker = way.insert(Way::to(broker.port()));
+        let to_broker = way.insert(LossyLink::to(broker.port()));
         let url = format!("nats://127.0.0.1:{}", to_broker.port());
         let bound = format!("cluster.max_staleness={}", BOUND.as_secs());
         Node::start_behind_a_way(&url, data, &[&bound]).0
@@ -130,7 +130,7 @@ fn a_node_that_starts_while_the_broker_goes_away_waits_for_it() {
     first.leader(dirs[0].path()).create("agent-1");
     // Those for the log and for the lease; the keys come by a third one, and what is said of other nodes by a fourth.
     for connections in [2, 3] {
-        let way = Way::to(broker.port());
+        let way = LossyLink::to(broker.port());
         way.admit_only(connections);
         let mut second = Node::start_with(&format!("nats://127.0.0.1:{}", way.port()), dirs[1].path(), &[]);
         second.waits_to_say("the broker does not serve this node now");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::json;
-use tenure_testing::way::Way;
+use tenure_testing::lossy_link::LossyLink;
 
 use crate::{
     broker::{self, Broker},
@@ -45,7 +45,7 @@ fn time_passes(leader: &Caller) {
 struct Grown {
     broker: Broker,
     _old: Node,
-    way: Way,
+    way: LossyLink,
     leader: Caller,
     granted: Vec<Granted>,
     dirs: Vec<tempfile::TempDir>,
@@ -66,7 +66,7 @@ impl Grown {
     }
 
     /// Starts the new node, behind a way of its own.
-    fn new_node(&self) -> (Node, Way) {
+    fn new_node(&self) -> (Node, LossyLink) {
         Node::start_behind_a_way(&self.broker.url(), self.dirs[1].path(), &[CUT])
     }
 }

@@ -1,7 +1,7 @@
 //! Pages of keys at the broker, which must not stay there once they are replaced.
 
 use tenure_log::jetstream::{AllSecrets, BrokerAccess, BrokerSecrets, StreamNames};
-use tenure_testing::way::Way;
+use tenure_testing::lossy_link::LossyLink;
 
 use crate::{
     broker::{self, Broker},
@@ -31,7 +31,7 @@ fn a_key_page_that_the_broker_does_not_overwrite_at_once_is_overwritten_later() 
     let Some(program) = broker::program("that a replaced key page goes from the broker") else { return };
     let broker = Broker::start(&program);
     let dirs = prepare(&broker, 1);
-    let way = Way::to(broker.port());
+    let way = LossyLink::to(broker.port());
     let url = format!("nats://127.0.0.1:{}", way.port());
     let mut node = Node::start_with(&url, dirs[0].path(), &[]);
     let leader = node.leader(dirs[0].path());

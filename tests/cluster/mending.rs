@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use tenure_testing::way::Way;
+use tenure_testing::lossy_link::LossyLink;
 
 use crate::{
     broker::{self, Broker},
@@ -90,7 +90,7 @@ fn a_segment_that_no_other_node_has_is_made_again_of_the_brokers_log() {
     let broker = Broker::start(&program);
     let dirs = prepare(&broker, 1);
     let data = dirs[0].path();
-    let to_broker = Way::to(broker.port());
+    let to_broker = LossyLink::to(broker.port());
     let url = format!("nats://127.0.0.1:{}", to_broker.port());
     let (mut node, _way) = Node::start_behind_a_way(&url, data, &[CUT]);
     let leader = node.leader(data);

@@ -17,7 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::{network::Machine, way::Way};
+use tenure_testing::{lossy_link::LossyLink, network::Machine};
 use ureq::{
     Agent,
     http::{HeaderMap, Request},
@@ -46,7 +46,7 @@ pub(crate) struct Node {
 /// A machine of its own, and the ways to the node there: from this machine, and from its network.
 struct Elsewhere {
     machine: Machine,
-    _ways: [Way; 2],
+    _ways: [LossyLink; 2],
 }
 
 /// Where a node listens on a machine of its own.
@@ -142,9 +142,9 @@ impl Node {
     }
 
     /// The same with more settings, and behind a way that leads the other nodes to it.
-    pub(crate) fn start_behind_a_way(brokers: &str, data: &Path, settings: &[&str]) -> (Self, Way) {
+    pub(crate) fn start_behind_a_way(brokers: &str, data: &Path, settings: &[&str]) -> (Self, LossyLink) {
         let port = free_port();
-        let way = Way::to(port);
+        let way = LossyLink::to(port);
         let (url, advertised) =
             (format!("log.url={brokers}"), format!("cluster.advertise=http://127.0.0.1:{}", way.port()));
         let set =
@@ -155,7 +155,7 @@ impl Node {
 
     /// The same on a machine of its own.
     pub(crate) fn start_on(machine: &Machine, brokers: &str, data: &Path, settings: &[&str]) -> Self {
-        let way = Way::into(machine, OWN_PORT);
+        let way = LossyLink::into(machine, OWN_PORT);
         let url = format!("http://127.0.0.1:{}", way.port());
         let (log, advertised) = (
             format!("log.url={brokers}"),
@@ -163,7 +163,7 @@ impl Node {
         );
         let set = settings.iter().copied().chain([&*log, &*advertised]).flat_map(|it| ["--set", it]);
         let words: Vec<_> = ["--test-clock"].into_iter().chain(set).collect();
-        let ways = [way, Way::at_the_door_of(machine, OWN_PORT)];
+        let ways = [way, LossyLink::at_the_door_of(machine, OWN_PORT)];
         let elsewhere = Elsewhere { machine: machine.clone(), _ways: ways };
         let mut node = Self::launch_at(Some(elsewhere), OWN_PORT, data, &words);
         node.url = url;

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::way::Way;
+use tenure_testing::lossy_link::LossyLink;
 
 use crate::{
     broker::{self, Broker},
@@ -25,13 +25,13 @@ struct Slow {
     _dirs: Vec<tempfile::TempDir>,
     node: Node,
     leader: Caller,
-    way: Way,
+    way: LossyLink,
 }
 
 fn slow(test: &str) -> Option<Slow> {
     let broker = Broker::start(&broker::program(test)?);
     let dirs = prepare(&broker, 1);
-    let way = Way::to(broker.port());
+    let way = LossyLink::to(broker.port());
     let bound = format!("cluster.max_staleness={BOUND}");
     let url = format!("nats://127.0.0.1:{}", way.port());
     let mut node = Node::start_with(&url, dirs[0].path(), &[&bound]);
@@ -96,7 +96,7 @@ fn what_a_follower_has_shown_is_not_denied_by_a_leader_that_waits_to_hear_of_it(
     let Some(program) = broker::program(test) else { return };
     let broker = Broker::start(&program);
     let dirs = prepare(&broker, 2);
-    let way = Way::to(broker.port());
+    let way = LossyLink::to(broker.port());
     let mut first = Node::start_with(&format!("nats://127.0.0.1:{}", way.port()), dirs[0].path(), &[]);
     let leader = first.leader(dirs[0].path());
     let mut second = Node::start(&broker, dirs[1].path());

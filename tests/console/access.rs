@@ -11,8 +11,8 @@ fn a_withdrawn_keys_sign_ins_are_recorded_as_ended() {
     let (other_key, _) = server.issue_key("auditor", None);
     let (auditor, other) = (FormClient::sign_in(&server, &key), FormClient::sign_in(&server, &other_key));
     let again = FormClient::sign_in(&server, &key);
-    let desk = FormClient::sign_in(&server, &server.admin);
-    desk.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
+    let forms = FormClient::sign_in(&server, &server.admin);
+    forms.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
     let sessions = read(&server, &server.admin, &format!("/v1/sessions?status=all&subjectId=console:{id}"));
     let status = |index: usize| sessions["items"][index]["status"].clone();
     assert_eq!([status(0), status(1)], ["REVOKED", "REVOKED"], "{sessions}");
@@ -51,11 +51,11 @@ fn an_admin_ends_the_sign_ins_of_others_and_everybody_its_own() {
 #[test]
 fn a_key_of_tokens_is_rotated_with_a_word_on_what_that_does() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let page = desk.page("/console/keys");
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let page = forms.page("/console/keys");
     assert!(page.contains("every holder needs a new session"), "{page}");
-    desk.post("/console/keys/rotate", &[("which", "access")]).expect(303);
-    desk.post("/console/keys/rotate", &[("which", "nonsense")]).expect(400);
+    forms.post("/console/keys/rotate", &[("which", "access")]).expect(303);
+    forms.post("/console/keys/rotate", &[("which", "nonsense")]).expect(400);
     assert_eq!(
         server.events("KeyRotated").iter().filter(|event| event["data"]["retire"] == "overlap").count(),
         1
@@ -69,10 +69,10 @@ fn a_key_of_tokens_is_rotated_with_a_word_on_what_that_does() {
 fn nobody_is_told_of_sign_ins() {
     let server = Server::start();
     let (key, id) = server.issue_key("auditor", None);
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     FormClient::sign_in(&server, &key).post("/console/sign-out", &[]).expect(303);
     let _other = FormClient::sign_in(&server, &key);
-    desk.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
+    forms.post(&format!("/console/keys/{id}/revoke"), &[]).expect(303);
     server.advance(3_700);
     crate::form_client::renewed(&server, "agent");
     let notices = read(&server, &server.admin, "/v1/notices");

@@ -9,29 +9,29 @@ use crate::server::Server;
 fn a_form_of_another_site_changes_nothing() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let path = format!("/console/sessions/{}/end", session.id);
-    let mark = desk.mark();
+    let mark = forms.mark();
     let own = origin(&server);
-    desk.post_unmarked(&path, &[], &own).expect(403);
-    desk.post_unmarked(&path, &[("mark", "0123456789abcdef0123456789abcdef")], &own).expect(403);
+    forms.post_unmarked(&path, &[], &own).expect(403);
+    forms.post_unmarked(&path, &[("mark", "0123456789abcdef0123456789abcdef")], &own).expect(403);
     for foreign in ["https://evil.example", "null", "http://127.0.0.1:1"] {
-        desk.post_unmarked(&path, &[("mark", &mark)], foreign).expect(403);
+        forms.post_unmarked(&path, &[("mark", &mark)], foreign).expect(403);
     }
     let other = FormClient::sign_in(&server, &server.admin);
     let foreign_mark = other.mark();
     assert_ne!(foreign_mark, mark);
-    desk.post_unmarked(&path, &[("mark", &foreign_mark)], &own).expect(403);
+    forms.post_unmarked(&path, &[("mark", &foreign_mark)], &own).expect(403);
     let request =
         server.post(&path).header("host", server.address().to_string()).header("origin", own.clone());
-    let request = request.header("cookie", desk.cookie.clone()).header("sec-fetch-site", "cross-site");
+    let request = request.header("cookie", forms.cookie.clone()).header("sec-fetch-site", "cross-site");
     request.body(crate::form_client::form(&[("mark", &mark)])).send().expect(403);
-    desk.post_unmarked("/console/sign-out", &[], "https://evil.example").expect(403);
+    forms.post_unmarked("/console/sign-out", &[], "https://evil.example").expect(403);
     // A sign-in as somebody else, whose pages the reader then takes for their own.
-    let planted = desk.post_unmarked("/console/sign-in", &[("key", &server.admin)], "https://evil.example");
+    let planted = forms.post_unmarked("/console/sign-in", &[("key", &server.admin)], "https://evil.example");
     assert_eq!((planted.status, planted.header("set-cookie")), (403, None), "{planted:?}");
     assert!(server.events("SessionRevoked").is_empty(), "a foreign form ended something");
-    desk.post_unmarked(&path, &[("mark", &mark)], &own).expect(303);
+    forms.post_unmarked(&path, &[("mark", &mark)], &own).expect(303);
     assert_eq!(server.events("SessionRevoked").len(), 1);
 }
 
@@ -39,13 +39,13 @@ fn a_form_of_another_site_changes_nothing() {
 fn a_get_changes_nothing_whatever_it_says() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let mark = desk.mark();
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let mark = forms.mark();
     for action in ["end", "veto"] {
-        desk.get(&format!("/console/sessions/{}/{action}?mark={mark}", session.id)).expect(404);
+        forms.get(&format!("/console/sessions/{}/{action}?mark={mark}", session.id)).expect(404);
     }
-    desk.get(&format!("/console/subjects/agent/suspend?mark={mark}")).expect(404);
-    let out = desk.get("/console/sign-out");
+    forms.get(&format!("/console/subjects/agent/suspend?mark={mark}")).expect(404);
+    let out = forms.get("/console/sign-out");
     assert_eq!(out.status, 404, "{out:?}");
     assert!(server.events("SessionRevoked,SubjectSuspended").is_empty());
 }
@@ -60,8 +60,8 @@ fn a_long_address_is_not_read_and_not_given_back() {
     for reply in [query, path] {
         assert!(reply.body.len() < 8_192, "{} bytes", reply.body.len());
     }
-    let desk = FormClient::sign_in(&server, &server.admin);
-    desk.get(&format!("/console/agents?q={}", "a".repeat(3_000))).expect(400);
+    let forms = FormClient::sign_in(&server, &server.admin);
+    forms.get(&format!("/console/agents?q={}", "a".repeat(3_000))).expect(400);
     let next = format!("/console/agents?q={}", "a".repeat(1_000));
     assert!(text(&asked(&next).expect(401)).contains(&next), "a usual one is kept");
 }
@@ -69,23 +69,23 @@ fn a_long_address_is_not_read_and_not_given_back() {
 #[test]
 fn every_reply_forbids_frames_foreign_code_and_keeping() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     for reply in [
-        desk.get("/console"),
-        desk.get("/console/agents"),
-        desk.get("/console/agents?asOf=1"),
-        desk.get("/console/what-if?limits.per_subject=1"),
-        desk.get("/console/settings"),
-        desk.get("/console/keys"),
-        desk.get("/console/no-such-page"),
+        forms.get("/console"),
+        forms.get("/console/agents"),
+        forms.get("/console/agents?asOf=1"),
+        forms.get("/console/what-if?limits.per_subject=1"),
+        forms.get("/console/settings"),
+        forms.get("/console/keys"),
+        forms.get("/console/no-such-page"),
         server.get("/console").header("host", "localhost").send(),
         server.get("/console").header("host", "tenure.lan").send(),
         try_key(&server, &[("key", "wrong")]),
         server.get("/console/veto/tnr_veto_wrong").send(),
-        desk.get("/console/audit/proof?position=1"),
-        desk.get("/console/audit/event?position=1"),
-        desk.post("/console/keys/rotate", &[("which", "access")]).expect(303),
-        desk.post_unmarked("/console/keys/rotate", &[], "https://evil.example").expect(403),
+        forms.get("/console/audit/proof?position=1"),
+        forms.get("/console/audit/event?position=1"),
+        forms.post("/console/keys/rotate", &[("which", "access")]).expect(303),
+        forms.post_unmarked("/console/keys/rotate", &[], "https://evil.example").expect(403),
     ] {
         let header = |name| reply.header(name).unwrap_or_else(|| panic!("no {name}: {reply:?}")).to_owned();
         assert_eq!(
@@ -148,7 +148,7 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
     let reason = "</p><script>alert(2)</script>";
     let suspension = json!({ "reason": reason });
     server.post("/v1/subjects/agent/suspend").bearer(&server.admin).json(&suspension).send().expect(200);
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let reflected = "%22%3E%3Cscript%3Ealert(3)%3C/script%3E";
     for path in [
         "/console/agents".to_owned(),
@@ -167,11 +167,11 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
         format!("/console/log?asOf=3&kinds={reflected}"),
         format!("/console/what-if?session.ttl={reflected}&limits.on_limit={reflected}"),
     ] {
-        let page = text(&desk.get(&path));
+        let page = text(&forms.get(&path));
         assert!(!page.contains("<script>alert") && !page.contains("<img src=x"), "{path}: {page}");
         assert!(!page.contains('\u{202e}') && !page.contains("onload=\"x"), "{path}");
     }
-    assert!(desk.page("/console/agents").contains("⟨U+202E⟩"));
+    assert!(forms.page("/console/agents").contains("⟨U+202E⟩"));
     let form = try_key(&server, &[("key", "x"), ("next", "/console/\"><script>alert(4)</script>")]);
     assert!(!text(&form).contains("<script>alert"));
 }
@@ -179,8 +179,8 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
 #[test]
 fn no_token_and_no_key_is_in_the_log_lines() {
     let server = Server::saying("trace", &[]);
-    let desk = FormClient::sign_in(&server, &server.admin);
-    desk.get("/console/agents").expect(200);
+    let forms = FormClient::sign_in(&server, &server.admin);
+    forms.get("/console/agents").expect(200);
     let said = server.said();
     assert!(!said.contains(&server.admin) && !said.contains("tnr_sess_"), "a secret was logged");
 }

@@ -23,17 +23,17 @@ fn four(server: &Server) -> String {
     last
 }
 
-fn found(desk: &FormClient<'_>, query: &str) -> Vec<&'static str> {
-    let page = desk.page(&format!("/console/agents?{query}"));
+fn found(forms: &FormClient<'_>, query: &str) -> Vec<&'static str> {
+    let page = forms.page(&format!("/console/agents?{query}"));
     let ids = ["payer-1", "payer-2", "reader-1", "reader-2", "idle-1"];
     ids.into_iter().filter(|id| page.contains(&format!("/console/subjects/{id}\""))).collect()
 }
 
 /// The pages of a list, by the links with these words.
-fn pages(desk: &FormClient<'_>, address: &str, words: &str) -> Vec<String> {
+fn pages(forms: &FormClient<'_>, address: &str, words: &str) -> Vec<String> {
     let (mut address, mut pages) = (address.to_owned(), Vec::new());
     loop {
-        let page = desk.page(&address);
+        let page = forms.page(&address);
         let link = page.split_once(&format!("\">{words}"));
         let next = link.map(|(before, _)| before.rsplit("href=\"").next().unwrap());
         let next = next.map(|next| next.replace("&#38;", "&").replace("&amp;", "&"));
@@ -49,17 +49,17 @@ fn pages(desk: &FormClient<'_>, address: &str, words: &str) -> Vec<String> {
 fn agents_are_found_by_id_beginning_owner_name_device_and_status() {
     let server = Server::start();
     four(&server);
-    let desk = FormClient::sign_in(&server, &server.admin);
-    assert_eq!(found(&desk, "q=payer-1"), ["payer-1"]);
-    assert_eq!(found(&desk, "q=pay"), ["payer-1", "payer-2"]);
-    assert_eq!(found(&desk, "q=pay&status=suspended"), ["payer-2"]);
-    assert_eq!(found(&desk, "owner=bob"), ["reader-1", "idle-1"]);
-    assert_eq!(found(&desk, "owner=bob&status=idle"), ["idle-1"]);
-    assert_eq!(found(&desk, "owner=alice&q=BILLS"), ["payer-1", "reader-2"]);
-    assert_eq!(found(&desk, "device=phone"), ["payer-2", "reader-1"]);
-    assert_eq!(found(&desk, "device=phone&owner=bob"), ["reader-1"]);
-    assert!(found(&desk, "device=tablet").is_empty());
-    let page = desk.page("/console/agents?q=Bills");
+    let forms = FormClient::sign_in(&server, &server.admin);
+    assert_eq!(found(&forms, "q=payer-1"), ["payer-1"]);
+    assert_eq!(found(&forms, "q=pay"), ["payer-1", "payer-2"]);
+    assert_eq!(found(&forms, "q=pay&status=suspended"), ["payer-2"]);
+    assert_eq!(found(&forms, "owner=bob"), ["reader-1", "idle-1"]);
+    assert_eq!(found(&forms, "owner=bob&status=idle"), ["idle-1"]);
+    assert_eq!(found(&forms, "owner=alice&q=BILLS"), ["payer-1", "reader-2"]);
+    assert_eq!(found(&forms, "device=phone"), ["payer-2", "reader-1"]);
+    assert_eq!(found(&forms, "device=phone&owner=bob"), ["reader-1"]);
+    assert!(found(&forms, "device=tablet").is_empty());
+    let page = forms.page("/console/agents?q=Bills");
     assert!(page.contains("No agent fits") && page.contains("fill in the field Owner"), "{page}");
 }
 
@@ -67,14 +67,14 @@ fn agents_are_found_by_id_beginning_owner_name_device_and_status() {
 fn a_session_is_found_by_its_id_or_either_end_of_it() {
     let server = Server::start();
     let id = four(&server);
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let place = format!("/console/sessions/{id}");
     for sought in [id.clone(), id[24..].to_owned(), id.to_uppercase()] {
-        let led = desk.get(&format!("/console/agents?q={sought}")).expect(303);
+        let led = forms.get(&format!("/console/agents?q={sought}")).expect(303);
         assert_eq!(led.header("location"), Some(&*place), "{sought}");
     }
     // The beginning is a time that many share.
-    assert_eq!(found(&desk, &format!("q={}", &id[..8])).len(), 4);
+    assert_eq!(found(&forms, &format!("q={}", &id[..8])).len(), 4);
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn an_owner_finds_its_own_alone() {
     let server = Server::start();
     let id = four(&server);
     let (key, _) = server.issue_key("owner", Some("bob"));
-    let desk = FormClient::sign_in(&server, &key);
-    assert_eq!(found(&desk, "q=mail"), ["reader-1"]);
+    let forms = FormClient::sign_in(&server, &key);
+    assert_eq!(found(&forms, "q=mail"), ["reader-1"]);
     for query in ["q=payer-1", "q=pay", "owner=alice", "device=laptop", &format!("q={id}")] {
-        assert!(found(&desk, query).is_empty(), "{query}");
+        assert!(found(&forms, query).is_empty(), "{query}");
     }
-    assert!(desk.page("/console/agents?q=payer-1").contains("No agent fits"));
+    assert!(forms.page("/console/agents?q=payer-1").contains("No agent fits"));
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn a_search_among_many_goes_on_where_it_stopped() {
     for number in 0..120 {
         server.register(&format!("worker-{number:03}"), &json!({ "ownerId": "alice" }));
     }
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let pages = pages(&desk, "/console/agents?q=worker&status=idle", "Go on searching");
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let pages = pages(&forms, "/console/agents?q=worker&status=idle", "Go on searching");
     let counts: Vec<_> = pages.iter().map(|page| page.matches("<li class=\"card").count()).collect();
     assert_eq!(counts, [50, 50, 20]);
     assert_eq!(
@@ -115,13 +115,13 @@ fn the_log_shows_the_newest_events_of_a_kind_and_an_owner_its_own() {
     for number in 0..210 {
         server.register(&format!("worker-{number}"), &json!({ "ownerId": "alice" }));
     }
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let page = desk.page("/console/log?kinds=SubjectRegistered");
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let page = forms.page("/console/log?kinds=SubjectRegistered");
     let has = |page: &str, id: &str| page.contains(&format!("/console/subjects/{id}\""));
     assert!(has(&page, "worker-209") && !has(&page, "first"), "{page}");
     assert_eq!(page.matches("<td>SubjectRegistered</td>").count(), 50);
     assert!(page.contains("Earlier events") && page.contains("data-tail="), "{page}");
-    let seldom = desk.page("/console/log?kinds=SubjectSuspended");
+    let seldom = forms.page("/console/log?kinds=SubjectSuspended");
     assert!(seldom.contains("No events match. ") && !seldom.contains("Earlier events"), "{seldom}");
     let (bob, _) = server.issue_key("owner", Some("bob"));
     let page = FormClient::sign_in(&server, &bob).page("/console/log");
@@ -156,10 +156,10 @@ fn the_page_of_agents_is_light_however_much_is_open_on_it() {
         let path = format!("/v1/subjects/agent-{number:02}-{}/suspend", "x".repeat(110));
         server.post(&path).bearer(&server.admin).json(&why).send().expect(200);
     }
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let assets: usize = ["console.css", "console.js", "live.js", "as_of.js", "icon.svg"]
         .iter()
-        .map(|name| desk.page(&format!("/console/assets/{name}")).len())
+        .map(|name| forms.page(&format!("/console/assets/{name}")).len())
         .sum();
     let session = &sessions[0].id;
     let device = form(&[("device", &"\u{202e}".repeat(128))]);
@@ -170,7 +170,7 @@ fn the_page_of_agents_is_light_however_much_is_open_on_it() {
         (format!("/console/agents?{device}"), "Go on searching"),
         (format!("/console/agents?q={}", &session[..4]), "Go on searching"),
     ] {
-        let pages = pages(&desk, &address, words);
+        let pages = pages(&forms, &address, words);
         assert!(pages.len() > 1, "{address}: {}", pages.len());
         let mut seen = Vec::new();
         for page in &pages {
@@ -192,6 +192,6 @@ fn the_page_of_agents_is_light_however_much_is_open_on_it() {
         seen.dedup();
         assert_eq!(seen, (0..AGENTS).collect::<Vec<_>>(), "{address}");
     }
-    let page = desk.page("/console/agents");
+    let page = forms.page("/console/agents");
     assert!(page.contains("Veto</button>") && page.contains("and 1 more"), "{page}");
 }

@@ -11,8 +11,8 @@ use crate::server::Server;
 #[test]
 fn what_needs_a_person_comes_first_on_the_overview() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
-    assert!(desk.page("/console").contains("Nothing right now"));
+    let forms = FormClient::sign_in(&server, &server.admin);
+    assert!(forms.page("/console").contains("Nothing right now"));
     let session = renewed(&server, "agent");
     server.renew(&session).send().expect(403);
     server.register("payer", &json!({ "name": "Payer", "ownerId": "alice" }));
@@ -28,7 +28,7 @@ fn what_needs_a_person_comes_first_on_the_overview() {
     server.register("noisy", &json!({ "name": "Noisy" }));
     let why = json!({ "reason": "too loud" });
     server.post("/v1/subjects/noisy/suspend").bearer(&server.admin).json(&why).send().expect(200);
-    let page = desk.page("/console");
+    let page = forms.page("/console");
     let (first, rest) = page.split_once("<dl class=\"stats\">").unwrap();
     for said in ["Night shift", "Veto within", "too loud", &format!("/console/sessions/{}/veto", session.id)]
     {
@@ -41,8 +41,8 @@ fn what_needs_a_person_comes_first_on_the_overview() {
     let (auditor, _) = server.issue_key("auditor", None);
     let page = FormClient::sign_in(&server, &auditor).page("/console");
     assert!(page.contains("Night shift") && !page.contains("/veto\""), "{page}");
-    desk.post(&format!("/console/sessions/{}/veto", session.id), &[]).expect(303);
-    let page = desk.page("/console");
+    forms.post(&format!("/console/sessions/{}/veto", session.id), &[]).expect(303);
+    let page = forms.page("/console");
     assert!(!page.contains("Veto within") && page.contains("vetoed"), "{page}");
     assert!(page.contains("<dt>Live sessions</dt><dd>1</dd>"), "{page}");
 }
@@ -92,17 +92,17 @@ fn settings_say_their_values_and_where_they_came_from() {
 fn another_policy_is_played_over_the_history_and_changes_nothing() {
     let server = Server::start();
     let session = renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let changes = "PolicyChanged,SessionCreated,SessionRenewed,SessionRevoked";
     let events = server.events(changes).len();
-    let page = desk.page("/console/what-if");
+    let page = forms.page("/console/what-if");
     assert!(page.contains("Play it again") && !page.contains("Happened"), "{page}");
-    let page = desk.page("/console/what-if?session.max_renewals=0&session.max_renewals_max=0");
+    let page = forms.page("/console/what-if?session.max_renewals=0&session.max_renewals_max=0");
     assert!(page.contains(&session.id) && page.contains("Renewals granted"), "{page}");
     assert!(page.contains("live until <time datetime="), "every time is in the reader's zone: {page}");
-    let page = desk.page("/console/what-if?limits.per_subject=9");
+    let page = forms.page("/console/what-if?limits.per_subject=9");
     assert!(page.contains("Nothing would have gone otherwise"), "{page}");
-    let wrong = desk.get("/console/what-if?session.ttl=soon&limits.on_limit=%22%0Ax").expect(400);
+    let wrong = forms.get("/console/what-if?session.ttl=soon&limits.on_limit=%22%0Ax").expect(400);
     assert!(wrong.body.contains("session.ttl: must be from 300") && wrong.body.contains("limits.on_limit"));
     assert_eq!(server.events(changes).len(), events);
 }
@@ -113,8 +113,8 @@ fn a_webhook_that_fails_says_since_when() {
     let hook = json!({ "url": "http://127.0.0.1:9/hook" });
     server.post("/v1/webhooks").bearer(&server.admin).json(&hook).send().expect(201);
     renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let page = || desk.page("/console/webhooks");
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let page = || forms.page("/console/webhooks");
     let begun = stopwatch();
     while !page().contains("Failing since") {
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", page());
@@ -132,7 +132,7 @@ fn a_webhook_that_fails_says_since_when() {
     }
     // What has come since waits for the receiver, too.
     renewed(&server, "another");
-    let page = desk.page("/console/webhooks");
+    let page = forms.page("/console/webhooks");
     let first_time = |text: &str| text.split("datetime=\"").nth(1).unwrap()[..24].to_owned();
     let (_, receiver) = page.split_once("<dt>Next try</dt>").unwrap();
     let (_, rows) = page.split_once("<tbody>").unwrap();
@@ -147,8 +147,8 @@ fn a_webhook_that_fails_says_since_when() {
 fn evidence_tells_how_far_the_scrub_is_to_those_who_read_all() {
     let server = Server::with(&["log.segment_events=1000", "usage.per_second=100000", "usage.burst=100000"]);
     let session = renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
-    assert!(desk.page("/console/audit").contains("The history is in no segment yet"));
+    let forms = FormClient::sign_in(&server, &server.admin);
+    assert!(forms.page("/console/audit").contains("The history is in no segment yet"));
     for _ in 0..1_000 {
         server
             .post(&format!("{}/usage", session.path()))
@@ -157,7 +157,7 @@ fn evidence_tells_how_far_the_scrub_is_to_those_who_read_all() {
             .send()
             .expect(200);
     }
-    let page = || desk.page("/console/audit");
+    let page = || forms.page("/console/audit");
     let begun = stopwatch();
     while !page().contains("1 of 1 segments read") {
         assert!(begun.elapsed() < Duration::from_mins(2), "{}", page());

@@ -13,9 +13,9 @@ use crate::form_client::{FormClient, form, origin, renewed, text};
 use crate::server::{Reply, Server};
 
 /// What an open page asks for when it looks whether there is something new.
-fn look(desk: &FormClient<'_>, path: &str) -> Reply {
-    let request = desk.server.get(path).header("host", desk.server.address().to_string());
-    request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1").send()
+fn look(forms: &FormClient<'_>, path: &str) -> Reply {
+    let request = forms.server.get(path).header("host", forms.server.address().to_string());
+    request.header("cookie", forms.cookie.clone()).header("x-tenure-live", "1").send()
 }
 
 /// How often the subjects were listed.
@@ -36,14 +36,14 @@ fn a_page_that_many_watch_is_made_once_a_second_at_most() {
     let desks: Vec<_> = (0..3).map(key).map(|key| FormClient::sign_in(&server, &key)).collect();
     let (before, begun) = (listed(&server), stopwatch());
     for _ in 0..20 {
-        for desk in &desks {
-            assert!(text(&look(desk, "/console/agents").expect(200)).contains("Night shift"));
+        for forms in &desks {
+            assert!(text(&look(forms, "/console/agents").expect(200)).contains("Night shift"));
         }
     }
     let made = listed(&server) - before;
     assert!((1..=begun.elapsed().as_secs() + 1).contains(&made), "60 looks made the page {made} times");
-    for desk in &desks {
-        desk.get("/console/agents").expect(200);
+    for forms in &desks {
+        forms.get("/console/agents").expect(200);
     }
     assert_eq!(listed(&server) - before, made + 3, "a page that is opened is new");
 }
@@ -76,10 +76,10 @@ fn a_shared_page_has_the_mark_of_each_reader_and_nobody_elses() {
 fn a_watched_page_that_has_not_changed_is_not_sent_again() {
     let server = Server::start();
     renewed(&server, "agent");
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let look_again = |tag: &str| {
         let request = server.get("/console/agents").header("host", server.address().to_string());
-        let request = request.header("cookie", desk.cookie.clone()).header("x-tenure-live", "1");
+        let request = request.header("cookie", forms.cookie.clone()).header("x-tenure-live", "1");
         request.header("if-none-match", tag).send()
     };
     let first = look_again("").expect(200);
@@ -155,12 +155,12 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(desk: &FormClient<'_>) -> Self {
-        let mut socket = desk.server.connect();
+    fn of(forms: &FormClient<'_>) -> Self {
+        let mut socket = forms.server.connect();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let request = desk.server.get("/console/log/stream?after=latest&kinds=SubjectRegistered");
-        let request = request.header("host", desk.server.address().to_string());
-        socket.write_all(&request.header("cookie", desk.cookie.clone()).bytes()).unwrap();
+        let request = forms.server.get("/console/log/stream?after=latest&kinds=SubjectRegistered");
+        let request = request.header("host", forms.server.address().to_string());
+        socket.write_all(&request.header("cookie", forms.cookie.clone()).bytes()).unwrap();
         let mut tail = Self { socket, bytes: Vec::new() };
         let head = tail.until(b"\r\n\r\n");
         let head = String::from_utf8(head).unwrap().to_lowercase();
@@ -199,8 +199,8 @@ impl Tail {
 #[test]
 fn what_is_recorded_in_quick_succession_comes_to_an_open_log_together() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let mut tail = Tail::of(&desk);
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let mut tail = Tail::of(&forms);
     assert!(tail.piece().starts_with(':'), "the first piece says that it is heard");
     let begun = stopwatch();
     let count = 100;

@@ -49,16 +49,16 @@ fn a_session_is_told_in_sentences_and_drawn() {
     let session = renewed(&server, "agent");
     server.renew(&session).send().expect(403);
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    let desk = FormClient::sign_in(&server, &owner);
+    let forms = FormClient::sign_in(&server, &owner);
     let path = format!("/console/sessions/{}", session.id);
-    let page = desk.page(&path);
+    let page = forms.page(&path);
     assert!(page.contains("<h1>Night shift <span class=\"status active\">active</span></h1>"), "{page}");
     assert!(
         page.contains("mark refusal") && page.contains("period even") && page.contains("class=\"window\"")
     );
     assert!(page.contains("What can happen next"), "{page}");
-    desk.post(&format!("{path}/veto"), &[("reason", "not mine")]).expect(303);
-    let page = desk.page(&path);
+    forms.post(&format!("{path}/veto"), &[("reason", "not mine")]).expect(303);
+    let page = forms.page(&path);
     assert!(
         page.contains("status ended") && page.contains("renewal_rejected") && page.contains("not mine"),
         "{page}"
@@ -70,10 +70,10 @@ fn a_veto_may_suspend_in_the_same_step() {
     let server = Server::start();
     let session = renewed(&server, "agent");
     let (owner, _) = server.issue_key("owner", Some("alice"));
-    let desk = FormClient::sign_in(&server, &owner);
-    desk.post(&format!("/console/sessions/{}/veto", session.id), &[("suspend", "yes")]).expect(303);
+    let forms = FormClient::sign_in(&server, &owner);
+    forms.post(&format!("/console/sessions/{}/veto", session.id), &[("suspend", "yes")]).expect(303);
     assert_eq!(server.events("SubjectSuspended").len(), 1);
-    let page = desk.page("/console/subjects/agent");
+    let page = forms.page("/console/subjects/agent");
     assert!(page.contains("status ended\">suspended") && page.contains("Resume"), "{page}");
 }
 
@@ -83,8 +83,8 @@ fn a_bulk_revocation_is_part_of_a_sessions_story() {
     let session = renewed(&server, "agent");
     let everything = json!({ "selector": { "all": true }, "reason": "drill" });
     server.post("/v1/revocations").bearer(&server.admin).json(&everything).send().expect(200);
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let page = desk.page(&format!("/console/sessions/{}", session.id));
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let page = forms.page(&format!("/console/sessions/{}", session.id));
     assert!(page.contains("status ended") && page.contains("drill"), "{page}");
 }
 
@@ -113,20 +113,20 @@ fn the_log_says_who_did_it_by_name_and_id() {
         row.split_once("</tr>").unwrap().0.rsplit_once("<td class=\"soft\">").unwrap().1.to_owned()
     };
     let (auditor, _) = server.issue_key("auditor", None);
-    let desk = FormClient::sign_in(&server, &auditor);
-    let page = desk.page("/console/log");
+    let forms = FormClient::sign_in(&server, &auditor);
+    let page = forms.page("/console/log");
     assert_eq!(row(&page, ended), format!("{name} <code>…{end_of_id}</code></td>"));
     let link = format!("<a href=\"/console/sessions/{}\"><code>agent</code></a></td>", session.id);
     assert_eq!(row(&page, renewal), format!("Night shift {link}"));
-    let by = |desk: &FormClient<'_>, position: u64| -> Value {
-        serde_json::from_str(&desk.page(&format!("/console/log/by?position={position}"))).unwrap()
+    let by = |forms: &FormClient<'_>, position: u64| -> Value {
+        serde_json::from_str(&forms.page(&format!("/console/log/by?position={position}"))).unwrap()
     };
     let told = json!({ "name": "<b>Alice's phone", "id": format!("…{end_of_id}"), "link": null });
-    assert_eq!(by(&desk, ended), told);
+    assert_eq!(by(&forms, ended), told);
     // Other owners' keys know it by its id alone, and see nothing of another's events.
-    let (work, _) = named("Alice's desk");
-    let desk = FormClient::sign_in(&server, &work);
-    let page = desk.page("/console/log");
+    let (work, _) = named("Alice's forms");
+    let forms = FormClient::sign_in(&server, &work);
+    let page = forms.page("/console/log");
     assert_eq!(row(&page, ended), format!("API key <code>{id}</code></td>"));
     let (bob, _) = server.issue_key("owner", Some("bob"));
     assert_eq!(by(&FormClient::sign_in(&server, &bob), ended), json!(null));
@@ -194,12 +194,12 @@ fn a_long_session_is_told_in_parts_newest_first() {
     let of_session = |it: &&Value| it["sessionId"] == session.id || it["kind"] == "TokensPresented";
     let events: Vec<_> =
         events.iter().rev().filter(of_session).map(|it| it["position"].as_u64().unwrap()).collect();
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let own = format!("/console/sessions/{}", session.id);
     for (first, head) in [(own.clone(), u64::MAX), (format!("{own}?asOf={}", head - 30), head - 30)] {
         let (mut address, mut seen, mut pages) = (first.clone(), Vec::new(), Vec::new());
         loop {
-            let page = desk.page(&address);
+            let page = forms.page(&address);
             let part = told(&page);
             assert!(page.len() < 60_000 && part.len() <= 50, "{address}: {} bytes", page.len());
             assert_eq!(page.contains("Newest events"), !pages.is_empty(), "{address}");

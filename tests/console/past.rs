@@ -18,8 +18,8 @@ fn ended(server: &Server) -> (String, u64, String) {
 fn a_page_shows_the_past_by_time_or_position_and_lets_nobody_change_it() {
     let server = Server::start();
     let (id, position, time) = ended(&server);
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let now = desk.page(&format!("/console/sessions/{id}"));
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let now = forms.page(&format!("/console/sessions/{id}"));
     assert!(now.contains("status ended") && !now.contains("This is the past"), "{now}");
     for as_of in [position.to_string(), time] {
         for (page, shown) in [
@@ -28,7 +28,7 @@ fn a_page_shows_the_past_by_time_or_position_and_lets_nobody_change_it() {
             ("/console/agents".to_owned(), "/console/sessions/"),
             ("/console/log".to_owned(), "SessionCreated"),
         ] {
-            let then = desk.page(&format!("{page}?asOf={as_of}"));
+            let then = forms.page(&format!("{page}?asOf={as_of}"));
             assert!(then.contains("This is the past") && then.contains(shown), "{page} {as_of}: {then}");
             let forms = then.matches("method=\"post\"").count();
             assert_eq!(forms, 1, "{page}: only the sign-out is left");
@@ -38,7 +38,7 @@ fn a_page_shows_the_past_by_time_or_position_and_lets_nobody_change_it() {
             );
         }
     }
-    let story = desk.page(&format!("/console/sessions/{id}?asOf={position}"));
+    let story = forms.page(&format!("/console/sessions/{id}?asOf={position}"));
     assert_eq!(story.matches("class=\"mark").count(), 1, "the story ends there: {story}");
     // The line in its timeline is not where the reader is.
     let now_is = |page: &str| page.contains("key now\"></span> now<");
@@ -50,14 +50,14 @@ fn what_was_not_there_yet_is_not_shown_and_the_future_is_refused_as_by_the_api()
     let server = Server::start();
     let (id, position, _) = ended(&server);
     server.register("later", &json!({ "name": "Later" }));
-    let desk = FormClient::sign_in(&server, &server.admin);
-    desk.get(&format!("/console/sessions/{id}?asOf={}", position - 1)).expect(404);
-    desk.get("/console/subjects/later?asOf=1").expect(404);
-    let agents = desk.page(&format!("/console/agents?asOf={position}"));
+    let forms = FormClient::sign_in(&server, &server.admin);
+    forms.get(&format!("/console/sessions/{id}?asOf={}", position - 1)).expect(404);
+    forms.get("/console/subjects/later?asOf=1").expect(404);
+    let agents = forms.page(&format!("/console/agents?asOf={position}"));
     assert!(agents.contains("1 of the subjects of this page were not registered yet"), "{agents}");
     assert!(!agents.contains("Later"), "{agents}");
     for (as_of, parameter) in [("9999999", "asOfPosition"), ("2999-01-01T00:00:00Z", "asOf")] {
-        let shown = desk.get(&format!("/console/subjects/agent?asOf={as_of}"));
+        let shown = forms.get(&format!("/console/subjects/agent?asOf={as_of}"));
         let asked =
             server.get(&format!("/v1/subjects/agent?{parameter}={as_of}")).bearer(&server.admin).send();
         assert_eq!(shown.status, asked.status, "{shown:?}");
@@ -65,7 +65,7 @@ fn what_was_not_there_yet_is_not_shown_and_the_future_is_refused_as_by_the_api()
         assert!(shown.body.contains(&why), "{why}: {shown:?}");
     }
     for wrong in ["yesterday", "%3Cscript%3E", "-1"] {
-        desk.get(&format!("/console/log?asOf={wrong}")).expect(400);
+        forms.get(&format!("/console/log?asOf={wrong}")).expect(400);
     }
 }
 
@@ -74,12 +74,12 @@ fn only_those_who_may_list_the_past_see_it_on_agents() {
     let server = Server::start();
     ended(&server);
     let (key, _) = server.issue_key("owner", Some("alice"));
-    let desk = FormClient::sign_in(&server, &key);
+    let forms = FormClient::sign_in(&server, &key);
     let asked = server.get("/v1/subjects?asOfPosition=1").bearer(&key).send().expect(403);
-    let shown = desk.get("/console/agents?asOf=1").expect(403);
+    let shown = forms.get("/console/agents?asOf=1").expect(403);
     assert!(shown.body.contains(asked.json()["detail"].as_str().unwrap()), "{shown:?}");
     let head = read(&server, &server.admin, "/v1/audit/head")["size"].as_u64().unwrap();
-    assert!(desk.page(&format!("/console/subjects/agent?asOf={head}")).contains("This is the past"));
+    assert!(forms.page(&format!("/console/subjects/agent?asOf={head}")).contains("This is the past"));
 }
 
 #[test]

@@ -51,9 +51,9 @@ fn each_page_answers_each_role_as_the_api_does() {
     ];
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = FormClient::sign_in(&server, &key);
+        let forms = FormClient::sign_in(&server, &key);
         for (page, route) in &pages {
-            let (shown, asked) = (desk.get(page), server.get(route).bearer(&key).send());
+            let (shown, asked) = (forms.get(page), server.get(route).bearer(&key).send());
             assert_eq!(shown.status, asked.status, "{role} {owner:?} {page}: {}", text(&shown));
             same_refusal(&shown, &asked, &format!("{role} {page}"));
         }
@@ -67,17 +67,17 @@ fn the_overview_and_the_live_log_answer_each_role_as_the_api_does() {
     renewed(&server, "agent");
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = FormClient::sign_in(&server, &key);
+        let forms = FormClient::sign_in(&server, &key);
         let reads_all = server.get("/v1/audit/check").bearer(&key).send().status == 200;
-        assert_eq!(desk.get("/console").status, if reads_all { 200 } else { 303 }, "{role} {owner:?}");
+        assert_eq!(forms.get("/console").status, if reads_all { 200 } else { 303 }, "{role} {owner:?}");
         let asked = server.get("/v1/events").bearer(&key).send();
         if asked.status == 200 {
-            let stream = server.get("/console/log/stream?after=0").header("cookie", desk.cookie.clone());
+            let stream = server.get("/console/log/stream?after=0").header("cookie", forms.cookie.clone());
             let mut stream = stream.header("host", server.address().to_string()).listen();
             let first = asked.json()["items"][0]["position"].clone();
             assert!(first.is_null() || stream.next().unwrap().1["position"] == first, "{role} {owner:?}");
         } else {
-            let shown = desk.get("/console/log/stream?after=0");
+            let shown = forms.get("/console/log/stream?after=0");
             assert_eq!(shown.status, asked.status, "{role} {owner:?}");
             same_refusal(&shown, &asked, role);
         }
@@ -140,13 +140,13 @@ fn each_action_answers_each_role_as_the_api_does() {
     ];
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = FormClient::sign_in(&server, &key);
+        let forms = FormClient::sign_in(&server, &key);
         for (page, method, route, body) in &actions {
             let [mine, other] = [renewed(&server, "agent"), renewed(&server, "agent")];
             let request = server.request(method, &route.replace("{}", &other.id)).bearer(&key);
             let request = if body.is_null() { request } else { request.json(body) };
             let path = format!("/console/{}", page.replace("{}", &mine.id));
-            let shown = desk.post(&path, &[("reason", "why"), ("confirm", "agent")]);
+            let shown = forms.post(&path, &[("reason", "why"), ("confirm", "agent")]);
             let asked = request.send();
             let expected = if asked.status == 200 { 303 } else { asked.status };
             assert_eq!(shown.status, expected, "{role} {owner:?} {page}: {}", text(&shown));
@@ -165,7 +165,7 @@ fn keys_sign_ins_and_webhooks_answer_each_role_as_the_api_does() {
     let none = json!(null);
     for (role, owner) in ROLES {
         let (key, _) = server.issue_key(role, owner);
-        let desk = FormClient::sign_in(&server, &key);
+        let forms = FormClient::sign_in(&server, &key);
         let hook = json!({ "url": "http://127.0.0.1:9/hook", "ownerId": "alice" });
         let hook = server
             .post("/v1/webhooks")
@@ -188,7 +188,7 @@ fn keys_sign_ins_and_webhooks_answer_each_role_as_the_api_does() {
                 &from,
             ),
         ] {
-            let shown = desk.post(&format!("/console/{page}"), form);
+            let shown = forms.post(&format!("/console/{page}"), form);
             // A key is not rotated twice in five minutes.
             server.advance(301);
             let request = server.request(method, &route).bearer(&key);
@@ -221,14 +221,14 @@ fn an_owner_sees_nothing_of_anothers() {
     let session = renewed(&server, "agent-of-alice");
     server.register("agent-of-bob", &json!({ "name": "Day shift", "ownerId": "bob" }));
     let (bob, _) = server.issue_key("owner", Some("bob"));
-    let desk = FormClient::sign_in(&server, &bob);
+    let forms = FormClient::sign_in(&server, &bob);
     for path in ["/console/agents", "/console/agents?owner=alice", "/console/log", "/console/keys"] {
-        let page = text(&desk.get(path));
+        let page = text(&forms.get(path));
         assert!(!page.contains("agent-of-alice") && !page.contains(&session.id), "{path}");
     }
-    assert!(desk.page("/console/agents").contains("Day shift"));
-    desk.get(&format!("/console/sessions/{}", session.id)).expect(404);
-    let stream = server.get("/console/log/stream?after=0").header("cookie", desk.cookie.clone());
+    assert!(forms.page("/console/agents").contains("Day shift"));
+    forms.get(&format!("/console/sessions/{}", session.id)).expect(404);
+    let stream = server.get("/console/log/stream?after=0").header("cookie", forms.cookie.clone());
     let mut stream = stream.header("host", server.address().to_string()).listen();
     let (_, first) = stream.next().unwrap();
     assert_eq!(first["subjectId"], "agent-of-bob");
@@ -238,10 +238,10 @@ fn an_owner_sees_nothing_of_anothers() {
 fn an_erasure_wants_the_id_to_be_typed() {
     let server = Server::start();
     server.register("agent", &json!({ "name": "Night shift" }));
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     let path = "/console/subjects/agent/erase";
-    desk.post(path, &[("reason", "asked for"), ("confirm", "agnet")]).expect(400);
+    forms.post(path, &[("reason", "asked for"), ("confirm", "agnet")]).expect(400);
     assert!(server.events("SubjectErased").is_empty());
-    desk.post(path, &[("reason", "asked for"), ("confirm", "agent")]).expect(303);
+    forms.post(path, &[("reason", "asked for"), ("confirm", "agent")]).expect(303);
     assert_eq!(server.events("SubjectErased").len(), 1);
 }

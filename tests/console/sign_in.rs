@@ -60,8 +60,8 @@ fn a_sign_in_is_a_recorded_session_of_its_own_kind() {
 #[test]
 fn its_token_is_good_for_the_cookie_alone_and_no_other_token_is() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let token = desk.cookie.split_once('=').unwrap().1;
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let token = forms.cookie.split_once('=').unwrap().1;
     assert_eq!(server.introspect(token).json(), json!({ "active": false, "code": "INVALID_TOKEN" }));
     let id = server.events("SessionCreated")[0]["sessionId"].as_str().unwrap().to_owned();
     let own = server.get(&format!("/v1/sessions/{id}")).bearer(token).send().expect(401).json();
@@ -112,41 +112,41 @@ fn auto_register_makes_no_subject_of_a_sign_in() {
 #[test]
 fn it_ends_by_sign_out_with_its_key_and_after_half_an_hour_without_use() {
     let server = Server::start();
-    let desk = FormClient::sign_in(&server, &server.admin);
-    let out = desk.post("/console/sign-out", &[]).expect(303);
+    let forms = FormClient::sign_in(&server, &server.admin);
+    let out = forms.post("/console/sign-out", &[]).expect(303);
     assert_eq!(cookie_of(&out), "tenure_console=");
-    desk.get("/console/agents").expect(401);
+    forms.get("/console/agents").expect(401);
     assert_eq!(server.events("SessionRevoked")[0]["data"]["trigger"], "self");
 
     let (key, id) = server.issue_key("auditor", None);
-    let desk = FormClient::sign_in(&server, &key);
-    desk.get("/console/agents").expect(200);
+    let forms = FormClient::sign_in(&server, &key);
+    forms.get("/console/agents").expect(200);
     server.delete(&format!("/v1/credentials/{id}")).bearer(&server.admin).send().expect(200);
-    desk.get("/console/agents").expect(401);
+    forms.get("/console/agents").expect(401);
 
-    let desk = FormClient::sign_in(&server, &server.admin);
+    let forms = FormClient::sign_in(&server, &server.admin);
     server.advance(1_700);
-    desk.get("/console/agents").expect(200);
+    forms.get("/console/agents").expect(200);
     server.advance(1_700);
-    let live = desk.server.get("/console/log/stream?after=latest").header("cookie", desk.cookie.clone());
+    let live = forms.server.get("/console/log/stream?after=latest").header("cookie", forms.cookie.clone());
     drop(live.header("host", server.address().to_string()).listen());
     server.advance(101);
-    desk.get("/console/agents").expect(401);
+    forms.get("/console/agents").expect(401);
 }
 
 #[test]
 fn use_refreshes_it_until_a_day_is_over() {
     let server = Server::start();
-    let mut desk = FormClient::sign_in(&server, &server.admin);
+    let mut forms = FormClient::sign_in(&server, &server.admin);
     for _ in 0..48 {
         server.advance(1_799);
-        let reply = desk.get("/console/agents").expect(200);
+        let reply = forms.get("/console/agents").expect(200);
         if reply.header("set-cookie").is_some() {
-            desk.cookie = cookie_of(&reply);
+            forms.cookie = cookie_of(&reply);
         }
     }
     server.advance(86_400 - 48 * 1_799);
-    desk.get("/console/agents").expect(401);
+    forms.get("/console/agents").expect(401);
 }
 
 #[test]

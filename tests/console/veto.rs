@@ -182,8 +182,8 @@ fn a_link_opens_nothing_else_and_nothing_else_is_a_link() {
     let as_link = told.session.token.replacen("tnr_sess_", "tnr_veto_", 1);
     told.open(&format!("/console/veto/{as_link}")).expect(404);
     told.open(&format!("{link}A")).expect(404);
-    let desk = FormClient { server: &told.server, cookie: format!("tenure_console={token}") };
-    desk.get("/console/agents").expect(401);
+    let forms = FormClient { server: &told.server, cookie: format!("tenure_console={token}") };
+    forms.get("/console/agents").expect(401);
 }
 
 #[test]

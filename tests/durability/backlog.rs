@@ -80,15 +80,15 @@ fn five_ranges_that_wait_are_an_alarm_until_they_are_sealed() {
 /// A directory of an earlier version was copied into segments until the disk was full.
 #[test]
 fn a_takeover_begins_when_there_is_room_for_all_of_it() {
-    let ground = match MountedDisk::memory(256) {
-        Ok(ground) => ground,
+    let mounted = match MountedDisk::memory(256) {
+        Ok(mounted) => mounted,
         Err(why) => return not_run("takeover", &why),
     };
     let dir = tempfile::tempdir().unwrap();
     fill_one_store(&dir.path().join("data"), 2_100);
-    let data = ground.path().join("data");
+    let data = mounted.path().join("data");
     copy(&dir.path().join("data"), &data);
-    let filler = ground.fill_but(100);
+    let filler = mounted.fill_but(100);
     // 96 MiB are kept: what the ranges take beside the store does not fit.
     let authority = Authority::start_with(&data, &[SEGMENT, "data.reserve=67108864"]);
     let admin = authority.admin();

@@ -424,20 +424,20 @@ fn a_second_server_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_read_only_directory_is_refused() {
-    let ground = match MountedDisk::ext4(64) {
-        Ok(ground) => ground,
+    let mounted = match MountedDisk::ext4(64) {
+        Ok(mounted) => mounted,
         Err(why) => return not_run("read-only directory", &why),
     };
-    let data = ground.path().join("data");
+    let data = mounted.path().join("data");
     let authority = Authority::start(&data);
     let ledger = work(&authority.admin(), "before", Duration::from_millis(50));
     authority.stop_well();
-    ground.forbid_writing(true).unwrap();
+    mounted.forbid_writing(true).unwrap();
     let ended = Authority::try_start(&data).err().expect("it started");
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
     let is_clear = ended.said.contains("Read-only file system") && ended.said.contains("/data/");
     assert!(is_clear && !ended.said.contains("panicked"), "{ended:?}");
-    ground.forbid_writing(false).unwrap();
+    mounted.forbid_writing(false).unwrap();
     let authority = Authority::start(&data);
     History::read(&authority.admin()).must_hold(&ledger);
 }

@@ -20,11 +20,11 @@ const ROUNDS: u64 = 4;
 
 #[test]
 fn a_full_disk_stops_writes_and_loses_nothing() {
-    for (name, ground) in [("ext4", MountedDisk::ext4(96)), ("memory", MountedDisk::memory(64))] {
-        match ground {
-            Ok(ground) => {
+    for (name, mounted) in [("ext4", MountedDisk::ext4(96)), ("memory", MountedDisk::memory(64))] {
+        match mounted {
+            Ok(mounted) => {
                 for round in 0..ROUNDS {
-                    fill_and_free(&ground, name, round);
+                    fill_and_free(&mounted, name, round);
                 }
             }
             Err(why) => not_run("full disk", &why),
@@ -32,13 +32,13 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     }
 }
 
-fn fill_and_free(ground: &MountedDisk, name: &str, round: u64) {
-    let data = ground.path().join("data");
+fn fill_and_free(mounted: &MountedDisk, name: &str, round: u64) {
+    let data = mounted.path().join("data");
     let mut authority = Authority::start(&data);
     let admin = authority.admin();
     let load = Load::begin(&admin, name, Appetite::HEAVY, &mut Chance::new(round));
     pause(Duration::from_millis(100));
-    let filler = ground.fill();
+    let filler = mounted.fill();
     let begun = stopwatch();
     while !load.is_over() {
         assert!(begun.elapsed() < PATIENCE, "the disk is full, and writes go on");

@@ -31,8 +31,8 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
     copy(&data.join("keys"), &dir.path().join("keys"));
     fs::remove_dir_all(data.join("keys")).unwrap();
     fs::create_dir(data.join("keys")).unwrap();
-    let ground = match MountedDisk::memory_at(&data.join("keys"), 512) {
-        Ok(ground) => ground,
+    let mounted = match MountedDisk::memory_at(&data.join("keys"), 512) {
+        Ok(mounted) => mounted,
         Err(why) => return not_run("full keys", &why),
     };
     for entry in fs::read_dir(dir.path().join("keys")).unwrap() {
@@ -43,7 +43,7 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
     let admin = authority.admin();
     assert_eq!(register(&admin, 0).status, 201);
     assert_eq!(alarms(&admin), "[]");
-    let filler = ground.fill();
+    let filler = mounted.fill();
     // The file's last page has room for some more.
     let refused = (1..200).map(|number| register(&admin, number)).find(|reply| reply.status != 201).unwrap();
     assert_eq!((refused.status, refused.code()), (503, "STORAGE_UNAVAILABLE"), "{refused:?}");
@@ -86,5 +86,5 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
     assert_eq!(admin.post("/v1/keys/rotate", None, &rotation).unwrap().status, 200);
     assert_eq!(alarms(&admin), "[]");
     authority.stop_well();
-    drop(ground);
+    drop(mounted);
 }

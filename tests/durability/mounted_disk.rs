@@ -16,30 +16,30 @@ pub(crate) struct MountedDisk {
 impl MountedDisk {
     /// ext4 in a file, of so many MiB. The reason, where there can be none.
     pub(crate) fn ext4(mebibytes: u64) -> Result<Self, String> {
-        let ground = Self::new()?;
-        let image = File::create(ground.image()).and_then(|file| file.set_len(mebibytes << 20));
+        let mounted = Self::new()?;
+        let image = File::create(mounted.image()).and_then(|file| file.set_len(mebibytes << 20));
         image.map_err(|error| format!("no image file: {error}"))?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(ground.image()))?;
-        ground.mounted()
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(mounted.image()))?;
+        mounted.mounted()
     }
 
     /// A file system in memory, of so many MiB.
     pub(crate) fn memory(mebibytes: u64) -> Result<Self, String> {
-        let mut ground = Self::new()?;
+        let mut mounted = Self::new()?;
         let size = format!("size={mebibytes}m");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(ground.path()))?;
-        ground.mounted = true;
-        Ok(ground)
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(mounted.path()))?;
+        mounted.mounted = true;
+        Ok(mounted)
     }
 
     /// A file system in memory, of so many KiB, on a directory that is there; for its owner only.
     pub(crate) fn memory_at(at: &Path, kibibytes: u64) -> Result<Self, String> {
-        let mut ground = Self::new()?;
-        at.clone_into(&mut ground.at);
+        let mut mounted = Self::new()?;
+        at.clone_into(&mut mounted.at);
         let options = format!("size={kibibytes}k,mode=700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at))?;
-        ground.mounted = true;
-        Ok(ground)
+        mounted.mounted = true;
+        Ok(mounted)
     }
 
     fn new() -> Result<Self, String> {
@@ -47,9 +47,9 @@ impl MountedDisk {
             return Err("only root can mount a file system".to_owned());
         }
         let dir = tempfile::tempdir().unwrap();
-        let ground = Self { at: dir.path().join("mounted"), dir, mounted: false };
-        fs::create_dir(ground.path()).unwrap();
-        Ok(ground)
+        let mounted = Self { at: dir.path().join("mounted"), dir, mounted: false };
+        fs::create_dir(mounted.path()).unwrap();
+        Ok(mounted)
     }
 
     /// Where it is mounted.

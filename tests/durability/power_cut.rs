@@ -65,16 +65,16 @@ fn wear_out_a_disk(
     chance: &mut Chance,
     settings: &[&str],
 ) -> Result<(Ledger, History), String> {
-    let mut ground = MountedDisk::ext4(MEBIBYTES)?;
-    let data = ground.path().join("data");
+    let mut mounted = MountedDisk::ext4(MEBIBYTES)?;
+    let data = mounted.path().join("data");
     let mut all = Ledger::default();
     let mut history = History::default();
     if !settings.is_empty() {
         all.add(until_some_is_full(&data, settings, chance));
     }
     for round in rounds {
-        let mut ledger = work_until_the_cut(&ground, &data, chance, (round, settings))?;
-        ground = ground.restore_power();
+        let mut ledger = work_until_the_cut(&mounted, &data, chance, (round, settings))?;
+        mounted = mounted.restore_power();
         let authority = Authority::start_with(&data, settings);
         let admin = authority.admin();
         history.must_survive(&admin, &mut ledger);
@@ -93,7 +93,7 @@ fn wear_out_a_disk(
 /// A start makes the rest of the log's last segment ready, so it is only in the segments behind it that a
 /// write without a sync is lost. So every second load goes on until there is one.
 fn work_until_the_cut(
-    ground: &MountedDisk,
+    mounted: &MountedDisk,
     data: &Path,
     chance: &mut Chance,
     (round, settings): (u32, &[&str]),
@@ -108,7 +108,7 @@ fn work_until_the_cut(
     pause(Duration::from_millis(chance.below(LONGEST_MILLIS)));
     // An answer that comes while the power goes may be from before or from after: it does not count.
     load.close();
-    let cut = ground.cut_power();
+    let cut = mounted.cut_power();
     authority.kill();
     let ledger = load.ledger();
     cut.map(|()| ledger)

@@ -44,11 +44,11 @@ fn free(admin: &Caller) -> u64 {
 /// made, nor after that, until the process was started again.
 #[test]
 fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
-    let ground = match MountedDisk::memory(256) {
-        Ok(ground) => ground,
+    let mounted = match MountedDisk::memory(256) {
+        Ok(mounted) => mounted,
         Err(why) => return not_run("reserve", &why),
     };
-    let authority = Authority::start_with(&ground.path().join("data"), &["data.reserve=67108864"]);
+    let authority = Authority::start_with(&mounted.path().join("data"), &["data.reserve=67108864"]);
     let admin = authority.admin();
     assert_eq!(admin.put(SUBJECT, Some("first"), &json!({ "maxSessions": 100 })).unwrap().status, 201);
     let (first, second, third) = (held(&admin), held(&admin), held(&admin));
@@ -57,7 +57,7 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     assert_eq!(admin.get("/readyz").unwrap().body["alarms"], json!([]));
 
     // Before anything is refused it is an alarm.
-    drop(ground.fill_but(150));
+    drop(mounted.fill_but(150));
     let ready = admin.get("/readyz").unwrap();
     assert_eq!(ready.status, 200, "{ready:?}");
     assert!(
@@ -68,7 +68,7 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     let fourth = held(&admin);
 
     // In the reserve what ends something is taken, and nothing else.
-    drop(ground.fill_but(80));
+    drop(mounted.fill_but(80));
     let nearly = "the disk is nearly full";
     assert!(is_refused(&create(&admin), nearly));
     assert!(is_refused(&admin.put(SUBJECT, None, &json!({})).unwrap(), nearly));
@@ -93,7 +93,7 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     );
 
     // The last of the disk is the store's own.
-    let filler = ground.fill_but(8);
+    let filler = mounted.fill_but(8);
     let full = "the disk is full";
     assert!(is_refused(&admin.delete(&format!("/v1/sessions/{}", second.id), None).unwrap(), full));
     assert!(is_refused(&admin.get("/readyz").unwrap(), full));

@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tenure_protocol::clock::{pause, stopwatch};
 
 use crate::{
+    lossy_link::LossyLink,
     network::{self, Machine},
     surroundings::{not_run, variable},
-    way::Way,
 };
 
 /// The server's program; without it the test says that it was not run.
@@ -36,7 +36,7 @@ pub struct Broker {
     config: PathBuf,
     child: Option<Child>,
     /// Where it runs, and the way there from this machine.
-    elsewhere: Option<(Machine, Way)>,
+    elsewhere: Option<(Machine, LossyLink)>,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -77,7 +77,7 @@ impl Broker {
             let cluster = if machines.len() > 1 { &*cluster } else { "" };
             let dir = tempfile::tempdir().unwrap();
             let config = write_config(dir.path(), &format!("0.0.0.0:{CLIENTS}"), cluster);
-            let way = Way::into(machine, CLIENTS);
+            let way = LossyLink::into(machine, CLIENTS);
             let (port, elsewhere) = (way.port(), Some((machine.clone(), way)));
             Self { program: program.to_owned(), port, config, child: None, elsewhere, _dir: Some(dir) }
                 .begun()
@@ -110,7 +110,8 @@ impl Broker {
         let (mut brokers, mut mesh) = (vec![], Mesh(vec![]));
         for (name, route) in routes.iter().enumerate() {
             let others = (0..3).filter(|other| *other != name);
-            let ways: Vec<_> = others.map(|other| Between(name, other, Way::to(routes[other]))).collect();
+            let ways: Vec<_> =
+                others.map(|other| Between(name, other, LossyLink::to(routes[other]))).collect();
             let to = ways.iter().map(|between| format!("nats-route://127.0.0.1:{}", between.2.port()));
             // What they would tell each other and their clients of their addresses leads past these ways.
             let cluster = format!(
@@ -182,7 +183,7 @@ impl Broker {
 pub struct Mesh(Vec<Between>);
 
 /// From one to another.
-struct Between(usize, usize, Way);
+struct Between(usize, usize, LossyLink);
 
 impl Mesh {
     /// This one hears nothing of the others, nor they of it.

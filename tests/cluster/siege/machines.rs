@@ -12,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tenure::clock::{pause, stopwatch};
-use tenure_testing::{network::Network, way::Way};
+use tenure_testing::{lossy_link::LossyLink, network::Network};
 
 use super::{CERTAIN, Chance, SETTINGS};
 use crate::{
@@ -75,13 +75,13 @@ impl Fault {
 }
 
 /// A node's ways: to each broker, and of the other nodes to it.
-struct Ways {
-    to_brokers: Vec<Way>,
-    to_it: Way,
+struct Links {
+    to_brokers: Vec<LossyLink>,
+    to_it: LossyLink,
 }
 
-impl Ways {
-    fn all(&self) -> impl Iterator<Item = &Way> {
+impl Links {
+    fn all(&self) -> impl Iterator<Item = &LossyLink> {
         self.to_brokers.iter().chain([&self.to_it])
     }
 }
@@ -91,7 +91,7 @@ enum Wiring {
     /// A network of the kernel's. The brokers' machines come first.
     Kernel(Network),
     /// Programs, where this machine has no such network: what they hold arrives once it is mended.
-    Ways { of_nodes: Vec<Ways>, between_brokers: Option<Mesh> },
+    Links { of_nodes: Vec<Links>, between_brokers: Option<Mesh> },
 }
 
 /// Three nodes, and one broker or three.
@@ -117,10 +117,10 @@ impl Machines {
             Some(network) => (Broker::on(&network.machines()[..brokers], program), Wiring::Kernel(network)),
             None if is_long => {
                 let (brokers, mesh) = Broker::three_apart(program);
-                (brokers, Wiring::Ways { of_nodes: vec![], between_brokers: Some(mesh) })
+                (brokers, Wiring::Links { of_nodes: vec![], between_brokers: Some(mesh) })
             }
             None => {
-                let wiring = Wiring::Ways { of_nodes: vec![], between_brokers: None };
+                let wiring = Wiring::Links { of_nodes: vec![], between_brokers: None };
                 (vec![Broker::start(program)], wiring)
             }
         };
@@ -388,11 +388,11 @@ impl Wiring {
                 let url = address(of_brokers.iter().map(Broker::address_of));
                 Node::start_on(&of_nodes[number], &url, data, &SETTINGS)
             }
-            Self::Ways { of_nodes, .. } => {
-                let to_brokers: Vec<_> = brokers.iter().map(|broker| Way::to(broker.port())).collect();
+            Self::Links { of_nodes, .. } => {
+                let to_brokers: Vec<_> = brokers.iter().map(|broker| LossyLink::to(broker.port())).collect();
                 let url = address(to_brokers.iter().map(|way| local(way.port())));
                 let (node, to_it) = Node::start_behind_a_way(&url, data, &SETTINGS);
-                of_nodes.push(Ways { to_brokers, to_it });
+                of_nodes.push(Links { to_brokers, to_it });
                 node
             }
         }
@@ -401,7 +401,7 @@ impl Wiring {
     fn cut_off_node(&self, node: usize, brokers: usize) {
         match self {
             Self::Kernel(network) => network.cut_off(brokers + node),
-            Self::Ways { of_nodes, .. } => of_nodes[node].all().for_each(Way::cut),
+            Self::Links { of_nodes, .. } => of_nodes[node].all().for_each(LossyLink::cut),
         }
     }
 
@@ -409,7 +409,7 @@ impl Wiring {
     fn cut_off_broker(&self, broker: usize) {
         match self {
             Self::Kernel(network) => network.cut_off(broker),
-            Self::Ways { between_brokers, .. } => {
+            Self::Links { between_brokers, .. } => {
                 if let Some(mesh) = between_brokers {
                     mesh.cut_off(broker);
                 }
@@ -420,8 +420,8 @@ impl Wiring {
     fn mend(&self) {
         match self {
             Self::Kernel(network) => network.mend(),
-            Self::Ways { of_nodes, between_brokers } => {
-                of_nodes.iter().flat_map(Ways::all).for_each(Way::mend);
+            Self::Links { of_nodes, between_brokers } => {
+                of_nodes.iter().flat_map(Links::all).for_each(LossyLink::mend);
                 between_brokers.iter().for_each(Mesh::mend);
             }
         }

@@ -58,38 +58,38 @@ fn head(data: &Path) -> Option<(u64, String)> {
 
 /// Only the node that leads signs, when its clock has moved on, and the others follow a moment later: waits until all have
 /// the same head, of all that is in the log.
-fn heads_agree(house: &Machines) {
+fn heads_agree(machines: &Machines) {
     let begun = stopwatch();
     loop {
-        move_by(&house.callers, Duration::from_secs(2));
+        move_by(&machines.callers, Duration::from_secs(2));
         pause(Duration::from_secs(1));
-        let heads: Vec<_> = house.dirs.iter().map(|dir| head(dir.path())).collect();
+        let heads: Vec<_> = machines.dirs.iter().map(|dir| head(dir.path())).collect();
         let size = heads[0].as_ref().map(|(size, _)| *size);
-        if size.is_some() && size == house.position() && heads.iter().all(|head| *head == heads[0]) {
+        if size.is_some() && size == machines.position() && heads.iter().all(|head| *head == heads[0]) {
             return;
         }
-        assert!(begun.elapsed() < CERTAIN, "{heads:?} at {:?}", house.position());
+        assert!(begun.elapsed() < CERTAIN, "{heads:?} at {:?}", machines.position());
     }
 }
 
 /// The faults of the short form, or as many as are asked for.
-fn faults(house: &mut Machines, is_long: bool) -> Vec<Fault> {
+fn faults(machines: &mut Machines, is_long: bool) -> Vec<Fault> {
     if !is_long {
         return vec![Fault::FollowerDies, Fault::LeaderIsCutOff];
     }
     let count = variable("TENURE_TEST_CLUSTER_FAULTS").and_then(|count| count.parse().ok()).unwrap_or(FAULTS);
     // Each of them once, and the rest by chance.
-    let drawn: Vec<_> = (Fault::ALL.len()..count).map(|_| house.drawn()).collect();
+    let drawn: Vec<_> = (Fault::ALL.len()..count).map(|_| machines.drawn()).collect();
     Fault::ALL.into_iter().chain(drawn).take(count).collect()
 }
 
-fn besiege(house: &mut Machines, faults: &[Fault]) {
-    house.goes_on();
+fn besiege(machines: &mut Machines, faults: &[Fault]) {
+    machines.goes_on();
     for (number, fault) in faults.iter().enumerate() {
         let begun = stopwatch();
-        house.happens(*fault);
-        let (took, rest) = (begun.elapsed(), house.goes_on());
-        house.is_whole();
+        machines.happens(*fault);
+        let (took, rest) = (begun.elapsed(), machines.goes_on());
+        machines.is_whole();
         say(&format!(
             "{number} {fault:?}: {took:?}, {rest:?} until all went on, and whole after {:?}",
             begun.elapsed()
@@ -98,9 +98,9 @@ fn besiege(house: &mut Machines, faults: &[Fault]) {
 }
 
 /// Callers at work while this goes on; what the first of them knows in the end.
-fn under_load(house: &mut Machines, seed: u64, work: impl FnOnce(&mut Machines)) -> Vec<Worker> {
-    let (done, is_over, moves) = (Arc::clone(&house.done), AtomicBool::new(false), Moves::new(CELLS));
-    let callers = house.callers.clone();
+fn under_load(machines: &mut Machines, seed: u64, work: impl FnOnce(&mut Machines)) -> Vec<Worker> {
+    let (done, is_over, moves) = (Arc::clone(&machines.done), AtomicBool::new(false), Moves::new(CELLS));
+    let callers = machines.callers.clone();
     thread::scope(|scope| {
         let is_over = &is_over;
         let worker = |number: u64| {
@@ -117,7 +117,7 @@ fn under_load(house: &mut Machines, seed: u64, work: impl FnOnce(&mut Machines))
         let cells: Vec<_> = (0..CELLS).map(cell).collect();
         scope.spawn(|| moves.run(&callers, is_over));
         // Whatever fails here must end the callers too.
-        let faulty = catch_unwind(AssertUnwindSafe(|| work(house)));
+        let faulty = catch_unwind(AssertUnwindSafe(|| work(machines)));
         is_over.store(true, Ordering::SeqCst);
         let workers: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
         for Judged { sessions, entries } in cells.into_iter().map(|cell| cell.join().unwrap()) {
@@ -136,17 +136,17 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_dies_or_sleeps() {
     let drawn = || RandomState::new().build_hasher().finish();
     let seed = variable("TENURE_TEST_SEED").and_then(|seed| seed.parse().ok()).unwrap_or_else(drawn);
     say(&format!("the siege of a cluster has the seed {seed}"));
-    let mut house = Machines::new(&program, is_long, seed);
-    let faults = faults(&mut house, is_long);
-    let workers = under_load(&mut house, seed, |house| besiege(house, &faults));
-    house.settles();
-    for caller in &house.callers {
+    let mut machines = Machines::new(&program, is_long, seed);
+    let faults = faults(&mut machines, is_long);
+    let workers = under_load(&mut machines, seed, |machines| besiege(machines, &faults));
+    machines.settles();
+    for caller in &machines.callers {
         for worker in &workers {
             worker.check(caller);
         }
     }
-    heads_agree(&house);
-    for node in &mut house.nodes {
+    heads_agree(&machines);
+    for node in &mut machines.nodes {
         node.signal(Signal::TERM);
         assert!(node.ends().success(), "{}", node.said());
     }

@@ -12,20 +12,20 @@ use crate::network::{self, Machine};
 
 /// A way to a server on this machine. While it is cut nothing passes, new connections stay without an answer, and
 /// the ends of it are told nothing. What was under way arrives once it is mended.
-pub struct Way {
-    from: WayEnd,
+pub struct LossyLink {
+    from: LinkEnd,
     shared: Arc<Shared>,
 }
 
 /// An address on this machine, or on one of a network.
 #[derive(Clone)]
-struct WayEnd {
+struct LinkEnd {
     machine: Option<Machine>,
     address: SocketAddr,
 }
 
 struct Shared {
-    to: WayEnd,
+    to: LinkEnd,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,25 +44,25 @@ struct State {
     open: Vec<TcpStream>,
 }
 
-impl Way {
+impl LossyLink {
     /// To the server at this port, which need not listen yet.
     pub fn to(to: u16) -> Self {
-        Self::between(WayEnd::here(0), WayEnd::here(to))
+        Self::between(LinkEnd::here(0), LinkEnd::here(to))
     }
 
     /// From this machine to a server that listens on the loopback of another one.
     pub fn into(machine: &Machine, port: u16) -> Self {
-        Self::between(WayEnd::here(0), WayEnd::loopback_of(machine, port))
+        Self::between(LinkEnd::here(0), LinkEnd::loopback_of(machine, port))
     }
 
     /// From the network of a machine to a server that listens on its loopback, at the same port.
     pub fn at_the_door_of(machine: &Machine, port: u16) -> Self {
         let address = SocketAddr::from((machine.address(), port));
-        let door = WayEnd { machine: Some(machine.clone()), address };
-        Self::between(door, WayEnd::loopback_of(machine, port))
+        let door = LinkEnd { machine: Some(machine.clone()), address };
+        Self::between(door, LinkEnd::loopback_of(machine, port))
     }
 
-    fn between(mut from: WayEnd, to: WayEnd) -> Self {
+    fn between(mut from: LinkEnd, to: LinkEnd) -> Self {
         let listener = network::listen(from.machine.as_ref(), from.address).unwrap();
         from.address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { to, state: Mutex::default(), changed: Condvar::new() });
@@ -120,7 +120,7 @@ impl Way {
     }
 }
 
-impl WayEnd {
+impl LinkEnd {
     fn here(port: u16) -> Self {
         Self { machine: None, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
     }
@@ -134,7 +134,7 @@ impl WayEnd {
     }
 }
 
-impl Drop for Way {
+impl Drop for LossyLink {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock().unwrap();
         state.is_over = true;
