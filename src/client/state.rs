@@ -62,11 +62,30 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Whoever ends a session may hear of it from the authority first.
+            Self::Refused(problem) if problem.trigger.as_deref() == Some("self") => Self::Revoked.fmt(f),
             Self::Refused(problem) => problem.fmt(f),
             Self::Expired { trouble } => {
                 write!(f, "its period has ended before it could be renewed: {trouble}")
             }
             Self::Revoked => f.write_str("its holder ended it"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_end_by_its_holder_reads_the_same_however_it_was_heard_of() {
+        let told = |trigger: &str| {
+            let problem = json!({ "code": "SESSION_REVOKED", "title": "The session was ended", "status": 401, "trigger": trigger });
+            EndReason::Refused(serde_json::from_value(problem).unwrap()).to_string()
+        };
+        assert_eq!(told("self"), EndReason::Revoked.to_string());
+        assert_ne!(told("revoked"), told("self"));
     }
 }

@@ -16,7 +16,7 @@ from tenure._renewal import after_refusal
 from tenure._sse import Event, events
 from tenure._wire import decode, parse_time
 from tenure.errors import Problem, TenureError
-from tenure.hold import _Course, _Next
+from tenure.hold import End, _Course, _Next
 from test_session_file import GRANT
 
 EARLY, DUE, END = (parse_time(f"2026-11-21T{at}Z") for at in ("01:00:00", "01:40:00", "02:00:00"))
@@ -181,3 +181,10 @@ def test_blocking_work_must_not_suspend() -> None:
 
     with pytest.raises(RuntimeError, match="suspend"):
         run(suspend())
+
+
+def test_an_end_by_its_holder_reads_the_same_however_it_was_heard_of() -> None:
+    told = Problem("SESSION_REVOKED", "The session was ended", 401, None, False, None, None, "self", None, None)
+    assert str(End(told)) == str(End(None)) == "its holder ended it"
+    assert not End(told).is_by_others
+    assert str(End(replace(told, trigger="revoked"))) == "SESSION_REVOKED: The session was ended"

@@ -92,11 +92,12 @@ class End:
         )
 
     def __str__(self) -> str:
+        # Whoever ends a session may hear of it from the authority first.
+        if self.trigger == "self":
+            return "its holder ended it"
         if self.problem is not None:
             return str(self.problem)
-        if self.trouble is not None:
-            return f"its period has ended before it could be renewed: {self.trouble}"
-        return "its holder ended it"
+        return f"its period has ended before it could be renewed: {self.trouble}"
 
 
 class _Next(Enum):

@@ -25,16 +25,20 @@ export function endedByOthers(end: End): boolean {
   return code === "SESSION_REVOKED" && !UNDECIDED.includes(trigger ?? "");
 }
 
+const BY_ITS_HOLDER = "its holder ended it";
+
 /** An end in words. */
 export function describe(end: End): string {
   switch (end.kind) {
     case "refused": {
       const { code, trigger, detail, title } = end.problem;
+      // Whoever ends a session may hear of it from the authority first.
+      if (trigger === "self") return BY_ITS_HOLDER;
       return `${code}${trigger == null ? "" : ` (${trigger})`}: ${detail ?? title}`;
     }
     case "expired":
       return `its period has ended before it could be renewed: ${end.trouble}`;
     case "revoked":
-      return "its holder ended it";
+      return BY_ITS_HOLDER;
   }
 }
