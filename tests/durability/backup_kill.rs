@@ -117,7 +117,7 @@ const STEPS: [(&str, &str); 6] = [
     ("fsync", "segment-00000000000000000001.tmp"),
     ("rename", "segment-00000000000000000001.tmp"),
     ("rename", "segment-00000000000000002001.tmp"),
-    ("rename", "part-00000000000000003001.tmp"),
+    ("rename", "part-00000000000000003001-0.tmp"),
     ("fsync", "manifest.tmp"),
     ("rename", "manifest.tmp"),
 ];

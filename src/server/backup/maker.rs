@@ -143,7 +143,7 @@ impl BackupMaker {
         mut key_files: keys::KeyFiles,
     ) -> Result<BackupManifest, BackupError> {
         let heads = self.evidence.keeper.heads();
-        let name = |what| fresh_name(to, what, head.size);
+        let name = |what| part::fresh_name(to, what, head.size);
         // Under load further ones were signed while the history was written.
         let mut trail = heads.trail()?;
         trail.retain(|signed| signed.size <= head.size);
@@ -233,13 +233,6 @@ fn remove_replaced(to: &dyn BackupDestination, manifest: &BackupManifest) -> Res
         }
     }
     Ok(())
-}
-
-/// Keys and accounts may change while the history does not: what the manifest names now is not written over.
-fn fresh_name(to: &dyn BackupDestination, what: &str, size: u64) -> Result<String, BackupError> {
-    let names = to.list().map_err(BackupError::io("the place of the backup"))?;
-    let mut candidates = (0..).map(|number: u32| format!("{what}-{size:020}-{number}"));
-    Ok(candidates.find(|name| !names.contains(name)).expect("there are more names than files"))
 }
 
 impl Authority {

@@ -190,6 +190,15 @@ pub(super) fn write_parts(
     Ok(parts)
 }
 
+/// What the manifest names now is not written over, or a crash before the next manifest would leave no whole backup:
+/// keys and accounts change while the history does not, and a part begins where an older one did once some of that is in
+/// a segment.
+pub(super) fn fresh_name(to: &dyn BackupDestination, what: &str, from: u64) -> Result<String, BackupError> {
+    let names = to.list().map_err(BackupError::io("the place of the backup"))?;
+    let mut candidates = (0..).map(|number: u32| format!("{what}-{from:020}-{number}"));
+    Ok(candidates.find(|name| !names.contains(name)).expect("there are more names than files"))
+}
+
 fn write_part(
     log: &dyn EventLog,
     after: Position,
@@ -197,7 +206,7 @@ fn write_part(
     destination: &dyn BackupDestination,
 ) -> Result<BackupPart, BackupError> {
     let from = after.next();
-    let file = format!("part-{:020}", from.0);
+    let file = fresh_name(destination, "part", from.0)?;
     put(destination, &file, &mut |out| {
         let mut out = DigestingWriter::new(out);
         let last = fill(log, after, to, &mut out)?;
