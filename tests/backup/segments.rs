@@ -176,3 +176,48 @@ fn a_byte_that_is_flipped_at_a_random_place_is_found_and_its_file_named() {
     }
     fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok();
 }
+
+/// Where a part begins at the end of what is sealed later, the next increment wrote another part of its name over it
+/// before there was a manifest for that: a crash in between left no whole backup.
+#[test]
+fn an_increment_that_does_not_come_to_its_manifest_leaves_the_backup_as_it_was() {
+    let fixture = Fixture::new();
+    let server = fixture.try_serve("data", &["--set", "log.segment_events=1000"]).unwrap();
+    let mut number = 0;
+    let mut register_until = |position: u64| {
+        let mut last = 0;
+        while last < position {
+            let put = server.ask("PUT", &format!("/v1/subjects/n-{number}"), &server.key, Some(&json!({})));
+            assert_eq!(put.status, 201, "{put:?}");
+            last = put.body["asOfPosition"].as_u64().unwrap();
+            number += 1;
+        }
+    };
+    // What is sealed between the two backups is no part any more: then the end of the next range is tried.
+    let boundary = (1_000..=8_000).step_by(1_000).find(|boundary| {
+        register_until(*boundary);
+        back_up(&fixture, &server, "b", false);
+        register_until(boundary + 5);
+        back_up(&fixture, &server, "b", false);
+        of_kind(&fixture, "backups/b", "part-").len() > 1
+            && of_kind(&fixture, "backups/b", &format!("part-{:020}", boundary + 1)).len() == 1
+    });
+    let boundary = boundary.expect("no range was open for long enough");
+    let begun = stopwatch();
+    register_until(boundary + 200);
+    while segments_of(&server) * 1_000 < usize::try_from(boundary).unwrap() {
+        assert!(begun.elapsed() < PATIENCE, "it was not sealed");
+        pause(Duration::from_millis(50));
+    }
+    let verify = || fixture.run(&["audit", "verify", "--backup", "backups/b"]).ok().json();
+    let before = verify();
+    fs::create_dir(fixture.path("backups/b/manifest.tmp")).unwrap();
+    let body = json!({ "name": "b", "incremental": true, "recipient": fixture.recipient });
+    let failed = server.post("/v1/backup", &body);
+    assert!(failed.status >= 500, "{failed:?}");
+    assert_eq!(verify()["to"], before["to"]);
+    fs::remove_dir(fixture.path("backups/b/manifest.tmp")).unwrap();
+    let made = back_up(&fixture, &server, "b", false);
+    assert_eq!(verify()["to"], made.body["position"]);
+    server.stop();
+}
