@@ -5,6 +5,7 @@
 //! planted it knows the key. A file appears whole or not at all. No error quotes a content.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -18,6 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::replacement::{self, PRIVATE};
 
+/// Where keys are below `DATA/keys`; the first is that directory itself.
+pub const KEY_DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
 /// The longest key file accepted: ours are far shorter.
 const LONGEST: u64 = 4096;
 
@@ -200,6 +203,31 @@ pub fn check_directory(path: &Path) -> Result<(), KeyFileError> {
     }
 }
 
+/// The files of keys below `keys` (`DATA/keys`), by their names there, without what a crash left beside its place.
+///
+/// # Errors
+/// A directory cannot be listed. A missing one holds nothing; one that cannot be read now is not taken for empty, or
+/// its keys would be taken for destroyed.
+pub fn key_files_below(keys: &Path) -> Result<BTreeMap<String, PathBuf>, KeyFileError> {
+    let mut found = BTreeMap::new();
+    for below in KEY_DIRECTORIES {
+        let directory = keys.join(below);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(KeyFileError::io(&directory))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(KeyFileError::io(&directory))?.path();
+            let is_unfinished = path.extension().is_some_and(|extension| extension == "tmp");
+            let name = path.strip_prefix(keys).ok().and_then(Path::to_str).map(str::to_owned);
+            if let Some(name) = name.filter(|_| path.is_file() && !is_unfinished) {
+                found.insert(name, path);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Removes what a crash left beside its place.
 pub fn remove_unfinished(directory: &Path) -> Result<(), KeyFileError> {
     check_directory(directory)?;
@@ -306,6 +334,24 @@ mod tests {
         write_private(&keys.join("a.key"), "secret").unwrap();
         assert_eq!((mode(&keys), mode(&keys.join("a.key"))), (0o700, 0o600));
         assert_eq!(read_private(&keys.join("a.key"), "").unwrap().unwrap().as_str(), "secret");
+    }
+
+    /// Without descriptors for a moment, a backup lacked keys, and a leader erased those at the broker.
+    #[test]
+    fn a_directory_of_keys_that_cannot_be_listed_is_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(key_files_below(&dir.path().join("keys")).unwrap(), BTreeMap::new());
+        for name in ["digests.key", "half.key.tmp", "session/0001.paserk"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "secret").unwrap();
+        }
+        let found = key_files_below(dir.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["digests.key", "session/0001.paserk"]);
+        // As one that is no directory, so one that there is no descriptor for.
+        fs::write(dir.path().join("access"), "").unwrap();
+        let said = key_files_below(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("access"), "{said}");
     }
 
     #[test]

@@ -252,3 +252,36 @@ fn a_body_that_cannot_be_read_is_refused_as_the_leader_refuses_it() {
     assert_eq!(refused(pair.first.url()), told);
     assert_eq!(refused(pair.second.url()), told);
 }
+
+/// A follower that could not write a new key at once went without it for good, and when it led, the key was gone from the
+/// broker, too.
+#[test]
+fn a_key_that_a_follower_cannot_write_at_first_is_there_later() {
+    let Some(mut pair) = Pair::start("that a follower gets a key that it could not write at first") else {
+        return;
+    };
+    let before = pair.leader.create("agent-1");
+    // In the way of the file by way of which the key is put in its place.
+    let in_the_way = pair.dirs[1].path().join("keys/session/0002.paserk.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let rotate = json!({ "which": "session" });
+    let rotated = pair.leader.send("POST", "/v1/keys/rotate", &[], Some(&rotate)).unwrap();
+    assert_eq!(rotated.status, 200, "{}", rotated.body);
+    let granted = pair.leader.create("agent-2");
+    pair.second.waits_to_say("a key of tokens was rotated, and the new one is not here yet");
+    fs::remove_dir(&in_the_way).unwrap();
+    let is_active = |caller: &Caller, token: &str| {
+        let said = caller.introspects(token);
+        said.status == 200 && said.body["results"][0]["active"] == true
+    };
+    waits_until("the follower never gets the key", || is_active(&pair.follower, &granted.token));
+    pair.first.kill();
+    pair.follower.waits_for_role("leader");
+    for token in [&before.token, &granted.token, &pair.follower.create("agent-3").token] {
+        assert!(is_active(&pair.follower, token));
+    }
+    // What it brings to the broker is what the next node begins with.
+    pair.first.restart();
+    let first = pair.first.follower(pair.dirs[0].path());
+    assert!(is_active(&first, &granted.token));
+}

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::BackupError;
 use crate::personal_data::SubjectKeys;
-use tenure_files::key_files::KeyFileError;
+use tenure_files::key_files::{KEY_DIRECTORIES, KeyFileError, key_files_below};
 
 /// How the keys of a backup are kept from its readers.
 #[derive(Clone, Debug)]
@@ -41,29 +41,15 @@ pub enum KeyOpener {
 /// The files of keys, by their path below `DATA/keys`.
 pub(super) type KeyFiles = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
-/// The directories below `DATA/keys` that hold keys, and itself.
-const DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
-
 /// Reads every file of keys as it is now. The one of the subjects, which is written to meanwhile, is left out.
 pub(super) fn read_all(keys: &Path) -> Result<KeyFiles, BackupError> {
     let mut files = KeyFiles::new();
-    for below in DIRECTORIES {
-        let directory = keys.join(below);
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
-        for entry in entries {
-            let path = entry.map_err(KeyFileError::io(&directory))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_whole = path.is_file() && path.extension().is_none_or(|extension| extension != "tmp");
-            if !is_whole || below.is_empty() && name == SubjectKeys::FILE {
-                continue;
-            }
-            let name = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            match fs::read(&path) {
-                Ok(bytes) => _ = files.insert(name, Zeroizing::new(bytes)),
-                // A key that was retired, or a webhook that was deleted, since the directory was listed.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(KeyFileError::io(&path)(error).into()),
-            }
+    for (name, path) in key_files_below(keys)?.into_iter().filter(|(name, _)| name != SubjectKeys::FILE) {
+        match fs::read(&path) {
+            Ok(bytes) => _ = files.insert(name, Zeroizing::new(bytes)),
+            // A key that was retired, or a webhook that was deleted, since the directory was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(KeyFileError::io(&path)(error).into()),
         }
     }
     Ok(files)
@@ -171,7 +157,7 @@ fn unpacked(plain: &[u8]) -> Option<KeyFiles> {
 fn is_key_file(name: &str) -> bool {
     let is_file = |file: &str| !["", ".", ".."].contains(&file);
     match name.rsplit_once('/') {
-        Some((below, file)) => !below.is_empty() && DIRECTORIES.contains(&below) && is_file(file),
+        Some((below, file)) => !below.is_empty() && KEY_DIRECTORIES.contains(&below) && is_file(file),
         None => is_file(name),
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,7 +21,10 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305,
     aead::{Aead, Payload},
 };
-use tenure_files::replacement::{self, PRIVATE};
+use tenure_files::{
+    key_files::{KEY_DIRECTORIES, key_files_below, private_directory},
+    replacement::{self, PRIVATE},
+};
 use tenure_log::jetstream::{BrokerError, BrokerSecrets, StoredSecret};
 use tenure_protocol::entropy::{self, Entropy};
 use zeroize::Zeroizing;
@@ -36,8 +39,6 @@ const PAGE: usize = 4_096;
 const NONCE: usize = 24;
 /// The file that grows with the subjects; all others are written whole.
 const SUBJECTS: &str = "subjects";
-/// The directories below `DATA/keys`, and itself.
-const DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
 
 /// What is known of a page at the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +61,10 @@ pub(super) struct KeyMirror {
     /// Pages that were replaced, and are to be erased.
     replaced: BTreeSet<u64>,
     seen: Option<FileStamps>,
-    /// The newest page that was read.
+    /// The newest page that was read, and written here.
     last: u64,
+    /// Whether keys of tokens were written here that are not known to be there yet.
+    is_unread: bool,
     /// All erasures up to this position are done in what the broker has.
     erased_through: Arc<AtomicU64>,
     /// The same keys, at work; none before the node is open.
@@ -95,6 +98,7 @@ impl KeyMirror {
             replaced,
             seen: None,
             last: 0,
+            is_unread: false,
             erased_through: Arc::default(),
             at_work: None,
         };
@@ -132,46 +136,49 @@ impl KeyMirror {
         self.pages.clear();
         let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
         for (name, kept) in kept {
-            let (file, _, page) = self.opened(name, &kept)?;
+            let (file, _, page) = self.opened(&name, &kept)?;
+            self.note(name, &kept, &page);
             files.entry(file).or_default().extend_from_slice(&page);
         }
         Ok(files)
     }
 
-    /// Opens a page, and notes it: its file, its number, its bytes.
-    fn opened(
-        &mut self,
-        name: String,
-        kept: &StoredSecret,
-    ) -> Result<(String, u64, Zeroizing<Vec<u8>>), String> {
-        let page = self.open(&name, &kept.data).ok_or_else(|| {
+    /// Opens a page: its file, its number, its bytes.
+    fn opened(&self, name: &str, kept: &StoredSecret) -> Result<(String, u64, Zeroizing<Vec<u8>>), String> {
+        let page = self.open(name, &kept.data).ok_or_else(|| {
             format!("the key page {name} does not open: the cluster's secret is another one on this node")
         })?;
-        let place = file_of(&name).zip(number_of(&name));
+        let place = file_of(name).zip(number_of(name));
         let (file, number) = place.ok_or_else(|| format!("{name} is no name of a key page"))?;
-        let known = MirroredPage { sequence: kept.sequence, digest: digest(&page) };
-        self.replaced.extend(self.pages.insert(name, known).map(|before| before.sequence));
-        self.last = self.last.max(kept.sequence);
         Ok((file, number, page))
     }
 
-    /// Takes over what is new at the broker, while another node leads.
+    /// What the broker has of a page. It is not read again.
+    fn note(&mut self, name: String, kept: &StoredSecret, page: &[u8]) {
+        let known = MirroredPage { sequence: kept.sequence, digest: digest(page) };
+        self.replaced.extend(self.pages.insert(name, known).map(|before| before.sequence));
+        self.last = self.last.max(kept.sequence);
+    }
+
+    /// Takes over what is new at the broker, while another node leads. What cannot be written here now is read again by
+    /// the next call: who leads without a key takes it for one that was destroyed.
     pub(super) fn pull(&mut self) -> Result<(), NoKeys> {
-        let mut of_tokens = false;
         for (name, kept) in self.secrets.since(self.last)? {
-            let (file, number, page) = self.opened(name, &kept)?;
-            of_tokens |= file.ends_with(".paserk");
+            let (file, number, page) = self.opened(&name, &kept)?;
             match &self.at_work {
                 Some(keys) if file == SUBJECTS => {
                     keys.texts.adopt(number, &page).map_err(|error| error.to_string())?;
                 }
                 _ => self.splice(&file, number, &page).map_err(|error| error.to_string())?,
             }
+            self.is_unread |= file.ends_with(".paserk");
+            self.note(name, &kept, &page);
         }
-        match &self.at_work {
-            Some(keys) if of_tokens => Ok(keys.keyring.recheck().map_err(|error| error.to_string())?),
-            _ => Ok(()),
+        if let Some(keys) = self.at_work.as_ref().filter(|_| self.is_unread) {
+            keys.keyring.recheck().map_err(|error| error.to_string())?;
+            self.is_unread = false;
         }
+        Ok(())
     }
 
     /// Gives up all keys that the broker does not have: they were made for what was never recorded.
@@ -188,22 +195,30 @@ impl KeyMirror {
     }
 
     /// Puts a page into its file.
-    fn splice(&self, file: &str, number: u64, page: &[u8]) -> std::io::Result<()> {
+    fn splice(&self, file: &str, number: u64, page: &[u8]) -> io::Result<()> {
         let path = self.keys.join(file);
-        let mut bytes = Zeroizing::new(fs::read(&path).unwrap_or_default());
-        bytes.truncate(usize::try_from(number).unwrap_or(0) * PAGE);
+        let mut bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
+            read => Zeroizing::new(read?),
+        };
+        let begin = usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(PAGE);
+        if bytes.len() < begin {
+            return Err(io::Error::other(format!("{} ends before page {number} of it", path.display())));
+        }
+        bytes.truncate(begin);
         bytes.extend_from_slice(page);
         replace(&path, &bytes)
     }
 
     /// Writes these files, and removes all others: nothing was ever recorded that needs them.
-    fn write(&self, files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> std::io::Result<()> {
-        for directory in DIRECTORIES {
+    fn write(&self, files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> io::Result<()> {
+        for directory in KEY_DIRECTORIES {
             let path = self.keys.join(directory);
-            tenure_files::key_files::private_directory(&path).map_err(std::io::Error::other)?;
+            private_directory(&path).map_err(io::Error::other)?;
         }
         let is_open = |file: &String| self.at_work.is_some() && file == SUBJECTS;
-        for file in self.files()?.keys().filter(|file| !files.contains_key(*file) && !is_open(file)) {
+        let there = key_files_below(&self.keys).map_err(io::Error::other)?;
+        for file in there.keys().filter(|file| !files.contains_key(*file) && !is_open(file)) {
             let path = self.keys.join(file);
             let gone = fs::File::options().write(true).open(&path)?;
             fs::remove_file(path)?;
@@ -216,23 +231,6 @@ impl KeyMirror {
             }
         }
         Ok(())
-    }
-
-    /// The files that there are, by their names below `keys`.
-    fn files(&self) -> std::io::Result<BTreeMap<String, PathBuf>> {
-        let mut found = BTreeMap::new();
-        for directory in DIRECTORIES {
-            let Ok(entries) = fs::read_dir(self.keys.join(directory)) else { continue };
-            for entry in entries {
-                let path = entry?.path();
-                let is_unfinished = path.extension().is_some_and(|extension| extension == "tmp");
-                let name = path.strip_prefix(&self.keys).ok().and_then(Path::to_str).map(str::to_owned);
-                if let Some(name) = name.filter(|_| path.is_file() && !is_unfinished) {
-                    found.insert(name, path);
-                }
-            }
-        }
-        Ok(found)
     }
 
     /// Brings what is new to the broker, if anything seems to be.
@@ -270,13 +268,13 @@ impl KeyMirror {
         let changed =
             |directory: &&str| fs::metadata(self.keys.join(directory)).and_then(|it| it.modified()).ok();
         let length = fs::metadata(self.keys.join(SUBJECTS)).map_or(0, |file| file.len());
-        (DIRECTORIES.iter().map(changed).collect(), length)
+        (KEY_DIRECTORIES.iter().map(changed).collect(), length)
     }
 
     fn bring_all(&mut self) -> Result<(), BrokerError> {
         // Before the files are read: what is destroyed in them by now is in no page that is brought.
         let erased = self.at_work.as_ref().map(|keys| keys.texts.erased_through().0);
-        let files = self.files().map_err(|error| self.unreadable(&error))?;
+        let files = key_files_below(&self.keys).map_err(|error| self.unreadable(&error))?;
         for (name, path) in &files {
             self.bring(name, path, 0)?;
         }
@@ -300,12 +298,12 @@ impl KeyMirror {
     fn bring(&mut self, name: &str, path: &Path, from: u64) -> Result<(), BrokerError> {
         let mut bytes = Zeroizing::new(Vec::new());
         let read = fs::File::open(path).and_then(|mut file| {
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from * PAGE as u64))?;
+            io::Seek::seek(&mut file, io::SeekFrom::Start(from * PAGE as u64))?;
             file.read_to_end(&mut bytes)
         });
         match read {
             // It was removed just now; the next look sees that.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.unreadable(&error)),
             Ok(_) => {}
         }
@@ -353,7 +351,7 @@ impl KeyMirror {
         self.cipher.decrypt(&(*nonce).into(), payload).ok().map(Zeroizing::new)
     }
 
-    fn unreadable(&self, error: &std::io::Error) -> BrokerError {
+    fn unreadable(&self, error: &dyn std::error::Error) -> BrokerError {
         BrokerError::File { path: self.keys.clone(), why: error.to_string() }
     }
 }
@@ -366,13 +364,13 @@ impl std::fmt::Debug for KeyMirror {
 
 /// Replaces a file of keys. What was there had keys that are destroyed by now, perhaps: it is overwritten, for its blocks
 /// are on the disk as before once they have no name.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let before = fs::File::options().write(true).open(path).ok();
     replacement::replace(path, ".tmp", PRIVATE, bytes)?;
     before.as_ref().map_or(Ok(()), overwrite)
 }
 
-fn overwrite(file: &fs::File) -> std::io::Result<()> {
+fn overwrite(file: &fs::File) -> io::Result<()> {
     let (mut left, nothing) = (file.metadata()?.len(), [0; PAGE]);
     let mut file = file;
     while left > 0 {

@@ -82,7 +82,10 @@ impl MembershipJob {
         });
         self.is_at_least(member.sight().clock());
         match step.map_err(|error: OpenError| error.to_string())? {
-            MemberStep::Follows => self.look_after_keys(SharedLog::pull_keys),
+            MemberStep::Follows => {
+                self.look_after_keys(SharedLog::pull_keys);
+                self.authority.catch_up_with_keys();
+            }
             MemberStep::Leads => self.begin_to_lead(member)?,
         }
         self.shared.show(MembershipView::of(member));
@@ -101,6 +104,7 @@ impl MembershipJob {
         let begun = stopwatch();
         let term = member.log().term().unwrap_or(0);
         self.keys(|shared| shared.lead_keys(term))?;
+        self.authority.catch_up_with_keys();
         if let Err(failure) = self.authority.lead() {
             // It may have been deposed again; the next look says so.
             tracing::warn!(%failure, "this node has the lead, and could not record that it begins");

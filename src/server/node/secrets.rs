@@ -9,7 +9,7 @@ use crate::tokens::{KeyedDigests, TokenKeyring, TokenSealer};
 use tenure_core::{
     KeyUse, Position, SealedText, StreamId, SubjectId, Timestamp, state::AuthorityState, subject::Subject,
 };
-use tenure_files::key_files::{self, KeyFileError};
+use tenure_files::key_files::{self, KEY_DIRECTORIES, KeyFileError};
 use tenure_protocol::entropy::Entropy;
 
 /// Verified tokens remembered, at about 80 bytes each.
@@ -62,8 +62,8 @@ pub(super) fn open_secrets(
 
 /// Removes key files that a crash left unfinished: nothing was ever sealed with what is in them.
 pub(super) fn remove_unfinished(data: &Path) -> Result<(), KeyFileError> {
-    let directories = ["keys", "keys/session", "keys/access", "keys/webhooks"];
-    directories.iter().try_for_each(|directory| key_files::remove_unfinished(&data.join(directory)))
+    let keys = data.join("keys");
+    KEY_DIRECTORIES.iter().try_for_each(|directory| key_files::remove_unfinished(&keys.join(directory)))
 }
 
 /// Whether there is no such file or directory, or nothing in it.

@@ -160,6 +160,16 @@ impl<K: KeyMaterial> KeyStore<K> {
         true
     }
 
+    /// Lets the key seal that the facts name, where it came here after its fact. No file is removed: what no fact names
+    /// yet may be the next key.
+    pub(super) fn catch_up(&self, known: &[KeyRecord], now: Timestamp) {
+        let kept = self.kept.lock();
+        let is_behind = known.last().is_some_and(|active| active.id != *self.ring().active.key.id());
+        if let Some(ring) = ring_of(&kept, known, now).filter(|_| is_behind) {
+            self.ring.store(Arc::new(ring));
+        }
+    }
+
     /// Removes the keys whose time is over.
     pub(super) fn remove_over(&self, now: Timestamp) {
         let is_over = |placed: &NumberedKey<K>| placed.retire_at.is_some_and(|over| now >= over);

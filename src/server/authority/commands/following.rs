@@ -26,6 +26,11 @@ impl Authority {
         claims.generation > session.generation()
     }
 
+    /// Lets keys of tokens work that were recorded before they could be written here.
+    pub(crate) fn catch_up_with_keys(&self) {
+        self.secrets.tokens.keyring().catch_up(&self.live.system().system.keys, self.now());
+    }
+
     /// Presented tokens and uses of sessions that await recording, up to `most` of each.
     pub(crate) fn noted(&self, most: usize) -> (Vec<PresentedToken>, Vec<SessionSeen>) {
         let due = self.live.uses().due_now(most);

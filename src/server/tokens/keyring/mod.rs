@@ -107,6 +107,12 @@ impl TokenKeyring {
             & self.access.follow(known.of(KeyUse::Access), now)
     }
 
+    /// Lets keys work that came here after the facts that name them.
+    pub(crate) fn catch_up(&self, known: &KeyHistory, now: Timestamp) {
+        self.session.catch_up(known.of(KeyUse::Session), now);
+        self.access.catch_up(known.of(KeyUse::Access), now);
+    }
+
     /// Removes the keys whose time is over, from memory and from disk.
     pub fn remove_over(&self, now: Timestamp) {
         self.session.remove_over(now);
