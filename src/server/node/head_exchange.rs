@@ -198,7 +198,7 @@ fn knows_all_before(view: &MembershipView, (since, moment): (Instant, Timestamp)
         NodeRole::Leads(leadership) => {
             leadership.knows_all_before(since) && since.elapsed() >= LEADER_PATIENCE
         }
-        NodeRole::Follows => view.sight.knows_all_before(moment),
+        NodeRole::Follows => view.sight.knows_all_before(since, moment),
         NodeRole::Over(_) => false,
     }
 }

@@ -290,7 +290,7 @@ impl ClusterNodes {
 fn knows(view: &MembershipView, (asked, asked_at): (Instant, Timestamp)) -> bool {
     match &view.role {
         NodeRole::Leads(leadership) => leadership.knows_all_before(asked),
-        NodeRole::Follows => view.sight.knows_all_before(asked_at),
+        NodeRole::Follows => view.sight.knows_all_before(asked, asked_at),
         NodeRole::Over(_) => false,
     }
 }
