@@ -5,10 +5,11 @@
 //! the `keys/` that belong to it; tokens cannot be judged without them, and `tenure serve` refuses to start where a
 //! log is without its keys. An import is for auditors. It is not a restore: it may lack the last revocations.
 
-use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
+use std::{io, io::BufRead, ops::ControlFlow, path::Path};
 
 use super::verify::{TrustAnchors, VerifiedExport, VerifyError, verify};
 use tenure_core::Position;
+use tenure_files::new_directory::NewDirectory;
 use tenure_log::{
     AppendOutcome, EncodedCommit, EventLog, LogError, OpenError, SegmentEvents, SledLog, codec::adopt,
 };
@@ -58,17 +59,11 @@ pub fn import(
     data: &Path,
     told: &mut dyn FnMut(Position),
 ) -> Result<VerifiedExport, ImportError> {
-    let was_there = data.exists();
-    if was_there && fs::read_dir(data)?.next().is_some() {
-        return Err(ImportError::NotEmpty);
-    }
+    let claimed = NewDirectory::claim(data).map_err(|error| {
+        if error.kind() == io::ErrorKind::DirectoryNotEmpty { ImportError::NotEmpty } else { error.into() }
+    })?;
     let imported = fill(input, trust, data, told);
-    if imported.is_err() && data.exists() {
-        fs::remove_dir_all(data)?;
-        if was_there {
-            fs::create_dir(data)?;
-        }
-    }
+    if imported.is_ok() { claimed.finish() } else { claimed.clear() }?;
     imported
 }
 

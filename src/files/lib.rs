@@ -2,4 +2,5 @@
 //! all-or-nothing writes.
 
 pub mod key_files;
+pub mod new_directory;
 pub mod replacement;

@@ -234,6 +234,32 @@ fn a_second_restore_without_proof_begins_a_third_epoch() {
     }
 }
 
+/// The epoch of a history that was lost, too, had the number of the next: its positions passed for those of another one.
+#[test]
+fn an_epoch_that_the_further_file_of_heads_tells_of_is_not_begun_again() {
+    let fixture = Fixture::new();
+    let further = ["--set", "audit.head_file=heads"];
+    let server = fixture.try_serve("data", &further).unwrap();
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    server.stop();
+    let restore = |data: &str, more: &[&str]| {
+        fixture.restore("backups/b", data, &[&["--accept-loss"], more].concat()).ok().json()["epoch"].clone()
+    };
+    assert_eq!(restore("two", &further), 2);
+    let server = fixture.try_serve("two", &further).unwrap();
+    server.session("lost");
+    let lost = server.post("/v1/sessions", &json!({ "subjectId": "lost" })).position.unwrap();
+    assert!(lost.starts_with("2:"), "{lost}");
+    server.stop();
+    // The last head under the first name is one of an orderly stop, and proves nothing any more.
+    let refused = fixture.restore("backups/b", "new", &["--head", "heads"]);
+    assert!(refused.code == 5 && refused.stderr.contains("epoch 2 began"), "{refused:?}");
+    assert_eq!(restore("by-notes", &["--head", "heads"]), 3);
+    assert_eq!(restore("three", &further), 3);
+    let server = fixture.try_serve("three", &further).unwrap();
+    assert_eq!(server.get(&format!("/v1/events?after={lost}")).status, 409);
+}
+
 /// An auditor holds the key of the first epoch. It must go on to prove what it proved, and nothing that it never signed.
 #[test]
 fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, copy};
 
 #[test]
 fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
@@ -47,6 +47,54 @@ fn a_backup_under_load_with_the_old_directory_goes_on_as_if_nothing_had_been() {
     assert_eq!((judge(&before), judge(&after)), (true.into(), true.into()));
     let name = server.ask("GET", "/v1/subjects/after", &key, None).body["name"].clone();
     assert_eq!(name, "The name of after", "text opens");
+}
+
+/// An older copy of the old directory was taken for the end of the history, although a head that was given said more.
+#[test]
+fn an_old_directory_that_ends_before_a_known_head_proves_nothing() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    server.session("bot");
+    assert_eq!(server.back_up(&fixture, "night", false).status, 200);
+    server.session("kept");
+    server.stop();
+    copy(&fixture.path("data"), &fixture.path("old"));
+    let server = fixture.serve("data");
+    server.session("late");
+    server.stop();
+    let restore = |tail: &str, more: &[&str]| {
+        let from = ["--tail", tail, "--head", "data/head.note"];
+        fixture.restore("backups/night", "new", &[&from, more].concat())
+    };
+    let refused = restore("old", &[]);
+    assert!(refused.code == 5 && refused.stderr.contains("the history went on"), "{refused:?}");
+    let restored = restore("old", &["--accept-loss"]).ok().json();
+    assert_eq!((&restored["epoch"], &restored["newEpoch"]), (&2.into(), &true.into()), "{restored}");
+    let server = fixture.serve("new");
+    let known = |id: &str| server.get(&format!("/v1/subjects/{id}")).status;
+    assert_eq!((known("kept"), known("late")), (200, 404));
+    server.stop();
+    fs::remove_dir_all(fixture.path("new")).unwrap();
+    assert_eq!(restore("data", &[]).ok().json()["epoch"], 1);
+}
+
+/// The one that came second once removed what the first one had made.
+#[test]
+fn of_two_restores_into_one_directory_one_makes_it() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    server.session("bot");
+    assert_eq!(server.back_up(&fixture, "night", false).status, 200);
+    server.stop();
+    let codes = std::thread::scope(|scope| {
+        let both =
+            [(); 2].map(|()| scope.spawn(|| fixture.restore("backups/night", "new", &["--tail", "data"])));
+        both.map(|one| one.join().unwrap().code)
+    });
+    assert!(codes.contains(&0), "{codes:?}");
+    let server = fixture.serve("new");
+    assert_eq!(fixture.restore("backups/night", "new", &["--tail", "data"]).code, 5);
+    server.stop();
 }
 
 /// A mistyped path was told to make the backup again, "which completes it".

@@ -42,6 +42,12 @@ impl SignedHead {
         Self { size, root, note: note::cosign(&note::sign(&text, key), &text, former) }
     }
 
+    /// The number of the epoch that a head with this line begins; `None` for any other line.
+    pub fn epoch_begun_in(line: &str) -> Option<u32> {
+        let (number, from) = line.strip_prefix("epoch ")?.split_once(" from ")?;
+        from.contains(" of ").then(|| number.parse().ok())?
+    }
+
     /// Whether it was signed at an orderly stop.
     pub fn is_closed(&self) -> bool {
         let (text, _) = self.note.rsplit_once("\n\n").unwrap_or_default();

@@ -5,9 +5,9 @@
 //! the restored authority goes on as if nothing had been; where it is not, another epoch begins.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File},
+    io::{self, BufRead, BufReader},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -19,15 +19,20 @@ use super::{
     part,
 };
 use crate::authority::BegunEpoch;
-use crate::node::{EpochRequest, Node, NodeOptions, StartError, UNFINISHED};
+use crate::node::{EpochRequest, Node, NodeOptions, StartError};
 use crate::notify::webhooks::Webhooks;
 use crate::personal_data::SubjectKeys;
 use tenure_audit::{
-    SignedHead, VerifierKey,
+    HeadKey, SignedHead, VerifierKey,
     transparency::trusted_heads::{heads_in, last_head_in},
     verify::LogCheck,
 };
-use tenure_core::Position;
+use tenure_core::{Event, Position, SystemEvent};
+use tenure_files::{
+    key_files::KEY_DIRECTORIES,
+    new_directory::{NewDirectory, expect_empty, write_file},
+    replacement::sync_directory,
+};
 use tenure_log::{AppendOutcome, EncodedCommit, EventLog, LogError, SegmentEvents, codec::adopt};
 use zeroize::Zeroizing;
 
@@ -95,6 +100,8 @@ struct RestorePlan {
     head: Option<String>,
     /// Why the end is not proved; `None` when it is.
     lost: Option<String>,
+    /// The highest epoch that is known to have begun, in this history or in one that was lost.
+    known_epoch: u32,
 }
 
 /// Restores a backup.
@@ -102,58 +109,49 @@ struct RestorePlan {
 /// # Errors
 /// See [`BackupError`]. What was made of the data directory is removed again.
 pub fn restore(from: &dyn BackupDestination, asked: &RestoreRequest) -> Result<RestoreSummary, BackupError> {
-    let was_there = expect_empty(&asked.data)?;
+    let not_taken = |error: io::Error| {
+        if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+            return BackupError::NotEmpty(asked.data.display().to_string());
+        }
+        BackupError::io("the new data directory")(error)
+    };
+    expect_empty(&asked.data).map_err(not_taken)?;
     let plan = plan(from, asked)?;
+    let claimed = NewDirectory::claim(&asked.data).map_err(not_taken)?;
     let restored = build(from, asked, &plan);
-    if restored.is_err() {
-        clear(&asked.data, was_there).map_err(BackupError::io("the new data directory"))?;
-    }
-    restored
-}
-
-fn expect_empty(data: &Path) -> Result<bool, BackupError> {
-    match fs::read_dir(data) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => Err(BackupError::NotEmpty(data.display().to_string())),
-            None => Ok(true),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(BackupError::io("the new data directory")(error)),
-    }
-}
-
-fn clear(data: &Path, was_there: bool) -> io::Result<()> {
-    if data.exists() {
-        fs::remove_dir_all(data)?;
-    }
-    if was_there { DirBuilder::new().mode(0o700).create(data) } else { Ok(()) }
+    let ended = if restored.is_ok() { claimed.finish() } else { claimed.clear() };
+    ended.map_err(not_taken).and(restored)
 }
 
 fn plan(from: &dyn BackupDestination, asked: &RestoreRequest) -> Result<RestorePlan, BackupError> {
     let manifest = super::manifest::BackupManifest::of_whole(from)?;
     let key = check::key_of(&manifest)?;
-    let newest = asked.head.as_ref().map(|notes| newest(notes, &key)).transpose()?;
+    let alone = asked.head.as_ref().filter(|_| asked.tail.is_none());
+    let newest = alone.map(|notes| newest(notes, &key)).transpose()?;
     let shared: Vec<_> = asked.head.iter().flat_map(|notes| heads_in(notes, &key)).collect();
     let shared: Vec<_> = shared.into_iter().filter(|head| head.size <= manifest.position).collect();
     let checked = check(from, None, &shared)?;
     let mut keys = key_files(from, asked, &checked)?;
     let (mut tail, mut head) = (vec![], None);
+    let (mut position, mut epoch) = (checked.manifest.position, checked.manifest.epoch);
     let lost = match &asked.tail {
         Some(old) => {
-            tail = tail_of(old, &checked)?;
-            head = fs::read_to_string(old.join("head.note")).ok();
+            let found = tail_of(old, asked.head.as_deref().unwrap_or_default(), &checked)?;
+            (tail, position, epoch) = (found.commits, found.end, found.epoch);
+            head = read_if_there(&old.join("head.note"))?;
             if old.join("keys").is_dir() {
                 keys.extend(directory_of_keys(&old.join("keys"))?);
             }
-            None
+            found.lost
         }
         None => not_proved(newest.as_ref(), &checked),
     };
+    let known_epoch = known_epoch(asked)?.max(epoch);
+    let elsewhere = || format!("the history went on elsewhere: a head tells that epoch {known_epoch} began");
+    let lost = lost.or_else(|| (known_epoch > epoch).then(elsewhere));
     match &lost {
-        Some(why) if !asked.accept_loss => {
-            Err(BackupError::EndNotProved { position: checked.manifest.position, why: why.clone() })
-        }
-        Some(_) | None => Ok(RestorePlan { checked, keys, tail, head, lost }),
+        Some(why) if !asked.accept_loss => Err(BackupError::EndNotProved { position, why: why.clone() }),
+        Some(_) | None => Ok(RestorePlan { checked, keys, tail, head, lost, known_epoch }),
     }
 }
 
@@ -203,18 +201,56 @@ fn directory_of_keys(path: &Path) -> Result<KeyFiles, BackupError> {
     Ok(files)
 }
 
-/// The commits of the old log behind the backup; the old log must begin with the history that the backup has.
-fn tail_of(old: &Path, checked: &CheckedBackup) -> Result<Vec<EncodedCommit>, BackupError> {
-    let heads = [checked.head.clone()];
+/// What an old data directory has behind the backup.
+struct OldTail {
+    commits: Vec<EncodedCommit>,
+    /// Where it ends.
+    end: u64,
+    /// The epoch there.
+    epoch: u32,
+    /// Why it is not the end of the history.
+    lost: Option<String>,
+}
+
+/// The commits of the old log behind the backup; the old log must begin with the history that the backup has, and be the
+/// one of which the heads in these notes were signed.
+fn tail_of(old: &Path, notes: &str, checked: &CheckedBackup) -> Result<OldTail, BackupError> {
+    let mut heads = heads_in(notes, &checked.key);
+    if !notes.is_empty()
+        && let Some(own) = HeadKey::read(&old.join("keys"))?
+    {
+        // Another epoch may have begun behind the backup.
+        heads.extend(heads_in(notes, own.verifier()));
+    }
+    if !notes.is_empty() && heads.is_empty() {
+        let old = old.display();
+        return Err(BackupError::Unusable(format!(
+            "--head holds no head that the backup or {old} has signed"
+        )));
+    }
+    heads.push(checked.head.clone());
+    heads.sort_by_key(|head| head.size);
+    heads.dedup_by_key(|head| (head.size, head.root));
     let mut history = LogCheck::new(&heads);
-    let mut fault = None;
+    let (mut fault, mut epoch) = (None, checked.manifest.epoch);
     let log = tenure_log::open(old, &mut |stored| {
+        for event in &stored.commit.events {
+            if let Event::System(SystemEvent::EpochBegan(begun)) = event {
+                epoch = epoch.max(begun.epoch);
+            }
+        }
         fault = fault.take().or_else(|| history.add(&stored).err());
         Ok(())
     })?;
-    if let Some(fault) = fault.or_else(|| history.end().err()) {
+    let (end, newest) = (log.head().position.0, heads.last().map_or(0, |head| head.size));
+    let is_cut = end >= checked.manifest.position && end < newest;
+    if let Some(fault) = fault.or_else(|| history.end().err().filter(|_| !is_cut)) {
         return Err(BackupError::Contradicted(format!("{} has another history: {fault}", old.display())));
     }
+    let lost = is_cut.then(|| {
+        let old = old.display();
+        format!("the history went on: a head of {newest} events is signed, and {old} ends at position {end}")
+    });
     let (mut after, mut tail) = (Position(checked.manifest.position), Vec::new());
     while after < log.head().position {
         for stored in log.read_bytes(after, BATCH)? {
@@ -224,7 +260,35 @@ fn tail_of(old: &Path, checked: &CheckedBackup) -> Result<Vec<EncodedCommit>, Ba
             tail.push(commit);
         }
     }
-    Ok(tail)
+    Ok(OldTail { commits: tail, end, epoch, lost })
+}
+
+/// The highest epoch that is known to have begun by a head that was signed at its beginning, 0 if none is. Another restore
+/// may have begun one: what was recorded in it is missing here, and the next must not be called like it.
+fn known_epoch(asked: &RestoreRequest) -> Result<u32, BackupError> {
+    let mut known = 0;
+    let mut note = |line: &str| known = known.max(SignedHead::epoch_begun_in(line).unwrap_or(0));
+    asked.head.iter().flat_map(|notes| notes.lines()).for_each(&mut note);
+    if let Some(path) = &asked.head_file {
+        let failed = || BackupError::io(&path.display().to_string());
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => {
+                for line in BufReader::new(opened.map_err(failed())?).split(b'\n') {
+                    note(&String::from_utf8_lossy(&line.map_err(failed())?));
+                }
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// A file that may be missing. One that cannot be read is not.
+fn read_if_there(path: &Path) -> Result<Option<String>, BackupError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(BackupError::io(&path.display().to_string())),
+    }
 }
 
 fn build(
@@ -233,31 +297,18 @@ fn build(
     plan: &RestorePlan,
 ) -> Result<RestoreSummary, BackupError> {
     let data = &asked.data;
-    if !data.exists() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data)
-            .map_err(BackupError::io("the new data directory"))?;
-    }
-    write_file(
-        &data.join(UNFINISHED),
-        b"A restore into this directory was not finished: it lacks events or keys.\n",
-    )?;
     let end = fill_log(from, data, plan)?;
     write_keys(data, &plan.keys, plan.lost.is_some().then_some(end))?;
     if plan.lost.is_none() {
         let note = plan.head.as_deref().unwrap_or(plan.checked.head.note());
-        write_file(&data.join("head.note"), note.as_bytes())?;
+        write(&data.join("head.note"), note.as_bytes())?;
     }
     if !plan.checked.trail.is_empty() {
-        write_file(&data.join("heads.notes"), plan.checked.trail.as_bytes())?;
+        write(&data.join("heads.notes"), plan.checked.trail.as_bytes())?;
     }
     let accounts = part::read(from, &plan.checked.manifest.webhooks)?;
     Webhooks::restore_accounts(data, &accounts, end).map_err(BackupError::Webhooks)?;
-    let restored = start(asked, plan)?;
-    fs::remove_file(data.join(UNFINISHED)).map_err(BackupError::io(UNFINISHED))?;
-    Ok(restored)
+    start(asked, plan)
 }
 
 fn fill_log(from: &dyn BackupDestination, data: &Path, plan: &RestorePlan) -> Result<Position, BackupError> {
@@ -303,7 +354,10 @@ fn write_keys(data: &Path, files: &KeyFiles, cut: Option<Position>) -> Result<()
         let cut = cut
             .map(|end| SubjectKeys::with_marks_cut(bytes, end).ok_or_else(damaged_subjects))
             .transpose()?;
-        write_file(&keys.join(name), cut.as_ref().unwrap_or(bytes))?;
+        write(&keys.join(name), cut.as_ref().unwrap_or(bytes))?;
+    }
+    for below in KEY_DIRECTORIES.iter().map(|below| keys.join(below)).filter(|below| below.is_dir()) {
+        sync_directory(&below).map_err(BackupError::io("keys"))?;
     }
     Ok(())
 }
@@ -312,20 +366,15 @@ fn damaged_subjects() -> BackupError {
     BackupError::Unusable("the file of the keys of subjects is damaged".to_owned())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
-    let written =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-    written.map_err(BackupError::io(&path.display().to_string()))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+    write_file(path, bytes).map_err(BackupError::io(&path.display().to_string()))
 }
 
 /// Starts the restored authority once: the last check, and where another epoch begins.
 fn start(asked: &RestoreRequest, plan: &RestorePlan) -> Result<RestoreSummary, BackupError> {
     let begin_epoch = plan.lost.as_ref().map(|why| EpochRequest {
         reason: format!("a restore: {why}"),
-        above: plan.checked.manifest.epoch,
+        above: plan.known_epoch,
         hold_credentials: !asked.keep_credentials,
     });
     let head_file = asked.head_file.clone();

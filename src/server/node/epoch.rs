@@ -11,9 +11,6 @@ use tenure_audit::{HeadKey, LogLineage, MerkleIndex, SignedHead};
 use tenure_core::{Epochs, Position, SubjectId};
 use tenure_files::key_files::KeyFileError;
 
-/// The file that stands in a data directory for as long as a restore into it is not finished.
-pub(crate) const UNFINISHED: &str = "restore.unfinished";
-
 /// Another epoch, asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochRequest {
@@ -45,7 +42,7 @@ pub(super) fn renamed(
     let Some(asked) = &options.begin_epoch else { return Ok(RenamedLog { key, lineage, new: None }) };
     let (size, root) = nodes.head();
     let new = NewEpoch {
-        epoch: epochs.current().max(asked.above) + 1,
+        epoch: epochs.current().max(asked.above).saturating_add(1),
         reason: asked.reason.clone(),
         previous_name: key.verifier().name().to_owned(),
         previous_head: Some(SignedHead::sign(size, root, &key).note().to_owned()),

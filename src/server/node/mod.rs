@@ -61,7 +61,6 @@ pub(crate) use self::certificates::PeerCertificate;
 pub use self::certificates::{CertificateFiles, NodeCertificates, OwnCertificateFiles, OwnValidity};
 pub use self::cluster::{MembershipView, NodeRole, SharedLog};
 pub use self::cluster_options::ClusterOptions;
-pub(crate) use self::epoch::UNFINISHED;
 use self::{
     checkpoint_scrub::CheckpointScrub,
     checkpointer::ListEnded,

@@ -9,6 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tenure_audit::{HeadKey, HeadSigner, MerkleIndex, SignedHeads};
 use tenure_core::{Position, SubjectId, Timestamp, eviction::EvictionHorizon, state::AuthorityState};
+use tenure_files::new_directory::UNFINISHED;
 use tenure_log::{EventLog, SegmentedLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 
@@ -16,7 +17,7 @@ use super::{
     NodeOptions, StartError, clean_shutdown,
     cluster::ClusterParticipation,
     disk,
-    epoch::{self, UNFINISHED, begin_epoch},
+    epoch::{self, begin_epoch},
     joining::{JoinedNode, join},
     key_binding::KeyBinding,
     memory_horizon,

@@ -54,8 +54,8 @@ pub enum StartError {
         /// Where the log ends.
         head: Position,
     },
-    /// A restore into the directory was not finished.
-    #[error("{path} holds an unfinished restore: remove what is in it, and restore again")]
+    /// A restore or an import into the directory was not finished.
+    #[error("{path} holds an unfinished restore or import: remove what is in it, and do it again")]
     Unfinished {
         /// The data directory.
         path: String,
