@@ -97,6 +97,27 @@ fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_hist
     fixture.serve("new").stop();
 }
 
+/// The subject came back meanwhile, with another key: what the backup has of it opens no more than if it had not.
+#[test]
+fn text_that_was_erased_is_erased_in_the_restored_history_though_its_subject_came_back() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    server.session("anna");
+    server.session("bert");
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
+    server.session("anna");
+    server.stop();
+    fixture.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).ok();
+    let server = fixture.serve("new");
+    let name = |id: &str| server.get(&format!("/v1/subjects/{id}")).body["name"].clone();
+    assert_eq!((name("anna"), name("bert")), (json!(null), json!("The name of bert")));
+    let events = server.get("/v1/events?kinds=SubjectErased").body;
+    assert_eq!(events["items"][0]["subjectId"], "anna", "{events}");
+    server.stop();
+    fixture.serve("new").stop();
+}
+
 #[test]
 fn a_backup_that_was_killed_is_completed_by_the_next_one() {
     let fixture = Fixture::new();

@@ -109,7 +109,7 @@ fn check_names(state: &AuthorityState, texts: &SubjectKeys, keys: &Path) -> Resu
 
 /// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
 /// make it unreadable, unnoticed. Where another epoch begins, a key may have been destroyed for an event
-/// that was lost; the subjects concerned are given back.
+/// that was lost; the subjects concerned are given back. A key that such a subject got since opens none of this text.
 fn check_texts(
     folded: &StartupState,
     texts: &SubjectKeys,
@@ -122,8 +122,19 @@ fn check_texts(
     let is_as_then = |id: &&SubjectId| erased.get(*id).is_none_or(|position| *position <= left.position);
     let not_read = left.with_text.iter().filter(is_as_then);
     let with_text = in_memory.map(|subject| &subject.id).chain(not_read);
-    let has_lost = |id: &&SubjectId| texts.get(&StreamId::Subject((*id).clone())).is_none();
-    let is_erased = |id: &SubjectId| is_epoch_begun && texts.is_forgotten(&StreamId::Subject(id.clone()));
+    // What was destroyed for an event behind the end is marked with the end.
+    let end = folded.state.position;
+    let is_replaced = |id: &SubjectId, stream: &StreamId| {
+        is_epoch_begun && texts.forgotten_by(stream) == Some(end) && erased.get(id) != Some(&end)
+    };
+    let has_lost = |id: &&SubjectId| {
+        let stream = StreamId::Subject((*id).clone());
+        texts.get(&stream).is_none() || is_replaced(id, &stream)
+    };
+    let is_erased = |id: &SubjectId| {
+        let stream = StreamId::Subject(id.clone());
+        is_epoch_begun && (texts.is_forgotten(&stream) || is_replaced(id, &stream))
+    };
     let mut erased = Vec::new();
     for id in with_text.filter(has_lost) {
         if !is_erased(id) {

@@ -212,13 +212,16 @@ impl SubjectKeys {
     /// A file of keys with the marks of erasures beyond a position set back to it. The restored history ends
     /// there; an erasure of that history at a later position must not seem to be done.
     pub fn with_marks_cut(bytes: &[u8], end: Position) -> Option<Zeroizing<Vec<u8>>> {
-        let slots = bytes.chunks(HEADER.len()).skip(1).zip(1..).map(|(bytes, number)| {
-            Some(match KeySlot::decode(number, bytes.try_into().ok()?).ok()? {
-                KeySlot::Forgotten(tag, erased) => KeySlot::Forgotten(tag, erased.min(end)),
-                KeySlot::Live(tag, key) => KeySlot::Live(tag, key),
-            })
-        });
-        let slots = slots.collect::<Option<Vec<_>>>()?;
+        let mut slots = Vec::new();
+        for (number, slot) in (0..).zip(bytes.chunks_exact(HEADER.len())).skip(1) {
+            slots.push(match KeySlot::decode(number, slot.try_into().ok()?) {
+                Ok(KeySlot::Forgotten(tag, erased)) => KeySlot::Forgotten(tag, erased.min(end)),
+                Ok(live @ KeySlot::Live(..)) => live,
+                // What a crash left there was never a key.
+                Err(SlotError::Unfinished) if is_in_last_page(number, bytes.len() as u64) => break,
+                Err(SlotError::Unfinished | SlotError::Damaged) => return None,
+            });
+        }
         let count = slots.len();
         bytes.starts_with(&HEADER).then(|| file_of(slots.into_iter(), count))
     }

@@ -195,6 +195,25 @@ fn an_unfinished_batch_in_the_last_page_is_cut_off() {
     assert_eq!(fs::metadata(file(&dir)).unwrap().len(), 3 * 64);
 }
 
+/// A restore with the keys of a killed server was refused, as if they were damaged.
+#[test]
+fn marks_are_cut_in_a_file_with_what_a_crash_left_at_its_end() {
+    let (dir, _) = with_keys(2);
+    open(&dir).unwrap().forget(&subject(0), Position(9)).unwrap();
+    let whole = fs::read(file(&dir)).unwrap();
+    let cut = SubjectKeys::with_marks_cut(&whole, Position(4)).unwrap();
+    assert_eq!(cut.len(), whole.len());
+    for left in [&[7; 10][..], &[0; 64], &[&[7; 40][..], &[0; 24], &[7; 3]].concat()] {
+        let torn = [&whole, left].concat();
+        assert_eq!(SubjectKeys::with_marks_cut(&torn, Position(4)), Some(cut.clone()));
+    }
+    let mut damaged = whole.clone();
+    damaged[70] ^= 1;
+    assert!(SubjectKeys::with_marks_cut(&damaged, Position(4)).is_none());
+    edit(&dir, |bytes| *bytes = cut.to_vec());
+    assert_eq!(open(&dir).unwrap().forgotten_by(&subject(0)), Some(Position(4)));
+}
+
 #[test]
 fn an_unfinished_slot_before_the_last_page_is_damage() {
     let (dir, _) = with_keys(70);
