@@ -118,6 +118,39 @@ fn text_that_was_erased_is_erased_in_the_restored_history_though_its_subject_cam
     fixture.serve("new").stop();
 }
 
+/// An increment went on from parts that were gone, and said that all was well.
+#[test]
+fn an_increment_names_a_part_that_is_gone() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    server.session("one");
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let part = fixture.files("backups/b").into_iter().find(|name| name.starts_with("part-")).unwrap();
+    fs::remove_file(fixture.path("backups/b").join(&part)).unwrap();
+    server.session("two");
+    assert_eq!(server.back_up(&fixture, "b", true).status, 503);
+    server.stop();
+    let words = ["backup", "backups/b", "--data", "data", "--incremental", "--recipient", &fixture.recipient];
+    let refused = fixture.run(&words);
+    assert!(refused.code == 6 && refused.stderr.contains(&part), "{refused:?}");
+}
+
+/// Two programs that write to one place each removed what the other had not named yet.
+#[test]
+fn no_backup_is_made_where_another_program_makes_one() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    server.session("one");
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    let other = fs::File::open(fixture.path("backups/b")).unwrap();
+    other.lock().unwrap();
+    let refused = server.back_up(&fixture, "b", true);
+    assert_eq!((refused.status, &refused.body["code"]), (429, &"RATE_LIMITED".into()), "{refused:?}");
+    assert_eq!(server.back_up(&fixture, "c", false).status, 200, "another place is free");
+    drop(other);
+    assert_eq!(server.back_up(&fixture, "b", true).status, 200);
+}
+
 #[test]
 fn a_backup_that_was_killed_is_completed_by_the_next_one() {
     let fixture = Fixture::new();

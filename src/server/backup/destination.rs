@@ -2,7 +2,7 @@
 //! than this.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -28,6 +28,15 @@ pub trait BackupDestination {
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Keeps other programs from making a backup here, until what is given back is dropped; `None` where the place has
+    /// no such means.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if another one makes a backup here.
+    fn lock(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
 }
 
 /// A file that is on the disk up to few bytes behind its end. What waits in memory, a barrier of the log on the same
@@ -132,5 +141,18 @@ impl BackupDestination for BackupFolder {
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))?;
         sync_directory(&self.0)
+    }
+
+    fn lock(&self) -> io::Result<Option<File>> {
+        let folder = File::open(&self.0)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // A file system of another machine may lock no folders.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "the folder of a backup cannot be locked");
+                Ok(None)
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! every one that came meanwhile. The keys of subjects are taken last, from memory: what was erased meanwhile stays
 //! erased.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, fs::File, io, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -96,11 +96,13 @@ impl BackupMaker {
     ) -> Result<BackupSummary, BackupError> {
         let _one = self.busy.try_lock().ok_or(BackupError::Busy)?;
         protection.check()?;
+        let _place = locked(to)?;
         let before = begin(to, way.is_incremental)?;
         let mut key_files = keys::read_all(&self.keys)?;
         let head = self.evidence.keeper.heads().sign()?;
         let before = before.map(|before| self.continued(before, &head)).transpose()?;
         let before = before.map_or_else(Vec::new, |before| before.parts);
+        expect_all(to, before.iter().map(|part| &part.entry))?;
         forget_unnamed(to, &before)?;
         let (mut parts, fresh) = continued_by(before, self.authority.log().sealed_files(), head.position());
         let mut pace = if self.has_callers { BackupPace::beside_callers() } else { BackupPace::unhindered() };
@@ -113,6 +115,7 @@ impl BackupMaker {
         let manifest = self.manifest(to, &head, parts, protection, key_files)?;
         manifest.write(to)?;
         remove_replaced(to, &manifest)?;
+        expect_all(to, manifest.entries())?;
         self.known.note(LastBackup { at: self.authority.now(), position: head.size });
         let files = manifest.entries().count() as u64 + 1;
         Ok(BackupSummary { position: head.size, epoch: manifest.epoch, files, bytes: manifest.bytes() })
@@ -194,6 +197,29 @@ fn continued_by(
         return (before, Vec::new());
     }
     (before.into_iter().take(kept).collect(), fresh)
+}
+
+/// Two that write to one place would each remove what the other has not named yet.
+fn locked(to: &dyn BackupDestination) -> Result<Option<File>, BackupError> {
+    to.lock().map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return BackupError::Busy;
+        }
+        BackupError::io("the place of the backup")(error)
+    })
+}
+
+/// A backup without a file that it names is none, and who makes it is the first to know.
+fn expect_all<'e>(
+    to: &dyn BackupDestination,
+    mut entries: impl Iterator<Item = &'e FileEntry>,
+) -> Result<(), BackupError> {
+    let names: HashSet<_> =
+        to.list().map_err(BackupError::io("the place of the backup"))?.into_iter().collect();
+    match entries.find(|entry| !names.contains(&entry.file)) {
+        Some(missing) => Err(part::missing(&missing.file)),
+        None => Ok(()),
+    }
 }
 
 /// What is there already. Files of a backup that was not finished do no harm; any other file does.

@@ -95,7 +95,7 @@ fn opened(
 ) -> Result<DigestingWriter<impl Read>, BackupError> {
     let file = from.open(&entry.file).map_err(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
-        if is_missing { damaged(&entry.file, "it is missing") } else { BackupError::io(&entry.file)(error) }
+        if is_missing { missing(&entry.file) } else { BackupError::io(&entry.file)(error) }
     })?;
     Ok(DigestingWriter::new(file.take(entry.bytes + 1)))
 }
@@ -106,6 +106,11 @@ fn check<R>(file: &DigestingWriter<R>, entry: &FileEntry) -> Result<(), BackupEr
     } else {
         Err(damaged(&entry.file, "it is not as it was written"))
     }
+}
+
+/// What is said of a file that is named and not there.
+pub(super) fn missing(file: &str) -> BackupError {
+    damaged(file, "it is missing")
 }
 
 fn damaged(file: &str, why: &str) -> BackupError {
