@@ -166,7 +166,12 @@ def test_positions_have_an_epoch_from_the_second_one_on() -> None:
     for wrong in ("", "x", ":", "2:", "-1", True, 1.5):
         with pytest.raises(UnfitError):
             read_position(wrong)
-    assert page([3, "2:1"], "2:9").is_last
+    # Numbers stand in the history that `nextAfter` names.
+    later = page([3, 7], 9, (1, 2), "2:7")
+    assert ([item.position for item in later.items], later.head, later.is_last) == ([(2, 3), (2, 7)], (2, 9), False)
+    assert page([8], 9, (2, 7), "2:9").is_last
+    reading = _Reading().after(later, looks_back=True)
+    assert (reading.before_last, reading.goes_on_with(page([7], 9, (2, 6), "2:9"))) == ((2, 6), True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ground import PATIENCE, Server, eventually
+from ground import PATIENCE, Server, command_line, eventually
 from lossy import Fate, Network
 from tenure import Client
 from tenure.verify import AsyncIntrospector, AsyncVerifier, Introspector, Reason, RejectedError, Verifier
@@ -172,3 +172,34 @@ def test_what_is_no_session_token_is_not_sent_on() -> None:
         with pytest.raises(RejectedError) as rejected:
             asyncio.run(judge(token))
         assert rejected.value.reason is Reason.MALFORMED
+
+
+def test_a_restored_authority_is_followed_in_its_second_epoch(
+    server: Server, holder: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last page was taken to be the first one, and each look back for one beyond its end."""
+    monkeypatch.setattr("tenure.verify._follower._PAGE", 2)
+    server.kill()
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    command_line("backup", backup, "--data", server.data, "--without-keys")
+    keys = ("--keys", server.data / "keys", "--keep-credentials")
+    command_line("restore", backup, "--data", restored, "--accept-loss", *keys)
+    server.data = restored
+    server.start_again()
+    # What was signed about when all sessions ended may be of any of them.
+    server.advance(10)
+    created = [server.client.create_session("agent-7", ttl=86_400) for _ in range(5)]
+    tokens = [mint(holder.with_credential(one.token)) for one in created]
+    for one in created[:3]:
+        server.client.revoke_session(one.session_id)
+    key = server.key("verifier")
+    with Verifier(server.url, key, audience="orders", poll=0.1, staleness_bound=4) as verifier:
+        assert verifier.ready(PATIENCE)
+        assert [why_not(verifier, token) for token in tokens] == [Reason.REVOKED] * 3 + [None] * 2
+        server.client.revoke_session(created[3].session_id)
+        eventually(lambda: why_not(verifier, tokens[3]) is Reason.REVOKED, "the end is heard of")
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert why_not(verifier, tokens[4]) in {None, Reason.STALE}
+            time.sleep(0.05)
+        eventually(lambda: why_not(verifier, tokens[4]) is None, "it goes on")

@@ -181,3 +181,24 @@ test("revocations cover what could be meant, are bounded, and are forgotten when
     flood.learn(600_000 + number, { subject: "many", kept: String(number) });
   assert(flood.covers(claims("many", "4", 600_000)), "a subject of many rules is judged more coarsely");
 });
+
+test("numbers of a page of revocations stand in the history that its end names", async () => {
+  interface Page {
+    items: { position: unknown }[];
+    head: unknown;
+  }
+  const { pageOf, isLast } = await part<{
+    pageOf: (body: unknown, after: unknown) => Page;
+    isLast: (page: Page) => boolean;
+  }>("verify/wire");
+  const page = (positions: number[], nextAfter: unknown, after: unknown): Page => {
+    const item = { at: "2026-11-21T10:00:00Z", sessionId: "019375c1-6a3e-7000-8000-000000000001" };
+    const items = positions.map((position) => ({ ...item, position }));
+    return pageOf({ items, nextAfter, head: 9, now: "2026-11-21T10:00:00Z" }, after);
+  };
+  const first = page([3, 7], "2:7", 0);
+  assert.deepEqual([first.items.map(({ position }) => position), first.head], [["2:3", "2:7"], "2:9"]);
+  assert(!isLast(first));
+  assert(isLast(page([8], "2:9", "2:7")));
+  assert(isLast(page([8], 9, 7)));
+});

@@ -2,13 +2,14 @@
 
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
+import { join } from "node:path";
 import { test } from "node:test";
 
 import { Client, type NewSession } from "@tenure/client";
 import { Introspector, RejectedTokenError, Verifier, type RejectionReason } from "@tenure/client/verify";
 
 import { Proxy } from "./support/proxy.js";
-import { Server } from "./support/server.js";
+import { Server, tenure } from "./support/server.js";
 
 /** A session's token and a client with it. */
 async function session(
@@ -139,6 +140,33 @@ test("a rotated key is learnt at the first token of it, and one that is retired 
   const after = (await client.mintAccessToken()).accessToken;
   await verifier.checkWithNews(after);
   await assertRejected(verifier.check(before), "unknownKey");
+});
+
+test("a restored authority is followed in its second epoch, also when its stream breaks off", async () => {
+  await using first = await Server.start();
+  await first.kill();
+  const [old, backup] = [join(first.folder, "data"), join(first.folder, "backup")];
+  const { code, said } = await tenure("backup", backup, "--data", old, "--without-keys");
+  assert.equal(code, 0, said);
+  await using server = await Server.start({ restored: { backup, keys: join(old, "keys") } });
+  // What was signed about when all sessions ended may be of any of them.
+  await server.advance(10);
+  const [one, other, third] = [await session(server), await session(server), await session(server)];
+  const mint = async ({ client }: { client: Client }): Promise<string> => (await client.mintAccessToken()).accessToken;
+  const [ended, ending, live] = [await mint(one), await mint(other), await mint(third)];
+  await server.client.revokeSession(one.id);
+  await using proxy = await Proxy.before(server.url, () => "pass");
+  const key = await server.issueKey("verifier");
+  await using verifier = new Verifier({ url: proxy.url, key, poll: 100, stalenessBound: 20_000 });
+  await verifier.ready();
+  await assertRejected(verifier.check(ended), "revoked");
+  await server.client.revokeSession(other.id);
+  await untilRefused(verifier, ending, "revoked");
+  for (let cut = 0; cut < 3; cut += 1) {
+    proxy.cut();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await verifier.check(live);
+  }
 });
 
 test("a token ends by the clock of the authority", async () => {

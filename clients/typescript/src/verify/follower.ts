@@ -11,7 +11,7 @@ import type { Clock } from "#clock";
 import { sleep } from "../clock/server-time.js";
 import { BeyondEnd, type Connection } from "./connection.js";
 import type { Heard, Knowledge, Rules } from "./knowledge.js";
-import { BEGINNING, compare, placeOf, type Position } from "./position.js";
+import { BEGINNING, compare, inHistoryOf, placeOf, type Position } from "./position.js";
 import { Reading } from "./reading.js";
 import { REMEMBERED } from "./revocations.js";
 import { headOf, isLast, itemOf, keysOf, type FeedPage } from "./wire.js";
@@ -127,18 +127,15 @@ export class Follower {
    * years is not read for it: recorded time never goes back, so the place is found by halving.
    */
   async #firstThatMatters(first: FeedPage): Promise<Position> {
-    const [epoch, head] = placeOf(first.head) ?? [1, 0];
-    // In a later epoch it is not known here where that began.
-    if (epoch > 1) return BEGINNING;
-    let [low, high] = [0, head];
+    let [low, high] = [0, placeOf(first.head)?.[1] ?? 0];
     while (high - low > PAGE) {
       const middle = low + Math.floor((high - low) / 2);
-      const { now, items } = await this.#connection.feed(middle, 1, this.#options.stop);
+      const { now, items } = await this.#connection.feed(inHistoryOf(first.head, middle), 1, this.#options.stop);
       const [item] = items;
       if (item !== undefined && item.at + REMEMBERED <= now) low = placeOf(item.position)?.[1] ?? high;
       else high = middle;
     }
-    return Math.max(low - 1, 0);
+    return low > 1 ? inHistoryOf(first.head, low - 1) : BEGINNING;
   }
 
   /** Follows the feed as a stream until it ends, is late, or news are wanted. */
@@ -171,7 +168,8 @@ export class Follower {
     if (kind === "keys") this.#knowledge.learnKeys(await keysOf(body));
     if (kind === "revocation") this.#knowledge.learn(itemOf(body));
     if (kind !== "head") return false;
-    const { head, now } = headOf(body);
+    const { head: told, now } = headOf(body);
+    const head = inHistoryOf(this.#reading.end, told);
     const arrived = this.#options.clock.elapsed();
     // How long it was on its way at most, by the clock there as the last round told it.
     const lag = Math.max(anchor.authorityTime + (arrived - anchor.lastAsked) - now, 0);

@@ -6,7 +6,7 @@
  * the end of the last one that did, and expects to find that very revocation there. Where it does not, all is read again.
  */
 
-import { BEGINNING, compare, placeOf, type Position } from "./position.js";
+import { BEGINNING, compare, inHistoryOf, placeOf, type Position } from "./position.js";
 import type { FeedItem, FeedPage } from "./wire.js";
 
 export class Reading {
@@ -45,7 +45,6 @@ export class Reading {
 
 /** The place before this one, in the same epoch. */
 function before(position: Position): Position {
-  const [epoch, number] = placeOf(position) ?? [1, 0];
-  const earlier = Math.max(number - 1, 0);
-  return epoch === 1 ? earlier : `${String(epoch)}:${String(earlier)}`;
+  const [, number] = placeOf(position) ?? [1, 0];
+  return inHistoryOf(position, Math.max(number - 1, 0));
 }

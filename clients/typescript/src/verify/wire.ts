@@ -5,7 +5,7 @@
 
 import { millisOf } from "../clock/timestamp.js";
 import { publicKeyOf, type PublicKey } from "./paseto.js";
-import { compare, placeOf, type Position } from "./position.js";
+import { compare, inHistoryOf, placeOf, type Position } from "./position.js";
 import type { Target } from "./revocations.js";
 
 /** So many keys are more than any authority has. */
@@ -60,16 +60,21 @@ async function keyOf(body: Members): Promise<PublishedKey> {
 /** Reads the page after this position: items are in order, and each page but the last leads on. */
 export function pageOf(body: unknown, after: Position): FeedPage {
   const found = members(body);
+  const nextAfter = position(found["nextAfter"]);
+  const here = (place: Position): Position => inHistoryOf(nextAfter, place);
   const page = {
-    items: list(found["items"]).map(itemOf),
-    nextAfter: position(found["nextAfter"]),
-    head: position(found["head"]),
+    items: list(found["items"])
+      .map(itemOf)
+      .map((item) => ({ ...item, position: here(item.position) })),
+    nextAfter,
+    head: here(position(found["head"])),
     now: time(found["now"]),
   };
-  const places = [after, ...page.items.map((item) => item.position)];
-  const isOrdered = places.every((place, index) => index === 0 || compare(places[index - 1] ?? after, place) < 0);
-  const isWithin = places.length === 1 || compare(places.at(-1) ?? after, page.nextAfter) <= 0;
-  if (!isOrdered || !isWithin || !(isLast(page) || compare(page.nextAfter, after) > 0)) throw new NotUnderstood();
+  const begin = here(after);
+  const places = [begin, ...page.items.map((item) => item.position)];
+  const isOrdered = places.every((place, index) => index === 0 || compare(places[index - 1] ?? begin, place) < 0);
+  const isWithin = places.length === 1 || compare(places.at(-1) ?? begin, page.nextAfter) <= 0;
+  if (!isOrdered || !isWithin || !(isLast(page) || compare(page.nextAfter, begin) > 0)) throw new NotUnderstood();
   return page;
 }
 

@@ -31,6 +31,8 @@ export interface ServerOptions {
   realTime?: boolean;
   /** Each `name=value`. */
   settings?: string[];
+  /** Its data is restored from this backup, with keys from another place, and in another epoch. */
+  restored?: { backup: string; keys: string };
 }
 
 export class Server implements AsyncDisposable {
@@ -47,8 +49,13 @@ export class Server implements AsyncDisposable {
     this.admin = readFileSync(join(folder, "data/admin.key"), "utf8").trim();
   }
 
-  static async start({ realTime = false, settings = [] }: ServerOptions = {}): Promise<Server> {
+  static async start({ realTime = false, settings = [], restored }: ServerOptions = {}): Promise<Server> {
     const folder = mkdtempSync(join(tmpdir(), "tenure-ts-"));
+    if (restored !== undefined) {
+      const from = [restored.backup, "--keys", restored.keys, "--accept-loss"];
+      const { code, said } = await tenure("restore", "--data", join(folder, "data"), ...from);
+      assert.equal(code, 0, said);
+    }
     const set = settings.flatMap((setting) => ["--set", setting]);
     const clock = realTime ? [] : ["--test-clock"];
     const args = ["serve", "--data", join(folder, "data"), "--listen", "127.0.0.1:0", ...clock, ...set];
@@ -129,10 +136,16 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Kills it; its folder stays. */
+  async kill(): Promise<void> {
+    if (this.#process.signalCode !== null) return;
     const ended = once(this.#process, "exit");
     this.#process.kill("SIGKILL");
     await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

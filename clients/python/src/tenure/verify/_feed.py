@@ -1,7 +1,7 @@
 """The authority's answers as a verifier reads them; what it needs and does not find makes the whole answer unfit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -13,7 +13,11 @@ from ._revocations import OfEveryone, OfSession, OfSubject, Whom
 _MOST_KEYS = 256
 
 Position = tuple[int, int]
-"""Epoch, and position in it. Before the second epoch a position is written as its number alone."""
+"""Epoch, and position in it. Before the second epoch a position is written as its number alone.
+
+The authority writes the epoch only in what is given back to it, such as `nextAfter`. What says where something stands
+in the same history, such as the position of an item and `head`, is a number in every epoch.
+"""
 START: Position = (1, 0)
 
 
@@ -115,13 +119,16 @@ class FeedPage:
     @classmethod
     def read(cls, document: Any, after: Position) -> Self:
         """Read the page after this position; unfit if it cannot be that page."""
+        next_after = read_position(_member(document, "nextAfter", (int, str)))
+        epoch, _ = next_after
+        items = map(FeedItem.read, _member(document, "items", list))
         page = cls(
-            tuple(map(FeedItem.read, _member(document, "items", list))),
-            read_position(_member(document, "nextAfter", (int, str))),
-            read_position(_member(document, "head", (int, str))),
+            tuple(replace(item, position=(epoch, item.position[1])) for item in items),
+            next_after,
+            (epoch, read_position(_member(document, "head", (int, str)))[1]),
             parse_time(_member(document, "now", str)),
         )
-        if not page._continues(after):
+        if not page._continues((epoch, after[1])):
             raise UnfitError("must go on where it was asked to")
         return page
 

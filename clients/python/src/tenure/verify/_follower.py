@@ -229,12 +229,10 @@ class Follower:
     async def _first_that_matters(self, first: FeedPage) -> Position:
         """Find where to begin so that all is read that may still matter, and one revocation before it.
 
-        Recorded time never goes back, so the place is found by halving. A history of several epochs is read whole.
+        Recorded time never goes back, so the place is found by halving.
         """
         epoch, high = first.head
         low = 0
-        if epoch != START[0]:
-            return START
         while high - low > _PAGE:
             middle = low + (high - low) // 2
             _, page = await self._page((epoch, middle), 1)
@@ -242,7 +240,7 @@ class Follower:
                 low = page.items[0].position[1]
             else:
                 high = middle
-        return epoch, max(low - 1, 0)
+        return (epoch, low - 1) if low > 1 else START
 
 
 def _time_of(clock: Clock) -> datetime | None:
