@@ -6,8 +6,10 @@ comment says how much of it passes: `<!-- 3000 s pass -->`.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,14 +61,30 @@ def test_seven_requests_are_all_that_an_agent_needs(server: Server, tmp_path: Pa
     assert (runs, shell.returncode) == (7, 0)
 
 
+README = ROOT / "clients" / "python" / "README.md"
+
+
 def example(number: int, *replaced: tuple[str, str]) -> str:
     """An example of the README, with what only the reader knows in place of what stands there."""
-    readme = ROOT / "clients" / "python" / "README.md"
-    text = [text for kind, text in pieces(readme) if kind == "python"][number]
+    text = [text for kind, text in pieces(README) if kind == "python"][number]
     for there, here in replaced:
         assert there in text
         text = text.replace(there, here)
     return text
+
+
+def test_the_package_installs_as_the_readme_says(tmp_path: Path) -> None:
+    line = next(text for kind, text in pieces(README) if kind == "sh")
+    assert line.startswith("pip install ")
+    # What it needs is here, and nothing is fetched.
+    offline = ["-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target", str(tmp_path)]
+    install = [sys.executable, "-m", "pip", *shlex.split(line)[1:], *offline]
+    subprocess.run(install, cwd=ROOT, check=True)
+    assert (tmp_path / "tenure" / "py.typed").exists()
+    metadata = next(tmp_path.glob("tenure-*.dist-info")) / "METADATA"
+    extras = re.findall(r"^Provides-Extra: (\w+)$", metadata.read_text(), re.MULTILINE)
+    assert sorted(extras) == ["fastapi", "verify"]
+    assert "[verify,fastapi]" in line
 
 
 def test_the_quickstart_of_the_readme_runs(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,7 @@
 /** A page's session: no token, no file, its own origin only, behind an application's proxy. */
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer, request as ask, type IncomingMessage, type Server as HttpServer } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,24 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RefusedError } from "@tenure/client";
 import { pageSession } from "@tenure/client/browser";
 
+import { application } from "./support/application.js";
 import { Server } from "./support/server.js";
-
-/** An application that keeps its visitor's token and passes `/tenure/…` on with it. */
-async function application(server: Server, token: string, seen: IncomingMessage[]): Promise<HttpServer> {
-  const app = createServer((request, response) => {
-    seen.push(request);
-    const [, path] = /^\/tenure(\/v1\/.*)/.exec(request.url ?? "") ?? [];
-    if (path === undefined) return void response.writeHead(404).end();
-    const headers = { ...request.headers, authorization: `Bearer ${token}` };
-    const passed = ask(server.url + path, { method: request.method ?? "GET", headers }, (reply) => {
-      reply.pipe(response.writeHead(reply.statusCode ?? 502, reply.rawHeaders));
-    });
-    request.pipe(passed);
-    response.once("close", () => passed.destroy());
-  });
-  await once(app.listen(0, "127.0.0.1"), "listening");
-  return app;
-}
 
 /** What a browser has and Node has not. */
 function visit(origin: string): void {

@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 
 import { createSessionFile } from "@tenure/client/hold";
 
+import { application } from "./support/application.js";
 import { PACKAGE, ROOT, Server } from "./support/server.js";
 
 /** A program's folder, with the packed package in its packages. */
@@ -42,6 +44,7 @@ function install(): void {
     files.filter(({ path }) => !/^(dist|examples)\/|^(package\.json|README\.md|LICENSE-\w+)$/.test(path)),
     [],
   );
+  assert(page.includes(`/${filename}\n`), `the page installs another file than ${filename}`);
   mkdirSync(installed, { recursive: true });
   run("tar", "-xzf", join(folder, filename), "--strip-components=1", "-C", installed);
   for (const name of ["express", "hono", "@types"]) {
@@ -49,6 +52,10 @@ function install(): void {
   }
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
 }
+
+/** The examples of the page, in its order. */
+const page = readFileSync(join(ROOT, "clients/typescript/README.md"), "utf8");
+const examples = [...page.matchAll(/```[jt]s\n(.*?)```/gs)].map(([, code]) => code ?? "");
 
 install();
 
@@ -68,10 +75,6 @@ test("every entry can be imported, and depends on nothing that is not installed"
   for (const name of ["express", "hono"])
     symlinkSync(resolve(PACKAGE, "node_modules", name), join(folder, "node_modules", name));
 });
-
-/** The examples of the page, in its order. */
-const page = readFileSync(join(ROOT, "clients/typescript/README.md"), "utf8");
-const examples = [...page.matchAll(/```[jt]s\n(.*?)```/gs)].map(([, code]) => code ?? "");
 
 /** Runs an example, with what only the reader knows in place of what stands there, and more behind it. */
 async function example(index: number, replaced: Record<string, string>, more: string, key: string): Promise<string> {
@@ -122,6 +125,31 @@ test("the examples of the page run", async () => {
   const guards = { 'url: "https://tenure.example"': `url: "${server.url}"` };
   const answered = await example(2, guards, asking, await server.issueKey("verifier"));
   assert.equal(answered, "200 the orders of agent-7\n200 paid by agent-7\n401 \n");
+});
+
+test("the example for a browser hears of the end of its visitor's session", async () => {
+  await using server = await Server.start({ realTime: true });
+  await server.register("visitor");
+  const { sessionId, token } = await server.client.createSession({ subjectId: "visitor" });
+  const app = await application(server, token, []);
+  try {
+    const origin = `http://127.0.0.1:${String((app.address() as AddressInfo).port)}`;
+    // What a browser has and Node has not, and what the application says to its page.
+    const there = `const sessionId = "${sessionId}"; globalThis.location = { origin: "${origin}", assign: console.log };`;
+    const importing = 'import { pageSession } from "@tenure/client/browser";';
+    const said = await example(3, { [importing]: `${importing}\n${there}` }, "await session.revoke();", "");
+    assert.equal(said, "/signed-out?why=SESSION_REVOKED\n");
+  } finally {
+    app.close();
+    app.closeAllConnections();
+  }
+});
+
+test("the page names no command that the package has not", () => {
+  const { scripts } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8")) as { scripts: object };
+  const named = [...page.matchAll(/npm (?:run (\w+)|(test))/g)].map(([, script, test]) => script ?? test ?? "");
+  assert(named.includes("build") && named.includes("lint") && named.includes("test"));
+  for (const name of named) assert(name in scripts, name);
 });
 
 test("the examples of the page compile in a program that uses the package", () => {
