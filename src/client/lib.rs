@@ -110,7 +110,7 @@ pub use self::{
     grant::SessionGrant,
     renewal::renew_file,
     session_handle::{HandleOptions, SessionHandle},
-    state::{EndReason, LiveSession, SessionState},
+    state::{EndReason, LiveSession, SessionState, end_in_words},
     time::{AuthorityTime, ServerTime},
     token_file::{LockedTokenFile, TokenFile, TokenRenewal, renew_token_file},
 };

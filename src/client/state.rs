@@ -64,13 +64,32 @@ impl fmt::Display for EndReason {
         match self {
             // Whoever ends a session may hear of it from the authority first.
             Self::Refused(problem) if problem.trigger.as_deref() == Some("self") => Self::Revoked.fmt(f),
-            Self::Refused(problem) => problem.fmt(f),
+            Self::Refused(problem) => match problem.trigger.as_deref().and_then(end_in_words) {
+                Some(words) => write!(f, "{}: {words}", problem.code),
+                None => problem.fmt(f),
+            },
             Self::Expired { trouble } => {
                 write!(f, "its period has ended before it could be renewed: {trouble}")
             }
             Self::Revoked => f.write_str("its holder ended it"),
         }
     }
+}
+
+/// What ended a session, in words: `renewal_rejected` is "its renewal was vetoed". `None` of a trigger that is unknown
+/// here.
+pub fn end_in_words(trigger: &str) -> Option<&'static str> {
+    Some(match trigger {
+        "manual_revoke" => "an admin, an issuer or its owner ended it",
+        "renewal_rejected" => "its renewal was vetoed",
+        "self" => "its own token ended it",
+        "evicted" => "a newer session needed its place",
+        "token_reuse" => "a replaced token came back",
+        "subject_revoked" => "all sessions of its subject were ended, or all on its device",
+        "bulk" => "it was one of many that were ended at once",
+        "restore" => "the authority was restored from a backup that may lack events",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -86,6 +105,7 @@ mod tests {
             EndReason::Refused(serde_json::from_value(problem).unwrap()).to_string()
         };
         assert_eq!(told("self"), EndReason::Revoked.to_string());
-        assert_ne!(told("revoked"), told("self"));
+        assert_eq!(told("renewal_rejected"), "SESSION_REVOKED: its renewal was vetoed");
+        assert_eq!(told("a later one"), "SESSION_REVOKED: The session was ended");
     }
 }

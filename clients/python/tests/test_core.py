@@ -187,4 +187,5 @@ def test_an_end_by_its_holder_reads_the_same_however_it_was_heard_of() -> None:
     told = Problem("SESSION_REVOKED", "The session was ended", 401, None, False, None, None, "self", None, None)
     assert str(End(told)) == str(End(None)) == "its holder ended it"
     assert not End(told).is_by_others
-    assert str(End(replace(told, trigger="revoked"))) == "SESSION_REVOKED: The session was ended"
+    assert str(End(replace(told, trigger="renewal_rejected"))) == "SESSION_REVOKED: its renewal was vetoed"
+    assert str(End(replace(told, trigger="a later one"))) == "SESSION_REVOKED: The session was ended"

@@ -199,5 +199,5 @@ test("the example exits with 3 when others ended the session and with 0 at SIGTE
   const second = await holding(file);
   await server.client.revokeSession(new SessionFile(file).read().sessionId);
   assert.deepEqual(await once(second.child, "exit"), [3, null], second.said());
-  assert.match(second.said(), /SESSION_REVOKED \(manual_revoke\)/);
+  assert.match(second.said(), /SESSION_REVOKED: an admin, an issuer or its owner ended it/);
 });

@@ -50,6 +50,16 @@ _GLANCE = 0.5
 _WITHOUT_STREAM = 300.0
 """An authority of an earlier version, which has no stream, is asked for one again after so many seconds."""
 _NOT_BY_OTHERS = {"self", "evicted", "restore"}
+_ENDS = {
+    "manual_revoke": "an admin, an issuer or its owner ended it",
+    "renewal_rejected": "its renewal was vetoed",
+    "evicted": "a newer session needed its place",
+    "token_reuse": "a replaced token came back",
+    "subject_revoked": "all sessions of its subject were ended, or all on its device",
+    "bulk": "it was one of many that were ended at once",
+    "restore": "the authority was restored from a backup that may lack events",
+}
+"""What ended a session, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,8 @@ class End:
         if self.trigger == "self":
             return "its holder ended it"
         if self.problem is not None:
-            return str(self.problem)
+            words = _ENDS.get(self.trigger or "")
+            return f"{self.code}: {words}" if words else str(self.problem)
         return f"its period has ended before it could be renewed: {self.trouble}"
 
 

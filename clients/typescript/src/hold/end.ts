@@ -27,6 +27,17 @@ export function endedByOthers(end: End): boolean {
 
 const BY_ITS_HOLDER = "its holder ended it";
 
+/** What ended a session, in words. */
+const TRIGGERS: Readonly<Partial<Record<string, string>>> = {
+  manual_revoke: "an admin, an issuer or its owner ended it",
+  renewal_rejected: "its renewal was vetoed",
+  evicted: "a newer session needed its place",
+  token_reuse: "a replaced token came back",
+  subject_revoked: "all sessions of its subject were ended, or all on its device",
+  bulk: "it was one of many that were ended at once",
+  restore: "the authority was restored from a backup that may lack events",
+};
+
 /** An end in words. */
 export function describe(end: End): string {
   switch (end.kind) {
@@ -34,7 +45,7 @@ export function describe(end: End): string {
       const { code, trigger, detail, title } = end.problem;
       // Whoever ends a session may hear of it from the authority first.
       if (trigger === "self") return BY_ITS_HOLDER;
-      return `${code}${trigger == null ? "" : ` (${trigger})`}: ${detail ?? title}`;
+      return `${code}: ${(trigger == null ? undefined : TRIGGERS[trigger]) ?? detail ?? title}`;
     }
     case "expired":
       return `its period has ended before it could be renewed: ${end.trouble}`;
