@@ -293,7 +293,7 @@ fn an_export_beyond_a_share_is_refused_when_half_are_taken_and_a_fifth_of_all_al
     let webhook = server.post("/v1/webhooks").bearer(&server.admin).json(&body).send().expect(201);
     let test = format!("/v1/webhooks/{}/test", webhook.text("webhookId"));
     let tested = server.post(&test).bearer(&server.admin).send().expect(200);
-    assert_eq!(tested.text("outcome"), "unreachable");
+    assert_eq!(tested.text("outcome"), "connection_refused");
     drop((first, others));
     until("they are given up", || running() == 0);
     assert!(export(&keys[0]).send().expect(200).body.ends_with('\n'));

@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Costly work, a few jobs at once.
     ("gate", &[]),
     // What is derived.
-    ("notify", &["gate", "traces"]),
+    ("notify", &["config", "gate", "traces"]),
     ("projections", &[]),
     // What the history leads to, in files.
     ("checkpoint", &["projections"]),

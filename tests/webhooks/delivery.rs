@@ -236,7 +236,7 @@ fn nobody_there_is_found_out_and_noted() {
     server.session("a", 86_400);
     let deliveries =
         server.wait_for_deliveries(&webhook, |all| all.len() == 1 && !all[0]["attempts"][0].is_null());
-    assert_eq!(deliveries[0]["attempts"][0]["outcome"], "unreachable");
+    assert_eq!(deliveries[0]["attempts"][0]["outcome"], "connection_refused");
     assert_eq!(deliveries[0]["attempts"][0]["httpStatus"], Value::Null);
 }
 

@@ -111,7 +111,7 @@ fn an_owner_sees_that_it_fails_and_not_how_and_nothing_of_others() {
     server.create(&json!({ "subjectId": "hers" }));
     let health =
         wait_for_health(&server, &webhook, |health| health["consecutiveFailures"].as_u64() >= Some(1));
-    assert_eq!(health["lastFailure"]["outcome"], "unreachable");
+    assert_eq!(health["lastFailure"]["outcome"], "connection_refused");
     let seen = health_of(&server, &webhook, &alice);
     assert_eq!(
         (&seen["lastFailure"]["outcome"], &seen["lastFailure"]["httpStatus"]),

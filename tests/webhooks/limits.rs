@@ -128,7 +128,7 @@ fn an_owner_learns_that_it_failed_and_not_how() {
     let failed = json!({ "outcome": "failed", "httpStatus": null });
     let unreachable = of_alice(&nobody());
     assert_eq!(test(&unreachable, &owner), failed);
-    assert_eq!(test(&unreachable, &server.admin)["outcome"], "unreachable");
+    assert_eq!(test(&unreachable, &server.admin)["outcome"], "connection_refused");
     let answering = of_alice(&broken.url());
     assert_eq!(test(&answering, &owner), failed);
     assert_eq!(test(&answering, &server.admin), json!({ "outcome": "http_error", "httpStatus": 500 }));
@@ -145,7 +145,7 @@ fn an_owner_learns_that_it_failed_and_not_how() {
         page["items"][0]["attempts"][0]["outcome"].clone()
     };
     assert_eq!(outcome(&unreachable, &owner), "failed");
-    assert_eq!(outcome(&unreachable, &server.admin), "unreachable");
+    assert_eq!(outcome(&unreachable, &server.admin), "connection_refused");
     assert_eq!(outcome(&answering, &owner), "http_error");
     assert_eq!(outcome(&answering, &server.admin), Value::from("http_error"));
 }

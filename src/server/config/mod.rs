@@ -10,6 +10,7 @@ mod network;
 mod raw;
 mod settings;
 mod telemetry;
+mod time_zone;
 mod value_kind;
 
 use std::{
@@ -24,6 +25,7 @@ pub use network::{Network, Networks};
 pub use raw::{ConfigFlag, RawConfig, environment};
 pub use settings::{SETTINGS, Setting, settings_markdown};
 pub use telemetry::TelemetryConfig;
+pub use time_zone::{NoticeTimeZone, UnknownTimeZone};
 
 use tenure_core::{Policy, Seconds};
 use tenure_log::{
@@ -64,6 +66,8 @@ pub struct Config {
     pub webhooks_allow_private: bool,
     /// `notices.veto_links`
     pub veto_links: bool,
+    /// `notices.time_zone`
+    pub notice_time_zone: NoticeTimeZone,
     /// `console.enabled`
     pub console_enabled: bool,
     /// `audit.*`
@@ -275,6 +279,7 @@ impl Default for Config {
             access_clock_skew: Seconds(5),
             webhooks_allow_private: false,
             veto_links: true,
+            notice_time_zone: NoticeTimeZone::default(),
             console_enabled: true,
             audit: AuditConfig { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: SettingKind, doc: &'static str) -> Se
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 67] = [
+pub static SETTINGS: [Setting; 68] = [
     setting(
         "server.listen",
         SettingKind::Address(|config| &mut config.server.listen),
@@ -317,6 +317,11 @@ pub static SETTINGS: [Setting; 67] = [
         "notices.veto_links",
         SettingKind::Flag(|config| &mut config.veto_links),
         "Whether an owner's notice of a renewal has a link that vetoes it without a sign-in; needs `server.public_url` and the console.",
+    ),
+    setting(
+        "notices.time_zone",
+        SettingKind::TimeZone(|config| &mut config.notice_time_zone),
+        "Time zone of moments in messages for people: webhooks of the formats `ntfy`, `discord`, `telegram` and `slack`.",
     ),
     setting(
         "console.enabled",

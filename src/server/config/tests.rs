@@ -95,6 +95,7 @@ const OTHERS: [(&str, &str); SETTINGS.len()] = [
     ("forward_auth.cookie_name", "__Secure-app"),
     ("webhooks.allow_private", "true"),
     ("notices.veto_links", "false"),
+    ("notices.time_zone", "Europe/Berlin"),
     ("console.enabled", "false"),
     ("audit.head_interval", "60"),
     ("audit.head_file", "/mnt/other/heads"),

@@ -8,7 +8,7 @@ use std::{
 
 use http::Uri;
 
-use super::{Config, Fraction, Networks};
+use super::{Config, Fraction, Networks, NoticeTimeZone};
 use tenure_core::{
     Seconds,
     policy::{OnLimit, OnReuse},
@@ -39,6 +39,7 @@ pub(super) enum SettingKind {
     File(ConfigField<Option<PathBuf>>),
     Networks(ConfigField<Networks>),
     CookieName(ConfigField<String>),
+    TimeZone(ConfigField<NoticeTimeZone>),
 }
 
 /// A value as its source gives it. TOML has types and they must fit; the environment and flags have none.
@@ -78,6 +79,7 @@ impl SettingKind {
             Self::File(place) => put(place(config), file(&text)),
             Self::Networks(place) => put(place(config), text.parse().ok()),
             Self::CookieName(place) => put(place(config), cookie_name(&text)),
+            Self::TimeZone(place) => put(place(config), text.parse().ok()),
         }
     }
 
@@ -102,6 +104,7 @@ impl SettingKind {
             }
             Self::Networks(place) => place(config).to_string(),
             Self::CookieName(place) => place(config).clone(),
+            Self::TimeZone(place) => place(config).to_string(),
         }
     }
 
@@ -128,6 +131,7 @@ impl SettingKind {
             Self::File(_) => "a path, or empty for none".to_owned(),
             Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
             Self::CookieName(_) => "1 to 64 letters, digits or any of !#$%&'*+-.^_~".to_owned(),
+            Self::TimeZone(_) => "a time zone that this machine knows, such as Europe/Berlin".to_owned(),
         }
     }
 
@@ -148,7 +152,8 @@ impl SettingKind {
             | Self::Directory(_)
             | Self::File(_)
             | Self::Networks(_)
-            | Self::CookieName(_) => None,
+            | Self::CookieName(_)
+            | Self::TimeZone(_) => None,
         }
     }
 
@@ -169,7 +174,8 @@ impl SettingKind {
                 | Self::Broker(_)
                 | Self::Directory(_)
                 | Self::File(_)
-                | Self::CookieName(_),
+                | Self::CookieName(_)
+                | Self::TimeZone(_),
                 RawValue::Text(text),
             ) => Some(Cow::Borrowed(text)),
             // A number is not text in TOML; a duration with its unit is.

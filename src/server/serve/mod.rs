@@ -177,6 +177,7 @@ fn options(config: &Config, nodes: Option<Arc<NodeCertificates>>, test_clock: bo
         webhooks: webhooks::WebhookSettings {
             allow_private: config.webhooks_allow_private,
             public_url: config.server.public_url.clone(),
+            time_zone: config.notice_time_zone.clone(),
         },
         issuing: TokenIssuance {
             issuer: config.server.public_url.clone().unwrap_or_else(|| TokenIssuance::default().issuer),

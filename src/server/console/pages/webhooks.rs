@@ -46,6 +46,8 @@ impl WebhooksPage {
             "gone" => "the receiver wants no more",
             "timed_out" => "no answer in time",
             "unreachable" => "not reachable",
+            "unknown_host" => "the host has no address",
+            "connection_refused" => "the receiver takes no connections",
             "tls_failed" => "the receiver could not prove who it is",
             "address_refused" => "the address is not allowed",
             "key_missing" => "its URL and secret cannot be read here",

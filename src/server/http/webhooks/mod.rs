@@ -101,25 +101,7 @@ impl ShownOutcome {
 
     /// A receiver that spoke HTTP has shown that it is one; of all others an owner reads that the attempt failed.
     fn of_attempt(outcome: DeliveryOutcome, is_owner: bool) -> Self {
-        match outcome {
-            DeliveryOutcome::TimedOut
-            | DeliveryOutcome::Unreachable
-            | DeliveryOutcome::TlsFailed
-            | DeliveryOutcome::AddressRefused
-                if is_owner =>
-            {
-                Self::Failed
-            }
-            DeliveryOutcome::TimedOut
-            | DeliveryOutcome::Unreachable
-            | DeliveryOutcome::TlsFailed
-            | DeliveryOutcome::AddressRefused
-            | DeliveryOutcome::Delivered
-            | DeliveryOutcome::HttpError
-            | DeliveryOutcome::Redirected
-            | DeliveryOutcome::Gone
-            | DeliveryOutcome::KeyMissing => Self::Whole(outcome),
-        }
+        if is_owner && outcome.is_of_network() { Self::Failed } else { Self::Whole(outcome) }
     }
 }
 

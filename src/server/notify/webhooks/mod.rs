@@ -64,6 +64,7 @@ pub use self::{
     test_rate::TestTooSoon,
 };
 use super::{EventCursor, Notice, NoticeContext, NoticeId};
+use crate::config::NoticeTimeZone;
 use crate::gate::WorkGate;
 use crate::traces::TraceExporter;
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
@@ -119,6 +120,8 @@ pub struct WebhookSettings {
     pub allow_private: bool,
     /// `server.public_url`
     pub public_url: Option<String>,
+    /// `notices.time_zone`
+    pub time_zone: NoticeTimeZone,
 }
 
 /// All webhooks of an authority.
@@ -216,7 +219,7 @@ impl Webhooks {
             destinations: DestinationStore::of(data),
             client: OnceLock::new(),
             allow_private: settings.allow_private,
-            name: format::MessageSource(name),
+            name: format::MessageSource { name, time_zone: settings.time_zone },
             sending: Semaphore::new(ABREAST),
             past: catch_up::gate(),
             outcomes: Default::default(),

@@ -23,7 +23,7 @@ pub enum DeliveryOutcome {
     /// Nothing came back in time.
     #[n(4)]
     TimedOut,
-    /// The host is unknown, or takes no connections, or they break.
+    /// There is no way to the host, or the connection broke.
     #[n(5)]
     Unreachable,
     /// The receiver could not prove who it is.
@@ -35,11 +35,17 @@ pub enum DeliveryOutcome {
     /// The file with URL and secret is missing or cannot be read; the log of the process says which.
     #[n(8)]
     KeyMissing,
+    /// The host has no address.
+    #[n(9)]
+    UnknownHost,
+    /// Nothing listens at the port, or a firewall says so.
+    #[n(10)]
+    ConnectionRefused,
 }
 
 impl DeliveryOutcome {
     /// Every outcome with its name in the API.
-    pub const ALL: [(&str, Self); 9] = [
+    pub const ALL: [(&str, Self); 11] = [
         ("delivered", Self::Delivered),
         ("http_error", Self::HttpError),
         ("redirected", Self::Redirected),
@@ -49,11 +55,26 @@ impl DeliveryOutcome {
         ("tls_failed", Self::TlsFailed),
         ("address_refused", Self::AddressRefused),
         ("key_missing", Self::KeyMissing),
+        ("unknown_host", Self::UnknownHost),
+        ("connection_refused", Self::ConnectionRefused),
     ];
 
     /// Its name in the API.
     pub(crate) const fn name(self) -> &'static str {
         Self::ALL[self as usize].0
+    }
+
+    /// Whether it tells of the network between here and the receiver: which names resolve, which ports answer.
+    pub(crate) const fn is_of_network(self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Unreachable
+            | Self::UnknownHost
+            | Self::ConnectionRefused
+            | Self::TlsFailed
+            | Self::AddressRefused => true,
+            Self::Delivered | Self::HttpError | Self::Redirected | Self::Gone | Self::KeyMissing => false,
+        }
     }
 
     pub(crate) const fn of_status(status: u16) -> Self {

@@ -10,7 +10,7 @@ pub(super) fn body(source: &MessageSource, id: &str, news: &MessageContent<'_>) 
     let mut event = json!({
         "specversion": "1.0",
         "id": id,
-        "source": source.0,
+        "source": source.name,
         "type": format!("tenure.{}", news.kind()),
         "time": news.at(),
         "datacontenttype": "application/json",

@@ -15,7 +15,7 @@ mod tests;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::notify::notice::Notice;
+use crate::{config::NoticeTimeZone, notify::notice::Notice};
 use tenure_core::{Timestamp, webhook::WebhookFormat};
 
 /// The media type of most formats.
@@ -61,9 +61,14 @@ impl MessageContent<'_> {
     }
 }
 
-/// Where the authority says that it is.
+/// Who writes.
 #[derive(Clone, Debug)]
-pub(super) struct MessageSource(pub(super) String);
+pub(super) struct MessageSource {
+    /// Where the authority says that it is.
+    pub(super) name: String,
+    /// By which people read its times.
+    pub(super) time_zone: NoticeTimeZone,
+}
 
 /// Writes a message.
 pub(super) fn write(
@@ -74,7 +79,7 @@ pub(super) fn write(
     news: &MessageContent<'_>,
 ) -> WebhookMessage {
     let words = || match news {
-        MessageContent::Notice(notice) => notice_text::of_notice(notice),
+        MessageContent::Notice(notice) => notice_text::of_notice(notice, &source.time_zone),
         MessageContent::Test(_) => notice_text::of_test(),
     };
     let here = |body| (url.clone(), body);

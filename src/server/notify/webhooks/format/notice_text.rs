@@ -1,14 +1,15 @@
 //! A notice in words that a person wants to read on a phone at night: who, what, how often, how long it can still
 //! live, until when a veto is expected, and where.
 
-use jiff::Timestamp as Moment;
-
-use crate::notify::notice::{
-    CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, RenewalRejectedDetails,
-    RenewedDetails, RevokedDetails, SuspensionDetails,
+use crate::{
+    config::NoticeTimeZone,
+    notify::notice::{
+        CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, RenewalRejectedDetails,
+        RenewedDetails, RevokedDetails, SuspensionDetails,
+    },
 };
 use tenure_core::{
-    Actor, NoticeKind, Timestamp,
+    Actor, NoticeKind, SessionId,
     commit::ActorKind,
     event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
@@ -30,6 +31,8 @@ pub(crate) enum NoticeUrgency {
 /// Marks the beginning and the end of a text that a person chose: the characters of Unicode that isolate foreign text,
 /// so that its direction is its own. A format marks or drops them.
 pub(crate) const FOREIGN: [char; 2] = ['\u{2068}', '\u{2069}'];
+/// What a link of a notice leads to.
+pub(crate) const VETO_OR_END: &str = "Veto or end it";
 /// It is not seen, and what it stands in is no link.
 const BREAK: char = '\u{200b}';
 
@@ -57,17 +60,17 @@ pub(crate) fn of_test() -> NoticeText {
 }
 
 /// What a notice says.
-pub(crate) fn of_notice(notice: &Notice) -> NoticeText {
+pub(crate) fn of_notice(notice: &Notice, zone: &NoticeTimeZone) -> NoticeText {
     let who = who(notice);
     let mut words = match &notice.details {
-        NoticeDetails::Created(details) => created(&who, details),
-        NoticeDetails::Renewed(details) => renewed(&who, details),
+        NoticeDetails::Created(details) => created(&who, details, zone),
+        NoticeDetails::Renewed(details) => renewed(&who, details, zone, notice.session_id),
         NoticeDetails::RenewalRejected(details) => rejected(&who, details),
         NoticeDetails::Revoked(details) => revoked(&who, details),
-        NoticeDetails::ExpiringSoon(details) => expiring_soon(&who, details),
-        NoticeDetails::Expired(details) => expired(&who, details),
+        NoticeDetails::ExpiringSoon(details) => expiring_soon(&who, details, zone),
+        NoticeDetails::Expired(details) => expired(&who, details, zone),
         NoticeDetails::Suspension(details) if notice.kind == NoticeKind::SubjectSuspended => {
-            suspended(&who, details)
+            suspended(&who, details, zone)
         }
         NoticeDetails::Suspension(details) => resumed(&who, details),
     };
@@ -118,15 +121,10 @@ fn cut(text: &str) -> String {
     text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
-fn moment(at: Timestamp) -> String {
-    let moment = Moment::from_millisecond(at.as_millis()).unwrap_or_default();
-    moment.strftime("%-d %b %Y, %H:%M UTC").to_string()
-}
-
-fn created(who: &str, details: &CreatedDetails) -> NoticeText {
+fn created(who: &str, details: &CreatedDetails, zone: &NoticeTimeZone) -> NoticeText {
     let mut lines = vec![
-        format!("It lasts until {} unless it is renewed.", moment(details.expires_at)),
-        format!("It cannot live beyond {}.", moment(details.absolute_expires_at)),
+        format!("It lasts until {} unless it is renewed.", zone.shown(details.expires_at)),
+        format!("It cannot live beyond {}.", zone.shown(details.absolute_expires_at)),
     ];
     lines.extend(details.device.as_ref().map(|device| format!("Device: {}", foreign(device))));
     NoticeText {
@@ -138,17 +136,24 @@ fn created(who: &str, details: &CreatedDetails) -> NoticeText {
     }
 }
 
-fn renewed(who: &str, details: &RenewedDetails) -> NoticeText {
-    let lines = vec![
+fn renewed(
+    who: &str,
+    details: &RenewedDetails,
+    zone: &NoticeTimeZone,
+    session: Option<SessionId>,
+) -> NoticeText {
+    let mut lines = vec![
         format!("Renewal {} of {}.", details.renewal_count, details.max_renewals),
-        format!("It now lasts until {}.", moment(details.expires_at)),
+        format!("It now lasts until {}.", zone.shown(details.expires_at)),
         format!("It can live another {} at most.", details.remaining_absolute_life),
         format!(
             "Not what you want? Veto it by {}, or end it at any time.",
-            moment(details.reject_window_expiry)
+            zone.shown(details.reject_window_expiry)
         ),
     ];
     let link = details.veto_url.clone().or_else(|| details.reject_url.clone());
+    // By the session's id, which nobody chose: a name would be broken where it looks like a link.
+    lines.extend(session.filter(|_| link.is_none()).map(|session| format!("tenure veto {session}")));
     NoticeText {
         title: format!("{who} renewed its session"),
         lines,
@@ -241,10 +246,10 @@ fn by(actor: &Actor, name: Option<&str>) -> Option<String> {
     })
 }
 
-fn suspended(who: &str, details: &SuspensionDetails) -> NoticeText {
+fn suspended(who: &str, details: &SuspensionDetails, zone: &NoticeTimeZone) -> NoticeText {
     let end = match details.until {
         Some(until) => {
-            format!("Its sessions work again from {} on, unless it is resumed before.", moment(until))
+            format!("Its sessions work again from {} on, unless it is resumed before.", zone.shown(until))
         }
         None => "It stays so until it is resumed.".to_owned(),
     };
@@ -276,13 +281,13 @@ fn resumed(who: &str, details: &SuspensionDetails) -> NoticeText {
     }
 }
 
-fn expiring_soon(who: &str, details: &ExpiringSoonDetails) -> NoticeText {
+fn expiring_soon(who: &str, details: &ExpiringSoonDetails, zone: &NoticeTimeZone) -> NoticeText {
     let left = match details.renewals_left {
         0 => "It has no renewal left.".to_owned(),
         1 => "It has 1 renewal left.".to_owned(),
         more => format!("It has {more} renewals left."),
     };
-    let lines = vec![left, format!("It cannot live beyond {}.", moment(details.absolute_expires_at))];
+    let lines = vec![left, format!("It cannot live beyond {}.", zone.shown(details.absolute_expires_at))];
     let title = match details.why {
         ExpiringSoon::Renewals => format!("{who} is running out of renewals"),
         ExpiringSoon::Absolute => format!("The session of {who} ends within a day"),
@@ -290,13 +295,13 @@ fn expiring_soon(who: &str, details: &ExpiringSoonDetails) -> NoticeText {
     NoticeText { title, lines, link: None, urgency: NoticeUrgency::Normal, tag: "hourglass_flowing_sand" }
 }
 
-fn expired(who: &str, details: &ExpiredDetails) -> NoticeText {
+fn expired(who: &str, details: &ExpiredDetails, zone: &NoticeTimeZone) -> NoticeText {
     let why = match details.cause {
         ExpiryCause::Ttl => "It was not renewed in time.",
         ExpiryCause::Idle => "It was not used for too long.",
         ExpiryCause::Absolute => "It reached the longest life it may have.",
     };
-    let lines = vec![why.to_owned(), format!("It ended at {}.", moment(details.expires_at))];
+    let lines = vec![why.to_owned(), format!("It ended at {}.", zone.shown(details.expires_at))];
     NoticeText {
         title: format!("The session of {who} expired"),
         lines,

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     escapes::plain,
-    notice_text::{NoticeText, NoticeUrgency},
+    notice_text::{NoticeText, NoticeUrgency, VETO_OR_END},
 };
 
 /// What a URL lacks that the service needs.
@@ -32,6 +32,8 @@ pub(super) fn url_and_body(url: &Url, words: &NoticeText) -> (Url, Value) {
     });
     if let Some(link) = &words.link {
         body["click"] = link.as_str().into();
+        // A button: nobody sees that a message can be clicked.
+        body["actions"] = json!([{ "action": "view", "label": VETO_OR_END, "url": link }]);
     }
     (root, body)
 }

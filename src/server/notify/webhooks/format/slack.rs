@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     escapes::{cut, entities, plain},
-    notice_text::NoticeText,
+    notice_text::{NoticeText, VETO_OR_END},
 };
 
 /// The longest header of Slack.
@@ -17,7 +17,7 @@ pub(super) fn body(words: &NoticeText) -> Value {
         section(&entities(&plain(&words.lines.join("\n")))),
     ];
     if let Some(link) = &words.link {
-        blocks.push(section(&format!("<{}|Veto or end it>", entities(link).replace('|', "%7C"))));
+        blocks.push(section(&format!("<{}|{VETO_OR_END}>", entities(link).replace('|', "%7C"))));
     }
     json!({ "text": entities(&plain(&words.title)), "blocks": blocks })
 }

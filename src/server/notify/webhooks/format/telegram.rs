@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{
     escapes::entities,
-    notice_text::{FOREIGN, NoticeText},
+    notice_text::{FOREIGN, NoticeText, VETO_OR_END},
 };
 
 /// What a URL lacks that the service needs.
@@ -20,7 +20,7 @@ pub(super) fn url_and_body(url: &Url, words: &NoticeText) -> (Url, Value) {
     let mut text = format!("{}\n{}", bold(&words.title), code(&words.lines.join("\n"), ["", ""]));
     if let Some(link) = &words.link {
         let address = entities(link).replace('"', "&quot;");
-        text = format!("{text}\n<a href=\"{address}\">Veto or end it</a>");
+        text = format!("{text}\n<a href=\"{address}\">{VETO_OR_END}</a>");
     }
     let asked = url.query_pairs().map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())));
     let mut body: Map<_, _> = asked.collect();

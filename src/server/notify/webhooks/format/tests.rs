@@ -7,7 +7,7 @@ use crate::notify::notice::{
     CreatedDetails, ExpiredDetails, ExpiringSoonDetails, NoticeDetails, NoticeId, NoticeKind, NoticeName,
     RenewalRejectedDetails, RenewedDetails, RevokedDetails, SuspensionDetails,
 };
-use crate::notify::webhooks::WebhookDestination;
+use crate::{config::NoticeTimeZone, notify::webhooks::WebhookDestination};
 use tenure_core::{
     Actor, Position, SessionId,
     commit::ActorKind,
@@ -101,13 +101,25 @@ fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
 #[test]
 fn a_message_says_who_did_it_by_the_name_that_the_owner_gave() {
     let mut revoked = notice(NoticeKind::SessionRevoked, "Night shift", "enough");
-    let lines = |notice: &Notice| notice_text::of_notice(notice).lines.join("\n");
+    let lines = |notice: &Notice| notice_text::of_notice(notice, &NoticeTimeZone::default()).lines.join("\n");
     let id = actor().id.unwrap();
     assert!(lines(&revoked).contains(&format!("By API key {id}")), "{}", lines(&revoked));
     let NoticeDetails::Revoked(details) = &mut revoked.details else { unreachable!() };
     details.actor_name = Some("Alice's phone".into());
     let told = lines(&revoked).replace(['\u{2068}', '\u{2069}'], "");
     assert!(told.contains(&format!("By Alice's phone (API key {id})")), "{told}");
+}
+
+/// A message without a link said until when one may veto, and not how.
+#[test]
+fn a_renewal_without_a_link_names_the_command_that_vetoes_it() {
+    let mut renewed = notice(NoticeKind::SessionRenewed, "night.bot", "");
+    let told = |notice: &Notice| notice_text::of_notice(notice, &NoticeTimeZone::default()).lines.join("\n");
+    assert!(!told(&renewed).contains("tenure veto"), "{}", told(&renewed));
+    let NoticeDetails::Renewed(details) = &mut renewed.details else { unreachable!() };
+    (details.reject_url, details.veto_url) = (None, None);
+    let command = format!("\ntenure veto {}\n", renewed.session_id.unwrap());
+    assert!(told(&renewed).contains(&command), "{}", told(&renewed));
 }
 
 fn destination(format: WebhookFormat) -> WebhookDestination {
@@ -125,7 +137,8 @@ fn destination(format: WebhookFormat) -> WebhookDestination {
 }
 
 fn written(format: WebhookFormat, news: &MessageContent<'_>) -> (WebhookMessage, Value) {
-    let source = MessageSource("https://tenure.example".into());
+    let source =
+        MessageSource { name: "https://tenure.example".into(), time_zone: NoticeTimeZone::default() };
     let message = write(format, destination(format).parsed(), &source, "msg_17_1", news);
     let body = serde_json::from_slice(&message.body).unwrap();
     (message, body)

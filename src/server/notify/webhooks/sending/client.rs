@@ -6,7 +6,10 @@ use parking_lot::Mutex;
 use reqwest::{Response, header::CONTENT_TYPE};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{resolver::OwnerResolvers, ssrf_guard::NotGlobal};
+use super::{
+    resolver::{OwnerResolvers, UnknownHost},
+    ssrf_guard::NotGlobal,
+};
 use crate::notify::webhooks::{
     delivery::outcome::{AttemptAnswer, DeliveryOutcome},
     destination::WebhookDestination,
@@ -131,9 +134,17 @@ fn outcome_of(error: &reqwest::Error) -> DeliveryOutcome {
         DeliveryOutcome::TlsFailed
     } else if error.is_timeout() {
         DeliveryOutcome::TimedOut
+    } else if causes(error).any(<dyn Error>::is::<UnknownHost>) {
+        DeliveryOutcome::UnknownHost
+    } else if causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>).any(is_refusal) {
+        DeliveryOutcome::ConnectionRefused
     } else {
         DeliveryOutcome::Unreachable
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 /// An error and what it comes from; `io::Error` hides what it was made of from `source`.
@@ -143,4 +154,30 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+    use super::*;
+
+    /// Of a client whose names resolve so.
+    async fn outcome(url: &str, look_up: fn(&str) -> io::Result<Vec<SocketAddr>>) -> DeliveryOutcome {
+        let resolvers = OwnerResolvers::with(true, look_up);
+        let tls = outbound::tls(RootCertStore::empty());
+        let client = WebhookClient { tls, resolvers, of_owners: Mutex::default(), allow_private: true };
+        outcome_of(&client.of(None).post(url).send().await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_host_without_an_address_and_a_port_without_a_listener_are_told_apart() {
+        let here = |_: &str| Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]);
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let url = format!("http://receiver.example:{port}/");
+        assert_eq!(outcome(&url, here).await, DeliveryOutcome::ConnectionRefused);
+        let unknown = |_: &str| Err(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(outcome(&url, unknown).await, DeliveryOutcome::UnknownHost);
+        assert_eq!(outcome(&url, |_| Ok(Vec::new())).await, DeliveryOutcome::UnknownHost);
+    }
 }

@@ -28,6 +28,11 @@ const STACK: usize = 512 * 1_024;
 /// How a name is looked up, by a thread that may be held up.
 type HostLookup = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
+/// The look-up found no address.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the host has no address, or its name cannot be looked up")]
+pub(crate) struct UnknownHost;
+
 /// The shares of all owners.
 pub(crate) struct OwnerResolvers {
     all: Arc<Semaphore>,
@@ -42,7 +47,7 @@ impl OwnerResolvers {
         Self::with(allow_private, by_the_system)
     }
 
-    fn with(allow_private: bool, look_up: HostLookup) -> Self {
+    pub(super) fn with(allow_private: bool, look_up: HostLookup) -> Self {
         Self { all: Arc::new(Semaphore::new(IN_ALL)), owners: Mutex::default(), allow_private, look_up }
     }
 
@@ -105,7 +110,9 @@ impl GuardedResolver {
             drop(done.send(look_up(&name)));
             drop(places);
         })?;
-        found.await.map_err(|_| io::Error::other("the look-up of a name ended without an answer"))?
+        let found =
+            found.await.map_err(|_| io::Error::other("the look-up of a name ended without an answer"))?;
+        found.ok().filter(|found| !found.is_empty()).ok_or_else(|| io::Error::other(UnknownHost))
     }
 }
 
