@@ -63,9 +63,9 @@ fn a_navigation_is_sent_to_the_page_to_sign_in_and_all_else_is_refused() {
     let Some(world) = world_behind("a sign-in behind nginx", Nginx::start_with_sign_in) else { return };
     let navigates = [("Sec-Fetch-Mode", "navigate")];
     let mut nobody = Browser::new(world.nginx.address);
-    let page = nobody.send("GET", "/orders?page=2", &navigates, "");
+    let page = nobody.send("GET", "/orders?page=2&sort=new", &navigates, "");
     assert_eq!(page.status, 302, "{page:?}");
-    assert_eq!(page.all("location"), ["/sign-in?next=/orders?page=2"]);
+    assert_eq!(page.all("location"), ["/sign-in?next=/orders?page=2&sort=new"]);
     assert_eq!(page.all("cache-control"), ["no-store"]);
     is_asked(&nobody.get("/orders"));
 
