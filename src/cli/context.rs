@@ -54,12 +54,23 @@ pub(crate) struct GlobalArgs {
     /// Use no colours; NO_COLOR and TERM=dumb do the same
     #[arg(long, global = true, hide = true)]
     no_color: bool,
+
+    /// Show and read times in UTC, also on a terminal
+    #[arg(long, global = true, hide = true)]
+    utc: bool,
 }
 
 impl GlobalArgs {
     /// Where to print.
     pub(crate) fn output(&self) -> Output {
         Output::of(self.output, !self.no_color && environment::wants_colors())
+    }
+
+    /// Puts the time zone in force; before anything is read or shown.
+    pub(crate) fn apply_time_zone(&self) {
+        if self.utc {
+            environment::use_utc();
+        }
     }
 
     /// The server and the rest; reads the key file.
@@ -267,6 +278,11 @@ pub(crate) struct AsOf {
 }
 
 impl AsOf {
+    /// Whether a moment or a position was given.
+    pub(crate) const fn is_said(&self) -> bool {
+        self.as_of.is_some() || self.as_of_position.is_some()
+    }
+
     /// The request, asked of the past.
     pub(crate) fn apply(
         &self,

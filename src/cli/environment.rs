@@ -1,13 +1,19 @@
 //! What a command takes from its surroundings: the time, randomness, whether colours are
 //! wanted, the time zone, and where settings are.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use jiff::tz::TimeZone;
 
 use tenure_core::Timestamp;
 use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{self, OsEntropy};
+
+/// Names the session file to the command of `tenure run`.
+const SESSION_FILE: &str = "TENURE_SESSION_FILE";
 
 /// The local wall time: for words such as `3m ago`, never for a decision.
 pub(crate) fn now() -> Timestamp {
@@ -25,14 +31,27 @@ pub(crate) fn unique() -> String {
     format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
 }
 
-/// Whether moments are shown by the local clock: to a person. Elsewhere they are shown in UTC.
-pub(crate) fn is_local() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stdout())
+/// Whether `--utc` was given.
+static IN_UTC: AtomicBool = AtomicBool::new(false);
+
+/// From now on the time zone is UTC, whatever the system's is.
+pub(crate) fn use_utc() {
+    IN_UTC.store(true, Ordering::Relaxed);
 }
 
-/// The local time zone.
+/// Whether moments are shown by the local clock: to a person. Elsewhere they are shown in UTC.
+pub(crate) fn is_local() -> bool {
+    !IN_UTC.load(Ordering::Relaxed) && std::io::IsTerminal::is_terminal(&std::io::stdout())
+}
+
+/// The time zone of moments that are typed or shown.
 pub(crate) fn zone() -> TimeZone {
-    TimeZone::system()
+    if IN_UTC.load(Ordering::Relaxed) { TimeZone::UTC } else { TimeZone::system() }
+}
+
+/// The session file of the `tenure run` that this command is a part of.
+pub(crate) fn session_file() -> Option<PathBuf> {
+    std::env::var_os(SESSION_FILE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Where this user's settings are: `$XDG_CONFIG_HOME`, or `~/.config`.

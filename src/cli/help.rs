@@ -17,8 +17,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
 /// Commands that ask no server: its options mean nothing to them.
 const ALONE: [&str; 7] = ["serve", "dev", "cluster", "completions", "man", "token", "lock"];
 
-const OF_A_SERVER: &str = "Global options: --url --key-file --key --context --allow-plaintext -o --no-color";
-const OF_THE_OUTPUT: &str = "Global options: -o --no-color";
+const OF_A_SERVER: &str =
+    "Global options: --url --key-file --key --context --allow-plaintext -o --no-color --utc";
+const OF_THE_OUTPUT: &str = "Global options: -o --no-color --utc";
 
 /// The tree of commands as it is shown and completed.
 pub(super) fn with_groups(root: Command) -> Command {

@@ -91,6 +91,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Ok } as u8;
         }
     };
+    cli.global.apply_time_zone();
     let failure = match cli.command.run(&cli.global) {
         Ok(code) => return code,
         Err(failure) => failure,

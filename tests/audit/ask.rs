@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::Value;
 use tenure_testing::command::CommandOutput;
 
-use crate::incident;
+use crate::{incident, server::Serving};
 
 fn ask(words: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
@@ -60,6 +60,37 @@ fn a_session_and_a_scope_are_asked_for_too() {
         (document["entitled"].as_bool(), document["story"]["session"]["sessionId"].as_str()),
         (Some(false), Some(id))
     );
+}
+
+/// A whole id had to be typed, which nobody knows by heart.
+#[test]
+fn the_beginning_of_an_id_will_do_if_it_fits_no_other() {
+    let at = ["--at", "2026-11-22T03:12:00Z"];
+    let whole = asked(&[&["payments-bot"], &at[..]].concat());
+    let begun = asked(&[&["paym"], &at[..]].concat());
+    assert_eq!((begun.code, &begun.stdout), (3, &whole.stdout), "{}", begun.stderr);
+    assert_eq!(asked(&[&["01a200c4-6280"], &at[..]].concat()).stdout, whole.stdout);
+    let several = asked(&["01a2"]);
+    assert_eq!(several.code, 5, "{}", several.stderr);
+    assert!(several.stderr.contains("01a200c4-6280-7013-ac66-70bf18b2a29c"), "{}", several.stderr);
+    assert_eq!(asked(&["pay"]).code, 4, "too short to mean anything");
+}
+
+/// A reason was "sealed" although the server that was asked shows it.
+#[test]
+fn a_server_is_asked_by_a_name_and_tells_the_reason() {
+    let serving = Serving::start();
+    assert_eq!(serving.run(&["subject", "put", "agent-7", "--name", "Night shift"]).code, 0);
+    assert_eq!(serving.run(&["session", "create", "agent-7", "--session-file", "a.session"]).code, 0);
+    let revoke = ["session", "revoke", "agent-7", "--reason", "not at night", "--yes"];
+    assert_eq!(serving.run(&revoke).code, 0);
+    let bundle = serving.path().join("evidence.export");
+    let told =
+        serving.run_as("table", &["audit", "ask", "night SHIFT", "--bundle", bundle.to_str().unwrap()]);
+    assert_eq!(told.code, 3, "{}", told.stderr);
+    assert!(told.stderr.contains("tenure audit ask agent-7 "), "the file has no names: {}", told.stderr);
+    let told = serving.run_as("table", &["audit", "ask", "Night shift"]);
+    assert!(told.stdout.contains("The reason given: \"not at night\""), "{}", told.stdout);
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Fixture {
 
     /// What an admin's command shows on a terminal of 80 columns, to one who types this.
     pub(crate) fn on_terminal(&self, line: &str, typed: &str) -> CommandOutput {
+        self.on_terminal_in("UTC", line, typed)
+    }
+
+    /// The same in another time zone.
+    pub(crate) fn on_terminal_in(&self, zone: &str, line: &str, typed: &str) -> CommandOutput {
         let words: Vec<_> = words(line).iter().map(|word| format!("'{word}'")).collect();
         let program = env!("CARGO_BIN_EXE_tenure");
         let shell = format!("stty cols 80; exec '{program}' {}", words.join(" "));
@@ -95,7 +100,7 @@ impl Fixture {
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
             .env("HOME", self.directory.path())
-            .env("TZ", "UTC")
+            .env("TZ", zone)
             .env("TENURE_URL", self.url())
             .env("TENURE_KEY", &self.server.admin)
             .stdin(Stdio::piped())

@@ -1,6 +1,7 @@
 //! What `tenure` says of itself: help, version, manual pages, and what a shell completes.
 
 use serde_json::json;
+use tenure_testing::surroundings;
 
 use crate::fixture::{Fixture, ran};
 
@@ -14,8 +15,9 @@ fn the_options_of_all_commands_are_one_line_of_each_help() {
     let fixture = Fixture::empty();
     let list = said(&fixture, "session list --help");
     assert!(
-        list.trim_end()
-            .ends_with("Global options: --url --key-file --key --context --allow-plaintext -o --no-color")
+        list.trim_end().ends_with(
+            "Global options: --url --key-file --key --context --allow-plaintext -o --no-color --utc"
+        )
     );
     assert!(!list.contains("--url <URL>"), "{list}");
     let serve = said(&fixture, "serve --help");
@@ -135,6 +137,45 @@ fn bash_completes_a_subject_by_the_script() {
         .env("TENURE_KEY", &fixture.server.admin);
     let shown = ran(&mut bash);
     assert_eq!(shown.stdout.trim(), "night-bot", "{shown:?}");
+}
+
+/// The real shells, each by the script that it loads and by the key that a person presses.
+#[test]
+fn fish_and_zsh_complete_subjects_and_sessions_by_their_scripts() {
+    let fixture = Fixture::new();
+    let session = fixture.server.session("night-bot", 3600);
+    let begun = &session.id[..10];
+    let fish = format!(
+        "source (tenure completions fish | psub); complete -C 'tenure veto nig'; \
+         complete -C 'tenure session show {begun}'"
+    );
+    // A terminal of zsh's own, to which the line and Tab are typed.
+    let zsh = format!(
+        "zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z 'autoload -Uz compinit; compinit -u -D; \
+         source <(tenure completions zsh)'; zpty -n -w z $'tenure veto nig\\t'; \
+         zpty -r -m z seen '*night-bot*'; print -r -- $seen; zpty -n -w z $'\\C-utenure session show {begun}\\t'; \
+         zpty -r -m z seen '*{id}*'; print -r -- $seen",
+        id = session.id
+    );
+    for (shell, option, script) in [("fish", "--no-config", &fish), ("zsh", "-f", &zsh)] {
+        if !["/usr/bin", "/bin"].iter().any(|place| std::path::Path::new(place).join(shell).exists()) {
+            surroundings::not_run(&format!("completion in {shell}"), &format!("{shell} is missing"));
+            continue;
+        }
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
+        // A line that is never completed is waited for in vain.
+        let mut command = std::process::Command::new("timeout");
+        command
+            .args(["120", shell, option, "-c", script])
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+            .env("HOME", fixture.place("."))
+            .env("TERM", "xterm")
+            .env("TENURE_URL", fixture.url())
+            .env("TENURE_KEY", &fixture.server.admin);
+        let shown = ran(&mut command);
+        assert!(shown.stdout.contains("night-bot") && shown.stdout.contains(&session.id), "{shown:?}");
+    }
 }
 
 #[test]

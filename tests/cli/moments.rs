@@ -69,3 +69,31 @@ fn a_server_on_real_time_says_that_it_has_no_test_clock() {
     assert!(refused.stderr.contains("--test-clock"), "{refused:?}");
     assert_eq!(ran(&mut fixture.by(&fixture.server.admin, &["whoami"])).code, 0);
 }
+
+/// Records and wide tables had moments in UTC on a terminal too, and nothing but `TZ=UTC` showed stories in it.
+#[test]
+fn a_terminal_shows_local_time_and_utc_where_it_is_asked_for() {
+    let fixture = Fixture::new();
+    fixture.server.session("agent", 3600);
+    let exact = fixture.tenure("session show agent -o json").json()["createdAt"].as_str().unwrap().to_owned();
+    let utc = tenure::core::Timestamp::parse(&exact).unwrap();
+    // Nine hours ahead, without a database of time zones.
+    let local = utc.plus_millis(9 * 3_600_000).to_string();
+    let local = local[..19].replace('T', " ");
+    let shown = |line: &str| fixture.on_terminal_in("JST-9", line, "").stdout;
+    for line in ["session show agent", "session list -o wide", "session story agent"] {
+        let (here, there) = (shown(line), shown(&format!("{line} --utc")));
+        assert!(here.contains(&local) && !here.contains(&exact[..19]), "{line}: {local}: {here}");
+        let there = there.replace(' ', "T");
+        assert!(there.contains(&exact[..19]) && !there.contains(&local.replace(' ', "T")), "{line}: {there}");
+    }
+    assert!(fixture.tenure("session show agent").stdout.contains(&exact), "a program reads it in full");
+    // What is shown can be typed: it is read by the same clock.
+    let made = |options: &str| {
+        let line = format!("events --kinds SessionCreated {options} -o json");
+        serde_json::from_str::<serde_json::Value>(&shown(&line)).unwrap()["items"].as_array().unwrap().len()
+    };
+    let (day, time) = local.split_at(10);
+    assert_eq!(made(&format!("--since '{day}{time}'")), 1);
+    assert_eq!(made(&format!("--utc --since '{day}{time}'")), 0, "nine hours later");
+}

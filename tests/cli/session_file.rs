@@ -92,3 +92,25 @@ fn a_credential_helper_gets_the_token_with_its_end_and_the_header() {
     let plain = ran(&mut fixture.bare(&["session", "token", "--session-file", "agent.session"])).ok();
     assert_eq!(plain.stdout, format!("{token}\n"));
 }
+
+/// A command that `tenure run` started had to be told the id and the file of the session that it was in.
+#[test]
+fn commands_within_a_run_find_its_session() {
+    let fixture = Fixture::new();
+    fixture.server.register("agent", &json!({}));
+    fixture.tenure("session create agent --ttl 1h --session-file agent.session").ok();
+    let within = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        ran(fixture.bare(&words).env("TENURE_SESSION_FILE", "agent.session"))
+    };
+    assert_eq!(within("session show -o json").json()["subjectId"], "agent");
+    assert_eq!(within("session usage --operation buy --amount 2.50 -o json").json()["totalAmount"], "2.5");
+    assert!(within("session access-token -o json").ok().json()["accessToken"].is_string());
+    fixture.server.advance(2_000);
+    assert_eq!(within("session renew -o json").json()["renewalCount"], 1);
+    for line in ["session show", "session usage --operation buy", "session renew", "session access-token"] {
+        let lost = fixture.bare(&line.split(' ').collect::<Vec<_>>()).output().unwrap();
+        let said = String::from_utf8(lost.stderr).unwrap();
+        assert!(lost.status.code() == Some(1) && said.contains("TENURE_SESSION_FILE"), "{line}: {said}");
+    }
+}

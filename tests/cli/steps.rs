@@ -1,6 +1,6 @@
 //! `tenure audit replay --step` on a terminal: a history is walked through in both directions, by plain lines.
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, ran};
 
 fn incident(options: &str, typed: &str) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/exports/incident.export");
@@ -48,4 +48,23 @@ fn a_line_that_is_no_order_is_answered_with_the_orders() {
     let shown = incident("", "what\nq\n");
     assert!(shown.contains("b, g POSITION, /TEXT or q"), "{shown}");
     assert_eq!(positions(&shown), [1], "{shown}");
+}
+
+/// An id that fits nothing showed nothing, without a word; and the beginning of one fitted nothing.
+#[test]
+fn the_events_of_one_are_found_by_the_beginning_of_its_id() {
+    let whole = incident("--subject payments-bot", "q\n");
+    assert_eq!(incident("--subject paym", "q\n"), whole);
+    assert_eq!(positions(&incident("--session 01a200c4", "\n\nq\n")), [6, 7, 8]);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/exports/incident.export");
+    let walked = |option: &str, whom: &str| {
+        let words = ["audit", "replay", "--step", option, whom, "--file", file];
+        ran(&mut Fixture::empty().bare(&words))
+    };
+    let several = walked("--session", "01a2");
+    assert_eq!(several.code, 5, "{several:?}");
+    assert!(several.stderr.contains("01a200c4-6280-7013-ac66-70bf18b2a29c"), "{several:?}");
+    let none = walked("--subject", "ghost");
+    assert_eq!((none.code, none.stdout.as_str()), (4, ""), "{none:?}");
+    assert!(none.stderr.contains("no subject \"ghost\" is in this history"), "{none:?}");
 }

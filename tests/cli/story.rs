@@ -81,3 +81,37 @@ fn what_is_left_of_a_session_is_told_with_it() {
         fixture.tenure("session usage --session-file b.session --operation look --amount 0 -o json");
     assert_eq!(programs.stderr, "", "{programs:?}");
 }
+
+/// A record of any length began with its first fifty events, of when the authority was set up.
+#[test]
+fn a_terminal_shows_the_newest_events_first_and_a_pipe_the_oldest() {
+    let fixture = Fixture::new();
+    fixture.server.session("night-bot", 3600);
+    for number in 0..60 {
+        fixture.server.register(&format!("other-{number}"), &json!({}));
+    }
+    fixture.tenure("session revoke night-bot --reason late --yes").ok();
+    let positions = |shown: &str| -> Vec<u64> {
+        shown.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    };
+    let is_descending = |positions: &[u64]| positions.windows(2).all(|pair| pair[0] > pair[1]);
+    let terminal = fixture.on_terminal("events", "").stdout;
+    let newest = positions(&terminal);
+    assert!(newest.len() == 50 && is_descending(&newest), "{terminal}");
+    assert!(terminal.contains("ended: revoked") && terminal.contains("The newest 50."), "{terminal}");
+    let last = positions(&fixture.on_terminal("events --last 3", "").stdout);
+    assert_eq!(last, newest[..3]);
+    // Of one subject, whose events are far apart.
+    let own = fixture.on_terminal("events --subject night-bot", "").stdout;
+    assert!(is_descending(&positions(&own)) && positions(&own).len() == 3, "{own}");
+    assert!(own.contains("began for 1h") && !own.contains("The newest"), "{own}");
+    for forward in ["events --all", "events --after 0", "events --since 1d"] {
+        assert_eq!(positions(&fixture.on_terminal(forward, "").stdout).first(), Some(&1), "{forward}");
+    }
+    let piped = positions(&fixture.tenure("events").ok().stdout);
+    assert_eq!((piped.len(), piped.first()), (50, Some(&1)));
+    let piped = positions(&fixture.tenure("events --last 3").ok().stdout);
+    assert_eq!(piped.iter().rev().copied().collect::<Vec<_>>(), newest[..3]);
+    let newest = fixture.on_terminal("events --limit 1 -o jsonl", "").stdout;
+    assert!(newest.contains("\"position\":1,"), "a program's form has one order: {newest}");
+}

@@ -104,6 +104,11 @@ impl Narrator {
         Self { session, subject: None, chapters: Vec::new(), reasons: Vec::new(), live }
     }
 
+    /// The session that it tells of.
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// Goes on with a session that had begun before.
     pub fn go_on(&mut self, subject: SubjectId) {
         self.subject = Some(subject);

@@ -162,6 +162,26 @@ fn in_zone(moment: DateTime, zone: &TimeZone) -> Timestamp {
     zoned.map_or(Timestamp::ZERO, |zoned| Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
+/// How a moment is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MomentForm {
+    /// To the millisecond, in UTC.
+    #[default]
+    InFull,
+    /// By the local clock.
+    Local,
+}
+
+impl MomentForm {
+    /// The moment in this form.
+    pub(crate) fn shown(self, at: Timestamp) -> String {
+        match self {
+            Self::InFull => at.to_string(),
+            Self::Local => day_and_time(at),
+        }
+    }
+}
+
 /// A moment by the local clock: `03:12:40`.
 pub(crate) fn clock_time(at: Timestamp) -> String {
     shown(at, "%H:%M:%S")

@@ -23,7 +23,8 @@ use tenure_core::EventKind;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-    Oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.\n\n\
+    On a terminal the newest events come first. Into a pipe, and with --after, --since, --all or --follow, the \
+    oldest come first. `-o wide` shows the kinds and whole ids.\n\n\
     Example: tenure events --subject night-bot --last 20")]
 pub(crate) struct EventsArgs {
     /// Only these kinds, separated by commas
@@ -79,8 +80,12 @@ impl EventsArgs {
             let names = names(cli)?;
             return follow(cli, request, |event| in_words(event, &names).into());
         }
+        let is_backward = cli.output.is_for_people() && cli.output.format() == OutputFormat::Table;
         if let Some(last) = self.last {
-            return self.show_last(cli, request, usize::from(last));
+            return self.show_last(cli, request, usize::from(last), is_backward);
+        }
+        if is_backward && !self.begin.is_said() && !self.paging.is_all() {
+            return self.show_last(cli, request, self.paging.page(), true);
         }
         let names = names(cli)?;
         let dress = |event: &mut Value| add_words(event, &names);
@@ -88,27 +93,60 @@ impl EventsArgs {
         pages::show_with(cli, request, &self.paging, pages::by_position, COLUMNS, &of, &dress)
     }
 
-    const fn is_narrowed(&self) -> bool {
-        !self.kinds.is_empty() || self.subject.is_some() || self.session.is_some() || self.begin.is_said()
+    fn show_last(
+        &self,
+        cli: &CommandContext,
+        request: ApiRequest,
+        count: usize,
+        is_backward: bool,
+    ) -> Result<(), CommandError> {
+        let mut page = self.newest(cli, &request.query("limit", Some(200)), count)?;
+        let items = page["items"].as_array_mut();
+        let is_full = items.as_ref().is_some_and(|items| items.len() == count);
+        if let Some(items) = items {
+            if is_backward {
+                items.reverse();
+            }
+            if cli.output.format() == OutputFormat::Table {
+                let names = names(cli)?;
+                for event in items {
+                    add_words(event, &names);
+                }
+            }
+        }
+        pages::list(cli, &page, &self.paging, COLUMNS, "such events")?;
+        if is_full && self.last.is_none() {
+            cli.output.info(&format!("The newest {count}. More: --last N; --all begins with the first"));
+        }
+        Ok(())
     }
 
-    fn show_last(&self, cli: &CommandContext, request: ApiRequest, last: usize) -> Result<(), CommandError> {
-        let near = if self.is_narrowed() { None } else { head(cli)? };
-        let request = request.query("limit", Some(200));
-        let from = |after| pages::last(cli, request.clone().query("after", after), pages::by_position, last);
-        let mut page = from(near.map(|head| head.saturating_sub(last as u64)))?;
-        let found = page["items"].as_array().map_or(0, Vec::len);
-        // This key sees some of the events only: an owner's last ones may be long before the last of all.
-        if near.is_some_and(|head| head > last as u64) && found < last {
-            page = from(None)?;
+    /// The newest `count` events, oldest first. The record is read forward, so it is read from ever further back until
+    /// there are so many: a long record is not read from its beginning.
+    fn newest(
+        &self,
+        cli: &CommandContext,
+        request: &ApiRequest,
+        count: usize,
+    ) -> Result<Value, CommandError> {
+        let from = |after: Option<u64>| {
+            pages::last(cli, request.clone().query("after", after), pages::by_position, count)
+        };
+        let head = if self.begin.is_said() { None } else { head(cli)? };
+        let mut span = count as u64;
+        while let Some(after) = head.and_then(|head| head.checked_sub(span)) {
+            let page = from(Some(after))?;
+            if page["items"].as_array().is_some_and(|items| items.len() == count) {
+                return Ok(page);
+            }
+            span = span.saturating_mul(STEP_BACK);
         }
-        let names = names(cli)?;
-        if cli.output.format() == OutputFormat::Table {
-            page["items"].as_array_mut().into_iter().flatten().for_each(|event| add_words(event, &names));
-        }
-        pages::list(cli, &page, &self.paging, COLUMNS, "such events")
+        from(None)
     }
 }
+
+/// How much further back each look for events begins.
+const STEP_BACK: u64 = 16;
 
 /// The names of all kinds. Two versions of one kind have the same.
 fn kinds() -> Vec<&'static str> {

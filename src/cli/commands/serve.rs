@@ -49,8 +49,8 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub access_log: bool,
 
-    /// Form of the log lines on stderr
-    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    /// Form of the log lines on stderr: text, or json with an object per line
+    #[arg(long, value_name = "FORM", value_enum, default_value_t, hide_possible_values = true)]
     pub log_format: LogFormat,
 }
 

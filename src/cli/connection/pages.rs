@@ -12,6 +12,8 @@ use crate::cli::{
 
 /// The longest page that the server gives.
 const LONGEST: u16 = 200;
+/// The page that the server gives when it is not told.
+const USUAL: u16 = 50;
 
 /// How much of a list to show.
 #[derive(Debug, Args)]
@@ -31,6 +33,18 @@ pub(crate) struct PagingArgs {
     /// Omit the column headers
     #[arg(long)]
     no_headers: bool,
+}
+
+impl PagingArgs {
+    /// Whether every page is wanted.
+    pub(crate) const fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// How many items a page has.
+    pub(crate) fn page(&self) -> usize {
+        self.limit.unwrap_or(USUAL).into()
+    }
 }
 
 /// The same of a list that goes on with a cursor.

@@ -1,6 +1,9 @@
 //! Session files on the command line. The client library reads and writes them.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,6 +12,7 @@ use super::secret::Secret;
 use crate::cli::{
     connection::client::checked_url,
     context::{CommandContext, NamedServer},
+    environment,
     failure::{CommandError, RefusedRequest},
 };
 use tenure_client::{
@@ -78,6 +82,13 @@ pub(crate) struct FileSession {
     pub session: String,
     /// Its token.
     pub token: Secret,
+}
+
+/// The session file of a command that was told of no session: that of the `tenure run` it is a part of. Without one it
+/// must be told in one of these `ways`.
+pub(crate) fn of_this_run(ways: &str) -> Result<PathBuf, CommandError> {
+    environment::session_file()
+        .ok_or_else(|| CommandError::Usage(format!("no session is named: {ways} or TENURE_SESSION_FILE")))
 }
 
 /// Reads a session file in order to ask by its token.

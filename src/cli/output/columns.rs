@@ -4,6 +4,7 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, pres
 use serde_json::Value;
 
 use super::{exact_json, humanize};
+use crate::cli::arguments::moments::MomentForm;
 use tenure_core::{Seconds, Timestamp};
 
 /// A field of a reply, and how people read it.
@@ -124,7 +125,7 @@ impl Column {
         }
     }
 
-    fn text(&self, value: &Value, now: Timestamp) -> String {
+    fn text(&self, value: &Value, now: Timestamp, form: MomentForm) -> String {
         match self.reading {
             ValueFormat::Plain
             | ValueFormat::Name
@@ -132,8 +133,8 @@ impl Column {
             | ValueFormat::State
             | ValueFormat::Part(_)
             | ValueFormat::SessionEnd => plain(value),
-            ValueFormat::Moment => moment(value, |at| humanize::when(at, now)),
-            ValueFormat::End => moment(value, |at| humanize::left(at, now)),
+            ValueFormat::Moment => moment(value, form, |at| humanize::when(at, now)),
+            ValueFormat::End => moment(value, form, |at| humanize::left(at, now)),
             ValueFormat::Attempts => attempts(value),
             ValueFormat::Span => match value.as_u64() {
                 Some(seconds) => format!("{seconds} s ({})", humanize::duration(seconds)),
@@ -142,10 +143,10 @@ impl Column {
         }
     }
 
-    fn cell(&self, record: &Value, now: Timestamp) -> Cell {
+    fn cell(&self, record: &Value, now: Timestamp, form: MomentForm) -> Cell {
         let text = match self.reading {
             ValueFormat::SessionEnd => session_end(record, now)
-                .map_or_else(|| "-".to_owned(), |(at, words)| format!("{at} ({words})")),
+                .map_or_else(|| "-".to_owned(), |(at, words)| format!("{} ({words})", form.shown(at))),
             ValueFormat::Part(most) => self.part_of(record, most),
             // What it was to last is of no interest any more.
             ValueFormat::End if record["status"] == "REVOKED" => plain(self.value(record)),
@@ -156,7 +157,7 @@ impl Column {
             | ValueFormat::Moment
             | ValueFormat::End
             | ValueFormat::Span
-            | ValueFormat::Attempts => self.text(self.value(record), now),
+            | ValueFormat::Attempts => self.text(self.value(record), now, form),
         };
         self.colored(text)
     }
@@ -178,7 +179,7 @@ impl Column {
             ValueFormat::Id => plain(self.value(record)).chars().take(id_length).collect(),
             ValueFormat::Name => clipped(plain(self.value(record)), LONGEST_NAME),
             ValueFormat::Plain | ValueFormat::State | ValueFormat::Span | ValueFormat::Attempts => {
-                self.text(self.value(record), now)
+                self.text(self.value(record), now, MomentForm::InFull)
             }
         }
     }
@@ -307,10 +308,10 @@ const fn turns_text_around(c: char) -> bool {
 }
 
 /// A moment, and the same in words.
-pub(crate) fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
+pub(crate) fn moment(value: &Value, form: MomentForm, in_words: impl Fn(Timestamp) -> String) -> String {
     let text = plain(value);
     match Timestamp::parse(&text) {
-        Some(at) => format!("{at} ({})", in_words(at)),
+        Some(at) => format!("{} ({})", form.shown(at), in_words(at)),
         None => text,
     }
 }
@@ -321,6 +322,7 @@ pub(in crate::cli) struct TableLook {
     pub(in crate::cli) has_colors: bool,
     pub(in crate::cli) is_wide: bool,
     pub(in crate::cli) is_headless: bool,
+    pub(in crate::cli) moments: MomentForm,
     /// The columns of the terminal that the table is for.
     pub(in crate::cli) width: Option<usize>,
 }
@@ -429,7 +431,7 @@ pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp,
             table.set_header(shown.iter().map(|column| column.head));
         }
         for item in items {
-            table.add_row(shown.iter().map(|column| column.cell(item, now)));
+            table.add_row(shown.iter().map(|column| column.cell(item, now, look.moments)));
         }
         return laid_out(table);
     }
@@ -455,18 +457,25 @@ pub(in crate::cli) fn table(items: &[Value], columns: &[Column], now: Timestamp,
     laid_out(table)
 }
 
-pub(in crate::cli) fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> String {
-    let mut table = blank_table(colors);
+pub(in crate::cli) fn rows(record: &Value, columns: &[Column], now: Timestamp, look: TableLook) -> String {
+    let mut table = blank_table(look.has_colors);
     for column in columns.iter().filter(|column| column.says_something(record)) {
-        table.add_row([Cell::new(column.field), column.cell(record, now)]);
+        table.add_row([Cell::new(column.field), column.cell(record, now, look.moments)]);
     }
     let listed = |name: &str| columns.iter().any(|column| column.field.split('.').next() == Some(name));
     for (name, value) in record.as_object().into_iter().flatten() {
         if !value.is_null() && !listed(name) {
-            table.add_row([name.clone(), plain(value)]);
+            table.add_row([name.clone(), unlisted(name, value, look.moments)]);
         }
     }
     laid_out(table)
+}
+
+/// A field that no column is for.
+fn unlisted(name: &str, value: &Value, form: MomentForm) -> String {
+    let moment =
+        value.as_str().and_then(Timestamp::parse).filter(|_| name.ends_with("At") || name == "asOfTime");
+    moment.map_or_else(|| plain(value), |at| form.shown(at))
 }
 
 #[cfg(test)]
@@ -528,7 +537,7 @@ mod tests {
     #[test]
     fn a_record_shows_every_field_that_says_something() {
         assert_eq!(
-            rows(&session(), COLUMNS, now(), false),
+            rows(&session(), COLUMNS, now(), TableLook::default()),
             "sessionId  s1\nstatus     ACTIVE\nexpiresAt  2026-11-21T01:35:00.000Z (1h 5m left)\n\
              metadata   {\"k\":1}\nscopes     a, b"
         );
@@ -543,7 +552,7 @@ mod tests {
 
     #[test]
     fn a_span_is_told_in_seconds_and_in_words() {
-        assert_eq!(Column::span("ttl").text(&json!(86_400), now()), "86400 s (1d)");
+        assert_eq!(Column::span("ttl").text(&json!(86_400), now(), MomentForm::InFull), "86400 s (1d)");
     }
 
     #[test]

@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use super::humanize;
 use crate::cli::{
-    arguments::flags::{AddressSource, TypedWords},
+    arguments::{
+        flags::{AddressSource, TypedWords},
+        moments::MomentForm,
+    },
     environment,
     failure::{CommandError, RefusedRequest},
     output::{harmless, moment},
 };
-use tenure_client::Error;
+use tenure_client::{Error, end_in_words};
 use tenure_core::Timestamp;
 
 /// A failure for programs.
@@ -21,10 +24,14 @@ pub(in crate::cli) fn failure_document(failure: &CommandError) -> Value {
 }
 
 /// A failure for people, in the words that were typed.
-pub(in crate::cli) fn failure_in_words(failure: &CommandError, typed: &TypedWords) -> String {
+pub(in crate::cli) fn failure_in_words(
+    failure: &CommandError,
+    typed: &TypedWords,
+    form: MomentForm,
+) -> String {
     let hint = match failure {
         CommandError::Problem(problem) => {
-            return problem_in_words(problem, typed, problem.then.unwrap_or_else(environment::now));
+            return problem_in_words(problem, typed, problem.then.unwrap_or_else(environment::now), form);
         }
         CommandError::Declined => return "Nothing was changed.".to_owned(),
         CommandError::Unanswered(Error::Unreachable { why, .. }) => &unreachable_hint(why, typed.source()),
@@ -72,7 +79,12 @@ fn repeats(detail: &str, problem: &RefusedRequest) -> bool {
 }
 
 /// The title, what is wrong in this case, and how to go on.
-fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp) -> String {
+fn problem_in_words(
+    problem: &RefusedRequest,
+    typed: &TypedWords,
+    now: Timestamp,
+    form: MomentForm,
+) -> String {
     let faults: Vec<_> = problem.errors.iter().map(|fault| harmless(&typed.fault(fault))).collect();
     let title = problem.missing.as_ref().unwrap_or(&problem.title);
     let mut told = match faults.as_slice() {
@@ -92,10 +104,10 @@ fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp
         line("why", detail);
     }
     if let Some(trigger) = &problem.trigger {
-        line("why", end_in_words(trigger));
+        line("why", end_in_words(trigger).unwrap_or(trigger));
     }
     if let Some(at) = &problem.retry_at {
-        line("retry at", &moment(&Value::String(at.to_string()), |at| humanize::when(at, now)));
+        line("retry at", &moment(&Value::String(at.to_string()), form, |at| humanize::when(at, now)));
     }
     if let Some(wait) = problem.retry_after {
         line("retry after", &humanize::duration(wait.as_secs()));
@@ -108,21 +120,6 @@ fn problem_in_words(problem: &RefusedRequest, typed: &TypedWords, now: Timestamp
         line("hint", hint);
     }
     told
-}
-
-/// What ended the session of a refused token.
-fn end_in_words(trigger: &str) -> &str {
-    match trigger {
-        "manual_revoke" => "an admin, an issuer or its owner ended it",
-        "renewal_rejected" => "its renewal was vetoed",
-        "self" => "its own token ended it",
-        "evicted" => "a newer session needed its place",
-        "token_reuse" => "a replaced token came back",
-        "subject_revoked" => "all sessions of its subject were ended, or all on its device",
-        "bulk" => "it was one of many that were ended at once",
-        "restore" => "the authority was restored from a backup that may lack events",
-        other => other,
-    }
 }
 
 /// What to do next, where the server cannot know how it is typed.
@@ -171,7 +168,12 @@ mod tests {
         let mut said = read(document);
         said.retry_after = Some(Duration::from_secs(3));
         assert_eq!(
-            problem_in_words(&RefusedRequest::of(said, true), &TypedWords::default(), now()),
+            problem_in_words(
+                &RefusedRequest::of(said, true),
+                &TypedWords::default(),
+                now(),
+                MomentForm::InFull
+            ),
             "error: Too early to renew\n  ttl: must be 300 to 604800\n  why: half of the period must pass\n  \
              retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
              request: r1"
@@ -181,16 +183,24 @@ mod tests {
     #[test]
     fn what_the_title_says_is_not_said_again() {
         let document = json!({ "title": "Too early", "detail": "Too early", "status": 403, "code": "X" });
-        let told =
-            problem_in_words(&RefusedRequest::of(read(document), false), &TypedWords::default(), now());
+        let told = problem_in_words(
+            &RefusedRequest::of(read(document), false),
+            &TypedWords::default(),
+            now(),
+            MomentForm::InFull,
+        );
         assert_eq!(told, "error: Too early\n  code: X");
     }
 
     #[test]
     fn whoever_gave_no_key_is_told_how_to() {
         let document = json!({"title": "No", "status": 401, "code": "INVALID_TOKEN"});
-        let told =
-            problem_in_words(&RefusedRequest::of(read(document), false), &TypedWords::default(), now());
+        let told = problem_in_words(
+            &RefusedRequest::of(read(document), false),
+            &TypedWords::default(),
+            now(),
+            MomentForm::InFull,
+        );
         assert!(told.contains("TENURE_KEY"), "{told}");
     }
 
@@ -201,7 +211,8 @@ mod tests {
             "detail": "ttl: must be 300 to 604800", "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
         });
         let typed = TypedWords::of(&["create".into(), "a".into(), "--ttl".into(), "90".into()]);
-        let told = problem_in_words(&RefusedRequest::of(read(document), true), &typed, now());
+        let told =
+            problem_in_words(&RefusedRequest::of(read(document), true), &typed, now(), MomentForm::InFull);
         assert_eq!(told, "error: --ttl 90: must be 5m to 7d\n  code: INVALID_REQUEST");
     }
 }

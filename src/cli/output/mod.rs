@@ -20,7 +20,12 @@ use self::{
     columns::{TableLook, rows, table, terminal_width, wrapped},
     error_text::{failure_document, failure_in_words},
 };
-use super::{arguments::flags::TypedWords, environment, failure::CommandError, files::secret::redacted};
+use super::{
+    arguments::{flags::TypedWords, moments::MomentForm},
+    environment,
+    failure::CommandError,
+    files::secret::redacted,
+};
 use tenure_core::Timestamp;
 
 pub(in crate::cli) use self::columns::plain;
@@ -81,8 +86,13 @@ impl Output {
             OutputArg::Jsonl => OutputFormat::Jsonl,
         };
         let width = if io::stdout().is_terminal() { terminal_width() } else { None };
-        let look =
-            TableLook { has_colors: colors, is_wide: form == OutputArg::Wide, is_headless: false, width };
+        let look = TableLook {
+            has_colors: colors,
+            is_wide: form == OutputArg::Wide,
+            is_headless: false,
+            moments: if environment::is_local() { MomentForm::Local } else { MomentForm::InFull },
+            width,
+        };
         Self { format, look }
     }
 
@@ -115,7 +125,7 @@ impl Output {
         now: Timestamp,
     ) -> Result<(), CommandError> {
         match self.format {
-            OutputFormat::Table => stdout(&rows(record, columns, now, self.look.has_colors)),
+            OutputFormat::Table => stdout(&rows(record, columns, now, self.look)),
             OutputFormat::Json => stdout(&exact_json::pretty(record)),
             OutputFormat::Jsonl => stdout(&exact_json::compact(record)),
         }
@@ -135,7 +145,7 @@ impl Output {
         };
         let mut fields = fields.clone();
         fields.remove(secret);
-        stdout(&rows(&Value::Object(fields), columns, now, self.look.has_colors))?;
+        stdout(&rows(&Value::Object(fields), columns, now, self.look))?;
         stdout(&format!("\n{secret}: {shown}"))?;
         self.info(&format!("The {secret} is shown only here and only now."));
         Ok(())
@@ -295,7 +305,7 @@ impl Output {
     /// Says why the command failed, in the words that were typed; with `-o json` as the problem document.
     pub(crate) fn failure(self, failure: &CommandError, typed: &TypedWords) {
         let told = match self.format {
-            OutputFormat::Table => failure_in_words(failure, typed),
+            OutputFormat::Table => failure_in_words(failure, typed, self.look.moments),
             OutputFormat::Json => exact_json::pretty(&failure_document(failure)),
             OutputFormat::Jsonl => exact_json::compact(&failure_document(failure)),
         };

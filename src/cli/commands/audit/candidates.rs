@@ -9,9 +9,15 @@ use tenure_audit::{
     story::Narrator,
 };
 use tenure_core::{
-    SessionId, StreamId, SubjectEvent, SubjectId, event::Event, session::SessionStatus,
-    state::AuthorityState, subject::Subject,
+    SessionId, StreamId, SubjectEvent, SubjectId, event::Event, session::SessionStatus, state::AuthorityState,
 };
+
+/// What an id, or the beginning of one, stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NamedThing {
+    Session(SessionId),
+    Subject(SubjectId),
+}
 
 /// Stories of sessions that may be meant.
 pub(super) struct CandidateStories {
@@ -42,14 +48,6 @@ impl PrefixMatches {
         } else {
             self.tellers.insert(session, Narrator::of(session));
         }
-    }
-
-    /// The stories of the one thing; none of nothing.
-    fn only(self, noun: &'static str, typed: &str) -> Result<BTreeMap<SessionId, Narrator>, CommandError> {
-        if self.ids.len() > 1 {
-            return Err(find::ambiguous(noun, typed, self.ids.into_iter().collect()));
-        }
-        Ok(self.tellers)
     }
 }
 
@@ -92,43 +90,67 @@ impl CandidateStories {
         }
     }
 
+    /// What was meant, by the end of the replay: a session before a subject, a whole id before the beginning of one.
+    pub(super) fn meant(&self, state: &AuthorityState) -> Result<Option<NamedThing>, CommandError> {
+        if let Some(id) = self.session.filter(|id| state.holders.contains_key(id)) {
+            return Ok(Some(NamedThing::Session(id)));
+        }
+        if let Some(subject) = self.subject.as_ref().filter(|id| state.subjects.contains_key(*id)) {
+            return Ok(Some(NamedThing::Subject(subject.clone())));
+        }
+        if let Some(id) = only("session", &self.typed, &self.sessions.ids)? {
+            return Ok(id.parse().ok().map(NamedThing::Session));
+        }
+        if self.typed.len() < find::SHORTEST {
+            return Ok(None);
+        }
+        let begun = state.subjects.keys().map(SubjectId::as_str).filter(|id| id.starts_with(&self.typed));
+        let begun = only("subject", &self.typed, &begun.map(str::to_owned).collect())?;
+        Ok(begun.and_then(|id| id.parse().ok()).map(NamedThing::Subject))
+    }
+
+    /// The story of this session, if it may have been meant.
+    pub(super) fn story_of(&self, session: SessionId) -> Option<Narrator> {
+        let all = [&self.named, &self.sessions.tellers, &self.subjects.tellers];
+        all.into_iter().find_map(|tellers| tellers.get(&session)).cloned()
+    }
+
     /// The story of the one session meant: of a subject's sessions the one live at the end of the replay, or else the
     /// newest.
     pub(super) fn only(self, replay: &HistoryReplay) -> Result<Narrator, CommandError> {
-        let typed = self.typed;
+        let typed = &self.typed;
         let missing = || {
             CommandError::Missing(format!(
                 "no session \"{typed}\" and no session of such a subject is in this history up to there (tenure audit \
                  replay --status all lists them; tenure audit ask answers about a subject without one)"
             ))
         };
-        if let Some(teller) = self.session.and_then(|id| self.named.get(&id)) {
-            return Ok(teller.clone());
-        }
-        let mut tellers = self.named;
-        if tellers.is_empty() {
-            tellers = self.sessions.only("session", &typed)?;
-        }
-        if tellers.is_empty() {
-            tellers = self.subjects.only("subject", &typed)?;
-        }
-        let id = chosen(&tellers, replay, &typed)?.ok_or_else(missing)?;
-        tellers.remove(&id).ok_or_else(missing)
+        let id = match self.meant(replay.state())?.ok_or_else(missing)? {
+            NamedThing::Session(id) => id,
+            NamedThing::Subject(subject) => chosen(&subject, replay, typed)?.ok_or_else(missing)?,
+        };
+        self.story_of(id).ok_or_else(missing)
     }
 }
 
+/// The one id of these.
+fn only(noun: &'static str, typed: &str, ids: &BTreeSet<String>) -> Result<Option<String>, CommandError> {
+    if ids.len() > 1 {
+        return Err(find::ambiguous(noun, typed, ids.iter().cloned().collect()));
+    }
+    Ok(ids.first().cloned())
+}
+
 fn chosen(
-    tellers: &BTreeMap<SessionId, Narrator>,
+    subject: &SubjectId,
     replay: &HistoryReplay,
     typed: &str,
 ) -> Result<Option<SessionId>, CommandError> {
     let at = replay.moment();
-    let all = replay.state().subjects.values();
-    let of_subject = |subject: &Subject| -> Vec<_> {
-        let sessions = subject.sessions.iter().filter(|session| tellers.contains_key(&session.id));
-        sessions.map(|session| (session.created(), session.id, session.status(at))).collect()
-    };
-    let mut known: Vec<_> = all.flat_map(of_subject).collect();
+    let subject = replay.state().subjects.get(subject);
+    let sessions = subject.into_iter().flat_map(|subject| subject.sessions.iter());
+    let mut known: Vec<_> =
+        sessions.map(|session| (session.created(), session.id, session.status(at))).collect();
     known.sort_unstable_by_key(|(created, ..)| *created);
     let live = || known.iter().filter(|(.., status)| *status == SessionStatus::Active).map(|(_, id, _)| *id);
     match (live().next(), live().nth(1)) {

@@ -18,7 +18,7 @@ use tenure_audit::{
     replay::{HistoryReplay, ReplayEnd},
     story::{LiveDetails, SessionStory, StoryEntry},
 };
-use tenure_core::{Position, Timestamp};
+use tenure_core::{Position, SessionId, Timestamp};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -60,7 +60,7 @@ impl ShowArgs {
             return Err(CommandError::damaged(illegal.to_string()));
         }
         let mut teller = meant.only(&replay)?;
-        teller.know(live.as_ref().map(live_details).unwrap_or_default());
+        teller.know(live.as_ref().map(details).unwrap_or_default());
         let missing = || CommandError::Missing(format!("no session {named} is in this history up to there"));
         let story = teller.end(&replay).ok_or_else(missing)?;
         let recorded_at = replay.state().recorded_at;
@@ -96,7 +96,12 @@ impl ShowArgs {
 }
 
 /// What a running server knows of a session beyond what is recorded in the clear.
-fn live_details(live: &Value) -> LiveDetails {
+pub(super) fn live_details(global: &GlobalArgs, session: SessionId) -> Result<LiveDetails, CommandError> {
+    let live = server_time::session(global, &session.to_string())?;
+    Ok(live.as_ref().map(details).unwrap_or_default())
+}
+
+fn details(live: &Value) -> LiveDetails {
     LiveDetails {
         reason: live["revokedReason"].as_str().map(str::to_owned),
         last_seen_at: live["lastSeenAt"].as_str().and_then(Timestamp::parse),

@@ -73,8 +73,8 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "session_file")]
     keep: bool,
 
-    /// What to do when the session ends before the command
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    /// What to do when the session ends before the command: kill it, or warn and let it run
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t, hide_possible_values = true)]
     on_end: SessionEndAction,
 
     /// How long the command has to end by itself (SIGTERM) before it is killed (SIGKILL)
@@ -95,7 +95,8 @@ pub(crate) struct RunArgs {
 
 const AFTER_HELP: &str = "\
 The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with \
-each renewal. In a shell, `tenure session token` prints it.
+each renewal. In a shell, `tenure session token` prints it, and `tenure session show`, `usage`, `access-token` and \
+`renew` work on it.
 
 Exits with the command's own code, with 128 and the signal's number if one killed it, with 3 if its session was \
 revoked or vetoed or its subject suspended, and with 2 if its session ended for another reason.

@@ -28,7 +28,7 @@ pub(crate) struct AccessToken {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Session file, to ask by its token. It names the server too
+    /// Session file, or TENURE_SESSION_FILE, to ask by its token. It names the server too
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     session_file: Option<PathBuf>,
 
@@ -43,23 +43,23 @@ impl AccessToken {
     pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         let body = NewAccessToken { ttl: self.ttl, audience: self.audience.take() };
         let request = ApiRequest::post(&["v1", "access-tokens"], body);
-        let minted = if let Some(path) = &self.session_file {
-            let held = session_file::open_session(named, path)?;
-            held.client.send_as(&held.token, &request)?.body
+        let minted = if let Some(token) = self.token()? {
+            cli.client.send_as(&token, &request)?.body
         } else {
-            cli.client.send_as(&self.token()?, &request)?.body
+            let ways = "give --session-file, --token-file, --token, TENURE_TOKEN";
+            let path = self.session_file.map_or_else(|| session_file::of_this_run(ways), Ok)?;
+            let held = session_file::open_session(named, &path)?;
+            held.client.send_as(&held.token, &request)?.body
         };
         cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now())
     }
 
-    fn token(self) -> Result<Secret, CommandError> {
-        match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
-            (Some(path), _) => secret_file::read(path),
-            (None, Some(token)) => Ok(token),
-            (None, None) => {
-                let ways = "give --session-file, --token-file, --token or TENURE_TOKEN";
-                Err(CommandError::Usage(ways.to_owned()))
-            }
+    /// The token that was given without a session file.
+    fn token(&mut self) -> Result<Option<Secret>, CommandError> {
+        match (&self.session_file, &self.token_file) {
+            (Some(_), _) => Ok(None),
+            (None, Some(path)) => secret_file::read(path).map(Some),
+            (None, None) => Ok(self.token.take().filter(|token| !token.is_empty())),
         }
     }
 }

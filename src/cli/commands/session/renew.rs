@@ -31,7 +31,7 @@ pub(crate) struct RenewArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Session file; the new token takes the old one's place in it. It names the session and the server
+    /// Session file, or TENURE_SESSION_FILE; the new token takes the old one's place in it. It names the session and the server
     #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "token_file"])]
     session_file: Option<PathBuf>,
 
@@ -52,9 +52,10 @@ impl RenewArgs {
         match (self.token_file, self.token.filter(|token| !token.is_empty())) {
             (Some(path), _) => renew_token_file(cli, named, self.session.as_deref(), &path),
             (None, Some(token)) => renew_token(cli, self.session, &token, self.idempotency_key),
-            (None, None) => Err(CommandError::Usage(
-                "give --session-file, --token-file, --token or TENURE_TOKEN".to_owned(),
-            )),
+            (None, None) => {
+                let ways = "give --session-file, --token-file, --token, TENURE_TOKEN";
+                renew_session_file(cli, named, &session_file::of_this_run(ways)?)
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use tenure_protocol::wire::NewUse;
 pub(crate) struct UsageArgs {
     /// The session's id
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
-        required_unless_present = "session_file", conflicts_with = "session_file")]
+        conflicts_with = "session_file")]
     session: Option<String>,
 
     /// What is done, 1 to 128 characters
@@ -40,7 +40,7 @@ pub(crate) struct UsageArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Session file, to ask by its token. It names the session and the server
+    /// Session file, or TENURE_SESSION_FILE, to ask by its token. It names the session and the server
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     session_file: Option<PathBuf>,
 
@@ -59,10 +59,14 @@ impl UsageArgs {
     pub(crate) fn run(mut self, cli: &CommandContext, named: NamedServer<'_>) -> Result<(), CommandError> {
         let key = self.idempotency_key.take().unwrap_or_else(environment::unique);
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
-        let held =
-            self.session_file.take().map(|path| session_file::open_session(named, &path)).transpose()?;
-        let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
-        let session = session.expect("clap requires one of the two");
+        let (session, held) = if let Some(session) = self.session.take() {
+            (session, None)
+        } else {
+            let named_file = self.session_file.take();
+            let path = named_file.map_or_else(|| session_file::of_this_run("give ID, --session-file"), Ok)?;
+            let held = session_file::open_session(named, &path)?;
+            (held.session.clone(), Some(held))
+        };
         let request = self.request(&session, &key);
         let send = |request: &ApiRequest| match (&held, &token) {
             (Some(held), _) => held.client.send_as(&held.token, request),

@@ -24,6 +24,10 @@ impl Test {
         cli.output.record(&outcome, COLUMNS, cli.now())?;
         match outcome["outcome"].as_str() {
             Some("delivered") => Ok(()),
+            // What an owner reads, who may not learn how.
+            Some("failed") => Err(CommandError::Server(
+                "the receiver did not take the test; an admin can see why".to_owned(),
+            )),
             Some(other) => Err(CommandError::Server(format!("the receiver did not take the test: {other}"))),
             None => Err(cli.client.strange(200, "the reply names no outcome")),
         }

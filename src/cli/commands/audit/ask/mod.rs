@@ -16,7 +16,10 @@ use serde_json::json;
 use self::verdict::{EntitlementQuestion, ReplayWitness};
 use super::{export::ExportArgs, server_time, show, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{
-    arguments::moments::{TypedMoment, moment},
+    arguments::{
+        find,
+        moments::{TypedMoment, moment},
+    },
     context::GlobalArgs,
     failure::{CommandError, ExitStatus},
 };
@@ -29,7 +32,7 @@ use tenure_core::{Amount, Timestamp, budget::SessionUse};
     it.\n\n\
     Example: tenure audit ask payments-bot --at 03:12 --scope payments:write")]
 pub(crate) struct AskArgs {
-    /// A subject or a session, by its whole id
+    /// A subject or a session, by its id or a unique beginning; a subject's name only of a running server
     #[arg(value_name = "SUBJECT|SESSION", value_parser = NonEmptyStringValueParser::new())]
     whom: String,
 
@@ -68,12 +71,13 @@ impl AskArgs {
     /// What the process exits with.
     pub(crate) fn run(self, global: &GlobalArgs) -> Result<u8, CommandError> {
         let until = self.until(global)?;
+        let whom = self.whom_by_id(global)?;
         let source = match &self.bundle {
             Some(path) => &self.bundled(global, path)?,
             None => &self.source,
         };
         let mut replay = HistoryReplay::new(until);
-        let mut witness = ReplayWitness::of(&self.whom);
+        let mut witness = ReplayWitness::of(&whom);
         let mut illegal = None;
         let ending = source.read(global, &self.known.read()?, &mut |stored| {
             let heard = replay.add_with_listener(&stored, &mut |state, step| witness.observe(state, step));
@@ -85,15 +89,22 @@ impl AskArgs {
         if let Some(illegal) = illegal {
             return Err(CommandError::damaged(illegal.to_string()));
         }
-        let question = self.question();
-        let verdict = witness.answer(&replay, &question);
         let output = global.output();
-        let (answer, story) = verdict.ok_or_else(|| {
+        let (answer, narrator) = witness.answer(&replay, &self.question())?.ok_or_else(|| {
             CommandError::Missing(format!(
-                "no subject and no session {} is in this history up to there",
-                self.whom
+                "no subject and no session \"{whom}\" is in this history up to there (tenure audit replay --status all \
+                 lists the sessions)"
             ))
         })?;
+        let story = match narrator {
+            Some(mut narrator) => {
+                if source.is_server() {
+                    narrator.know(show::live_details(global, narrator.session())?);
+                }
+                narrator.end(&replay)
+            }
+            None => None,
+        };
         let mut lines = vec![answer.words.clone()];
         if let Some(story) = &story {
             let names = source.key_names(global)?;
@@ -107,9 +118,18 @@ impl AskArgs {
         output.narrative(&document, &lines)?;
         ending.report(output);
         if let Some(path) = &self.bundle {
-            output.info(&self.hand_over(path, replay.moment()));
+            output.info(&self.hand_over(path, &whom, replay.moment()));
         }
         Ok(if answer.is_yes { ExitStatus::Ok } else { ExitStatus::Refused } as u8)
+    }
+
+    /// A server knows subjects by their names, too, which no export has.
+    fn whom_by_id(&self, global: &GlobalArgs) -> Result<String, CommandError> {
+        if self.source.is_server() {
+            find::subject(&global.context()?, &self.whom)
+        } else {
+            Ok(self.whom.clone())
+        }
     }
 
     fn until(&self, global: &GlobalArgs) -> Result<ReplayEnd, CommandError> {
@@ -141,7 +161,7 @@ impl AskArgs {
     }
 
     /// What the other side does with it.
-    fn hand_over(&self, path: &Path, at: Timestamp) -> String {
+    fn hand_over(&self, path: &Path, whom: &str, at: Timestamp) -> String {
         let scopes: Vec<_> = self.scopes.iter().map(|scope| format!(" --scope {scope}")).collect();
         let of = |name: &str, value: Option<String>| {
             value.map(|value| format!(" --{name} {value}")).unwrap_or_default()
@@ -153,8 +173,8 @@ impl AskArgs {
         ];
         format!(
             "The evidence is in {file}: the whole history, without text about people. The other side asks the same of \
-             it, with the key that it trusts:\n  tenure audit ask {} --at {at}{}{} --file {file} --verifier-key VKEY",
-            self.whom,
+             it, with the key that it trusts:\n  tenure audit ask {whom} --at {at}{}{} --file {file} \
+             --verifier-key VKEY",
             scopes.concat(),
             wanted.concat(),
             file = path.display(),

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::{
+    commands::audit::candidates::{CandidateStories, NamedThing},
+    failure::CommandError,
+};
 use tenure_audit::{
     replay::{HistoryReplay, ReplayStep},
-    story::{Narrator, SessionStory},
+    story::Narrator,
 };
 use tenure_core::{
-    Actor, EventKind, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp,
+    Actor, EventKind, Position, SessionId, SubjectId, Timestamp,
     budget::{ConstraintKind, SessionUse},
     commit::ActorKind,
-    event::{EndTrigger, Event},
+    event::EndTrigger,
     session::{Session, SessionStatus},
     state::AuthorityState,
     subject::Subject,
@@ -30,10 +34,8 @@ pub(super) struct EntitlementAnswer {
 
 /// Listens to a replay for what the answer needs.
 pub(super) struct ReplayWitness {
-    subject: Option<SubjectId>,
-    session: Option<SessionId>,
     /// A story for each session that may be the one.
-    tellers: BTreeMap<SessionId, Narrator>,
+    stories: CandidateStories,
     /// Who caused the ends.
     enders: BTreeMap<Position, Actor>,
 }
@@ -41,44 +43,37 @@ pub(super) struct ReplayWitness {
 impl ReplayWitness {
     /// Of a subject or a session; a subject's id may look like a session's.
     pub(super) fn of(whom: &str) -> Self {
-        let session = whom.parse().ok();
-        Self { subject: whom.parse().ok(), session, tellers: BTreeMap::new(), enders: BTreeMap::new() }
+        Self { stories: CandidateStories::by(whom), enders: BTreeMap::new() }
     }
 
     pub(super) fn observe(&mut self, before: &AuthorityState, step: ReplayStep<'_>) {
         let commit = &step.stored.commit;
-        let event = &commit.events[step.index];
-        if let (Event::Subject(SubjectEvent::SessionCreated(created)), StreamId::Subject(subject)) =
-            (event, &commit.stream)
-            && (self.session == Some(created.session_id) || self.subject.as_ref() == Some(subject))
-        {
-            self.tellers.insert(created.session_id, Narrator::of(created.session_id));
-        }
         if matches!(
-            event.kind(),
+            commit.events[step.index].kind(),
             EventKind::SessionRevoked | EventKind::SessionsRevoked | EventKind::SelectionRevoked
         ) {
             self.enders.insert(step.position, commit.actor.clone());
         }
-        self.tellers.values_mut().for_each(|teller| teller.observe(before, step));
+        self.stories.observe(before, step);
     }
 
-    /// The answer, and the story of its session; `None` if the history does not have it.
+    /// The answer, and who can tell the story of its session; `None` if the history does not have whom was asked about.
     pub(super) fn answer(
-        self,
+        &self,
         replay: &HistoryReplay,
         question: &EntitlementQuestion,
-    ) -> Option<(EntitlementAnswer, Option<SessionStory>)> {
+    ) -> Result<Option<(EntitlementAnswer, Option<Narrator>)>, CommandError> {
         let (state, at) = (replay.state(), replay.moment());
-        let by_session = self.session.and_then(|id| {
-            state.subjects.values().find_map(|subject| Some((subject, Some(subject.session(id)?.id))))
-        });
-        let by_subject = || Some((state.subjects.get(self.subject.as_ref()?)?, None));
-        let (subject, only) = by_session.or_else(by_subject)?;
+        let (subject, only) = match self.stories.meant(state)? {
+            Some(NamedThing::Session(id)) => (state.holders.get(&id).cloned(), Some(id)),
+            Some(NamedThing::Subject(subject)) => (Some(subject), None),
+            None => (None, None),
+        };
+        let Some(subject) = subject.and_then(|id| state.subjects.get(&id)) else { return Ok(None) };
         let (words, is_yes, about) = self.judged(state, subject, only, question, at);
-        let story = about.and_then(|id| self.tellers.get(&id).cloned()).and_then(|teller| teller.end(replay));
+        let narrator = about.and_then(|id| self.stories.story_of(id));
         let word = if is_yes { "YES" } else { "NO" };
-        Some((EntitlementAnswer { is_yes, words: format!("{word}. At {at} {words}") }, story))
+        Ok(Some((EntitlementAnswer { is_yes, words: format!("{word}. At {at} {words}") }, narrator)))
     }
 
     fn judged(

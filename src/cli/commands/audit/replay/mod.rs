@@ -1,6 +1,7 @@
 //! `tenure audit replay`
 
 mod compare;
+mod step_filter;
 mod steps;
 
 use std::{collections::BTreeSet, ops::ControlFlow};
@@ -8,7 +9,10 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::steps::{ShownEvent, StepCommand, StepReader, StepTarget, StepWalk, WalkControl};
+use self::{
+    step_filter::StepFilter,
+    steps::{ShownEvent, StepCommand, StepReader, StepTarget, StepWalk, WalkControl},
+};
 use super::{
     server_time,
     source::SourceArgs,
@@ -43,11 +47,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N", requires = "step")]
     from: Option<u64>,
 
-    /// Step through events of this subject only, by its whole id
+    /// Step through events of this subject only, by its id or a unique beginning; by its name only of a running server
     #[arg(long, value_name = "SUBJECT", requires = "step")]
     subject: Option<String>,
 
-    /// Step through events of this session only, by its whole id
+    /// Step through events of this session only, by its id or a unique beginning
     #[arg(long, value_name = "SESSION", requires = "step")]
     session: Option<String>,
 
@@ -114,6 +118,8 @@ impl ReplayArgs {
         until: ReplayEnd,
     ) -> Result<(), CommandError> {
         let output = global.output();
+        let filter =
+            StepFilter::of(self.subject.as_deref(), self.session.as_deref(), &self.source, global, trusted)?;
         let mut reader = TerminalReader { output, asks: output.can_ask() };
         let names = self.source.key_names(global)?;
         let mut walk = StepWalk::to(StepTarget::From(self.from.unwrap_or(0)));
@@ -123,7 +129,7 @@ impl ReplayArgs {
                 walk: &mut walk,
                 reader: &mut reader,
                 course: Ok(WalkControl::On),
-                replay: self,
+                filter: &filter,
                 names: &names,
             };
             let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
@@ -135,16 +141,14 @@ impl ReplayArgs {
             match course {
                 WalkControl::Again(target) => walk.begin_again(target),
                 WalkControl::On | WalkControl::Enough => {
+                    if walk.is_empty() {
+                        output.info("No such events.");
+                    }
                     ending.report(output);
                     return Ok(());
                 }
             }
         }
-    }
-
-    fn steps_through(&self, event: &Value) -> bool {
-        let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| event[name] == *wanted);
-        is("subjectId", self.subject.as_deref()) && is("sessionId", self.session.as_deref())
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
@@ -232,7 +236,7 @@ struct StepReplay<'w> {
     walk: &'w mut StepWalk,
     reader: &'w mut TerminalReader,
     course: Result<WalkControl, CommandError>,
-    replay: &'w ReplayArgs,
+    filter: &'w StepFilter,
     names: &'w KeyNames,
 }
 
@@ -251,7 +255,7 @@ impl StepReplay<'_> {
         let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
         for ((step, before), behind) in told.iter().zip(behind) {
             let document = step::document(*step, before, behind);
-            if !self.replay.steps_through(&document) {
+            if !self.filter.takes(&document) {
                 continue;
             }
             self.course = self.walk.pass(shown(document, self.names), self.reader);

@@ -108,6 +108,11 @@ impl StepWalk {
         Self { kept: VecDeque::new(), has_forgotten: false, target, last_search: String::new() }
     }
 
+    /// Whether no event was passed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Begins again from the first event, on the way to this target.
     pub(super) fn begin_again(&mut self, target: StepTarget) {
         self.kept.clear();
