@@ -191,6 +191,31 @@ fn a_backup_without_keys_needs_the_directory_of_the_keys_that_belong_to_it() {
     fixture.serve("new").stop();
 }
 
+/// The keys that seal in the backup were retired since, and are in no directory any more.
+#[test]
+fn a_backup_without_keys_is_restored_with_keys_that_were_rotated_since() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    let (_, before) = server.session("bot");
+    let bare = json!({ "name": "bare", "withoutKeys": true });
+    assert_eq!(server.post("/v1/backup", &bare).status, 200);
+    for which in ["session", "access", "session"] {
+        let rotated = server.post("/v1/keys/rotate", &json!({ "which": which, "retire": "now" }));
+        assert_eq!(rotated.status, 200, "{rotated:?}");
+    }
+    server.stop();
+    let from = ["restore", "backups/bare", "--data", "new", "--keys", "data/keys", "--accept-loss"];
+    assert_eq!(fixture.run(&from).ok().json()["epoch"], 2);
+    for _ in 0..2 {
+        let server = fixture.serve("new");
+        let (_, token) = server.session("bot");
+        assert_eq!((server.judge(&token), server.judge(&before)), ("active".into(), "INVALID_TOKEN".into()));
+        assert_eq!(server.get("/v1/subjects/bot").body["name"], "The name of bot");
+        server.stop();
+    }
+    assert_eq!(fs::read_dir(fixture.path("new/keys/session")).unwrap().count(), 1);
+}
+
 #[test]
 fn what_may_be_asked_for_is_checked_before_anything_is_written() {
     let fixture = Fixture::new();

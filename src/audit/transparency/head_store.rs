@@ -11,7 +11,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -148,6 +148,8 @@ impl HeadStore {
                 Some(note) => found.push((path.clone(), note)),
                 // One that was only ever appended to in earlier epochs.
                 None if former.iter().any(|(name, _)| last_note(&text, name).is_some()) => {}
+                // So long ago that it is not searched for that: an epoch that was lost signed on there.
+                None if names_any(path, former).map_err(io(path))? => {}
                 None => return Err(HeadStoreError::NoHead { path: path.clone() }),
             }
         }
@@ -266,6 +268,17 @@ fn read_tail(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// Whether a file holds a head under one of these names, wherever it is.
+fn names_any(path: &Path, former: &[(String, Position)]) -> io::Result<bool> {
+    let is_one = |line: &[u8]| former.iter().any(|(name, _)| name.as_bytes() == line);
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        if is_one(&line?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The last note in a text whose first line is the log's name. What follows its last signature line is a head that
 /// was cut short, and no one has seen that one.
 fn last_note(text: &str, name: &str) -> Option<String> {
@@ -337,6 +350,21 @@ mod tests {
             kept.keep(&head(size)).unwrap();
             assert_eq!(sizes(&kept)[..2], [size, size]);
         }
+    }
+
+    /// A second restore of the same backup was refused, as if the file held no heads at all.
+    #[test]
+    fn a_file_to_which_an_epoch_that_was_lost_has_appended_much_still_holds_those_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, lost) = (kept(dir.path()), HeadKey::draw(&SeededEntropy::new(2)));
+        let much = (8..1_000).map(|size| SignedHead::sign(size, RootHash::from_bytes([8; 32]), &lost));
+        let all = std::iter::once(head(7)).chain(much);
+        let notes: Vec<_> = all.flat_map(|head| ["\n".to_owned(), head.note().to_owned()]).collect();
+        fs::write(dir.path().join("heads"), notes.concat()).unwrap();
+        let next = HeadKey::draw(&SeededEntropy::new(3));
+        let former = [(key().verifier().name().to_owned(), Position(7))];
+        assert!(kept.read(next.verifier(), &former).unwrap().is_empty());
+        assert!(matches!(kept.read(next.verifier(), &[]), Err(HeadStoreError::NoHead { .. })));
     }
 
     /// A crash may leave any beginning of what was being appended.

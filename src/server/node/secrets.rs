@@ -42,7 +42,8 @@ pub(super) fn open_secrets(
             return Err(StartError::KeysMissing { path: path.display().to_string() });
         }
     }
-    let keyring = TokenKeyring::open(&keys, &folded.state.system.keys, now, entropy)?;
+    let open = if is_epoch_begun { TokenKeyring::open_to_rotate } else { TokenKeyring::open };
+    let keyring = open(&keys, &folded.state.system.keys, now, entropy)?;
     let texts = SubjectKeys::open(&keys)?;
     binding.check(SubjectKeys::FILE, texts.mark().as_deref())?;
     let digests = KeyedDigests::open(&keys, entropy)?;

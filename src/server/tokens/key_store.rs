@@ -121,12 +121,40 @@ impl<K: KeyMaterial> KeyStore<K> {
             path: directory.clone(),
             id: known.last().map_or_else(String::new, |key| key.id.to_string()),
         })?;
+        Ok(Self::of(directory, kept, ring, known))
+    }
+
+    /// The same where the facts are about to name another key, and no token of those before works any more. The one that
+    /// sealed may have been retired in a history that was lost: then one that no fact names stands in for it.
+    pub(super) fn open_to_rotate(
+        keys: &Path,
+        known: &[KeyRecord],
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyFileError> {
+        private_directory(keys)?;
+        let directory = keys.join(K::DIRECTORY);
+        private_directory(&directory)?;
+        let mut kept = read_all::<K>(&directory)?;
+        let is_there = |key: &KeyRecord| kept.iter().any(|kept| *kept.key.id() == key.id);
+        if known.last().is_none_or(is_there) {
+            return Self::open(keys, known, now, entropy);
+        }
+        let number = kept.iter().map(|kept| kept.number).max().unwrap_or(0) + 1;
+        let stand_in = write(&directory, number, K::draw(entropy))?;
+        let place = u32::try_from(known.len()).expect("no authority has four billion keys");
+        let active = NumberedKey { place, key: Arc::clone(&stand_in.key), retire_at: None };
+        kept.push(stand_in);
+        Ok(Self::of(directory, kept, WorkingKeys { active, retiring: Vec::new() }, known))
+    }
+
+    fn of(directory: PathBuf, kept: Vec<StoredKey<K>>, ring: WorkingKeys<K>, known: &[KeyRecord]) -> Self {
         let (ring, writes) = (ArcSwap::from_pointee(ring), WriteHealth::of(K::NAME));
         let store = Self { directory, kept: Mutex::new(kept), ring, writes };
         if !known.is_empty() {
             store.remove_all_but_the_ring(&mut store.kept.lock());
         }
-        Ok(store)
+        store
     }
 
     /// The keys that work.

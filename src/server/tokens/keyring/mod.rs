@@ -63,6 +63,18 @@ impl TokenKeyring {
         Ok(Self { session: Arc::new(session), access: Arc::new(access) })
     }
 
+    /// The same where another epoch begins, and with it other keys seal: those of the facts may be gone.
+    pub(crate) fn open_to_rotate(
+        keys: &Path,
+        known: &KeyHistory,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyFileError> {
+        let session = KeyStore::open_to_rotate(keys, known.of(KeyUse::Session), now, entropy)?;
+        let access = KeyStore::open_to_rotate(keys, known.of(KeyUse::Access), now, entropy)?;
+        Ok(Self { session: Arc::new(session), access: Arc::new(access) })
+    }
+
     /// The id of the key that seals.
     pub fn active(&self, which: KeyUse) -> KeyId {
         match which {
