@@ -12,6 +12,12 @@ pub fn stand_back() {
     }
 }
 
+/// Lets others go first that have come meanwhile. A system may let a thread run on for milliseconds, also one that stands
+/// back, before it looks whom it keeps waiting.
+pub fn step_aside() {
+    std::thread::yield_now();
+}
+
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {

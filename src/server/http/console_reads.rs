@@ -33,7 +33,7 @@ const READERS: &[Role] = &[Role::Admin, Role::Auditor];
 /// A longer history is replayed under other limits by the command line, which has the memory of its own machine.
 const LONGEST_REPLAY: u64 = 1_000_000;
 /// Events replayed at a time.
-const PAGE: usize = 2_000;
+const PAGE: usize = 500;
 /// Maximum subjects of sign-ins counted.
 const SIGN_INS: usize = 200;
 

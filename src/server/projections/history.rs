@@ -12,8 +12,8 @@ use super::{
     subject_story::SubjectStory,
 };
 
-/// Events read from the log at a time.
-pub(super) const PAGE: usize = 2_000;
+/// Events read from the log at a time: as many as are read and folded in about a millisecond.
+pub(super) const PAGE: usize = 500;
 
 /// What an answer reflects: all events up to a position, judged at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
