@@ -6,8 +6,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread::{self, available_parallelism},
+    thread::available_parallelism,
 };
 
 use minicbor::{Decode, Encode};
@@ -23,6 +22,7 @@ use tenure_core::{
     subject::Subject, system::SystemState,
 };
 use tenure_log::SegmentEnd;
+use tenure_threads::parallel::in_parallel;
 
 /// Threads that read subjects at a start.
 const MOST_THREADS: usize = 4;
@@ -122,8 +122,7 @@ impl Checkpoint {
     fn read_kept(&self) -> Result<CheckpointState, CheckpointError> {
         let mut state = self.empty_state()?;
         let past: EndedSummary = self.value(SectionKind::Past)?;
-        let read = in_parallel(self.sections(SectionKind::Subjects), &|section| self.subjects_of(section));
-        let read = read.ok_or_else(|| self.given_up())??;
+        let read = self.in_parallel(SectionKind::Subjects, |section| self.subjects_of(section))?;
         state.subjects.reserve(read.iter().map(Vec::len).sum());
         let EndedSummary { count, longest_ttl } = past;
         let mut left = EndedBefore { longest_ttl, count, ..EndedBefore::default() };
@@ -159,8 +158,8 @@ impl Checkpoint {
     pub fn read(&self) -> Result<CheckpointState, CheckpointError> {
         let CheckpointState { mut state, erased, pulse, .. } = self.read_kept()?;
         state.horizon = EvictionHorizon::default();
-        let ended = in_parallel(self.sections(SectionKind::Ended), &|section| self.ended_in(section));
-        for (id, sessions) in ended.ok_or_else(|| self.given_up())??.into_iter().flatten() {
+        let ended = self.in_parallel(SectionKind::Ended, |section| self.ended_in(section))?;
+        for (id, sessions) in ended.into_iter().flatten() {
             let subject = state.subjects.get_mut(&id);
             let subject = subject.ok_or_else(|| self.damaged("has sessions of a subject that it has not"))?;
             for session in &sessions {
@@ -307,6 +306,16 @@ impl Checkpoint {
         if again == bytes { Ok(found) } else { Err(self.foreign(section)) }
     }
 
+    /// Reads the sections of a kind in several threads.
+    fn in_parallel<T: Send>(
+        &self,
+        kind: SectionKind,
+        read: impl Fn(&SectionEntry) -> Result<T, CheckpointError> + Sync,
+    ) -> Result<Vec<T>, CheckpointError> {
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        in_parallel(self.sections(kind), threads, read).ok_or_else(|| self.given_up())?
+    }
+
     fn value<T>(&self, kind: SectionKind) -> Result<T, CheckpointError>
     where
         T: for<'b> Decode<'b, ()> + Encode<()>,
@@ -377,30 +386,6 @@ impl Checkpoint {
     fn damaged(&self, why: &str) -> CheckpointError {
         CheckpointError::Damaged { name: self.name.clone(), why: why.to_owned() }
     }
-}
-
-/// Reads sections in this thread and some others; `None` if one of them gave up.
-fn in_parallel<T: Send>(
-    sections: &[SectionEntry],
-    read: &(impl Fn(&SectionEntry) -> Result<T, CheckpointError> + Sync),
-) -> Option<Result<Vec<T>, CheckpointError>> {
-    let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    let next = AtomicUsize::new(0);
-    let read_some = || {
-        let mut found = Vec::new();
-        while let Some(section) = sections.get(next.fetch_add(1, Ordering::Relaxed)) {
-            found.push(read(section)?);
-        }
-        Ok(found)
-    };
-    let parts: Option<Vec<Result<Vec<T>, CheckpointError>>> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(read_some)).collect();
-        let own = read_some();
-        let others = others.into_iter().map(|other| other.join().ok());
-        others.chain([Some(own)]).collect()
-    });
-    let parts: Result<Vec<_>, _> = parts?.into_iter().collect();
-    Some(parts.map(|parts| parts.into_iter().flatten().collect()))
 }
 
 /// Adds a subject as it was read.

@@ -6,8 +6,14 @@ use crate::authority::CommandError;
 use crate::projections::history;
 use tenure_core::{Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, session::Session};
 use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_threads::parallel::in_parallel;
 
 use crate::http::api::ApiContext;
+
+/// How many threads read at once: what they wait for is mostly the disk, and else the check of what it gave.
+const THREADS: usize = 4;
+/// Beginnings that one of them reads at a time.
+const BEGINNINGS: usize = 8;
 
 /// The sessions that began at these positions, as they are now. Waits for the disk.
 ///
@@ -17,13 +23,21 @@ pub(super) fn sessions_begun_at(api: &ApiContext, began: &[Position]) -> Result<
     waiting_for_disk(|| {
         let mut began = began.to_vec();
         began.sort_unstable();
-        let commits = api.authority.log().read_commits(&began).map_err(unread)?;
-        let mut sessions = Vec::with_capacity(began.len());
-        for (subject, ids) in begun_in(&commits, &began) {
-            sessions.extend(sessions_of(api, &subject, &ids)?);
-        }
-        Ok(sessions)
+        let some: Vec<_> = began.chunks(BEGINNINGS).collect();
+        let commits = at_once(&some, |some| api.authority.log().read_commits(some).map_err(unread))?;
+        let commits: Vec<_> = commits.into_iter().flatten().collect();
+        let subjects: Vec<_> = begun_in(&commits, &began).into_iter().collect();
+        let sessions = at_once(&subjects, |(subject, ids)| sessions_of(api, subject, ids))?;
+        Ok(sessions.into_iter().flatten().collect())
     })
+}
+
+/// What comes of all items, in no particular order.
+fn at_once<I: Sync, T: Send>(
+    items: &[I],
+    read: impl Fn(&I) -> Result<T, CommandError> + Sync,
+) -> Result<Vec<T>, CommandError> {
+    in_parallel(items, THREADS, read).unwrap_or_else(|| Err(unread("a thread that reads the log died")))
 }
 
 fn sessions_of(
