@@ -77,13 +77,22 @@ pub struct ActiveSessions {
 impl ActiveSessions {
     /// Those of a subject at this moment; `None` if one could be found idle.
     pub fn of(subject: &Subject, at: Timestamp) -> Option<Self> {
-        let (all, of_devices) = (BTreeSet::new(), HashMap::new());
-        let mut active = Self { all, of_devices, until: Timestamp::from_millis(i64::MAX) };
         if subject.sessions.iter().any(Session::can_be_seen) {
             return None;
         }
-        subject.sessions.iter().filter(|session| session.is_live(at)).for_each(|session| active.add(session));
-        Some(active)
+        let (mut all, mut until) = (Vec::new(), Timestamp::from_millis(i64::MAX));
+        let mut of_devices: HashMap<_, Vec<_>> = HashMap::new();
+        for session in subject.sessions.iter().filter(|session| session.is_live(at)) {
+            let active = ActiveSession::of(session);
+            all.push(active);
+            if let Some(device) = session.device_digest() {
+                of_devices.entry(device).or_default().push(active);
+            }
+            until = until.min(session.expires_at());
+        }
+        // A set of many is made faster than by adding one to the other.
+        let of_devices = of_devices.into_iter().map(|(device, some)| (device, some.into_iter().collect()));
+        Some(Self { all: all.into_iter().collect(), of_devices: of_devices.collect(), until })
     }
 
     /// Whether it still says which are active.
