@@ -122,7 +122,7 @@ fn a_webhook_that_fails_says_since_when() {
     }
     let page = page();
     for said in [
-        "not reachable",
+        "the receiver takes no connections",
         "<dt>Last failure</dt>",
         "<dt>Pending</dt><dd>",
         "the oldest is ",

@@ -204,7 +204,7 @@ fn an_attempt_to_deliver_a_webhook_leaves_a_span_that_says_how_it_went() {
     assert_eq!(span.kind, SpanKind::Client as i32);
     assert_eq!(
         (text(&span.attributes, "tenure.webhook_id"), text(&span.attributes, "tenure.outcome")),
-        (id.to_owned(), "unreachable".to_owned())
+        (id.to_owned(), "connection_refused".to_owned())
     );
     collector.holds_none_of(&["planted", "127.0.0.1", "tnr_"]);
 }

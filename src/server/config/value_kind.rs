@@ -131,7 +131,7 @@ impl SettingKind {
             Self::File(_) => "a path, or empty for none".to_owned(),
             Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
             Self::CookieName(_) => "1 to 64 letters, digits or any of !#$%&'*+-.^_~".to_owned(),
-            Self::TimeZone(_) => "a time zone that this machine knows, such as Europe/Berlin".to_owned(),
+            Self::TimeZone(_) => "a time zone of the IANA, such as Europe/Berlin".to_owned(),
         }
     }
 
