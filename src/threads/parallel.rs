@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Does this with each of the items, in this thread and in others, together so many; what comes of them is in no
-/// particular order. `None` if one of the threads died.
+/// particular order. Threads that the system does not give now are done without. `None` if one of them died.
 ///
 /// # Errors
 /// The first error that a thread met; the others may have gone on for a while.
@@ -25,7 +25,8 @@ pub fn in_parallel<I: Sync, T: Send, E: Send>(
     };
     let parts: Option<Vec<Result<Vec<T>, E>>> = thread::scope(|scope| {
         let others = 1..threads.min(items.len());
-        let others: Vec<_> = others.map(|_| scope.spawn(do_some)).collect();
+        let others: Vec<_> =
+            others.filter_map(|_| thread::Builder::new().spawn_scoped(scope, do_some).ok()).collect();
         let own = do_some();
         let others = others.into_iter().map(|other| other.join().ok());
         others.chain([Some(own)]).collect()

@@ -109,10 +109,7 @@ impl<K: KeyMaterial> KeyStore<K> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
-        private_directory(keys)?;
-        let directory = keys.join(K::DIRECTORY);
-        private_directory(&directory)?;
-        let mut kept = read_all(&directory)?;
+        let (directory, mut kept) = read_below(keys)?;
         if kept.is_empty() && known.is_empty() {
             kept.push(write(&directory, 1, K::draw(entropy))?);
         }
@@ -132,10 +129,7 @@ impl<K: KeyMaterial> KeyStore<K> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
-        private_directory(keys)?;
-        let directory = keys.join(K::DIRECTORY);
-        private_directory(&directory)?;
-        let mut kept = read_all::<K>(&directory)?;
+        let (directory, mut kept) = read_below::<K>(keys)?;
         let is_there = |key: &KeyRecord| kept.iter().any(|kept| *kept.key.id() == key.id);
         if known.last().is_none_or(is_there) {
             return Self::open(keys, known, now, entropy);
@@ -295,6 +289,15 @@ fn ring_of<K: KeyMaterial>(
     }
     let place = u32::try_from(before.len()).expect("no authority has four billion keys");
     Some(WorkingKeys { active: NumberedKey { place, key: found(&active.id)?, retire_at: None }, retiring })
+}
+
+/// The directory of these keys below `keys`, and what is in it. Both are made where they are not there.
+fn read_below<K: KeyMaterial>(keys: &Path) -> Result<(PathBuf, Vec<StoredKey<K>>), KeyFileError> {
+    private_directory(keys)?;
+    let directory = keys.join(K::DIRECTORY);
+    private_directory(&directory)?;
+    let kept = read_all(&directory)?;
+    Ok((directory, kept))
 }
 
 /// The keys on disk, by number. What a crash left beside them (`*.tmp`) is none.
