@@ -166,9 +166,12 @@ impl Command {
     pub fn moves(&self, known: &SubjectProfile) -> bool {
         let owner = match self {
             Self::RegisterSubject(command) if command.may_change_policy => command.profile.owner_id.clone(),
+            // Who may not change the owner may name the first one.
+            Self::RegisterSubject(command) => {
+                known.owner_id.clone().or_else(|| command.profile.owner_id.clone())
+            }
             Self::ChangeSubject(command) => command.changes.applied_to(known).owner_id,
-            Self::RegisterSubject(_)
-            | Self::CreateSession(_)
+            Self::CreateSession(_)
             | Self::RenewSession(_)
             | Self::RefreshSession(_)
             | Self::RevokeSession(_)

@@ -22,6 +22,11 @@ pub trait FoldTarget {
     /// Whether the state of this subject is kept.
     fn covers(&self, id: &SubjectId) -> bool;
 
+    /// Whether this session of a kept subject is kept. What is said of another one only moves its subject's version on.
+    fn keeps(&self, _session: SessionId) -> bool {
+        true
+    }
+
     /// Whether every subject's state is kept. If so, a mark of a session missing here is a mark of no session.
     fn is_whole(&self) -> bool;
 
@@ -84,8 +89,12 @@ fn apply_to_subject<'e>(
     expected: Option<Position>,
     events: impl Iterator<Item = (EventMeta, &'e Event)> + Clone,
 ) -> Result<(), IllegalEvent> {
-    let mut begun = Vec::new();
+    let (mut begun, mut left_out) = (Vec::new(), Vec::new());
     for (recorded, event) in events.clone() {
+        if let Some(id) = event.session_id().filter(|id| !ledger.keeps(*id)) {
+            left_out.push(id);
+            continue;
+        }
         if let Event::Subject(SubjectEvent::SessionCreated(created)) = event {
             if ledger.subject_of(created.session_id).is_some_and(|other| other != *id) {
                 return Err(illegal(event.kind(), recorded, "the session is another subject's"));
@@ -101,7 +110,8 @@ fn apply_to_subject<'e>(
                 return Err(illegal(event.kind(), recorded, "it belongs to the system stream"));
             };
             continues(expected.take(), subject.version(), event.kind(), recorded)?;
-            if lets_go && is_about_one_that_left(subject, event) {
+            let is_left_out = event.session_id().is_some_and(|id| left_out.contains(&id));
+            if is_left_out || lets_go && is_about_one_that_left(subject, event) {
                 let reached = subject.advance_to(recorded.position);
                 reached.map_err(|why| illegal(event.kind(), recorded, why))?;
             } else {

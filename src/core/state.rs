@@ -113,6 +113,10 @@ impl FoldTarget for AuthorityState {
         self.scope.covers(id)
     }
 
+    fn keeps(&self, session: SessionId) -> bool {
+        self.scope.keeps(session)
+    }
+
     fn is_whole(&self) -> bool {
         self.scope == FoldScope::Everything
     }
@@ -138,7 +142,7 @@ impl FoldTarget for AuthorityState {
     }
 
     fn system(&mut self) -> Option<&mut SystemState> {
-        (!matches!(self.scope, FoldScope::Subject(_))).then_some(&mut self.system)
+        self.scope.has_system().then_some(&mut self.system)
     }
 
     fn end_selected(&mut self, bulk: BulkRevocation) {

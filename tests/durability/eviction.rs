@@ -168,6 +168,65 @@ fn gone(data: &Path) -> (Authority, Past, Vec<(String, Value)>) {
     (authority, past, known)
 }
 
+/// A history that others go on with until its sessions are behind the horizon, sealed, and out of memory.
+fn left_behind(authority: &Authority, data: &Path, live: u64) {
+    let admin = authority.admin();
+    let seals = |many: usize| until_sealed(authority, data, many);
+    register(&admin, 1_000 + MISSING);
+    seals(1);
+    admin.advance(200).unwrap();
+    admin.put("/v1/subjects/later", None, &json!({})).unwrap();
+    until_gone(authority, live);
+}
+
+/// What the authority itself said of the other sessions of a subject was not read, and what they went through without
+/// it looked false: lists with such a session were refused from then on.
+#[test]
+fn a_session_that_left_memory_is_read_back_beside_one_that_use_had_kept_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let authority = Authority::start_with(&data, &SOON);
+    let admin = authority.admin();
+    assert_eq!(admin.put("/v1/subjects/ada", None, &json!({ "ownerId": "o1" })).unwrap().status, 201);
+    let ended = create(&admin, "ada", &json!({}));
+    let idle = create(&admin, "ada", &json!({ "mode": "sliding", "idleTimeout": 60 }));
+    granted(admin.delete(&ended.path(), None).unwrap());
+    admin.advance(10).unwrap();
+    admin.introspect(&[idle.last()]);
+    admin.advance(60).unwrap();
+    left_behind(&authority, &data, 0);
+    let listed = |filter: &str| -> Vec<_> {
+        let listed = admin.list(&format!("/v1/sessions?limit=9&{filter}"));
+        listed.iter().map(|session| session["sessionId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed("status=revoked"), [ended.id.as_str()]);
+    assert_eq!(listed("status=expired&ownerId=o1"), [idle.id.as_str()]);
+    assert_eq!(listed("status=all"), [idle.id.as_str(), ended.id.as_str()]);
+    check_of_memory(&admin);
+    authority.stop_well();
+}
+
+/// Who may not change an owner may name the first one, and that was not seen as a change: the new owner's lists lacked
+/// what had left memory, until the next start.
+#[test]
+fn sessions_that_left_memory_go_to_the_first_owner_whoever_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let authority = Authority::start_with(&data, &SOON);
+    let admin = authority.admin();
+    let issuer = admin.post("/v1/credentials", None, &json!({ "role": "issuer" })).unwrap().text("key");
+    for subject in ["ada", "bob"] {
+        assert_eq!(admin.put(&format!("/v1/subjects/{subject}"), None, &json!({})).unwrap().status, 201);
+        granted(admin.delete(&create(&admin, subject, &json!({})).path(), None).unwrap());
+    }
+    left_behind(&authority, &data, 0);
+    let issuer = authority.caller(&issuer);
+    granted(issuer.put("/v1/subjects/ada", None, &json!({ "ownerId": "alice" })).unwrap());
+    granted(admin.put("/v1/subjects/bob", None, &json!({ "ownerId": "alice" })).unwrap());
+    assert_eq!(admin.list("/v1/sessions?status=all&ownerId=alice&limit=9").len(), 2);
+    authority.stop_well();
+}
+
 fn check_of_memory(admin: &Caller) {
     let check = granted(admin.get("/v1/audit/check").unwrap());
     assert_eq!(check.body["agrees"], true, "{check:?}");

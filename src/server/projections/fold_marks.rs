@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible, fmt::Debug};
 use parking_lot::Mutex;
 
 use tenure_core::{
-    Position, SubjectId, Timestamp, scope::FoldScope, session::Session, state::AuthorityState,
+    Position, SessionId, SubjectId, Timestamp, scope::FoldScope, session::Session, state::AuthorityState,
     subject::Subject,
 };
 
@@ -38,7 +38,19 @@ impl FoldedSubject {
 
     /// The state to which the commits behind can be added.
     pub fn into_state(self) -> AuthorityState {
-        let mut state = AuthorityState::of(FoldScope::Subject(self.subject.id.clone()));
+        let scope = FoldScope::Subject(self.subject.id.clone());
+        self.into_state_of(scope)
+    }
+
+    /// The same of some sessions alone.
+    pub(super) fn into_state_of_some(mut self, only: &[SessionId]) -> AuthorityState {
+        self.subject.sessions.retain(|session| only.contains(&session.id));
+        let scope = FoldScope::Sessions(self.subject.id.clone(), only.into());
+        self.into_state_of(scope)
+    }
+
+    fn into_state_of(self, scope: FoldScope) -> AuthorityState {
+        let mut state = AuthorityState::of(scope);
         (state.position, state.recorded_at) = (self.position, self.recorded_at);
         if self.position > Position::ZERO {
             let id = &self.subject.id;

@@ -1,8 +1,8 @@
 //! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
 
 use tenure_core::{
-    Position, SessionId, StreamId, SubjectId, Timestamp, evolve::IllegalEvent, fold::FoldTarget,
-    session::Session, state::AuthorityState, subject::Subject,
+    Event, Position, SessionId, StreamId, SubjectEvent, SubjectId, Timestamp, evolve::IllegalEvent,
+    fold::FoldTarget, session::Session, state::AuthorityState, subject::Subject,
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
@@ -92,7 +92,7 @@ pub fn sessions_at(
     Ok(sessions)
 }
 
-/// Some sessions that a fold is about. The others may lack what the authority itself said of them.
+/// Some sessions that a fold is about. What the authority itself said of the others is not read, so they are not folded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FewSessions<'a> {
     pub(super) only: &'a [SessionId],
@@ -156,7 +156,11 @@ impl SubjectFold<'_> {
         let (id, marks) = (begun.subject.id.clone(), &projections.marks);
         let mut story = SubjectStory::behind(log, projections, &begun, position, self.few);
         let mut bulks = projections.bulks_between(log, begun.position, position)?.into_iter().peekable();
-        let (mut state, mut count) = (begun.into_state(), 0);
+        let state = match self.few {
+            Some(few) => begun.into_state_of_some(few.only),
+            None => begun.into_state(),
+        };
+        let (mut state, mut count) = (state, 0);
         while let Some(page) = story.next_page(self.is_wanted)? {
             for stored in page {
                 if count >= marks.long_fold()
@@ -164,6 +168,9 @@ impl SubjectFold<'_> {
                     && let Some(later) = states.subject_between(&id, stored.first, position)
                 {
                     return self.begin_at(later, None);
+                }
+                if self.few.is_some() && ends_the_oldest(&stored) {
+                    return folded_for(self.is_wanted, log, projections, &id, position, None);
                 }
                 while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
                     state.end_selected(bulk);
@@ -184,6 +191,15 @@ impl SubjectFold<'_> {
         let subject = state.subjects.remove(&id).unwrap_or_else(|| Subject::new(id));
         Ok(FoldedSubject { position, recorded_at: state.recorded_at, subject })
     }
+}
+
+/// Whether a commit ends a number of sessions: which they are depends on all that the subject had.
+fn ends_the_oldest(stored: &StoredCommit) -> bool {
+    let is_such = |event: &Event| match event {
+        Event::Subject(SubjectEvent::SessionsRevoked(event)) => event.oldest.is_some(),
+        Event::Subject(_) | Event::System(_) => false,
+    };
+    stored.commit.events.iter().any(is_such)
 }
 
 /// How many of the commits of a subject a part of its story may have.
