@@ -62,7 +62,7 @@ async fn what_adds_nothing_is_answered_whatever_room_there_is() {
         free.store(mebibytes * MEBIBYTE, Ordering::SeqCst);
 
         let again = authority.renew(context(), &holder, Some("lost")).await.unwrap();
-        assert_eq!((again.session.generation(), again.position), (lost.session.generation(), None));
+        assert_eq!((again.session.generation(), again.position), (lost.session.generation(), lost.position));
         assert!(authority.holder(again.token.expose()).unwrap().judge(authority.now()).is_ok());
         let unchanged = NewProfile::default();
         let registered =

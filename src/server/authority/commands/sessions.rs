@@ -72,7 +72,7 @@ pub struct GrantedSession {
     pub session: SharedSession,
     /// Its token, shown to its holder only.
     pub token: SessionToken,
-    /// The last event of the commit; `None` for the repeat of a renewal.
+    /// The last event of the commit, also of one that is repeated.
     pub position: Option<Position>,
 }
 
@@ -531,7 +531,9 @@ impl Authority {
 
     fn granted(&self, session: SharedSession, done: &CommandEffect) -> GrantedSession {
         let token = self.seal(&session);
-        GrantedSession { session, token, position: done.position() }
+        // Where nothing was appended, the reply of the renewal that the session is at was lost.
+        let position = done.position().or_else(|| Some(session.granted()));
+        GrantedSession { session, token, position }
     }
 
     /// How a session ended by a command, or had ended before.
