@@ -3,11 +3,15 @@
 use std::{process::Stdio, time::Duration};
 
 use serde_json::json;
-use tenure::clock::{pause, stopwatch};
+use tenure::{
+    client::SessionFile,
+    clock::{pause, stopwatch},
+};
 
 use crate::{
     proxy::{Fate, Proxy},
     run::{Fixture, code, text},
+    server::Server,
 };
 
 /// So often at most somebody has to ask: never in a test.
@@ -16,6 +20,11 @@ const NEVER: &str = "1h";
 impl Fixture {
     /// Runs a command that waits, ends its session in this way, and says how long the command went on.
     fn ended_after(&self, options: &[&str], end: impl Fn(&str)) -> Duration {
+        self.ended_with(3, options, end)
+    }
+
+    /// The same, when it ends with this code.
+    fn ended_with(&self, expected: i32, options: &[&str], end: impl Fn(&str)) -> Duration {
         let create = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
         let command = ["--", "sh", "-c", "touch ready; exec sleep 60"];
         let words = [&create[..], options, &command].concat();
@@ -30,7 +39,7 @@ impl Fixture {
         let begun = stopwatch();
         let output = run.wait_with_output().unwrap();
         let took = begun.elapsed();
-        assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+        assert_eq!(code(&output), expected, "{}", text(&output.stderr));
         took
     }
 
@@ -78,4 +87,33 @@ fn without_a_stream_a_command_ends_after_its_next_check() {
     let url = proxy.url();
     let took = fixture.ended_after(&["--check", "1s", "--url", &url], |id| fixture.revoke(id));
     assert!(took <= Duration::from_secs(4), "{took:?}");
+}
+
+/// The stream of a session goes on when a thief renews it, and says nothing of that: the holder took it for a check, and
+/// held a dead token until its own renewal was due.
+#[test]
+fn a_command_ends_after_its_next_check_when_a_thief_has_renewed_its_session() {
+    let fixture = Fixture::with(Server::start());
+    let took = fixture.ended_with(2, &["--new-after-revoke", "--check", "3s"], |id| {
+        let token = SessionFile::at(fixture.place("agent.session")).read().unwrap().token;
+        let path = format!("/v1/sessions/{id}/renew");
+        let stolen = fixture.server.put(&path).bearer(token.expose()).key("a-thief");
+        fixture.server.advance(43_200);
+        stolen.send().expect(200);
+        // For some seconds the renewal could be that of another holder of the file.
+        fixture.server.advance(11);
+    });
+    assert!(took <= Duration::from_secs(10), "{took:?}");
+}
+
+/// Nobody says to a holder that its key has retired, but that its stream ends and no other one begins.
+#[test]
+fn a_command_ends_at_once_when_the_key_of_its_token_retires() {
+    let fixture = Fixture::new();
+    let took = fixture.ended_with(2, &["--check", NEVER], |_| {
+        let body = json!({ "which": "session", "retire": "now" });
+        let rotate = fixture.server.post("/v1/keys/rotate").bearer(&fixture.server.admin);
+        rotate.json(&body).send().expect(200);
+    });
+    assert!(took <= Duration::from_secs(5), "{took:?}");
 }

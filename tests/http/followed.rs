@@ -127,6 +127,26 @@ fn new_keys_are_told_at_once() {
     assert_eq!((name.as_str(), keys), ("keys", server.get("/v1/keys").send().json()));
 }
 
+/// A holder heard from its stream that all was well for hours, while no token of its session worked any more.
+#[test]
+fn the_stream_of_a_session_ends_once_its_tokens_have_stopped_working() {
+    let server = Server::start();
+    let rotate = |retire: &str| {
+        let body = json!({ "which": "session", "retire": retire });
+        server.post("/v1/keys/rotate").bearer(&server.admin).json(&body).send().expect(200);
+    };
+    let session = server.session("a", 3_600);
+    let mut listener = follow(&server, &session);
+    rotate("overlap");
+    listener.heartbeat();
+    rotate("now");
+    let begun = stopwatch();
+    assert_eq!(listener.named(), None);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let again = server.get(&format!("{}/events", session.path())).bearer(&session.token);
+    again.header("accept", "text/event-stream").send().refused(401, "INVALID_TOKEN");
+}
+
 #[test]
 fn the_feed_is_for_those_whom_its_pages_are_for() {
     let server = Server::start();

@@ -28,7 +28,8 @@ pub(super) fn while_signed_in(visit: &SignedInRequest, body: Body) -> Body {
     let (console, id) = (visit.console().clone(), visit.holder().session.id);
     let is_live = move || {
         let authority = console.api.authority();
-        authority.live().session(id).is_some_and(|session| session.is_live(authority.now()))
+        let is_live = authority.live().session(id).is_some_and(|session| session.is_live(authority.now()));
+        is_live && authority.has_open_tokens(id)
     };
     let tail = LiveTail::of(body, is_live);
     Body::from_stream(unfold(tail, LiveTail::update))

@@ -31,6 +31,9 @@ const OF_A_SUBJECT: KindSet = KindSet::of(&[
     EventKind::SubjectResumed,
 ]);
 
+/// What the authority itself does to sessions: whose they are, each reader looks up for itself.
+const OF_ALL_SUBJECTS: KindSet = KindSet::of(&[EventKind::SelectionRevoked, EventKind::KeyRotated]);
+
 /// What a reader follows.
 #[derive(Clone, Debug)]
 pub enum WatchTarget {
@@ -120,8 +123,7 @@ impl WakeTable {
                     bell.0.send_replace(());
                 }
             }
-            // Whose sessions it ended, each looks up for itself.
-            StreamId::System if kinds.has(EventKind::SelectionRevoked) => {
+            StreamId::System if kinds.meets(OF_ALL_SUBJECTS) => {
                 for bell in self.subjects.values() {
                     bell.0.send_replace(());
                 }

@@ -242,6 +242,13 @@ impl Authority {
         Some(AuthenticatedSession { claims, session, suspension })
     }
 
+    /// Whether the tokens of a session can be opened: the key that sealed what it was granted last has not retired.
+    pub fn has_open_tokens(&self, id: SessionId) -> bool {
+        let Some(session) = self.live.session(id) else { return true };
+        let system = self.live.system();
+        system.system.keys.sealer_of(session.granted()).is_none_or(|key| !key.is_over(self.now()))
+    }
+
     /// The session behind an active token. Appends nothing; it counts as a use of the session.
     ///
     /// No active token's session ever leaves memory. To be told why another one is not active, rather than that it is

@@ -33,8 +33,8 @@ const SOON: Duration = Duration::from_millis(10);
 /// Follow a session by its own token: a stream that reports when its subject is suspended or resumed, and when it ends.
 ///
 /// Opening it presents the token, and is no use of the session. It needs the current token, outlives renewals, reports
-/// nothing else, and closes once the session has ended. The token of a suspended subject opens it too. A session has
-/// four such streams at once; a further one ends the oldest.
+/// nothing else, and closes once the session has ended, or once its tokens have stopped working with their key. The token
+/// of a suspended subject opens it too. A session has four such streams at once; a further one ends the oldest.
 #[utoipa::path(get, path = "/v1/sessions/{sessionId}/events", tag = "sessions", operation_id = "followSession",
     params(("sessionId" = String, Path, description = "The session."),
         ("after" = Option<EpochPosition>, Query, description = "Also what was recorded after this position; by default what is so now."),
@@ -104,6 +104,10 @@ impl SessionStream {
             }
             if !text.is_empty() {
                 return Some((Ok(text.into()), self));
+            }
+            // A rotation of keys wakes it. The next stream needs a token that is good.
+            if !self.viewer.api.authority.has_open_tokens(self.session) {
+                return None;
             }
             let look_again = self.heartbeat.min(now + self.left());
             tokio::select! {
