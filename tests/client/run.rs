@@ -149,6 +149,25 @@ fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
     assert!(fixture.place("asked").exists(), "it is asked before it is killed");
 }
 
+/// A shell dies of the first signal, and what it had begun went on without anybody to end it.
+#[test]
+fn what_a_command_has_begun_ends_with_it_when_its_session_does() {
+    let fixture = Fixture::new();
+    let begun = "trap '' TERM; echo $$ > inner.pid; touch ready; exec sleep 60";
+    let script = format!("sh -c \"{begun}\" > /dev/null 2>&1; echo done", begun = begun.replace('$', "\\$"));
+    let running = fixture.run(&["--grace", "1s"], &script).spawn().unwrap();
+    fixture.wait_for("ready");
+    let inner: i32 = std::fs::read_to_string(fixture.place("inner.pid")).unwrap().trim().parse().unwrap();
+    let id = SessionFile::at(fixture.place("agent.session")).read().unwrap().session_id;
+    fixture.server.delete(&format!("/v1/sessions/{id}")).bearer(&fixture.server.admin).send().expect(200);
+    assert_eq!(code(&running.wait_with_output().unwrap()), 3);
+    let since = stopwatch();
+    while rustix::process::test_kill_process(Pid::from_raw(inner).unwrap()).is_ok() {
+        assert!(since.elapsed() < PATIENCE, "it lives on");
+        pause(std::time::Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn with_warn_the_command_goes_on_without_its_session() {
     let fixture = Fixture::new();

@@ -6,7 +6,7 @@ use std::{
     process::ExitStatus,
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::{
     process::{self, Command},
     signal::unix::{SignalKind, signal},
@@ -55,8 +55,8 @@ pub(super) struct ChildProcess {
     /// None once its end was seen: its number may be another process by then.
     id: Option<Pid>,
     /// On a terminal it stays in the foreground, with us; else it has a group of its own, so that what it started gets
-    /// its signals too.
-    has_group: bool,
+    /// its signals too. The group has its number for as long as there is anybody in it.
+    group: Option<Pid>,
 }
 
 impl ChildProcess {
@@ -67,7 +67,7 @@ impl ChildProcess {
         }
         let process = command.spawn()?;
         let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { process, id, has_group })
+        Ok(Self { process, id, group: id.filter(|_| has_group) })
     }
 
     /// Waits for its end; again, for the same end.
@@ -80,7 +80,7 @@ impl ChildProcess {
     /// Gives it a signal that we got. What is typed on a terminal it got from there already.
     pub(super) fn pass_on(&self, signal: Signal) {
         let is_typed = signal == Signal::INT || signal == Signal::QUIT;
-        if self.has_group || !is_typed {
+        if self.group.is_some() || !is_typed {
             self.send(signal);
         }
     }
@@ -93,10 +93,19 @@ impl ChildProcess {
         self.send(Signal::KILL);
     }
 
+    /// Whether something that it started is still in its group, once it has ended itself. If not, the group is over.
+    pub(super) fn has_left_others(&mut self) -> bool {
+        self.group = self.group.filter(|group| test_kill_process_group(*group).is_ok());
+        self.group.is_some()
+    }
+
     fn send(&self, signal: Signal) {
-        let Some(id) = self.id else { return };
         // It may have ended a moment ago, and then the signal has no target.
-        let _ = if self.has_group { kill_process_group(id, signal) } else { kill_process(id, signal) };
+        let _ = match (self.group, self.id) {
+            (Some(group), _) => kill_process_group(group, signal),
+            (None, Some(id)) => kill_process(id, signal),
+            (None, None) => return,
+        };
     }
 }
 

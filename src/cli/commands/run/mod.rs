@@ -40,6 +40,8 @@ use tenure_http_client::outbound::PlaintextPolicy;
 
 /// How long a call at the start or the end is retried after transient failures.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks at what an ended command has left behind.
+const LOOK: Duration = Duration::from_millis(100);
 /// Limit of the revocation at the end, retries included.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -313,7 +315,8 @@ impl RunArgs {
         command
     }
 
-    /// Returns when the command has ended; how its session did, if it did before.
+    /// Returns when the command has ended; how its session did, if it did before. Then what the command has started ends
+    /// with it, at the latest when its time is over.
     async fn until_the_end(
         &self,
         output: Output,
@@ -325,9 +328,14 @@ impl RunArgs {
         let mut said = None;
         let mut ended = None;
         let mut kill_at = None;
+        let mut has_ended = false;
         loop {
+            if has_ended && (kill_at.is_none() || !child.has_left_others()) {
+                return ended;
+            }
             tokio::select! {
-                _ = child.wait() => return ended,
+                _ = child.wait(), if !has_ended => has_ended = true,
+                () = time::sleep(LOOK), if has_ended => {}
                 signal = signals.next() => child.pass_on(signal),
                 end = holder.ended(), if ended.is_none() => {
                     output.info(&veto::headline(&end));
