@@ -305,6 +305,36 @@ fn a_slow_or_dead_receiver_delays_no_command_and_no_other_receiver() {
     );
 }
 
+/// The receivers of some owners, who all answered just in time, held all the places that there are: everyone else was
+/// told a quarter of a minute later.
+#[test]
+fn slow_receivers_of_other_owners_delay_nobody() {
+    let (server, quick) = (server(), Receiver::start(OK));
+    let slow = Receiver::start(Manner::Dawdles(Duration::from_secs(9)));
+    for owner in 0..8 {
+        let (key, _) = server.issue_key("owner", Some(&format!("slow-{owner}")));
+        for _ in 0..20 {
+            let asked = json!({ "url": slow.url() });
+            server.post("/v1/webhooks").bearer(&key).json(&asked).send().expect(201);
+        }
+    }
+    let (key, _) = server.issue_key("owner", Some("quick"));
+    server.post("/v1/webhooks").bearer(&key).json(&json!({ "url": quick.url() })).send().expect(201);
+    for owner in 0..8 {
+        for agent in 0..10 {
+            let subject = format!("slow-{owner}-{agent}");
+            server.register(&subject, &json!({ "ownerId": format!("slow-{owner}") }));
+            server.create(&json!({ "subjectId": subject }));
+        }
+    }
+    slow.wait_for(8 * 20);
+    server.register("quick", &json!({ "ownerId": "quick" }));
+    let begun = stopwatch();
+    server.create(&json!({ "subjectId": "quick" }));
+    quick.wait_for_accepted(1);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: it waited for others", begun.elapsed());
+}
+
 /// Only what came after a webhook is news to it.
 #[test]
 fn a_new_webhook_begins_at_its_creation() {

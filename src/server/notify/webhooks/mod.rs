@@ -45,7 +45,7 @@ use self::{
         queue::{DeliveryQueue, DeliveryState},
     },
     format::MessageContent,
-    sending::client::WebhookClient,
+    sending::{client::WebhookClient, owner_shares::OwnerShares},
     shared_progress::ProgressKeeper,
     store::{DeliveryStore, StoreError},
     test_rate::WebhookTests,
@@ -74,7 +74,10 @@ use tenure_protocol::clock::stopwatch;
 /// After an event of these kinds there are other webhooks than before.
 const CONCERN_WEBHOOKS: KindSet = KindSet::of(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]);
 /// Maximum requests in flight, over all webhooks.
-const ABREAST: usize = 512;
+const ABREAST: usize = 1_024;
+/// Those of one owner, more than it has webhooks: receivers of its own that answer late do not hold all of it, and others
+/// that do so on purpose hold no more of the whole.
+const OF_ONE_OWNER: usize = 32;
 /// What changed is saved this often.
 const SAVE: Duration = Duration::from_millis(200);
 /// Progress without any notice to deliver is saved once in this many slices.
@@ -144,6 +147,8 @@ struct WebhooksInner {
     allow_private: bool,
     name: format::MessageSource,
     sending: Semaphore,
+    /// What each owner may take of it. Who has webhooks of no owner may have them all.
+    shares: OwnerShares,
     /// Behind it the past is read.
     past: WorkGate,
     outcomes: [AtomicU64; DeliveryOutcome::ALL.len()],
@@ -221,6 +226,7 @@ impl Webhooks {
             allow_private: settings.allow_private,
             name: format::MessageSource { name, time_zone: settings.time_zone },
             sending: Semaphore::new(ABREAST),
+            shares: OwnerShares::of_each(OF_ONE_OWNER),
             past: catch_up::gate(),
             outcomes: Default::default(),
             alarms: WebhookAlarms::new(),

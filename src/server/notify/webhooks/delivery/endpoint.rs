@@ -19,13 +19,13 @@ use crate::notify::webhooks::{
     WebhooksInner,
     destination::WebhookDestination,
     format::{self, MessageContent},
-    sending::client::SignedRequest,
+    sending::{client::SignedRequest, owner_shares::place},
 };
 use crate::notify::{CommitBatch, EventCursor, Notice, NoticeId};
 use crate::traces::about;
 use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
-use tenure_protocol::clock::wall_time;
+use tenure_protocol::clock::{stopwatch, wall_time};
 
 /// A clock moved by hand wakes no task; an [`EndpointCommand`] does.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -110,8 +110,8 @@ struct EndpointWorker {
 /// What became of a notice on its way.
 #[derive(Clone, Copy)]
 enum AttemptResult {
-    /// It was sent.
-    Sent(AttemptAnswer),
+    /// It was sent, and the attempt took this long.
+    Sent(AttemptAnswer, Duration),
     /// It is not for this webhook any more.
     Withdrawn,
     /// The log could not be read, so its content is not known yet.
@@ -230,7 +230,10 @@ impl EndpointWorker {
         let now = self.shared.source.now();
         let answer = match tried {
             AttemptResult::Withdrawn => return self.account.lock().withdraw(id),
-            AttemptResult::Sent(answer) => answer,
+            AttemptResult::Sent(answer, took) => {
+                self.account.lock().note_pace(took);
+                answer
+            }
             AttemptResult::Unread => DeliveryOutcome::Unreachable.into(),
         };
         self.shared.count(answer.outcome);
@@ -240,7 +243,7 @@ impl EndpointWorker {
     async fn last_arrivals(&mut self) {
         let all = async {
             while let Some(tried) = self.away.join_next().await {
-                if let Ok((id, AttemptResult::Sent(answer))) = tried {
+                if let Ok((id, AttemptResult::Sent(answer, _))) = tried {
                     self.shared.count(answer.outcome);
                     let (now, jitter) = (self.shared.source.now(), self.shared.source.jitter());
                     self.account.lock().arrive(id, answer, now, jitter);
@@ -268,7 +271,14 @@ pub(super) fn wants(webhook: &Webhook, notice: &Notice) -> bool {
 
 /// Sends one notice, as it is now.
 async fn send(shared: Arc<WebhooksInner>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
+    // The own share comes first, so that an owner whose receivers are slow takes no more than that of the whole.
+    let share = webhook.asked.owner_id.as_ref().map(|owner| shared.shares.of(Some(owner)));
+    let _own = match &share {
+        Some(share) => Some(place(share).await),
+        None => None,
+    };
     let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
+    let begun = stopwatch();
     let notice = match waiting_for_disk(|| shared.source.notice(id)) {
         Ok(notice) => notice,
         Err(error) => {
@@ -281,7 +291,8 @@ async fn send(shared: Arc<WebhooksInner>, webhook: Arc<Webhook>, id: NoticeId) -
     let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
     let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
     let name = notice.notice_id.message();
-    AttemptResult::Sent(post(&shared, &webhook, &name, &MessageContent::Notice(&notice)).await)
+    let answer = post(&shared, &webhook, &name, &MessageContent::Notice(&notice)).await;
+    AttemptResult::Sent(answer, begun.elapsed())
 }
 
 /// Sends something by a webhook, once.

@@ -5,17 +5,18 @@
 //! whose names hang waits for itself alone.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Weak},
+    sync::Arc,
 };
 
-use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-use super::ssrf_guard::checked;
+use super::{
+    owner_shares::{OwnerShares, place},
+    ssrf_guard::checked,
+};
 use tenure_core::OwnerId;
 
 /// Maximum look-ups of one owner at a time.
@@ -36,7 +37,7 @@ pub(crate) struct UnknownHost;
 /// The shares of all owners.
 pub(crate) struct OwnerResolvers {
     all: Arc<Semaphore>,
-    owners: Mutex<BTreeMap<Option<OwnerId>, Weak<Semaphore>>>,
+    owners: OwnerShares,
     allow_private: bool,
     look_up: HostLookup,
 }
@@ -48,30 +49,22 @@ impl OwnerResolvers {
     }
 
     pub(super) fn with(allow_private: bool, look_up: HostLookup) -> Self {
-        Self { all: Arc::new(Semaphore::new(IN_ALL)), owners: Mutex::default(), allow_private, look_up }
+        Self {
+            all: Arc::new(Semaphore::new(IN_ALL)),
+            owners: OwnerShares::of_each(OF_ONE_OWNER),
+            allow_private,
+            look_up,
+        }
     }
 
     /// The resolver for the webhooks of an owner, or for those of none.
     pub(crate) fn of(&self, owner: Option<&OwnerId>) -> GuardedResolver {
         GuardedResolver {
             all: Arc::clone(&self.all),
-            own: self.share(owner),
+            own: self.owners.of(owner),
             allow_private: self.allow_private,
             look_up: self.look_up,
         }
-    }
-
-    /// An owner's share is remembered for as long as a resolver or a thread of the owner is at work.
-    fn share(&self, owner: Option<&OwnerId>) -> Arc<Semaphore> {
-        let mut owners = self.owners.lock();
-        let owner = owner.cloned();
-        if let Some(share) = owners.get(&owner).and_then(Weak::upgrade) {
-            return share;
-        }
-        owners.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Semaphore::new(OF_ONE_OWNER));
-        owners.insert(owner, Arc::downgrade(&share));
-        share
     }
 }
 
@@ -116,10 +109,6 @@ impl GuardedResolver {
     }
 }
 
-async fn place(share: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    Arc::clone(share).acquire_owned().await.expect("the semaphore is never closed")
-}
-
 fn by_the_system(name: &str) -> io::Result<Vec<SocketAddr>> {
     Ok((name, 0).to_socket_addrs()?.collect())
 }
@@ -131,6 +120,7 @@ mod tests {
         time::Duration,
     };
 
+    use parking_lot::Mutex;
     use tokio::time::timeout;
 
     use super::*;
@@ -186,14 +176,5 @@ mod tests {
         drop(RELEASE.open.lock().take());
         let found = timeout(TIMEOUT, resolvers.of(Some(&one)).found("answers".into()));
         assert_eq!(found.await.expect("its threads are free again").unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_owner_that_has_gone_leaves_nothing() {
-        let resolvers = OwnerResolvers::new(false);
-        for number in 0..100 {
-            drop(resolvers.of(Some(&format!("owner-{number}").parse().unwrap())));
-        }
-        assert!(resolvers.owners.lock().len() <= 1);
     }
 }

@@ -7,7 +7,10 @@
 
 mod receiver_history;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -30,6 +33,9 @@ const PARKED: usize = 1_000;
 const ATTEMPTS: usize = 20;
 /// Maximum requests in flight for one webhook.
 const ABREAST: usize = 8;
+/// A receiver whose last answer took longer, or that has not answered yet, gets one request at a time: places in flight
+/// are for all webhooks.
+const QUICK: Duration = Duration::from_secs(3);
 
 /// An attempt to deliver a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -123,6 +129,8 @@ pub(crate) struct DeliveryQueue {
     /// Those of them to send again after arrival.
     once_more: BTreeSet<NoticeId>,
     failures: u32,
+    /// Whether its last answer came soon.
+    is_quick: bool,
     reception: ReceiverHistory,
     rests_until: Option<Timestamp>,
     /// The positions that a running redelivery covers, first to last.
@@ -227,6 +235,11 @@ impl DeliveryQueue {
         self.rests_until = None;
     }
 
+    /// The receiver took this long for an answer, or for none.
+    pub(crate) fn note_pace(&mut self, took: Duration) {
+        self.is_quick = took < QUICK;
+    }
+
     /// The notices whose turn it is now; from now on they are on their way.
     pub(crate) fn depart(&mut self, now: Timestamp) -> Vec<NoticeId> {
         let due: Vec<_> = self.turns(now).collect();
@@ -238,7 +251,8 @@ impl DeliveryQueue {
     fn turns(&self, now: Timestamp) -> impl Iterator<Item = NoticeId> {
         let is_down = self.rests_until.is_some();
         let rests = self.rests_until.is_some_and(|until| now < until);
-        let mut places = ABREAST.saturating_sub(self.away.len());
+        let abreast = if self.is_quick { ABREAST } else { 1 };
+        let mut places = abreast.saturating_sub(self.away.len());
         let mut probes = usize::from(is_down && !rests && self.away.is_empty());
         let mut turns = vec![];
         for (id, delivery) in self.heads() {

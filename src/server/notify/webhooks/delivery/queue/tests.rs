@@ -29,9 +29,9 @@ fn notice(position: u64, subject: &str, session: u8) -> Notice {
     }
 }
 
-/// An account of these sessions' notices, at positions 1, 2, 3 …
+/// An account of these sessions' notices, at positions 1, 2, 3 …, of a receiver that answers soon.
 fn account(told: &[(&str, u8)]) -> DeliveryQueue {
-    let mut account = DeliveryQueue::new(Position(0));
+    let mut account = DeliveryQueue { is_quick: true, ..DeliveryQueue::new(Position(0)) };
     let news: Vec<_> =
         (1..).zip(told).map(|(position, (subject, session))| notice(position, subject, *session)).collect();
     account.take(news.iter(), (Position(1), Position(told.len() as u64)), at(0));
@@ -202,6 +202,19 @@ fn what_was_saved_goes_on_where_it_stood() {
     let mut saved = DeliveryQueue::saved(unsaved.read, deliveries.collect());
     assert_eq!((saved.read(), &saved.open, &saved.closed), (account.read(), &account.open, &account.closed));
     assert_eq!(positions(&saved.depart(at(5))), [1]);
+}
+
+/// Receivers that answered just in time, eight requests at once to each, filled the places that all webhooks share.
+#[test]
+fn a_receiver_gets_one_request_at_a_time_until_it_answers_soon() {
+    let told: Vec<_> = (1..=20).map(|session| ("a", session)).collect();
+    let mut account = DeliveryQueue { is_quick: false, ..account(&told) };
+    assert_eq!(positions(&account.depart(at(0))), [1]);
+    account.succeed(1, 4);
+    account.note_pace(Duration::from_millis(100));
+    assert_eq!(account.depart(at(4)).len(), ABREAST);
+    account.note_pace(QUICK);
+    assert!(account.depart(at(4)).is_empty());
 }
 
 #[test]
