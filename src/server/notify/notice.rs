@@ -6,7 +6,9 @@ use serde::{Serialize, Serializer};
 
 pub use tenure_core::NoticeKind;
 use tenure_core::{
-    Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp, epoch,
+    Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    budget::{Constraints, Usage},
+    epoch,
     event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
@@ -179,6 +181,20 @@ pub struct RenewedDetails {
     /// Where its owner can veto without a sign-in, while this renewal is the latest and its window is open. Only in
     /// the notice that this owner itself receives.
     pub veto_url: Option<String>,
+    /// What it may do and has done, for messages to people; `None` if nothing was said of either, or if it left memory.
+    #[serde(skip)]
+    pub permitted_use: Option<Box<PermittedUse>>,
+}
+
+/// What a session may be used for, and what it was used for up to now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermittedUse {
+    /// What it may be used for, as its creator named it.
+    pub scopes: Vec<String>,
+    /// The limits on its use.
+    pub constraints: Constraints,
+    /// What it was used for.
+    pub usage: Usage,
 }
 
 /// Of [`NoticeKind::SessionRenewalRejected`].

@@ -13,8 +13,8 @@ use tenure_log::StoredCommit;
 
 use super::notice::{
     CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, NoticeId, NoticeKind,
-    NoticeName, RenewalRejectedDetails, RenewedDetails, RevokedDetails, SelectorDetails, SuspensionDetails,
-    remaining,
+    NoticeName, PermittedUse, RenewalRejectedDetails, RenewedDetails, RevokedDetails, SelectorDetails,
+    SuspensionDetails, remaining,
 };
 
 /// What is so today: a subject's owner and name follow it at once, its history included.
@@ -227,9 +227,14 @@ impl NoticeBuilder<'_> {
         self.stored.commit.recorded_at
     }
 
+    /// As long as it is in memory.
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.folded.and_then(|subject| subject.session(id)).or_else(|| self.subject.session(id))
+    }
+
     /// What was fixed when the session was created is so at every position of its history.
     fn fixed(&self, id: SessionId) -> Option<FixedTerms> {
-        match self.folded.and_then(|subject| subject.session(id)).or_else(|| self.subject.session(id)) {
+        match self.session(id) {
             Some(session) => Some(FixedTerms { terms: *session.terms, began: session.created_at() }),
             None => self.present.terms_of_left(id).map(|(terms, began)| FixedTerms { terms, began }),
         }
@@ -259,6 +264,7 @@ impl NoticeBuilder<'_> {
             reject_window_expiry: self.at().plus(fixed.terms.renewal_reject_window),
             reject_url: self.owner().and_then(|_| self.present.reject_url(event.session_id)),
             veto_url: None,
+            permitted_use: self.session(event.session_id).and_then(permitted_use).map(Box::new),
         };
         let renewed = (NoticeKind::SessionRenewed, NoticeDetails::Renewed(renewed));
         [Some(renewed), soon(fixed, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
@@ -355,6 +361,17 @@ impl FixedTerms {
     const fn absolute_expires_at(self) -> Timestamp {
         self.began.plus(self.terms.absolute_lifetime)
     }
+}
+
+/// What a session may do and has done, if anything was said of either.
+fn permitted_use(session: &Session) -> Option<PermittedUse> {
+    let (scopes, constraints, usage) = (session.scopes(), session.constraints(), session.usage());
+    let is_said = !scopes.is_empty() || constraints.is_some() || usage.transactions > 0;
+    is_said.then(|| PermittedUse {
+        scopes: scopes.to_vec(),
+        constraints: constraints.cloned().unwrap_or_default(),
+        usage: usage.clone(),
+    })
 }
 
 fn soon(fixed: FixedTerms, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<NoticePart> {

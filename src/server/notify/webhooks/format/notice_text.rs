@@ -4,18 +4,20 @@
 use crate::{
     config::NoticeTimeZone,
     notify::notice::{
-        CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, RenewalRejectedDetails,
-        RenewedDetails, RevokedDetails, SuspensionDetails,
+        CreatedDetails, ExpiredDetails, ExpiringSoonDetails, Notice, NoticeDetails, PermittedUse,
+        RenewalRejectedDetails, RenewedDetails, RevokedDetails, SuspensionDetails,
     },
 };
 use tenure_core::{
-    Actor, NoticeKind, SessionId,
+    Actor, Amount, NoticeKind, SessionId,
     commit::ActorKind,
     event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
 
 /// The length that texts chosen by people are cut to, so that no message exceeds what a service takes.
 const LONGEST: usize = 200;
+/// The same of each list of what a session may do: a message has several.
+const LONGEST_LIST: usize = 100;
 
 /// How much a person should care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ fn who(notice: &Notice) -> String {
 fn foreign(text: &str) -> String {
     let [begin, end] = FOREIGN;
     let text: String = text.chars().filter(|c| !FOREIGN.contains(c)).collect();
-    format!("{begin}{}{end}", unlinked(&cut(&text)))
+    format!("{begin}{}{end}", unlinked(&cut(&text, LONGEST)))
 }
 
 /// Breaks what looks like the scheme of a URL or like the name of a host.
@@ -114,11 +116,11 @@ fn unlinked(text: &str) -> String {
     broken
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
+fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
         return text.to_owned();
     }
-    text.chars().take(LONGEST - 1).chain(['…']).collect()
+    text.chars().take(longest - 1).chain(['…']).collect()
 }
 
 fn created(who: &str, details: &CreatedDetails, zone: &NoticeTimeZone) -> NoticeText {
@@ -151,6 +153,8 @@ fn renewed(
             zone.shown(details.reject_window_expiry)
         ),
     ];
+    let permitted = details.permitted_use.as_deref();
+    lines.splice(3..3, permitted.into_iter().flat_map(may_do_and_did));
     let link = details.veto_url.clone().or_else(|| details.reject_url.clone());
     // By the session's id, which nobody chose: a name would be broken where it looks like a link.
     lines.extend(session.filter(|_| link.is_none()).map(|session| format!("tenure veto {session}")));
@@ -161,6 +165,27 @@ fn renewed(
         urgency: NoticeUrgency::High,
         tag: "repeat",
     }
+}
+
+/// What a session may do, and what it has done.
+fn may_do_and_did(permitted: &PermittedUse) -> Vec<String> {
+    let PermittedUse { scopes, constraints, usage } = permitted;
+    let listed = |what: &str, texts: &[String]| match texts {
+        [] => format!("{what}: none"),
+        texts => format!("{what}: {}", foreign(&cut(&texts.join(", "), LONGEST_LIST))),
+    };
+    let scopes = (!scopes.is_empty()).then(|| listed("It may do", scopes));
+    let operations = constraints.allowed_operations.as_ref().map(|those| listed("Operations", those));
+    let destinations = constraints.allowed_destinations.as_ref().map(|those| listed("Destinations", those));
+    let of_most = |most: Option<String>| most.map_or_else(String::new, |most| format!(" of {most}"));
+    let uses = of_most(constraints.max_transactions.map(|most| most.to_string()));
+    let amount = of_most(constraints.max_total_amount.as_ref().map(ToString::to_string));
+    let is_counted = usage.transactions > 0 || !uses.is_empty();
+    let uses = is_counted.then(|| format!("Uses: {}{uses}.", usage.transactions));
+    let is_paid = usage.total_amount != Amount::default() || !amount.is_empty();
+    let spent = is_paid.then(|| format!("Spent: {}{amount}.", usage.total_amount));
+    let so_far = uses.into_iter().chain(spent).reduce(|uses, spent| format!("{uses} {spent}"));
+    [scopes, operations, destinations, so_far].into_iter().flatten().collect()
 }
 
 fn rejected(who: &str, details: &RenewalRejectedDetails) -> NoticeText {
@@ -239,7 +264,7 @@ fn by(actor: &Actor, name: Option<&str>) -> Option<String> {
         ActorKind::Operator => return Some("By an operator".into()),
         ActorKind::Authority => return None,
     };
-    let id = actor.id.as_ref().map(|id| cut(id))?;
+    let id = actor.id.as_ref().map(|id| cut(id, LONGEST))?;
     Some(match name {
         Some(name) => format!("By {} ({kind} {id})", foreign(name)),
         None => format!("By {kind} {id}"),

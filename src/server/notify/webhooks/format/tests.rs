@@ -5,11 +5,12 @@ use std::{fs, path::PathBuf};
 use super::*;
 use crate::notify::notice::{
     CreatedDetails, ExpiredDetails, ExpiringSoonDetails, NoticeDetails, NoticeId, NoticeKind, NoticeName,
-    RenewalRejectedDetails, RenewedDetails, RevokedDetails, SuspensionDetails,
+    PermittedUse, RenewalRejectedDetails, RenewedDetails, RevokedDetails, SuspensionDetails,
 };
 use crate::{config::NoticeTimeZone, notify::webhooks::WebhookDestination};
 use tenure_core::{
     Actor, Position, SessionId,
+    budget::{Constraints, Usage},
     commit::ActorKind,
     event::{EndTrigger, ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode},
 };
@@ -44,6 +45,7 @@ fn details(kind: NoticeKind, text: &str) -> NoticeDetails {
                 "https://tenure.example/console/sessions/019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".into(),
             ),
             veto_url: Some("https://tenure.example/console/veto/tnr_veto_v4.local.AAAA".into()),
+            permitted_use: Some(Box::new(permitted_use(text))),
         }),
         NoticeKind::SessionRenewalRejected => NoticeDetails::RenewalRejected(RenewalRejectedDetails {
             renewal_count: 3,
@@ -83,6 +85,18 @@ fn details(kind: NoticeKind, text: &str) -> NoticeDetails {
     }
 }
 
+fn permitted_use(text: &str) -> PermittedUse {
+    let usage = Usage { transactions: 4, total_amount: "12.50".parse().unwrap(), last_at: None };
+    let constraints = Constraints {
+        max_total_amount: Some("100".parse().unwrap()),
+        max_transactions: Some(20),
+        allowed_operations: Some(vec!["pay".into(), text.into()]),
+        allowed_destinations: Some(vec!["shop-1".into(), text.into()]),
+        ..Constraints::default()
+    };
+    PermittedUse { scopes: vec!["orders:read".into(), text.into()], constraints, usage }
+}
+
 fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
     let is_of_subject = matches!(kind, NoticeKind::SubjectSuspended | NoticeKind::SubjectResumed);
     Notice {
@@ -120,6 +134,37 @@ fn a_renewal_without_a_link_names_the_command_that_vetoes_it() {
     (details.reject_url, details.veto_url) = (None, None);
     let command = format!("\ntenure veto {}\n", renewed.session_id.unwrap());
     assert!(told(&renewed).contains(&command), "{}", told(&renewed));
+}
+
+/// Whether to veto depends on what the session may do, which no message said.
+#[test]
+fn a_renewal_says_what_the_session_may_do_and_has_done() {
+    let mut renewed = notice(NoticeKind::SessionRenewed, "night.bot", "");
+    let told = |renewed: &Notice| {
+        let lines = notice_text::of_notice(renewed, &NoticeTimeZone::default()).lines;
+        lines.join("\n").replace(['\u{2068}', '\u{2069}'], "")
+    };
+    let mut with = |permitted: Option<PermittedUse>| {
+        let NoticeDetails::Renewed(details) = &mut renewed.details else { unreachable!() };
+        details.permitted_use = permitted.map(Box::new);
+        told(&renewed)
+    };
+    let whole = permitted_use("x");
+    for line in [
+        "\nIt may do: orders:read, x\n",
+        "\nOperations: pay, x\n",
+        "\nDestinations: shop-1, x\n",
+        "\nUses: 4 of 20. Spent: 12.50 of 100.\n",
+    ] {
+        assert!(with(Some(whole.clone())).contains(line), "{}", with(Some(whole.clone())));
+    }
+    let nothing = Constraints { allowed_operations: Some(vec![]), ..Constraints::default() };
+    let unlimited = PermittedUse { scopes: vec![], constraints: nothing, usage: whole.usage.clone() };
+    let said = with(Some(unlimited.clone()));
+    assert!(said.contains("\nOperations: none\nUses: 4. Spent: 12.50.\n"), "{said}");
+    let said = with(Some(PermittedUse { usage: Usage::default(), ..unlimited }));
+    assert!(said.contains("\nOperations: none\nNot what you want?"), "{said}");
+    assert!(!with(None).contains("Uses"));
 }
 
 fn destination(format: WebhookFormat) -> WebhookDestination {
