@@ -126,3 +126,25 @@ fn an_empty_list_of_a_server_says_what_there_is_none_of() {
         assert_eq!((ran.code, ran.stderr.trim()), (0, said), "{command:?}: {}", ran.stdout);
     }
 }
+
+/// A mistyped position was answered with the state at the end, and a coming moment with that of now.
+#[test]
+fn a_position_or_moment_that_is_not_there_yet_is_refused() {
+    let serving = Serving::start();
+    a_session(&serving);
+    for words in [&["replay", "--position", "999999"][..], &["replay", "--step", "--position", "999999"]] {
+        let refused = serving.run(&[&["audit"], words].concat());
+        assert_eq!(refused.code, 4, "{}", refused.stdout);
+        assert!(
+            refused.stderr.contains("there is no position 999999: the history ends at "),
+            "{}",
+            refused.stderr
+        );
+    }
+    for words in [&["replay", "--at", "2099-01-01T00:00:00Z"][..], &["replay", "--at", "in 1h"]] {
+        let refused = serving.run(&[&["audit"], words].concat());
+        assert_eq!(refused.code, 1, "{}", refused.stdout);
+        assert!(refused.stderr.contains("lies in the future"), "{}", refused.stderr);
+    }
+    assert_eq!(serving.run(&["audit", "replay", "--position", "1"]).code, 0);
+}

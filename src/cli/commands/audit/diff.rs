@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::json;
 
-use super::{source::SourceArgs, trust::TrustArgs};
+use super::{replay::check_position, source::SourceArgs, trust::TrustArgs};
 use crate::cli::{context::GlobalArgs, environment, failure::CommandError, output::Column};
 use tenure_audit::replay::{HistoryReplay, ReplayEnd, diff::differences};
 use tenure_core::Position;
@@ -63,11 +63,7 @@ impl DiffArgs {
         }
         let [earlier, later] = &replays;
         for (replay, wanted) in [(earlier, self.earlier), (later, self.later)] {
-            if replay.state().position.0 < wanted {
-                let why =
-                    format!("there is no position {wanted}: the history ends at {}", replay.state().position);
-                return Err(CommandError::Missing(why));
-            }
+            check_position(replay, wanted)?;
         }
         let items = differences((earlier.state(), earlier.moment()), (later.state(), later.moment()));
         let output = global.output();

@@ -68,9 +68,19 @@ impl SourceArgs {
         if self.is_server() { KeyNames::read(&global.context()?) } else { Ok(KeyNames::default()) }
     }
 
-    /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.
+    /// A moment that was typed: by the server's clock, which may be a test's, or by this host's. What a server will
+    /// record by a coming moment is not known; a history that ended is as it is at any later one.
     pub(super) fn past(&self, global: &GlobalArgs, moment: TypedMoment) -> Result<Timestamp, CommandError> {
-        if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(environment::now())) }
+        if !self.is_server() {
+            return Ok(moment.past(environment::now()));
+        }
+        let cli = global.context()?;
+        let now = cli.now_there()?;
+        let past = moment.past(now);
+        if past > now {
+            return Err(CommandError::Usage(format!("{past} lies in the future: at the server it is {now}")));
+        }
+        Ok(past)
     }
 
     /// Who says which key has signed the history.

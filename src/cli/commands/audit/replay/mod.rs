@@ -104,6 +104,7 @@ impl ReplayArgs {
         }
         let mut folding = CheckedReplay::new(until);
         let ending = self.source.read(global, &trusted, &mut |stored| folding.add(&stored))?;
+        folding.check_reached(until)?;
         self.show(output, &folding.replay)?;
         folding.finish()?;
         ending.report(output);
@@ -134,6 +135,9 @@ impl ReplayArgs {
             };
             let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
             let (folding, mut course) = (stepping.folding, stepping.course?);
+            if course == WalkControl::On {
+                folding.check_reached(until)?;
+            }
             folding.finish()?;
             if course == WalkControl::On && reader.asks {
                 course = walk.end(&mut reader)?;
@@ -202,6 +206,15 @@ impl ReplayArgs {
     }
 }
 
+/// Whether the history goes on to a position.
+pub(super) fn check_position(replay: &replay::HistoryReplay, wanted: u64) -> Result<(), CommandError> {
+    let end = replay.state().position;
+    if end.0 >= wanted {
+        return Ok(());
+    }
+    Err(CommandError::Missing(format!("there is no position {wanted}: the history ends at {end}")))
+}
+
 /// A replay that stops at the first event that cannot follow.
 struct CheckedReplay {
     replay: replay::HistoryReplay,
@@ -223,6 +236,14 @@ impl CheckedReplay {
             self.illegal = Some(illegal);
             ControlFlow::Break(())
         })
+    }
+
+    /// A history that goes on to the wanted position; one that ends before it has no state there.
+    fn check_reached(&self, until: ReplayEnd) -> Result<(), CommandError> {
+        match until {
+            ReplayEnd::Position(wanted) if self.illegal.is_none() => check_position(&self.replay, wanted.0),
+            ReplayEnd::Position(_) | ReplayEnd::Time(_) | ReplayEnd::End => Ok(()),
+        }
     }
 
     fn finish(self) -> Result<(), CommandError> {
