@@ -33,6 +33,8 @@ impl Drop for FileLock {
         if !self.guarded.exists() && is_at(&self.lock, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
+        // A process that was forked meanwhile has it open too, and would keep it.
+        let _ = self.lock.unlock();
     }
 }
 

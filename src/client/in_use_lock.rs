@@ -42,6 +42,8 @@ impl Drop for InUse {
         if self.is_last() && is_at(&self.lock, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
+        // A process that was forked meanwhile has it open too, and would keep it.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -157,6 +157,21 @@ def test_a_directory_that_cannot_be_written_to_is_found_out_before(file: Session
         locked.prepare()
 
 
+def test_a_process_that_was_forked_meanwhile_keeps_no_lock(file: SessionFile) -> None:
+    mine = lock(file)
+    hold, release = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(release)
+        os.read(hold, 1)
+        os._exit(0)
+    mine.close()
+    lock(file).close()
+    os.close(release)
+    os.waitpid(child, 0)
+    os.close(hold)
+
+
 def test_a_process_that_dies_leaves_no_lock(file: SessionFile) -> None:
     child = os.fork()
     if child == 0:

@@ -5,7 +5,7 @@
 //! What is in segments leaves it (`sealing`), but for the last frame: it says what the broker must still have.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use crate::{
     LogError, OpenError, StoredCommit,
     sled::{
         catch_panic::guarded,
+        data_dir::lock_alone,
         frame::{self, MAX_FRAME_BYTES},
     },
 };
@@ -231,11 +232,8 @@ fn own(data: &Path) -> Result<File, OpenError> {
         Err(error) => return Err(io(&format)(error)),
     }
     let lock = File::options().read(true).write(true).open(&format).map_err(io(&format))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: format }),
-        Err(TryLockError::Error(error)) => Err(io(&format)(error)),
-    }
+    lock_alone(&lock, &format)?;
+    Ok(lock)
 }
 
 fn open_store(path: &Path) -> Result<::sled::Db, String> {

@@ -145,7 +145,7 @@ impl DataDir {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(&self.head).map_err(io_at(&self.head))?;
-        self.lock(&file)?;
+        lock_alone(&file, &self.head)?;
         HeadFile::read(file).map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
                 damaged(&self.head, None, &error.to_string())
@@ -153,23 +153,6 @@ impl DataDir {
                 io_at(&self.head)(error)
             }
         })
-    }
-
-    /// Only one process may have the log open. A process that is ending, or a fork that has not called exec yet,
-    /// releases the lock in a moment.
-    fn lock(&self, file: &File) -> Result<(), OpenError> {
-        let mut tries = 0;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if tries < 25 => {
-                    tries += 1;
-                    thread::park_timeout(Duration::from_millis(20));
-                }
-                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: self.head.clone() }),
-                Err(TryLockError::Error(error)) => return Err(io_at(&self.head)(error)),
-            }
-        }
     }
 
     /// Says that the log is empty, before there is one: from here on its absence is noticed.
@@ -373,4 +356,21 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
 
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     sync_directory(dir).map_err(io_at(dir))
+}
+
+/// Only one process may have the log open. A process that is ending, or a fork that has not called exec yet, releases the
+/// lock in a moment.
+pub(crate) fn lock_alone(file: &File, path: &Path) -> Result<(), OpenError> {
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if tries < 25 => {
+                tries += 1;
+                thread::park_timeout(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(io_at(path)(error)),
+        }
+    }
 }

@@ -176,7 +176,7 @@ class SessionFile:
                 # The lock's file goes with the session file: the one that was locked may not be there any more.
                 if _is_at(lock, path):
                     return LockedSessionFile(self, lock)
-                os.close(lock)
+                _unlock(lock)
 
     def beside(self, ending: str) -> Path:
         """Name a file beside it."""
@@ -245,7 +245,7 @@ class LockedSessionFile:
         if not self.file.path.exists() and _is_at(self._lock, path):
             with contextlib.suppress(OSError):
                 path.unlink()
-        os.close(self._lock)
+        _unlock(self._lock)
 
     def _write_beside(self, text: str) -> Path:
         path = self.file.beside(".new")
@@ -268,6 +268,12 @@ def _sync_directory(path: Path) -> None:
 
 def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_ctime_ns
+
+
+def _unlock(lock: int) -> None:
+    # A process forked meanwhile has the same lock open, and closing it here alone would leave it locked there.
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
