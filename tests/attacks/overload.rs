@@ -92,9 +92,9 @@ fn tell(callers: usize, recorded: u64, length: Duration, noticed: &Noticed) {
     );
 }
 
-/// What other work on the machine does in the short form is more than what is measured.
 fn hold(what: &str, alone: &Seen, during: &Seen, bound: Duration) {
-    assert!(during.at(99) <= bound, "of {what} {:?}, alone {:?}", during.at(99), alone.at(99));
+    let [alone, during] = [alone, during].map(|seen| seen.to_hold(bound));
+    assert!(during <= bound, "of {what} {during:?}, alone {alone:?}");
 }
 
 #[test]

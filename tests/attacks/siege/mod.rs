@@ -1,7 +1,8 @@
 //! Attackers beside a probe that checks one token every millisecond: what the probe notices, before, during and after.
 //!
 //! `cargo test --test attacks siege -- --nocapture` prints it. `TENURE_SIEGE_SECONDS` makes each attack longer than the
-//! short form, and holds the probe to 50 ms, which a machine that builds at the same time cannot promise.
+//! short form, and holds the probe to 50 ms in 99 of 100 checks, which a machine that builds at the same time cannot
+//! promise.
 
 use std::{
     sync::{
@@ -27,7 +28,7 @@ mod writes;
 pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// What the short form holds the probe to.
-pub(crate) const BOUND: Duration = Duration::from_millis(500);
+pub(crate) const BOUND: Duration = Duration::from_millis(250);
 pub(crate) const LONG_BOUND: Duration = Duration::from_millis(50);
 /// So much memory the server has at most, whoever attacks.
 const MOST_MEBIBYTES: u64 = 400;
@@ -48,6 +49,12 @@ pub(crate) struct Seen(pub(crate) Vec<Duration>);
 impl Seen {
     pub(crate) fn at(&self, percent: usize) -> Duration {
         self.0[(self.0.len() - 1) * percent / 100]
+    }
+
+    /// What is held to a bound: the 99th percentile. The short form sees too few for that, and what other work on the
+    /// machine does to them is the worst of it: it holds the middle.
+    pub(crate) fn to_hold(&self, bound: Duration) -> Duration {
+        self.at(if bound == BOUND { 50 } else { 99 })
     }
 
     pub(crate) fn told(&self) -> String {
@@ -168,7 +175,8 @@ impl Siege {
     }
 
     fn is_bounded(&self, what: &str, seen: &Seen, bound: Duration) {
-        assert!(seen.at(99) <= bound, "{}: of {what} the 99th percentile is {:?}", self.name, seen.at(99));
+        let found = seen.to_hold(self.bound);
+        assert!(found <= bound, "{}: of {what} {found:?}", self.name);
     }
 
     /// What other work on the machine does to a probe is less than a fifth of the bound.
