@@ -124,6 +124,12 @@ impl KeyHistory {
         self.session.iter().rev().find(|key| key.since < granted)
     }
 
+    /// When the key retired that sealed the tokens of what was granted at this position; `None` as long as they can be
+    /// opened.
+    pub fn retired_sealer_of(&self, granted: Position, now: Timestamp) -> Option<Timestamp> {
+        self.sealer_of(granted).filter(|key| key.is_over(now))?.retire_at
+    }
+
     /// When a session key sealed; never, if there is no such key.
     pub fn sealing_of(&self, id: &KeyId) -> SealingSpan {
         let key_id = id.clone();

@@ -148,3 +148,43 @@ fn a_position_or_moment_that_is_not_there_yet_is_refused() {
     }
     assert_eq!(serving.run(&["audit", "replay", "--position", "1"]).code, 0);
 }
+
+/// The answer was yes, and the story went on with when the token would be renewed.
+#[test]
+fn a_session_whose_key_was_retired_is_held_by_nobody() {
+    let serving = Serving::start();
+    let id = a_session(&serving);
+    assert_eq!(serving.run(&["audit", "ask", "agent"]).code, 0);
+    let rotated = serving.run(&["keys", "rotate", "--which", "session", "--retire", "now", "--yes"]);
+    assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+    let asked = serving.run(&["audit", "ask", "agent"]);
+    assert_eq!(asked.code, 3, "{}", asked.stdout);
+    assert!(
+        asked.stdout.contains("no token of it worked: the key that sealed them was retired at"),
+        "{}",
+        asked.stdout
+    );
+    let story = serving.run(&["audit", "show", &id]).json();
+    assert!(
+        story["next"][0].as_str().unwrap().starts_with("No token of it works since"),
+        "{}",
+        story["next"]
+    );
+}
+
+/// One that had expired, and was revoked for the record hours later, was said to have been ended by that; and of one
+/// session that was asked about, that its subject had none.
+#[test]
+fn a_session_was_over_when_it_expired_whatever_was_recorded_later() {
+    let serving = Serving::start();
+    let id = a_session(&serving);
+    let other = serving.run(&["session", "create", "agent", "--ttl", "24h", "--token-file", "other"]);
+    assert_eq!(other.code, 0, "{}", other.stderr);
+    advance(&serving, 7_200);
+    assert_eq!(serving.run(&["session", "revoke", &id, "--yes"]).code, 0);
+    advance(&serving, 600);
+    let asked = serving.run(&["audit", "ask", &id]);
+    assert_eq!(asked.code, 3, "{}", asked.stdout);
+    let expected = format!("session {id} of agent was not live: it had expired at ");
+    assert!(asked.stdout.contains(&expected), "{}", asked.stdout);
+}

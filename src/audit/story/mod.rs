@@ -174,7 +174,7 @@ impl Narrator {
         Some(SessionStory {
             session: ReplayedSession::of(state, subject, session, at),
             chapters: self.chapters,
-            next: outlook::possible(subject, session, state.system.policy.as_ref(), at),
+            next: outlook::possible(subject, session, &state.system, at),
         })
     }
 }

@@ -10,13 +10,14 @@ use tenure_core::{
     session::{Session, SessionStatus},
     subject::Subject,
     suspension::SubjectSuspension,
+    system::SystemState,
 };
 
 /// What could happen at this moment, in words.
 pub(super) fn possible(
     subject: &Subject,
     session: &Session,
-    policy: Option<&Policy>,
+    system: &SystemState,
     at: Timestamp,
 ) -> Vec<String> {
     let suspension = subject.suspension_at(at);
@@ -30,14 +31,20 @@ pub(super) fn possible(
             format!("It may still be revoked, for the record. {}", another(suspension)),
         ],
         SessionStatus::Active => {
+            let end = "Its owner, an issuer, an admin or its own token may end it at any time.".to_owned();
+            if let Some(retired) = system.keys.retired_sealer_of(session.granted(), at) {
+                let dead = format!(
+                    "No token of it works since {retired}, when the key that sealed them was retired, and none renews it."
+                );
+                return vec![dead, format!("Its period ends at {}.", session.expires_at()), end];
+            }
             let ends = period(session, suspension, at);
             let idle = session.idle_end().map(|end| {
                 format!("Without use it ends at {end}, in {}; each use puts that off.", between(at, end))
             });
             let veto = session.renewed_at().map(|renewed_at| veto(session, renewed_at, at));
             let suspended = suspension.map(suspended);
-            let renewal = policy.map(|policy| renewal(subject, session, policy, at));
-            let end = "Its owner, an issuer, an admin or its own token may end it at any time.".to_owned();
+            let renewal = system.policy.as_ref().map(|policy| renewal(subject, session, policy, at));
             [suspended, Some(ends), idle, renewal, veto, Some(end)].into_iter().flatten().collect()
         }
     }

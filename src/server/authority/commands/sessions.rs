@@ -246,7 +246,7 @@ impl Authority {
     pub fn has_open_tokens(&self, id: SessionId) -> bool {
         let Some(session) = self.live.session(id) else { return true };
         let system = self.live.system();
-        system.system.keys.sealer_of(session.granted()).is_none_or(|key| !key.is_over(self.now()))
+        system.system.keys.retired_sealer_of(session.granted(), self.now()).is_none()
     }
 
     /// The session behind an active token. Appends nothing; it counts as a use of the session.

@@ -162,9 +162,9 @@ impl AskArgs {
 
     /// What the other side does with it.
     fn hand_over(&self, path: &Path, whom: &str, at: Timestamp) -> String {
-        let scopes: Vec<_> = self.scopes.iter().map(|scope| format!(" --scope {scope}")).collect();
+        let scopes: Vec<_> = self.scopes.iter().map(|scope| format!(" --scope {}", quoted(scope))).collect();
         let of = |name: &str, value: Option<String>| {
-            value.map(|value| format!(" --{name} {value}")).unwrap_or_default()
+            value.map(|value| format!(" --{name} {}", quoted(&value))).unwrap_or_default()
         };
         let wanted = [
             of("operation", self.operation.clone()),
@@ -173,13 +173,23 @@ impl AskArgs {
         ];
         format!(
             "The evidence is in {file}: the whole history, without text about people. The other side asks the same of \
-             it, with the key that it trusts:\n  tenure audit ask {whom} --at {at}{}{} --file {file} \
+             it, with the key that it trusts:\n  tenure audit ask {} --at {at}{}{} --file {file} \
              --verifier-key VKEY",
+            quoted(whom),
             scopes.concat(),
             wanted.concat(),
-            file = path.display(),
+            file = quoted(&path.display().to_string()),
         )
     }
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,=%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A new file of this user's own.

@@ -86,20 +86,28 @@ impl ReplayWitness {
     ) -> (String, bool, Option<SessionId>) {
         let meant = |session: &&Session| only.is_none_or(|only| session.id == only);
         let sessions = || subject.sessions.iter().filter(meant);
-        let newest = sessions().max_by_key(|session| session.created());
+        let last = sessions().max_by_key(|session| (over_at(session), session.created()));
         let live: Vec<_> = sessions().filter(|session| session.status(at) == SessionStatus::Active).collect();
         let id = &subject.id;
         let Some(first) = live.last() else {
-            let words = newest.map_or_else(
+            let words = last.map_or_else(
                 || format!("{id} had no live session, and never had one."),
-                |session| self.ended(state, subject, session, at),
+                |session| self.ended(state, session, only.is_some(), at),
             );
-            return (words, false, newest.map(|session| session.id));
+            return (words, false, last.map(|session| session.id));
         };
         if let Some(suspension) = subject.suspension_at(at) {
             let words = format!("{id} was suspended, since {}: no token of it worked.", suspension.at);
             return (words, false, Some(first.id));
         }
+        let opens = |session: &&Session| state.system.keys.retired_sealer_of(session.granted(), at).is_none();
+        let live: Vec<_> = live.iter().copied().filter(opens).collect();
+        let Some(first) = live.last().copied() else {
+            let retired = state.system.keys.retired_sealer_of(first.granted(), at);
+            let since = retired.map(|retired| format!(" at {retired}")).unwrap_or_default();
+            let why = format!("no token of it worked: the key that sealed them was retired{since}");
+            return (format!("{id} held session {}, but {why}.", first.id), false, Some(first.id));
+        };
         if let Some(session) = live.iter().find(|session| lacks(session, question).is_none()) {
             return (permitted(id, session), true, Some(session.id));
         }
@@ -107,24 +115,37 @@ impl ReplayWitness {
         (format!("{id} held session {}, but {why}.", first.id), false, Some(first.id))
     }
 
-    /// How a session was over.
-    fn ended(&self, state: &AuthorityState, subject: &Subject, session: &Session, at: Timestamp) -> String {
-        let id = &subject.id;
-        let Some(revocation) = session.revocation() else {
+    /// How a session was over: the one that was asked about, or the last one of its subject.
+    fn ended(
+        &self,
+        state: &AuthorityState,
+        session: &Session,
+        is_asked_about: bool,
+        at: Timestamp,
+    ) -> String {
+        let subject = &session.subject;
+        let it = if is_asked_about {
+            format!("session {} of {subject} was not live: it", session.id)
+        } else {
+            format!("{subject} had no live session: its last one")
+        };
+        // One that had expired may be ended later on, for the record.
+        let revocation = session.revocation().filter(|revocation| revocation.at < session.ends_at());
+        let Some(revocation) = revocation else {
             let end = session.ends_at();
-            return format!(
-                "{id} had no live session: its last one had expired at {end}, {} before.",
-                ago(end, at)
-            );
+            return format!("{it} had expired at {end}, {} before.", ago(end, at));
         };
         let (when, position) = (revocation.at, revocation.position);
         let by = self.enders.get(&position).map(|actor| who(state, actor)).unwrap_or_default();
         let done = how(revocation.trigger);
-        format!(
-            "{id} had no live session: its last one {done} at {when}, {} before{by} (position {position}).",
-            ago(when, at)
-        )
+        format!("{it} {done} at {when}, {} before{by} (position {position}).", ago(when, at))
     }
+}
+
+/// When a session was over, or will be.
+fn over_at(session: &Session) -> Timestamp {
+    let end = session.ends_at();
+    session.revocation().map_or(end, |revocation| revocation.at.min(end))
 }
 
 fn ago(earlier: Timestamp, later: Timestamp) -> String {
