@@ -255,14 +255,24 @@ const SHORTEST_NAME: usize = 8;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
-/// When, and `ended 4m ago`, or `17m left` to the end of its period or its idle end, whichever is nearer.
-fn session_end(session: &Value, now: Timestamp) -> Option<(Timestamp, String)> {
+/// When a session ends, or ended, by not being used; `None` if it does not.
+pub(in crate::cli) fn idle_end(session: &Value) -> Option<Timestamp> {
     let moment = |name: &str| Timestamp::parse(session[name].as_str()?);
     let seen = moment("lastSeenAt").or_else(|| moment("renewedAt")).or_else(|| moment("createdAt"));
     let idle_timeout = session["idleTimeout"].as_u64().and_then(|span| u32::try_from(span).ok());
-    let idle_end = seen.zip(idle_timeout).map(|(seen, span)| seen.plus(Seconds(span)));
-    let ends = [moment("expiresAt"), moment("absoluteExpiresAt"), idle_end];
-    let nearer = ends.into_iter().flatten().min();
+    seen.zip(idle_timeout).map(|(seen, span)| seen.plus(Seconds(span)))
+}
+
+/// When it ends, or ended, if nothing happens to it: the end of its period or its idle end, whichever is nearer.
+pub(in crate::cli) fn own_end(session: &Value) -> Option<Timestamp> {
+    let moment = |name: &str| Timestamp::parse(session[name].as_str()?);
+    [moment("expiresAt"), moment("absoluteExpiresAt"), idle_end(session)].into_iter().flatten().min()
+}
+
+/// When, and `ended 4m ago`, or `17m left` to its own end.
+fn session_end(session: &Value, now: Timestamp) -> Option<(Timestamp, String)> {
+    let moment = |name: &str| Timestamp::parse(session[name].as_str()?);
+    let nearer = own_end(session);
     match session["status"].as_str()? {
         "REVOKED" => moment("revokedAt").map(|at| (at, format!("ended {}", humanize::when(at, now)))),
         "EXPIRED" => nearer.map(|at| (at, format!("ended {}", humanize::when(at, now)))),

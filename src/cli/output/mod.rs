@@ -28,8 +28,8 @@ use super::{
 };
 use tenure_core::Timestamp;
 
-pub(in crate::cli) use self::columns::plain;
 pub(crate) use self::columns::{Column, harmless, moment};
+pub(in crate::cli) use self::columns::{idle_end, own_end, plain};
 
 /// The form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
