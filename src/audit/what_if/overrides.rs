@@ -106,7 +106,9 @@ impl PolicyOverrides {
         let (name, fit) = found.ok_or_else(|| unknown(&entry.name))?;
         match fit {
             AllowedValue::Number(least, most) => {
-                let number = number(entry.value).filter(|number| (least..=most).contains(number));
+                let number = number(entry.value)
+                    .or_else(|| seconds(name, entry.value))
+                    .filter(|number| (least..=most).contains(number));
                 let number = number.ok_or_else(|| {
                     format!("{name}: must be from {least} to {most}, not {}", values(entry.value))
                 })?;
@@ -205,6 +207,20 @@ fn number(value: &DeValue<'_>) -> Option<u32> {
     u32::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
+/// Settings in seconds are also taken as a duration, as a server takes them.
+fn seconds(name: &str, value: &DeValue<'_>) -> Option<u32> {
+    const IN_SECONDS: [&str; 6] = [
+        "session.ttl",
+        "session.ttl_max",
+        "session.absolute_lifetime",
+        "session.renewal_reject_window",
+        "session.idle_timeout",
+        "renewal.reuse_grace",
+    ];
+    let text = value.as_str().filter(|_| IN_SECONDS.contains(&name))?;
+    text.parse::<Seconds>().ok().map(|seconds| seconds.0)
+}
+
 /// What was written, in a few words.
 fn values(value: &DeValue<'_>) -> String {
     match value {
@@ -243,6 +259,8 @@ mod tests {
     fn what_no_server_would_take_is_refused_by_its_name() {
         for (text, said) in [
             ("session.ttl = 1", "session.ttl: must be from 300"),
+            ("session.ttl = \"1s\"", "session.ttl: must be from 300"),
+            ("limits.per_subject = \"1h\"", "limits.per_subject: must be from 1"),
             ("session.tll = 600", "tll"),
             ("server.listen = 'x'", "server"),
             ("limits.on_limit = 'explode'", "explode"),
