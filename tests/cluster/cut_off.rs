@@ -1,6 +1,11 @@
 //! A node that the network has left alone.
 
-use std::{thread, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
 
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
@@ -117,6 +122,35 @@ fn a_node_that_is_cut_off_answers_nothing_after_the_bound_and_calls_nothing_new_
         pause(Duration::from_millis(50));
     }
     assert!(follower.is_active(&next) && !follower.is_active(&granted.token));
+}
+
+/// Verifiers that had its feed open heard each second that they knew everything, for as long as it was cut off.
+#[test]
+fn a_feed_ends_at_a_node_that_is_cut_off() {
+    let Some(apart) = apart("that a feed ends at a node that is cut off") else { return };
+    let Apart { pair: Pair { second, follower, dirs, .. }, way, .. } = &apart;
+    follower.waits_for_role("follower");
+    let key = std::fs::read_to_string(dirs[0].path().join("admin.key")).unwrap();
+    let mut stream = TcpStream::connect(second.url().trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(BOUND + Duration::from_secs(10))).unwrap();
+    let request = format!(
+        "GET /v1/revocations/feed HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\n\
+         accept: text/event-stream\r\n\r\n",
+        key.trim()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut heard = BufReader::new(stream);
+    let mut line = String::new();
+    while !line.starts_with("event: head") {
+        line.clear();
+        assert_ne!(heard.read_line(&mut line).unwrap(), 0, "it ends before");
+    }
+    way.cut();
+    let begun = stopwatch();
+    let mut rest = String::new();
+    heard.read_to_string(&mut rest).unwrap();
+    assert!(begun.elapsed() < BOUND + Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(!rest.is_empty(), "it goes on as long as it knows enough");
 }
 
 /// A node that began to follow while the broker could be reached for a moment, and not in the next, ended with an error

@@ -205,6 +205,29 @@ fn what_a_follower_notes_is_recorded_by_the_leader() {
     }
 }
 
+/// The leader heard of such uses only that it had to record: others did not count, and the session ended too soon.
+#[test]
+fn a_session_that_is_used_at_a_follower_ends_when_its_idle_time_is_over_after_that() {
+    let Some(pair) = Pair::start_under_clock("that each use at a follower counts") else { return };
+    let Pair { leader, follower, .. } = &pair;
+    leader.create("agent-1");
+    let asked = json!({ "subjectId": "agent-1", "idleTimeout": 600 });
+    let created = leader.send("POST", "/v1/sessions", &[], Some(&asked)).unwrap();
+    assert_eq!(created.status, 201, "{}", created.body);
+    let token = created.body["token"].as_str().unwrap();
+    let advance = |seconds: u32| {
+        let moved = leader.send("PUT", "/v1/clock", &[], Some(&json!({ "advance": seconds }))).unwrap();
+        assert_eq!(moved.status, 200, "{}", moved.body);
+    };
+    // Less than a tenth of the idle time after the last recorded use.
+    advance(50);
+    assert!(follower.is_active(token));
+    pause(Duration::from_secs(2));
+    advance(560);
+    assert!(leader.is_active(token) && follower.is_active(token), "it was used 560 s ago");
+    assert_eq!(leader.get("/v1/events?kinds=SessionExpired")["items"], json!([]));
+}
+
 /// A key that was destroyed at the leader is none at a follower, in memory and on its disk.
 #[test]
 fn a_text_that_was_erased_is_gone_at_a_follower_too() {

@@ -4,6 +4,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -120,6 +121,11 @@ impl ApiContext {
     /// From now on this node is one of several.
     pub(crate) fn take_part(&self, nodes: &Arc<ClusterNodes>) {
         self.nodes.get_or_init(|| Arc::clone(nodes));
+    }
+
+    /// How old the state is that a stream tells of; `None` where this node does not know enough to go on with one.
+    pub(super) fn staleness_of_streams(&self) -> Option<Duration> {
+        self.nodes().map_or(Some(Duration::ZERO), |nodes| nodes.staleness_of_streams())
     }
 
     /// This node among others, where there are some.

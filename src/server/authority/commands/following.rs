@@ -31,7 +31,7 @@ impl Authority {
         self.secrets.tokens.keyring().catch_up(&self.live.system().system.keys, self.now());
     }
 
-    /// Presented tokens and uses of sessions that await recording, up to `most` of each.
+    /// Presented tokens and uses of sessions that the node that decides is to know of, up to `most` of each.
     pub(crate) fn noted(&self, most: usize) -> (Vec<PresentedToken>, Vec<SessionSeen>) {
         let due = self.live.uses().due_now(most);
         let seen = due.into_iter().filter_map(|id| self.live.uses().noted(id)).collect();
@@ -42,9 +42,8 @@ impl Authority {
     pub(crate) fn are_recorded(&self, presented: &[PresentedToken], seen: &[SessionSeen]) {
         self.presented_tokens.recorded(presented);
         for seen in seen {
-            self.live
-                .uses()
-                .clear_due(seen.session_id, self.live.recorded_session(seen.session_id).as_deref());
+            let recorded = self.live.recorded_session(seen.session_id);
+            self.live.uses().clear_told(*seen, recorded.as_deref());
         }
     }
 
@@ -57,9 +56,11 @@ impl Authority {
         presented: Vec<PresentedToken>,
         seen: Vec<SessionSeen>,
     ) -> Result<(), CommandError> {
-        for seen in &seen {
+        let mut due = Vec::new();
+        for seen in seen {
             if let Some(recorded) = self.live.recorded_session(seen.session_id) {
                 self.live.uses().note(&recorded, seen.seen_at.min(self.now()));
+                due.extend(self.live.uses().due(&recorded));
             }
         }
         for mark in &presented {
@@ -69,7 +70,7 @@ impl Authority {
             }
         }
         let commands = [
-            (!seen.is_empty()).then(|| SystemCommand::MarkSeen(seen)),
+            (!due.is_empty()).then(|| SystemCommand::MarkSeen(due)),
             (!presented.is_empty()).then(|| SystemCommand::MarkPresented(presented)),
         ];
         for command in commands.into_iter().flatten() {

@@ -69,18 +69,24 @@ impl ActivityTracker {
             return;
         }
         let id = recorded.id;
-        let is_known = {
+        let before = {
             let shard = self.shard(id).read();
-            shard.get(&id).map(|noted| noted.fetch_max(now.as_millis(), Ordering::AcqRel)).is_some()
+            shard.get(&id).map(|noted| noted.fetch_max(now.as_millis(), Ordering::AcqRel))
         };
-        if !is_known {
+        if before.is_none() {
             let mut shard = self.shard(id).write();
             let noted = shard.entry(id).or_insert(AtomicI64::new(now.as_millis()));
             noted.fetch_max(now.as_millis(), Ordering::AcqRel);
         }
-        if recorded.is_worth_recording(now) {
+        let is_news = before.is_none_or(|before| before < now.as_millis());
+        if recorded.is_worth_recording(now) || is_news && self.is_elsewhere() {
             self.due.lock().insert(id);
         }
+    }
+
+    /// Whether another node decides: it is told of every use, for it alone says when a session was used last.
+    fn is_elsewhere(&self) -> bool {
+        self.forgotten_before() == Some(Timestamp::MAX)
     }
 
     /// The last use of a session after the one in `recorded`; `None` if unknown.
@@ -136,6 +142,15 @@ impl ActivityTracker {
         let mut due = self.due.lock();
         if recorded.and_then(|recorded| self.due(recorded)).is_none() {
             due.remove(&id);
+        }
+    }
+
+    /// The node that decides knows of this use of a session, given as it is recorded now. A later one is to be told too.
+    pub(crate) fn clear_told(&self, told: SessionSeen, recorded: Option<&Session>) {
+        let mut due = self.due.lock();
+        let is_later = self.noted_at(told.session_id) > Some(told.seen_at);
+        if !is_later && recorded.and_then(|recorded| self.due(recorded)).is_none() {
+            due.remove(&told.session_id);
         }
     }
 

@@ -157,6 +157,12 @@ impl ClusterNodes {
         self.view.borrow().leads()
     }
 
+    /// How old the state is that an open stream tells of; `None` where it must tell nothing any more.
+    pub(in crate::http) fn staleness_of_streams(&self) -> Option<Duration> {
+        let is_right = self.leads() || !self.shared.differs();
+        self.staleness().filter(|_| is_right && !matches!(self.view.borrow().role, NodeRole::Over(_)))
+    }
+
     /// Whether this node may merely not know yet what was recorded by this moment.
     pub(super) fn may_lack(&self, at: Timestamp, now: Timestamp) -> bool {
         let within = i64::try_from((self.most + CLOCKS).as_millis()).unwrap_or(i64::MAX);
@@ -201,7 +207,7 @@ impl ClusterNodes {
     }
 
     /// How old the state of an answer given now may be; `None` where it is more than allowed.
-    fn staleness(&self) -> Option<Duration> {
+    pub(in crate::http) fn staleness(&self) -> Option<Duration> {
         self.view.borrow().staleness().filter(|stale| *stale <= self.most)
     }
 

@@ -184,13 +184,13 @@ impl StreamStay {
         }
     }
 
-    /// A stream ends soon after its credential has ended.
+    /// A stream ends soon after its credential has ended, and where the node does not know any more what it could tell.
     pub(crate) fn may_go_on(&mut self, now: Instant) -> bool {
         if now < self.recheck {
             return true;
         }
         self.recheck = now + RECHECK;
-        self.caller.is_still_admitted(&self.api.authority)
+        self.caller.is_still_admitted(&self.api.authority) && self.api.staleness_of_streams().is_some()
     }
 
     /// When to look at it again.

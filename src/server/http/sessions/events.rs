@@ -91,6 +91,9 @@ impl SessionStream {
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         while !self.is_over {
             let now: Instant = stopwatch().into();
+            if !self.stay.may_go_on(now) {
+                return None;
+            }
             let news = waiting_for_disk(|| self.news()).inspect_err(|problem| {
                 tracing::error!(
                     problem = problem.code.name(),

@@ -60,7 +60,8 @@ pub(crate) fn session_view(
         renewed_at: session.renewed_at(),
         renew_at: session.next_renewal(moment.at),
         idle_timeout: session.terms.idle_timeout,
-        last_seen_at: session.last_seen_at(),
+        // A use at another node, of which this one does not know yet, is allowed for up to a moment that is still to come.
+        last_seen_at: session.last_seen_at().map(|seen| seen.min(moment.at)),
         revoked_at: revocation.map(|revocation| revocation.at),
         revoked_trigger: revocation.map(|revocation| revocation.trigger.name().into()),
         revoked_reason: reason,

@@ -68,7 +68,8 @@ impl VerifierStream {
                 return None;
             }
             if now >= self.due {
-                let text = self.next(now).inspect_err(|problem| {
+                let stale = self.api.staleness_of_streams()?;
+                let text = self.next(now, stale).inspect_err(|problem| {
                     tracing::error!(
                         problem = problem.code.name(),
                         "the feed of revocations ends: the log cannot be read"
@@ -88,12 +89,14 @@ impl VerifierStream {
         }
     }
 
-    /// The next ends, and, once there are no more, up to which position and time they are complete.
-    fn next(&mut self, now: Instant) -> Result<String, Problem> {
+    /// The next ends, and, once there are no more, up to which position and time they are complete: a node that follows
+    /// may lack what was recorded since.
+    fn next(&mut self, now: Instant, stale: Duration) -> Result<String, Problem> {
         let mut text = self.heartbeat(now);
         text.push_str(&self.changed_keys());
         // The time first: what happens between the two is sent, and is no part of the promise.
-        let at = self.api.authority.now();
+        let stale = i64::try_from(stale.as_millis()).unwrap_or(i64::MAX);
+        let at = self.api.authority.now().plus_millis(-stale);
         let head = self.api.authority.live().position();
         let page = waiting_for_disk(|| page(&self.api, self.after, STRIDE, head, at))?;
         page.items.iter().for_each(|item| text.push_str(&self.message(item)));
