@@ -69,7 +69,13 @@ fn the_beginning_of_an_id_will_do_if_it_fits_no_other() {
     let whole = asked(&[&["payments-bot"], &at[..]].concat());
     let begun = asked(&[&["paym"], &at[..]].concat());
     assert_eq!((begun.code, &begun.stdout), (3, &whole.stdout), "{}", begun.stderr);
-    assert_eq!(asked(&[&["01a200c4-6280"], &at[..]].concat()).stdout, whole.stdout);
+    let session = asked(&[&["01a200c4-6280-7013-ac66-70bf18b2a29c"], &at[..]].concat());
+    assert!(
+        session.stdout.contains(" of payments-bot was not live: it was vetoed at "),
+        "{}",
+        session.stdout
+    );
+    assert_eq!(asked(&[&["01a200c4-6280"], &at[..]].concat()).stdout, session.stdout);
     let several = asked(&["01a2"]);
     assert_eq!(several.code, 5, "{}", several.stderr);
     assert!(several.stderr.contains("01a200c4-6280-7013-ac66-70bf18b2a29c"), "{}", several.stderr);
