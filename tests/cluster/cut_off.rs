@@ -135,7 +135,7 @@ fn a_feed_ends_at_a_node_that_is_cut_off() {
     stream.set_read_timeout(Some(BOUND + Duration::from_secs(10))).unwrap();
     let request = format!(
         "GET /v1/revocations/feed HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\n\
-         accept: text/event-stream\r\n\r\n",
+         accept: text/event-stream\r\nconnection: close\r\n\r\n",
         key.trim()
     );
     stream.write_all(request.as_bytes()).unwrap();
