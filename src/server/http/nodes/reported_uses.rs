@@ -19,6 +19,8 @@ use crate::node::history_files::CODE;
 pub(super) const PATH: &str = "/v1/cluster/noted";
 /// How often they are handed over.
 const EVERY: Duration = Duration::from_millis(500);
+/// When what did not fit is handed over: of sessions that are used all the time the same ones would always come first.
+const SOON: Duration = Duration::from_millis(10);
 /// Maximum of each kind.
 const MOST: usize = 1_000;
 /// They take no more bytes than this.
@@ -69,8 +71,9 @@ async fn taken(api: &Arc<ApiContext>, nodes: &ClusterNodes, request: Request) ->
 
 /// Hands over what this node notes while it follows, for as long as it serves.
 pub(crate) async fn hand_over(api: Arc<ApiContext>, nodes: Arc<ClusterNodes>) {
+    let mut has_more = false;
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(if std::mem::take(&mut has_more) { SOON } else { EVERY }).await;
         if nodes.leads() {
             continue;
         }
@@ -81,6 +84,7 @@ pub(crate) async fn hand_over(api: Arc<ApiContext>, nodes: Arc<ClusterNodes>) {
         };
         if !noted.is_empty() && nodes.tell(&noted).await {
             api.authority.are_recorded(&presented, &seen);
+            has_more = presented.len().max(seen.len()) >= MOST;
         }
     }
 }
