@@ -387,6 +387,14 @@ fn what_a_checkpoint_lists_is_answered_as_if_all_were_in_memory() {
         check_of_memory(&authority.admin());
         authority.stop_well();
     }
+    // Where the last checkpoint is of before all that was said since, and no newer one can be written.
+    let newest = data.join("checkpoints/00000000000000004000.checkpoint");
+    fs::remove_file(&newest).unwrap();
+    fs::create_dir_all(newest.join("in the way")).unwrap();
+    let authority = Authority::start_with(&data, &SOON);
+    authority.until_said("the start goes on from a checkpoint");
+    compare(&authority.admin(), &past, &known);
+    authority.stop_well();
 }
 
 /// A start does not read what stands apart, so whoever reads it must find what is wrong.

@@ -87,6 +87,23 @@ impl Projections {
         Ok(true)
     }
 
+    /// Sessions of these subjects may be listed otherwise than there, since these events.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn note_changes(
+        &self,
+        listing: &Arc<dyn EndedListing>,
+        changed: HashMap<SubjectId, Position>,
+    ) -> Result<(), ListingError> {
+        for (id, position) in changed {
+            if !listing.of_subject(&id)?.is_empty() {
+                self.ended.write().note_change(&id, position);
+            }
+        }
+        Ok(())
+    }
+
     /// Memory lets go of what is listed just so there: a stretch at a time, so that no caller waits.
     fn take_out_listed(&self, listing: &dyn EndedListing) -> Result<(), ListingError> {
         let mut number = 0;

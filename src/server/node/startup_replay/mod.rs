@@ -74,9 +74,34 @@ struct StartupDoubts {
 struct IndexedBase {
     indexed: IndexedHistory,
     pulse: DayPulse,
+    /// Subjects whose sessions may be listed otherwise than the checkpoint lists them, and by which event.
+    changed: HashMap<SubjectId, Position>,
 }
 
 impl IndexedBase {
+    fn new(indexed: &IndexedHistory, pulse: DayPulse) -> Self {
+        Self { indexed: indexed.clone(), pulse, changed: HashMap::new() }
+    }
+
+    /// Notes what the next commit may change of sessions that had ended before the state began at this position.
+    fn note_changes(&mut self, stored: &StoredCommit, before: &AuthorityState, began: Position) {
+        let StreamId::Subject(id) = &stored.commit.stream else { return };
+        let Some(subject) = before.subjects.get(id) else { return };
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            let Event::Subject(event) = event else { continue };
+            let is_change = if let SubjectEvent::SubjectRegistered(event) = event {
+                subject.profile().map(|profile| &profile.owner_id) != Some(&event.profile.owner_id)
+            } else if let SubjectEvent::SessionRevoked(event) = event {
+                subject.session(event.session_id).is_none_or(|session| session.created() <= began)
+            } else {
+                false
+            };
+            if is_change {
+                self.changed.insert(id.clone(), position);
+            }
+        }
+    }
+
     fn add(&mut self, stored: &StoredCommit) {
         for event in stored.commit.events.iter().filter(|event| DayPulse::is_one(event)) {
             self.pulse.add(&stored.commit.stream, stored.commit.recorded_at, event);
@@ -177,13 +202,13 @@ impl<'d> StartupReplay<'d> {
     fn begin_on(&mut self, indexed: &IndexedHistory, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.passes_snapshot = true;
         let Some((checkpoint, read, left)) = self.newest(sealed) else {
-            self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse: DayPulse::default() });
+            self.foundation = Some(IndexedBase::new(indexed, DayPulse::default()));
             return Ok(0);
         };
         let CheckpointState { state, erased, pulse, .. } = read;
         let end = checkpoint.end();
         (self.folded.state, self.folded.erased, self.folded.left) = (state, erased, left);
-        self.foundation = Some(IndexedBase { indexed: indexed.clone(), pulse });
+        self.foundation = Some(IndexedBase::new(indexed, pulse));
         let table = &mut self.folded.idempotency;
         let since = table.since(end.recorded_at);
         let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
@@ -202,7 +227,9 @@ impl<'d> StartupReplay<'d> {
     /// At the end of what the indexes cover, projections and tree begin on the state that it led to.
     fn stand_if_due(&mut self) -> Result<(), String> {
         let is_due = |foundation: &mut IndexedBase| foundation.indexed.end() == self.folded.state.position;
-        let Some(IndexedBase { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
+        let Some(IndexedBase { indexed, pulse, changed }) = self.foundation.take_if(is_due) else {
+            return Ok(());
+        };
         let projections =
             Projections::from_checkpoint(&self.folded.state, pulse, &indexed, RetainedCounts::default());
         match projections.and_then(|projections| Ok((projections, MerkleIndex::from_index(&indexed)?))) {
@@ -210,7 +237,8 @@ impl<'d> StartupReplay<'d> {
                 if let Some(begun) = &self.begun {
                     let (checkpoint, known) = (Arc::clone(begun), Arc::clone(&self.folded.known));
                     let listing = Arc::new(ListingCheckpoint { checkpoint, known }) as _;
-                    if let Err(error) = projections.begin_listing(&listing) {
+                    let begun = projections.begin_listing(&listing);
+                    if let Err(error) = begun.and_then(|_| projections.note_changes(&listing, changed)) {
                         let why = error.to_string();
                         self.contradicted = Some(StartContradiction::Checkpoint(why.clone()));
                         return Err(why);
@@ -230,6 +258,9 @@ impl<'d> StartupReplay<'d> {
     fn take(&mut self, stored: &StoredCommit, leaves: Option<&[[u8; 32]]>) -> Result<(), String> {
         self.folded.idempotency.fold(stored);
         self.folded.note_erasures(stored);
+        if let (Some(foundation), Some(begun)) = (&mut self.foundation, &self.begun) {
+            foundation.note_changes(stored, &self.folded.state, begun.end().position);
+        }
         self.fold_state(stored)?;
         if let Some(foundation) = &mut self.foundation {
             foundation.add(stored);
