@@ -311,3 +311,38 @@ fn a_key_that_a_follower_cannot_write_at_first_is_there_later() {
     let first = pair.first.follower(pair.dirs[0].path());
     assert!(is_active(&first, &granted.token));
 }
+
+/// An owner withdraws keys that nobody uses, and looks at any node.
+#[test]
+fn the_last_use_of_a_key_is_known_to_all_nodes() {
+    let Some(pair) = Pair::start("that all nodes know when a key was used") else { return };
+    let Pair { first: mut at_first, mut second, leader, follower, dirs, .. } = pair;
+    let issue = |name: &str| {
+        let issued =
+            leader.send("POST", "/v1/credentials", &[], Some(&json!({ "role": "auditor", "name": name })));
+        let issued = issued.unwrap();
+        assert_eq!(issued.status, 201, "{}", issued.body);
+        issued.body["key"].as_str().unwrap().to_owned()
+    };
+    let (here, there) = (issue("of the leader"), issue("of the follower"));
+    let uses = |caller: &Caller, key: &str| {
+        let key = format!("Bearer {key}");
+        let read = caller.send("GET", "/v1/sessions", &[("authorization", &key)], None).unwrap();
+        assert_eq!(read.status, 200, "{}", read.body);
+    };
+    let is_known = |caller: &Caller, name: &str| {
+        let listed = caller.get("/v1/credentials");
+        let mut keys = listed["items"].as_array().unwrap().iter();
+        keys.find(|key| key["name"] == name).is_some_and(|key| key["lastUsedAt"].is_string())
+    };
+    uses(&leader, &here);
+    waits_until("the key is not known at the follower", || {
+        let key = format!("Bearer {there}");
+        let read = follower.send("GET", "/v1/sessions", &[("authorization", &key)], None).unwrap();
+        read.status == 200
+    });
+    waits_until("a use at a follower is not known to the leader", || is_known(&leader, "of the follower"));
+    at_first.kill();
+    let admin = second.leader(dirs[0].path());
+    assert!(is_known(&admin, "of the leader"), "{}", admin.get("/v1/credentials"));
+}

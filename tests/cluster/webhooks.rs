@@ -86,6 +86,14 @@ fn a_node_that_leads_for_the_first_time_delivers_what_is_new_and_nothing_again()
     waits_until("how far the webhook has come is not noted", || noted() >= Some(position(&leader)));
     let before = receiver.ids();
     assert!(before.len() >= 3, "{before:?}");
+    // A URL and a secret that were deleted are on no node.
+    let other = leader.send("POST", "/v1/webhooks", &[], Some(&receiver.hook())).unwrap();
+    let id = other.body["webhookId"].as_str().unwrap().to_owned();
+    let is_there = |dir: &tempfile::TempDir| dir.path().join("keys/webhooks").join(&id).exists();
+    waits_until("the file of a webhook is not on both nodes", || dirs.iter().all(is_there));
+    assert_eq!(leader.send("DELETE", &format!("/v1/webhooks/{id}"), &[], None).unwrap().status, 200);
+    waits_until("the file of a deleted webhook stays", || !dirs.iter().any(is_there));
+    let before = receiver.ids();
     first.kill();
     let next = second.leader(dirs[0].path());
     let granted = next.create("agent-4");

@@ -61,8 +61,9 @@ pub(super) fn deliver_webhooks(node: &Node) {
 async fn deliver_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
     let mut view = shared.view();
     loop {
-        if view.wait_for(crate::node::MembershipView::leads).await.is_err() {
-            return;
+        tokio::select! {
+            leads = view.wait_for(crate::node::MembershipView::leads) => if leads.is_err() { return },
+            () = webhooks.stand_by() => {}
         }
         webhooks.start();
         let ended = view.wait_for(|view| !view.leads()).await.is_err();

@@ -62,6 +62,23 @@ impl Authority {
         self.key_uses.hour_of(id)
     }
 
+    /// How often the hour of a last use has changed.
+    pub(crate) fn changes_of_key_uses(&self) -> u64 {
+        self.key_uses.changes()
+    }
+
+    /// The last uses of API keys that other nodes are to know of, up to `most`.
+    pub(crate) fn latest_uses_of_keys(&self, most: usize) -> Vec<(CredentialId, Timestamp)> {
+        self.key_uses.latest(most)
+    }
+
+    /// Notes uses of API keys at another node.
+    pub(crate) fn note_uses_of_keys(&self, uses: &[(CredentialId, Timestamp)]) {
+        for (id, at) in uses {
+            self.key_uses.note(*id, (*at).min(self.now()));
+        }
+    }
+
     /// Takes up what is saved in this data directory of the uses of API keys, and saves them there.
     pub fn keep_key_uses_in(&self, data: &Path) {
         self.key_uses.open(data);

@@ -6,11 +6,12 @@
 //! a second of uses at most. Nothing is decided by it, so a missing or damaged one is begun again.
 
 use std::{
+    cmp::Reverse,
     fs, io,
     path::{Path, PathBuf},
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -28,6 +29,8 @@ const HOUR: i64 = 3_600_000;
 pub(crate) struct KeyUses {
     hours: RwLock<HashMap<CredentialId, Timestamp>>,
     is_unsaved: AtomicBool,
+    /// How often one of them has changed.
+    changes: AtomicU64,
     file: OnceLock<PathBuf>,
 }
 
@@ -55,7 +58,21 @@ impl KeyUses {
             let latest = hours.entry(id).or_insert(hour);
             *latest = hour.max(*latest);
             self.is_unsaved.store(true, Ordering::Release);
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// How often one of the hours has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The latest hours, up to so many.
+    pub(crate) fn latest(&self, most: usize) -> Vec<(CredentialId, Timestamp)> {
+        let mut hours: Vec<_> = self.hours.read().iter().map(|(id, hour)| (*id, *hour)).collect();
+        hours.sort_unstable_by_key(|(id, hour)| (Reverse(*hour), *id));
+        hours.truncate(most);
+        hours
     }
 
     /// The full hour before the last use.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use futures_util::stream;
 use tenure_protocol::clock::stopwatch;
 use tokio::time::{sleep, timeout};
 
-use super::{ClusterNodes, PATIENCE};
+use super::{ClusterNodes, PATIENCE, own_answers::INTROSPECT};
 use crate::http::request::peer::PeerAddress;
 use crate::traces::{outgoing, trace_parent::TRACEPARENT};
 
@@ -21,7 +21,7 @@ pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forward
 /// Says why a node takes nothing from the one that asks.
 pub(super) const TURNED_AWAY: HeaderName = HeaderName::from_static("tenure-node-refused");
 
-/// Limit for an answer: longer than a leader tries to append.
+/// Limit for an answer: longer than a leader tries to append. A check waits for none longer than for a leader.
 const ANSWER: Duration = Duration::from_secs(20);
 /// A leader that leads no more by now may still say that it did not take it.
 const LAST_WORD: Duration = Duration::from_millis(200);
@@ -66,6 +66,8 @@ impl ClusterNodes {
     /// Hands a request on to the leader, and waits a moment if there is none.
     pub(super) async fn forward(&self, parts: &Parts, body: &Bytes) -> ForwardOutcome {
         let begun = stopwatch();
+        let is_check = parts.uri.path() == INTROSPECT;
+        let is_look = is_check || parts.method.is_safe();
         loop {
             if self.leads() {
                 return ForwardOutcome::Here;
@@ -76,7 +78,8 @@ impl ClusterNodes {
                 claim.map(|claim| (claim.address, view.term()))
             };
             if let Some((address, term)) = leader {
-                match self.try_once(&address, term, parts, body.clone()).await {
+                let within = if is_check { PATIENCE.saturating_sub(begun.elapsed()) } else { ANSWER };
+                match self.try_once((&address, term), parts, body.clone(), within).await {
                     ForwardAttempt::Answered(response) => {
                         self.is_let_in();
                         return ForwardOutcome::Answered(response);
@@ -85,7 +88,7 @@ impl ClusterNodes {
                         self.is_turned_away(&address, &why);
                         return ForwardOutcome::TurnedAway;
                     }
-                    ForwardAttempt::Unknown if parts.method == Method::GET => {}
+                    ForwardAttempt::Unknown if is_look => {}
                     ForwardAttempt::Unknown => return ForwardOutcome::Unknown,
                     ForwardAttempt::Again => {}
                 }
@@ -97,7 +100,13 @@ impl ClusterNodes {
         }
     }
 
-    async fn try_once(&self, address: &str, term: u64, parts: &Parts, body: Bytes) -> ForwardAttempt {
+    async fn try_once(
+        &self,
+        (address, term): (&str, u64),
+        parts: &Parts,
+        body: Bytes,
+        within: Duration,
+    ) -> ForwardAttempt {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let url = format!("{}{path}", address.trim_end_matches('/'));
         let mut headers = own(&parts.headers);
@@ -108,7 +117,7 @@ impl ClusterNodes {
         }
         let client = self.shared.certificates().client();
         let request = client.request(parts.method.clone(), url).headers(headers).body(body);
-        let asked = timeout(ANSWER, request.send());
+        let asked = timeout(within, request.send());
         tokio::pin!(asked);
         let answered = tokio::select! {
             answered = &mut asked => Ok(answered),

@@ -18,6 +18,7 @@ mod format;
 mod health;
 mod sending;
 mod shared_progress;
+mod stand_by;
 mod store;
 mod test_rate;
 
