@@ -17,6 +17,13 @@ pub const REJECT_WINDOW: RangeInclusive<u32> = 300..=86_400;
 /// After how long without use a session may end, in seconds.
 pub const IDLE_TIMEOUT: RangeInclusive<u32> = 60..=86_400;
 
+/// Settings of which the first is at most the second.
+pub const AT_MOST: [(&str, &str); 3] = [
+    ("session.ttl", "session.ttl_max"),
+    ("session.ttl", "session.absolute_lifetime"),
+    ("session.max_renewals", "session.max_renewals_max"),
+];
+
 /// The effective settings of `session.*`, `limits.*`, `renewal.*` and `subjects.*`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]

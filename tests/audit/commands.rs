@@ -170,6 +170,18 @@ fn what_if_names_where_each_session_parts_and_what_it_cannot_know() {
     fs::write(&policy, "").unwrap();
     let same = on_incident(&["what-if", "-o", "json", "--policy", policy.to_str().unwrap()]).json();
     assert_eq!((&same["divergences"], &same["happened"]), (&Value::Array(vec![]), &same["instead"]));
+    // What a server would not start with.
+    fs::write(&policy, "[session]\nttl = 7200\nttl_max = 3600\n").unwrap();
+    let refused = on_incident(&["what-if", "--policy", policy.to_str().unwrap()]);
+    assert!(
+        refused.code == 1
+            && refused.stderr.contains("session.ttl = 7200: must be at most session.ttl_max, 3600"),
+        "{}",
+        refused.stderr
+    );
+    fs::write(&policy, "[session]\nttl_max = 3600\n").unwrap();
+    let refused = on_incident(&["what-if", "--policy", policy.to_str().unwrap()]);
+    assert!(refused.code == 1 && refused.stderr.contains("as recorded at position"), "{}", refused.stderr);
     fs::write(&policy, "[limits]\nper_subject = 0\n").unwrap();
     assert_eq!(on_incident(&["what-if", "--policy", policy.to_str().unwrap()]).code, 1);
 }

@@ -192,6 +192,37 @@ fn the_uses_of_a_session_are_told_with_their_sums() {
     assert_eq!(serving.run(&pay).code, 5);
 }
 
+/// What an admin does is looked into first, and was in no difference at all.
+#[test]
+fn keys_webhooks_and_api_keys_are_in_the_difference() {
+    let serving = Serving::start();
+    let changes = |words: &[&str]| {
+        let position = || serving.run(&["audit", "replay"]).json()["asOfPosition"].to_string();
+        let before = position();
+        let done = serving.run(words);
+        assert_eq!(done.code, 0, "{words:?}: {}", done.stderr);
+        let found = serving.run(&["audit", "diff", &before, &position()]).json();
+        let found = found["items"].as_array().unwrap().iter().map(|item| {
+            let of = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
+            (of("what"), of("field"))
+        });
+        (found.collect::<Vec<_>>(), done)
+    };
+    let pair = |what: &str, field: &str| (what.to_owned(), field.to_owned());
+    let (found, _) = changes(&["keys", "rotate", "--which", "session", "--retire", "overlap", "--yes"]);
+    assert!(found.contains(&pair("key", "new")) && found.contains(&pair("key", "retireAt")), "{found:?}");
+    let (found, made) = changes(&["webhook", "add", "https://example.com/hook"]);
+    assert_eq!(found, [pair("webhook", "new")]);
+    let id = made.json()["webhookId"].as_str().unwrap().to_owned();
+    let (found, _) = changes(&["webhook", "remove", &id, "--yes"]);
+    assert_eq!(found, [pair("webhook", "deleted")]);
+    let (found, made) = changes(&["credential", "create", "--role", "auditor", "--expires-in", "1h"]);
+    assert_eq!(found, [pair("credential", "new")]);
+    let id = made.json()["credentialId"].as_str().unwrap().to_owned();
+    let (found, _) = changes(&["credential", "revoke", &id, "--yes"]);
+    assert_eq!(found, [pair("credential", "revokedAt")]);
+}
+
 /// A suspension is no event of a session, and yet belongs to the story of each: no token worked meanwhile.
 #[test]
 fn a_suspension_is_in_the_story_the_replay_the_difference_and_the_import() {

@@ -1,22 +1,30 @@
 //! What two moments of a history differ in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::view::ReplayedSession;
-use tenure_core::{Timestamp, state::AuthorityState, subject::Subject};
+use tenure_core::{
+    Timestamp,
+    epoch::Epoch,
+    keys::{KeyHistory, KeyUse},
+    state::AuthorityState,
+    subject::Subject,
+    system::Credential,
+    webhook::Webhook,
+};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldDifference {
-    /// `policy`, `credential`, `subject` or `session`.
+    /// `policy`, `log`, `epoch`, `key`, `credential`, `webhook`, `subject` or `session`.
     pub what: &'static str,
-    /// Its name; `None` for the policy.
+    /// Its name; `None` for the policy and the log.
     pub id: Option<String>,
-    /// `new`, or which of its members changed.
+    /// `new`, `deleted`, or which of its members changed.
     pub field: String,
     /// What it was.
     pub before: Value,
@@ -34,16 +42,15 @@ pub fn differences(
 ) -> Vec<FieldDifference> {
     let [before, after] = [earlier, later].map(|(state, at)| ComparableState { state, at });
     let mut found = Vec::new();
-    compare("policy", None, before.policy().as_ref(), after.policy().as_ref(), &mut found);
-    for id in after.state.system.credentials.keys() {
-        let name = Some(id.to_string());
-        compare(
-            "credential",
-            name,
-            before.credential(id).as_ref(),
-            after.credential(id).as_ref(),
-            &mut found,
-        );
+    for (what, things) in after.system() {
+        let mut earlier = before.things(what);
+        for (id, is) in things {
+            let was = earlier.remove(&id);
+            compare(what, id, was.as_ref(), Some(&is), &mut found);
+        }
+        for (id, was) in earlier {
+            compare(what, id, Some(&was), None, &mut found);
+        }
     }
     let subjects: BTreeSet<_> = after.state.subjects.keys().collect();
     for id in subjects {
@@ -69,17 +76,28 @@ struct ComparableState<'s> {
     at: Timestamp,
 }
 
+/// Things of one sort, each by its name.
+type NamedThings = BTreeMap<Option<String>, JsonMembers>;
+
+/// The sorts of things that the system's events are about.
+const OF_THE_SYSTEM: [&str; 6] = ["policy", "log", "epoch", "key", "credential", "webhook"];
+
 impl ComparableState<'_> {
-    fn policy(&self) -> Option<JsonMembers> {
-        self.state.system.policy.as_ref().map(members)
+    fn system(&self) -> impl Iterator<Item = (&'static str, NamedThings)> {
+        OF_THE_SYSTEM.into_iter().map(|what| (what, self.things(what)))
     }
 
-    fn credential(&self, id: &tenure_core::CredentialId) -> Option<JsonMembers> {
-        let credential = self.state.system.credentials.get(id)?;
-        Some(object(json!({
-            "role": credential.role, "ownerId": credential.owner_id,
-            "createdAt": credential.created_at, "revokedAt": credential.revoked_at,
-        })))
+    fn things(&self, what: &str) -> NamedThings {
+        let system = &self.state.system;
+        match what {
+            "policy" => system.policy.iter().map(|policy| (None, members(policy))).collect(),
+            "log" => [(None, object(json!({ "segmentEvents": system.segment_events })))].into(),
+            "epoch" => system.epochs.begun().iter().map(epoch).collect(),
+            "key" => KeyUse::ALL.iter().flat_map(|(_, which)| keys(&system.keys, *which)).collect(),
+            "credential" => system.credentials.values().map(credential).collect(),
+            "webhook" => system.webhooks.values().map(webhook).collect(),
+            _ => NamedThings::new(),
+        }
     }
 
     fn subject(&self, subject: &Subject) -> JsonMembers {
@@ -100,6 +118,34 @@ impl ComparableState<'_> {
         }
         Some(members)
     }
+}
+
+fn epoch(epoch: &Epoch) -> (Option<String>, JsonMembers) {
+    let is = json!({ "from": epoch.from, "at": epoch.at, "previousName": epoch.previous_name });
+    (Some(epoch.number.to_string()), object(is))
+}
+
+fn keys(keys: &KeyHistory, which: KeyUse) -> impl Iterator<Item = (Option<String>, JsonMembers)> {
+    keys.of(which).iter().map(move |key| {
+        let is = json!({ "use": which, "createdAt": key.created_at, "retireAt": key.retire_at });
+        (Some(key.id.to_string()), object(is))
+    })
+}
+
+fn credential(credential: &Credential) -> (Option<String>, JsonMembers) {
+    let is = json!({
+        "role": credential.role, "ownerId": credential.owner_id, "createdAt": credential.created_at,
+        "expiresAt": credential.expires_at, "revokedAt": credential.revoked_at,
+        "heldSince": credential.held_since,
+    });
+    (Some(credential.id.to_string()), object(is))
+}
+
+fn webhook(webhook: &Webhook) -> (Option<String>, JsonMembers) {
+    let mut is = members(&webhook.asked);
+    is.remove("webhookId");
+    is.insert("createdAt".into(), json!(webhook.created_at));
+    (Some(webhook.id().to_string()), is)
 }
 
 fn profile(subject: &Subject) -> JsonMembers {
@@ -142,7 +188,10 @@ fn compare(
                 found.push(FieldDifference { what, id, field: name.clone(), before, after });
             }
         }
-        // Nothing that was recorded goes away.
-        (Some(_) | None, None) => {}
+        (Some(before), None) => {
+            let before = Value::Object(before.clone());
+            found.push(FieldDifference { what, id, field: "deleted".into(), before, after: Value::Null });
+        }
+        (None, None) => {}
     }
 }

@@ -100,6 +100,7 @@ pub struct WhatIf {
     happened: OutcomeCounts,
     instead: OutcomeCounts,
     parted: BTreeMap<SessionId, Divergence>,
+    contradiction: Option<WrongPolicy>,
 }
 
 impl WhatIf {
@@ -112,6 +113,7 @@ impl WhatIf {
             happened: OutcomeCounts::default(),
             instead: OutcomeCounts::default(),
             parted: BTreeMap::new(),
+            contradiction: None,
         }
     }
 
@@ -134,6 +136,13 @@ impl WhatIf {
             self.instead.add(&alike.events);
             self.real.apply(&stored.commit)?;
             self.other.apply_at(stored.first, &alike).expect("it was made for this state");
+            let is_policy = |event: &Event| matches!(event, Event::System(SystemEvent::PolicyChanged(_)));
+            if let Some(recorded) = &self.real.system.policy
+                && stored.commit.events.iter().any(is_policy)
+                && self.contradiction.is_none()
+            {
+                self.contradiction = self.overrides.contradiction(recorded, stored.first);
+            }
             self.happened.add(&stored.commit.events);
             for subject in before {
                 self.compare(&subject.id, stored, &subject, Ok(()));
@@ -143,17 +152,23 @@ impl WhatIf {
     }
 
     /// The answer, in the end.
-    pub fn end(self) -> WhatIfReport {
+    ///
+    /// # Errors
+    /// No server would have started with these limits beside those that were recorded.
+    pub fn end(self) -> Result<WhatIfReport, WrongPolicy> {
+        if let Some(contradiction) = self.contradiction {
+            return Err(contradiction);
+        }
         let mut divergences: Vec<_> = self.parted.into_values().collect();
         divergences.sort_by_key(|divergence| (divergence.position, divergence.session_id));
-        WhatIfReport {
+        Ok(WhatIfReport {
             policy: self.overrides.values(),
             as_of_position: self.real.position,
             happened: self.happened,
             instead: self.instead,
             divergences,
             unknown: UNKNOWN,
-        }
+        })
     }
 
     /// The subjects of which this commit of the authority's own ends sessions, in either history, as they are before.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
 use tenure_core::{
-    Policy, Seconds,
-    policy::{OnLimit, OnReuse},
+    Policy, Position, Seconds,
+    policy::{AT_MOST, OnLimit, OnReuse},
 };
 
 /// The settings to change; those left out stay as recorded.
@@ -123,6 +123,31 @@ impl PolicyOverrides {
             }
         }
         Ok(())
+    }
+
+    /// What no server would start with, if these are put in the place of limits that were recorded.
+    pub(super) fn contradiction(&self, recorded: &Policy, position: Position) -> Option<WrongPolicy> {
+        let policy = self.over(recorded);
+        let value = |name: &str| match name {
+            "session.ttl" => policy.ttl.0,
+            "session.ttl_max" => policy.ttl_max.0,
+            "session.absolute_lifetime" => policy.absolute_lifetime.0,
+            "session.max_renewals" => policy.max_renewals,
+            _ => policy.max_renewals_max,
+        };
+        let is_given = |name: &str| self.numbers.contains_key(name);
+        let source = |name: &str| {
+            let recorded = || format!(" (as recorded at position {position}; give it, too)");
+            if is_given(name) { String::new() } else { recorded() }
+        };
+        let contradicts =
+            |(name, bound): &(&str, &str)| (is_given(name) || is_given(bound)) && value(name) > value(bound);
+        AT_MOST.into_iter().find(contradicts).map(|(name, bound)| {
+            let (value, most) = (value(name), value(bound));
+            let why =
+                format!("{name} = {value}{}: must be at most {bound}, {most}{}", source(name), source(bound));
+            WrongPolicy(vec![why])
+        })
     }
 
     /// The limits that were recorded, with these in their place.

@@ -10,11 +10,9 @@ use crate::projections::{
     pulse::{DayPulse, MinuteCounts},
     session_list::SessionList,
 };
-use tenure_audit::what_if::{PolicyOverrides, WhatIf, WhatIfReport};
+use tenure_audit::what_if::{PolicyOverrides, WhatIf, WhatIfReport, WrongPolicy};
 use tenure_core::{
-    EpochPosition, Position, SessionId, SubjectId, Timestamp,
-    event::Role,
-    session::{Session, SessionStatus},
+    EpochPosition, Position, SessionId, SubjectId, Timestamp, event::Role, session::SessionStatus,
     system::Credential,
 };
 
@@ -133,7 +131,7 @@ impl ApiContext {
         self: &Arc<Self>,
         key: &Arc<Credential>,
         overrides: PolicyOverrides,
-    ) -> Result<WhatIfReport, RefusedReply> {
+    ) -> Result<Result<WhatIfReport, WrongPolicy>, RefusedReply> {
         Ok(self.replayed(&Caller::Key(Arc::clone(key)), overrides).await?)
     }
 
@@ -141,7 +139,7 @@ impl ApiContext {
         self: &Arc<Self>,
         caller: &Caller,
         overrides: PolicyOverrides,
-    ) -> Result<WhatIfReport, Problem> {
+    ) -> Result<Result<WhatIfReport, WrongPolicy>, Problem> {
         check_role(caller, READERS)?;
         let head = self.authority.live().position();
         if head.0 > LONGEST_REPLAY {
@@ -166,7 +164,7 @@ fn replay(
     overrides: PolicyOverrides,
     head: Position,
     wanted: &CancelCheck<'_>,
-) -> Result<WhatIfReport, HistoryError> {
+) -> Result<Result<WhatIfReport, WrongPolicy>, HistoryError> {
     let mut what_if = WhatIf::under(overrides);
     let mut after = Position::ZERO;
     while after < head {
@@ -183,23 +181,16 @@ fn replay(
     Ok(what_if.end())
 }
 
-/// The recent renewals that an owner may still veto in time.
+/// The recent renewals that may still be vetoed in time.
 fn vetoable(authority: &Authority, renewed: &[SessionId], now: Timestamp) -> Vec<(Timestamp, SessionId)> {
     let open = |id: &SessionId| {
         let session = authority.live().session(*id)?;
-        let end = session
-            .veto_window_end()
-            .filter(|end| *end >= now && session.status(now) == SessionStatus::Active)?;
-        has_owner(authority, &session).then_some((end, *id))
+        let end = session.veto_window_end().filter(|end| *end >= now)?;
+        (session.status(now) == SessionStatus::Active).then_some((end, *id))
     };
     let mut found: Vec<_> = renewed.iter().filter_map(open).collect();
     found.sort_unstable();
     found
-}
-
-fn has_owner(authority: &Authority, session: &Session) -> bool {
-    let subject = authority.live().subject(&session.subject);
-    subject.is_some_and(|subject| subject.profile().is_some_and(|profile| profile.owner_id.is_some()))
 }
 
 fn has_live_budget(authority: &Authority, id: SessionId, now: Timestamp) -> bool {

@@ -12,7 +12,7 @@ use crate::cli::{
     failure::CommandError,
     output::{Column, OutputFormat},
 };
-use tenure_audit::what_if::{self, PolicyOverrides};
+use tenure_audit::what_if::{self, PolicyOverrides, WrongPolicy};
 use tenure_core::Timestamp;
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ impl WhatIf {
         if let Some(illegal) = illegal {
             return Err(CommandError::damaged(illegal.to_string()));
         }
-        let report = json!(what_if.end());
+        let report = json!(what_if.end().map_err(|wrong| self.wrong(&wrong))?);
         let now = self.now(global)?;
         if output.format() == OutputFormat::Table {
             output.list(&json!({"items": counts(&report)}), COUNTS, now)?;
@@ -80,8 +80,11 @@ impl WhatIf {
     fn overrides(&self) -> Result<PolicyOverrides, CommandError> {
         let text = fs::read_to_string(&self.policy)
             .map_err(|source| CommandError::File { path: self.policy.clone(), source })?;
-        PolicyOverrides::parse(&text)
-            .map_err(|error| CommandError::Usage(format!("{}: {error}", self.policy.display())))
+        PolicyOverrides::parse(&text).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    fn wrong(&self, wrong: &WrongPolicy) -> CommandError {
+        CommandError::Usage(format!("{}: {wrong}", self.policy.display()))
     }
 }
 

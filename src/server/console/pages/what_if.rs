@@ -67,7 +67,10 @@ pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
     let (report, fault) = match PolicyOverrides::parse(&asked) {
         Err(fault) => (None, Some(fault.to_string())),
         Ok(_) if !is_asked => (None, None),
-        Ok(overrides) => (Some(visit.console().api.what_if(&visit.credential, overrides).await?), None),
+        Ok(overrides) => match visit.console().api.what_if(&visit.credential, overrides).await? {
+            Ok(report) => (Some(report), None),
+            Err(fault) => (None, Some(fault.to_string())),
+        },
     };
     let status = if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let mut page = WhatIfPage {
