@@ -47,6 +47,19 @@ fn what_needs_a_person_comes_first_on_the_overview() {
     assert!(page.contains("<dt>Live sessions</dt><dd>1</dd>"), "{page}");
 }
 
+/// No owner is told of these renewals, so it is for the operator to veto them.
+#[test]
+fn an_open_veto_of_an_agent_without_an_owner_is_on_the_overview() {
+    let server = Server::start();
+    server.register("agent", &json!({ "name": "Night shift" }));
+    let session = server.create(&json!({ "subjectId": "agent", "ttl": 600 }));
+    server.advance(400);
+    server.renew(&session).send().expect(200);
+    let page = FormClient::sign_in(&server, &server.admin).page("/console");
+    let veto = format!("/console/sessions/{}/veto", session.id);
+    assert!(page.contains("Veto within") && page.contains(&veto), "{page}");
+}
+
 #[test]
 fn ends_of_many_at_once_are_counted_on_the_overview_and_so_is_a_restart() {
     let mut server = Server::start();

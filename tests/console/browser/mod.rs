@@ -405,6 +405,14 @@ fn the_slider_shows_an_earlier_status_and_leads_back_to_now() {
     assert_eq!(browser.run("return document.querySelectorAll('main form[method=post]').length"), json!(0));
     slide(&json!(1));
     browser.see("//p[text()='There was nothing of it then.']");
+    // What fails for the moment is said, and does not last.
+    browser
+        .run("window.asked = window.fetch; window.fetch = () => Promise.reject(new TypeError('no network'))");
+    slide(&created);
+    browser.see("//p[contains(., 'The server could not be reached')]");
+    browser.run("window.fetch = window.asked");
+    slide(&json!(1));
+    browser.see("//p[text()='There was nothing of it then.']");
     slide(&Value::Null);
     browser.see("//h1/span[text()='ended']");
     assert_eq!(browser.run("return location.search"), json!(""));

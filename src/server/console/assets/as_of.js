@@ -24,24 +24,33 @@ async function show() {
   for (let shown = 0; shown !== asked; ) {
     shown = asked;
     const to = address(shown);
-    const reply = await fetch(to);
-    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const { page, wrong } = await pageOf(to);
     if (shown !== asked) continue;
-    const then = page.querySelector("#then");
+    const then = page?.querySelector("#then");
     const here = document.querySelector("#then");
     if (then) {
       here.replaceWith(document.adoptNode(then));
     } else {
       const said = document.createElement("p");
       said.className = "empty";
-      said.textContent = reply.status === 404 ? "There was nothing of it then." : page.querySelector("main")?.textContent.trim() || "It could not be read.";
+      said.textContent = wrong ?? (page?.querySelector("main")?.textContent.trim() || "It could not be read.");
       here.replaceChildren(said);
     }
-    banner(page.querySelector(".past"));
+    banner(page?.querySelector(".past"));
     refresh(document);
     history.replaceState(null, "", to);
   }
   running = false;
+}
+
+async function pageOf(address) {
+  try {
+    const reply = await fetch(address);
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    return { page, wrong: reply.status === 404 ? "There was nothing of it then." : undefined };
+  } catch {
+    return { wrong: "The server could not be reached. Move the slider to try again." };
+  }
 }
 
 function banner(past) {
