@@ -147,8 +147,19 @@ impl Client {
 
     /// Records a use of a session, if its constraints allow it: judged and recorded in one step.
     pub async fn record_use(&self, id: SessionId, used: &NewUse) -> Result<UsageView, Error> {
+        self.record_use_under(id, used, &fresh_key()).await
+    }
+
+    /// Records a use under a key of the caller's: the same key within the authority's `idempotency.window` is the same
+    /// use.
+    pub async fn record_use_under(
+        &self,
+        id: SessionId,
+        used: &NewUse,
+        idempotency_key: &str,
+    ) -> Result<UsageView, Error> {
         let request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
-        let recorded: RecordedUsage = self.change(request).await?;
+        let recorded: RecordedUsage = self.call(&request.idempotency_key(idempotency_key)).await?;
         Ok(recorded.usage)
     }
 

@@ -10,13 +10,17 @@ use tenure_http_client::{
     backoff::Backoff,
     sse::{SseEvent, SseItem, SseStream},
 };
-use tenure_protocol::{Position, wire};
+use tenure_protocol::{
+    Position,
+    entropy::{self, OsEntropy},
+    wire,
+};
 
 /// A stream silent for this time is lost, whatever its connection says: the authority speaks every second, and
 /// promises to do so every other.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// When a stream that could not be opened, or was soon lost, is tried again. After the end of one that had lasted there is
-/// no wait.
+/// When a stream that could not be opened, or was soon lost, is tried again; half of it is random, so that those that lost theirs
+/// together do not come back together.
 const RETRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
 /// What a stream makes necessary.
@@ -114,16 +118,6 @@ impl FeedStream {
     fn lose(&mut self, now: Duration) {
         let lasted = self.events.take().map(|_| now.saturating_sub(self.opened));
         self.losses = if lasted.is_some_and(|lasted| lasted > RETRIES.longest) { 0 } else { self.losses + 1 };
-        self.not_before = now + RETRIES.step(self.losses);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_that_cannot_be_had_is_tried_again_more_and_more_seldom() {
-        assert_eq!([0, 1, 2, 5, 6, 99].map(|losses| RETRIES.step(losses).as_secs()), [0, 1, 2, 16, 30, 30]);
+        self.not_before = now + RETRIES.wait(self.losses.max(1), entropy::jitter(&OsEntropy));
     }
 }

@@ -1,6 +1,12 @@
 //! Single calls of an issuer and a service.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde_json::{json, value::RawValue};
 use tenure::{
@@ -87,6 +93,39 @@ async fn a_call_whose_reply_is_lost_is_repeated_and_has_one_effect() {
     let created = client.create(&NewSession::of("agent-7".parse().unwrap())).await.unwrap();
     assert_eq!(server.events("SessionCreated").len(), 1);
     assert!(matches!(client.introspect(&created.token).await.unwrap(), TokenStatus::Live(_)));
+}
+
+/// The token was replaced before the use was asked for again, so that it is asked for with another one.
+#[tokio::test]
+async fn a_use_whose_reply_is_lost_before_a_renewal_counts_once() {
+    let server = Arc::new(Server::start());
+    server.register("agent-7", &json!({}));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.session");
+    let (asked, clock, file) = (AtomicU64::new(0), Arc::clone(&server), path.clone());
+    let proxy = Proxy::before(server.address(), move |first| {
+        if !first.contains("/usage") {
+            return Fate::Pass;
+        }
+        match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Fate::LoseReply,
+            1 => {
+                clock.advance(200);
+                let mut renew = Command::new(env!("CARGO_BIN_EXE_tenure"));
+                let renewed = renew.args(["session", "renew", "--session-file"]).arg(&file).output().unwrap();
+                assert!(renewed.status.success(), "{renewed:?}");
+                Fate::Pass
+            }
+            _ => Fate::Pass,
+        }
+    });
+    let new = NewSession { ttl: Some(Seconds(300)), ..NewSession::of("agent-7".parse().unwrap()) };
+    let options = HandleOptions { check_every: None };
+    let held = SessionHandle::create(issuer(&server, &proxy.url()), &new, &path, options).await.unwrap();
+    let before = held.token();
+    let used = held.record_use(&NewUse::of("work")).await.unwrap();
+    assert_eq!(used.transactions, 1);
+    assert_ne!(held.token(), before, "it was asked with the token of before and the next one");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +15,10 @@ use tenure::{
     clock::{pause, stopwatch},
 };
 
-use crate::server::{PATIENCE, Server};
+use crate::{
+    proxy::{Fate, Proxy},
+    server::{PATIENCE, Server},
+};
 
 pub(crate) struct Fixture {
     pub(crate) server: Server,
@@ -115,6 +119,21 @@ fn a_command_has_a_session_while_it_runs_and_its_code_is_passed_on() {
     assert!(!heard.contains("tnr_"), "{heard}");
     assert_eq!(fixture.status_of_the_only_session(), "REVOKED");
     assert!(!fixture.place("agent.session").exists());
+}
+
+/// Each further session would take one of the agent's places until its end.
+#[test]
+fn a_session_whose_creation_was_answered_in_vain_is_the_one_that_is_held() {
+    let fixture = Fixture::new();
+    let creations = AtomicU64::new(0);
+    let proxy = Proxy::before(fixture.server.address(), move |first| {
+        let is_lost =
+            first.starts_with("POST /v1/sessions ") && creations.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_lost { Fate::LoseReply } else { Fate::Pass }
+    });
+    let output = fixture.run(&[], "exit 7").env("TENURE_URL", proxy.url()).output().unwrap();
+    assert_eq!(code(&output), 7, "{}", text(&output.stderr));
+    assert_eq!(fixture.status_of_the_only_session(), "REVOKED");
 }
 
 #[test]

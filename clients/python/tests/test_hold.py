@@ -13,7 +13,8 @@ import pytest
 
 from agent import ENVIRONMENT
 from ground import PATIENCE, Server, command_line, eventually
-from tenure import AsyncSessionHolder, Live, RefusedError, SessionFile, SessionHolder
+from lossy import Fate, Network
+from tenure import AsyncSessionHolder, Client, Live, RefusedError, SessionFile, SessionHolder, UnreachableError
 
 HOLD = Path(__file__).resolve().parents[1] / "examples" / "hold.py"
 
@@ -39,6 +40,49 @@ def test_the_command_renews_and_the_holder_uses_its_token(server: Server, tmp_pa
         command_line("session", "renew", "--session-file", file.path)
         assert session.grant.renewal_count == 1
         assert session.session().status == "ACTIVE"
+
+
+def test_a_use_whose_reply_was_lost_before_a_renewal_counts_once(server: Server, tmp_path: Path) -> None:
+    asked = list[str]()
+
+    def fate(first: str) -> Fate:
+        if "/usage" not in first:
+            return Fate.PASS
+        asked.append(first)
+        if len(asked) == 1:
+            return Fate.LOSE_REPLY
+        if len(asked) == 2:
+            server.advance(200)
+            command_line("session", "renew", "--session-file", tmp_path / "agent.session")
+        return Fate.PASS
+
+    network = Network(server.address, fate)
+    file = server.session_file(tmp_path, network.url, ttl=300)
+    with SessionHolder(file.path, check_every=None, push=False) as session:
+        assert session.record_usage("work").transactions == 1
+        assert session.session().usage.transactions == 1
+    assert len(asked) == 3
+    network.close()
+
+
+def test_a_holder_is_created_as_its_client_was_made(server: Server, tmp_path: Path) -> None:
+    server.client.put_subject("agent-8")
+    path = tmp_path / "agent-8.session"
+    # A client of its own: the caller's is closed by then.
+    with Client(server.url, server.admin, patience=3) as client:
+        session = SessionHolder.create(client, path, "agent-8")
+    with session:
+        assert session.session().subject_id == "agent-8"
+        assert session._core._client._patience == 3
+
+
+def test_a_call_after_the_end_of_a_client_fails_at_once(server: Server) -> None:
+    client = Client(server.url, server.admin)
+    client.close()
+    begun = time.monotonic()
+    with pytest.raises(UnreachableError, match="closed"):
+        client.subject("agent-7")
+    assert time.monotonic() - begun < 10
 
 
 def test_the_auth_of_a_holder_shows_the_token_of_the_moment(server: Server, tmp_path: Path) -> None:

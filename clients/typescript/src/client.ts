@@ -121,10 +121,13 @@ export class Client {
     return this.#call({ method: "DELETE", path, query, idempotencyKey: freshKey() });
   }
 
-  /** Records a use of a session, if its constraints allow it: judged and recorded in one step. */
-  async recordUsage(sessionId: string, body: NewUsage): Promise<Usage> {
+  /**
+   * Records a use of a session, if its constraints allow it: judged and recorded in one step. The same key is the same
+   * use.
+   */
+  async recordUsage(sessionId: string, body: NewUsage, idempotencyKey = freshKey()): Promise<Usage> {
     const path = ["v1", "sessions", sessionId, "usage"];
-    const recorded = await this.#call<{ usage: Usage }>({ method: "POST", path, body, idempotencyKey: freshKey() });
+    const recorded = await this.#call<{ usage: Usage }>({ method: "POST", path, body, idempotencyKey });
     return recorded.usage;
   }
 

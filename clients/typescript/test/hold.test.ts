@@ -10,6 +10,7 @@ import { test } from "node:test";
 import { Client, RefusedError } from "@tenure/client";
 import { endedByOthers, hold, renewFile, SessionFile } from "@tenure/client/hold";
 
+import { Proxy } from "./support/proxy.js";
 import { PACKAGE, Server, tenure } from "./support/server.js";
 import { ToldTime } from "./support/told-time.js";
 
@@ -117,6 +118,26 @@ test("a session whose renewals are spent is held to the end of its period", asyn
   time.tell(await server.now());
   const end = await holder.ended;
   assert(end.kind === "refused" && end.problem.code === "TOKEN_EXPIRED" && !endedByOthers(end));
+});
+
+test("a use whose reply was lost before a renewal counts once", async () => {
+  await using server = await Server.start();
+  const file = await server.sessionFile({ subjectId: "agent-7", ttl: 300 });
+  let uses = 0;
+  await using proxy = await Proxy.before(server.url, async (request) => {
+    if (!request.url?.endsWith("/usage")) return "pass";
+    uses += 1;
+    if (uses === 1) return "loseReply";
+    if (uses === 2) {
+      await server.advance(200);
+      await renewFile(new Client(server.url), file);
+    }
+    return "pass";
+  });
+  await using holder = hold(file, { client: new Client(proxy.url), checkEvery: Infinity, listen: false });
+  assert.equal((await holder.recordUsage({ operation: "work" })).transactions, 1);
+  assert.equal((await holder.session()).usage.transactions, 1);
+  assert.equal(uses, 3);
 });
 
 test("renewFile is one renewal, and a refusal that the session survives is written down", async () => {

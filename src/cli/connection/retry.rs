@@ -1,10 +1,11 @@
-//! A busy server says when to come back: a read waits that long, and asks again.
+//! What is asked again: a read, of a busy server, when that said to come back; and a change of which it is not known
+//! whether it was done.
 
 use std::time::Duration;
 
 use crate::cli::{failure::CommandError, output};
 use tenure_client::backoff;
-use tenure_protocol::clock::pause;
+use tenure_protocol::clock::{pause, stopwatch};
 
 /// Number of retries.
 const TIMES: u32 = 3;
@@ -22,6 +23,27 @@ pub(in crate::cli) fn patiently<T>(ask: impl Fn() -> Result<T, CommandError>) ->
         let Some(wish) = wish(&failure) else { return Err(failure) };
         refused += 1;
         let wait = backoff::wait(refused, Some(wish));
+        output::aside(&format!("{failure}; trying again in {:.0} s", wait.as_secs_f64()));
+        pause(wait);
+    }
+}
+
+/// Asks for a change that carries an idempotency key, again for so long while it may or may not have been done.
+pub(in crate::cli) fn until_known<T>(
+    within: Duration,
+    ask: impl Fn() -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let (begun, mut failures) = (stopwatch(), 0);
+    loop {
+        let failure = match ask() {
+            Err(failure) if failure.leaves_it_open() => failure,
+            answer => return answer,
+        };
+        failures += 1;
+        let wait = backoff::wait(failures, failure.problem().and_then(|problem| problem.retry_after));
+        if begun.elapsed() + wait > within {
+            return Err(failure);
+        }
         output::aside(&format!("{failure}; trying again in {:.0} s", wait.as_secs_f64()));
         pause(wait);
     }
@@ -47,7 +69,6 @@ mod tests {
         files::secret::Secret,
     };
     use tenure_http_client::outbound::PlaintextPolicy;
-    use tenure_protocol::clock::stopwatch;
 
     const BUSY: Answer = Some((
         "429 Too Many Requests\r\nretry-after: 1\r\ncontent-type: application/problem+json",

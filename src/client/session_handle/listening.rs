@@ -18,10 +18,12 @@ use tenure_http_client::{
     backoff::Backoff,
     sse::{SseItem, SseStream},
 };
+use tenure_protocol::entropy::{self, OsEntropy};
 
 /// A stream silent for this time is lost: the authority speaks every 15 s.
 const SILENCE: Duration = Duration::from_secs(17);
-/// When a stream that could not be opened, or was soon lost, is tried again.
+/// When a stream that could not be opened, or was lost, is tried again; half of it is random, so that holders who lost
+/// theirs together do not come back together.
 const RETRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
 /// Whether something was heard that calls for a check.
@@ -60,7 +62,8 @@ pub(super) async fn listen(held: Arc<HandleInner>) {
         let lasted = held.client.time().now().millis_since(begun);
         let lasted = Duration::from_millis(u64::try_from(lasted).unwrap_or(0));
         losses = if lasted > RETRIES.longest { 0 } else { losses + 1 };
-        sleep(RETRIES.step(losses).max(wish.unwrap_or_default())).await;
+        let wait = RETRIES.wait(losses.max(1), entropy::jitter(&OsEntropy));
+        sleep(wait.max(wish.unwrap_or_default())).await;
     }
 }
 
@@ -70,15 +73,5 @@ async fn hear_out(held: &HandleInner, mut events: SseStream) {
         if matches!(&told, SseItem::Event(event) if event.name != "resumed") {
             held.check_soon();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_listeners_than_a_session_may_have_take_turns_more_and_more_seldom() {
-        assert_eq!([0, 1, 2, 6, 7, 99].map(|losses| RETRIES.step(losses).as_secs()), [0, 1, 2, 32, 60, 60]);
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 use self::listening::StreamListener;
 use super::{
     backoff,
-    call::Client,
+    call::{Client, fresh_key},
     error::{Error, HoldError, Problem},
     file::{FileError, FileStamp, SessionFile},
     grant::SessionGrant,
@@ -156,7 +156,7 @@ impl SessionHandle {
     }
 
     /// Calls the authority with the session's token. A token that turns out to be superseded is replaced from the file,
-    /// and the call repeated.
+    /// and the call repeated. What it changes may have been done by then: draw an idempotency key outside of `call`.
     ///
     /// An error that ends the session also shows in [`SessionHandle::state`].
     pub async fn call<T, F, Fut>(&self, call: F) -> Result<T, Error>
@@ -174,8 +174,8 @@ impl SessionHandle {
 
     /// Records a use of the session, if its constraints allow it.
     pub async fn record_use(&self, used: &NewUse) -> Result<UsageView, Error> {
-        let id = self.held.id();
-        self.call(|client| async move { client.record_use(id, used).await }).await
+        let (id, key) = (self.held.id(), &fresh_key());
+        self.call(|client| async move { client.record_use_under(id, used, key).await }).await
     }
 
     /// Ends the session. The file stays.

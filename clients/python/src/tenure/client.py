@@ -96,6 +96,7 @@ class AsyncClient:
         _io: Callable[..., IO] = AsyncIO,
     ) -> None:
         base = checked_address(url, allow_plaintext=allow_plaintext)
+        self._make_io = _io
         self._http = Http(base, _io(is_direct=is_direct(base)), clock or ServerClock())
         self._credential = None if credential is None else Secret(credential.strip())
         self._patience = patience
@@ -179,14 +180,12 @@ class AsyncClient:
             "limit": limit,
             "cursor": cursor,
         }
-        reply = await self._ask(Request("GET", ("v1", "sessions"), query))
-        return self._read(reply, _page)
+        return await self._ask(Request("GET", ("v1", "sessions"), query), _page)
 
     async def introspect(self, token: str, *, with_metadata: bool = False) -> LiveToken | DeadToken:
         """Judge a session token (admin, issuer, verifier). That a token is not good is an answer, no error."""
         body = encode({"token": str(token), "include": ["metadata"] if with_metadata else None})
-        reply = await self._ask(Request("POST", ("v1", "introspect"), json=body))
-        return self._read(reply, _judgement)
+        return await self._ask(Request("POST", ("v1", "introspect"), json=body), _judgement)
 
     async def renew_session(self, session_id: str, idempotency_key: str) -> RenewedSession:
         """Ask once for a renewal; the credential is the session's own token.
@@ -212,12 +211,16 @@ class AsyncClient:
         *,
         amount: Decimal | str | None = None,
         destination: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Usage:
-        """Record a use of a session if its constraints allow it; judged and recorded in one step."""
+        """Record a use of a session if its constraints allow it; judged and recorded in one step.
+
+        The same `idempotency_key` is the same use.
+        """
         given = None if amount is None else Decimal(amount)
         body = encode({"operation": operation, "amount": given, "destination": destination})
-        reply = await self._ask(_post(("sessions", session_id, "usage"), body, fresh_key()))
-        return self._read(reply, lambda document: decode(Usage, _object(document).get("usage")))
+        request = _post(("sessions", session_id, "usage"), body, idempotency_key or fresh_key())
+        return await self._ask(request, lambda document: decode(Usage, _object(document).get("usage")))
 
     async def access_token(self, *, ttl: int | None = None, audience: str | None = None) -> AccessToken:
         """Mint an access token; the credential is a session's token."""
@@ -263,19 +266,26 @@ class AsyncClient:
                 async for event in stream:
                     yield event
 
-    async def _call(self, request: Request, kind: type[T]) -> T:
-        return self._read(await self._ask(request), lambda document: decode(kind, document))
+    def _apart(self) -> Self:
+        """Make a client of the same kind with connections of its own, and without a credential."""
+        other = copy.copy(self)
+        other._http = Http(self.url, self._make_io(is_direct=is_direct(self.url)), self.clock)
+        other._credential = None
+        return other
 
-    async def _ask(self, request: Request) -> Reply:
-        """Ask until there is an answer that lasts, or patience is over."""
+    async def _call(self, request: Request, kind: type[T]) -> T:
+        return await self._ask(request, lambda document: decode(kind, document))
+
+    async def _ask(self, request: Request, read: Callable[[object], T]) -> T:
+        """Ask until there is an answer that lasts, patience is over, or the client was closed."""
         begun, failures = time.monotonic(), 0
         while True:
             try:
-                return await self._http.ask(request, self._credential)
+                return self._read(await self._http.ask(request, self._credential), read)
             except TenureError as error:
                 failures += 1
                 wait = backoff(failures, error.retry_after)
-                is_over = time.monotonic() - begun + wait > self._patience
+                is_over = self.io.is_closed or time.monotonic() - begun + wait > self._patience
                 if not error.is_transient or error.retry_at is not None or is_over:
                     raise
             await self.io.sleep(wait)

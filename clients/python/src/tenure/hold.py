@@ -12,6 +12,7 @@ What is promised of a session in a file:
 """
 
 import contextlib
+import copy
 import os
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -30,7 +31,7 @@ from ._clock import since_boot
 from ._io import IO, AsyncIO, Blocking, BlockingIO, Task, blocking, run
 from ._renewal import Want, after_refusal, locked, step
 from ._wire import Secret, UnfitError
-from .client import AsyncClient, Client, SessionTerms
+from .client import AsyncClient, Client, SessionTerms, fresh_key
 from .errors import Problem, RefusedError, SessionFileError, TenureError
 from .models import AccessToken, OnReuse, RevokedSession, Session, Usage
 from .session_file import Grant, SessionFile, Stamp
@@ -212,7 +213,9 @@ class AsyncSessionHolder:
     ) -> Self:
         """Create a session by a client that may (admin, issuer), write it to this file, and hold it from there."""
         await _create_file(client, SessionFile(path), subject_id, on_reuse, terms)
-        return cls(path)
+        holder = cls(path, client=client._apart())
+        holder._owns_client = True
+        return holder
 
     async def __aenter__(self) -> Self:
         self._tasks.append(self._client.io.spawn(self._keep))
@@ -266,7 +269,10 @@ class AsyncSessionHolder:
         return self._end
 
     async def call(self, call: Callable[[AsyncClient], Awaitable[T]]) -> T:
-        """Call the authority with the session's token; where that was superseded, again with the next one."""
+        """Call the authority with the session's token; where that was superseded, again with the next one.
+
+        What `call` changes may have been done before it is called again: draw an idempotency key outside of it.
+        """
         return await self._call(self._client, call)
 
     async def session(self) -> Session:
@@ -277,9 +283,12 @@ class AsyncSessionHolder:
         self, operation: str, *, amount: Decimal | str | None = None, destination: str | None = None
     ) -> Usage:
         """Record a use of the session if its constraints allow it."""
+        key = fresh_key()
 
         async def record(client: AsyncClient) -> Usage:
-            return await client.record_usage(self._id, operation, amount=amount, destination=destination)
+            return await client.record_usage(
+                self._id, operation, amount=amount, destination=destination, idempotency_key=key
+            )
 
         return await self.call(record)
 
@@ -537,7 +546,11 @@ class SessionHolder(Blocking[AsyncSessionHolder]):
     ) -> Self:
         """Create a session by a client that may (admin, issuer), write it to this file, and hold it from there."""
         run(_create_file(client._core, SessionFile(path), subject_id, on_reuse, terms))
-        return cls(path)
+        apart = copy.copy(client)
+        apart._core = client._core._apart()
+        holder = cls(path, client=apart)
+        holder._core._owns_client = True
+        return holder
 
     def __enter__(self) -> Self:
         run(self._core.__aenter__())

@@ -1,7 +1,7 @@
 /** The holder of a session: keeps it renewed, hands out its current token, says when it is over. */
 
 import type { AccessToken, NewAccessToken, NewUsage, RevokedSession, Session, Usage } from "../api.js";
-import type { Client } from "../client.js";
+import { freshKey, type Client } from "../client.js";
 import { sleep } from "../clock/server-time.js";
 import { RefusedError, TenureError } from "../errors.js";
 import { Course } from "./course.js";
@@ -122,7 +122,8 @@ export class SessionHolder implements AsyncDisposable {
 
   /** Records a use of the session, if its constraints allow it. */
   recordUsage(usage: NewUsage): Promise<Usage> {
-    return this.call((client) => client.recordUsage(this.sessionId, usage));
+    const key = freshKey();
+    return this.call((client) => client.recordUsage(this.sessionId, usage, key));
   }
 
   /** Mints an access token, for services that check offline. */
@@ -140,7 +141,8 @@ export class SessionHolder implements AsyncDisposable {
 
   /**
    * Calls the authority with the session's token. A token that turns out to be superseded is replaced from the file, and
-   * the call repeated. An error that is the end of the session ends this holder, too.
+   * the call repeated. What it changes may have been done by then: draw an idempotency key outside of `call`. An error
+   * that is the end of the session ends this holder, too.
    */
   async call<T>(call: (client: Client) => Promise<T>): Promise<T> {
     for (;;) {

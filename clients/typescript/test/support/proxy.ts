@@ -23,9 +23,10 @@ export class Proxy implements AsyncDisposable {
   }
 
   /** Asks for the fate of each request before it is passed on. */
-  static async before(upstream: string, fateOf: (request: IncomingMessage) => Fate): Promise<Proxy> {
+  static async before(upstream: string, fateOf: (request: IncomingMessage) => Fate | Promise<Fate>): Promise<Proxy> {
     const server = createServer((request, response) => {
-      void relay(upstream, request, response, fateOf(request)).catch(() => response.destroy());
+      const relayed = async () => relay(upstream, request, response, await fateOf(request));
+      relayed().catch(() => response.destroy());
     });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");

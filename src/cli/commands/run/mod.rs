@@ -24,7 +24,7 @@ use self::{
 };
 use super::session::TermsArgs;
 use crate::cli::{
-    connection::runtime,
+    connection::{retry, runtime},
     context::{CommandContext, GlobalArgs, NamedServer, span},
     environment,
     failure::{CommandError, ExitStatus},
@@ -40,6 +40,8 @@ use tenure_http_client::outbound::PlaintextPolicy;
 
 /// How long a call at the start or the end is retried after transient failures.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new session is asked for while it is not known whether there is one.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at what an ended command has left behind.
 const LOOK: Duration = Duration::from_millis(100);
 /// Limit of the revocation at the end, retries included.
@@ -283,7 +285,9 @@ impl RunArgs {
         }
         let terms = self.terms.clone().unwrap_or_default().noticing_theft();
         let request = terms.request(subject).idempotency_key(environment::unique());
-        let grant = session_file::keep(cli, &locked, &cli.client.send(&request)?.body)?;
+        // A session whose token never came would take a place until its end.
+        let created = retry::until_known(CREATE_TIMEOUT, || cli.client.send(&request))?;
+        let grant = session_file::keep(cli, &locked, &created.body)?;
         cli.output.info(&format!("Session {} until {}.", grant.session_id, grant.expires_at));
         Ok(())
     }
