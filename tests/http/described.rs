@@ -178,6 +178,19 @@ fn codes(document: &Value, method: &str, path: &str, status: &str) -> String {
     document["paths"][path][method]["responses"][status].to_string()
 }
 
+#[test]
+fn every_route_says_that_it_may_be_busy_and_may_not_lead() {
+    let document = openapi_document();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|_| path.starts_with("/v1/")) {
+            let said = |status: &str| codes(&document, method, path, status);
+            let is_said =
+                ["OVERLOADED", "STORAGE_UNAVAILABLE", "STALE"].iter().all(|code| said("503").contains(code));
+            assert!(is_said && said("421").contains("NOT_THE_LEADER"), "{method} {path}");
+        }
+    }
+}
+
 /// Who generates a client from the document did not hear of the refusals that suspensions bring.
 #[test]
 fn the_refusals_of_a_suspension_are_described_where_they_come() {

@@ -287,6 +287,21 @@ fn a_session_hears_of_a_suspension_and_of_its_end_and_hears_it_once() {
 }
 
 #[test]
+fn a_session_does_not_hear_of_what_was_before_it() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    for verb in ["suspend", "resume"] {
+        let asked = server.post(&format!("/v1/subjects/a/{verb}")).bearer(&server.admin);
+        asked.json(&json!({})).send().expect(200);
+    }
+    let session = server.create(&json!({ "subjectId": "a" }));
+    let request = server.get(&format!("{}/events?after=0", session.path())).bearer(&session.token);
+    let mut listener = request.listen();
+    revoke(&server, &session);
+    assert_eq!(next(&mut listener).unwrap().0, "ended");
+}
+
+#[test]
 fn a_sessions_stream_is_for_its_own_current_token() {
     let server = Server::start();
     let session = server.session("a", 300);

@@ -220,6 +220,45 @@ fn a_body_is_json_in_utf_8_and_says_so() {
         .refused(415, "UNSUPPORTED_MEDIA_TYPE");
 }
 
+/// What was garbled on its way met nothing, or was recorded for good.
+#[test]
+fn a_query_is_utf_8() {
+    let server = Server::start();
+    let session = server.session("a", 1000);
+    let own = session.path();
+    for (method, path, name) in [
+        ("GET", "/v1/sessions?device=b%FCro".to_owned(), "device"),
+        ("DELETE", "/v1/subjects/a/sessions?device=b%FCro".to_owned(), "device"),
+        ("DELETE", format!("{own}?reason=gesperrt+f%FCr"), "reason"),
+    ] {
+        let refused = server.request(method, &path).bearer(&server.admin).send();
+        let errors = refused.refused(400, "INVALID_REQUEST").json()["errors"].clone();
+        assert_eq!(errors, json!([{ "field": name, "message": "must be UTF-8" }]), "{method} {path}");
+    }
+    // What says that it could not be read is text like any other.
+    server.request("GET", "/v1/sessions?device=%EF%BF%BD+b%C3%BCro").bearer(&server.admin).send().expect(200);
+}
+
+#[test]
+fn a_fault_of_json_is_found_in_its_place() {
+    let server = Server::start();
+    let said = |body: &str| {
+        let asked = server.post("/v1/sessions").bearer(&server.admin);
+        let refused = asked.header("content-type", "application/json").body(body).send();
+        refused.refused(400, "INVALID_REQUEST").json()["errors"][0]["message"].as_str().unwrap().to_owned()
+    };
+    for (body, expected) in [
+        ("{\"subjectId\": \"a\",\n  oops}", "is not well-formed JSON at line 2, column 3"),
+        (
+            "{\"subjectId\": \"a\",\n\n \"metadata\": {\n  \"x\": [1, 1e400]}}",
+            "has a number too large to be read at line 4, column 16",
+        ),
+        ("{\"subjectId\":\n \"a\\ud800\"}", "is not well-formed JSON at line 2, column 10"),
+    ] {
+        assert_eq!(said(body), expected, "{body}");
+    }
+}
+
 #[test]
 fn a_wrong_method_is_told_the_right_ones() {
     let server = Server::start();

@@ -24,6 +24,20 @@ fn half_of_a_period_is_rounded_down_and_counted_from_the_latest_renewal() {
     }
 }
 
+/// The answer to a repeat promises a period of which an idle session would have had nothing.
+#[test]
+fn the_answer_to_a_repeated_renewal_is_a_use() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    let session = server.create(&json!({ "subjectId": "a", "ttl": 300, "idleTimeout": 160 }));
+    server.advance(150);
+    server.renew(&session).key("lost").send().expect(200);
+    server.advance(155);
+    let again = server.renew(&session).key("lost").send().expect(200);
+    server.advance(6);
+    assert_eq!(server.introspect(&again.text("token")).json()["active"], true);
+}
+
 #[test]
 fn the_last_second_of_a_period_renews_and_its_end_does_not() {
     let server = Server::start();

@@ -317,6 +317,18 @@ fn who_may_not_lift_a_suspension_can_only_lengthen_it() {
 }
 
 #[test]
+fn who_may_not_lift_a_suspension_does_not_take_its_reason_away() {
+    let world = World::new();
+    world.suspended(&json!({ "until": world.later(600), "reason": "fraud case 12" }));
+    let reason = |body: &Value| {
+        let told = world.suspend(&world.alice, body).send().expect(200).json();
+        told["suspension"]["reason"].clone()
+    };
+    assert_eq!(reason(&json!({ "until": world.later(700) })), json!("fraud case 12"));
+    assert_eq!(reason(&json!({ "until": world.later(800), "reason": "mine" })), json!("mine"));
+}
+
+#[test]
 fn foreign_and_unknown_subjects_are_404_and_other_roles_403() {
     let world = World::new();
     let (bob, _) = world.server.issue_key("owner", Some("bob"));

@@ -25,8 +25,11 @@ pub(super) fn suspend(
     if command.until.is_some_and(|until| until <= at) {
         return Err(Refusal::Invalid(vec![FieldError::new("until", UNTIL_AHEAD)]));
     }
+    // A caller that can only lengthen it may add a reason, and does not take away the one that there is.
+    let held = subject.suspension_at(at).filter(|known| !known.may_be_lifted_by(command.by.role));
+    let held_reason = held.and_then(|known| known.reason.clone());
     let suspended = SubjectEvent::SubjectSuspended(SubjectSuspended {
-        reason: command.reason.clone(),
+        reason: command.reason.clone().or(held_reason),
         until: command.until,
         by: command.by.actor.clone(),
         role: command.by.role,

@@ -46,7 +46,7 @@ impl Model {
         subject: usize,
         by: Suspender,
         until: Option<i64>,
-        reason: Option<u8>,
+        mut reason: Option<u8>,
         now: i64,
     ) -> Answer {
         if !self.exists_for(subject, by) {
@@ -67,6 +67,9 @@ impl Model {
                 return refused("HELD");
             }
             is_admins |= known.is_admins;
+            if !may_lift(by, known) {
+                reason = reason.or(known.reason);
+            }
         }
         self.subjects[subject].suspension = Some(Suspension { until, reason, is_admins });
         facts.push(format!("suspended until {}", end_of(until)));

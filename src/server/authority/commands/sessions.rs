@@ -74,6 +74,8 @@ pub struct GrantedSession {
     pub token: SessionToken,
     /// The last event of the commit, also of one that is repeated.
     pub position: Option<Position>,
+    /// Whether it was granted before, and this answers again.
+    pub is_repeat: bool,
 }
 
 /// A use of a session, asked for.
@@ -540,7 +542,8 @@ impl Authority {
         let token = self.seal(&session);
         // Where nothing was appended, the reply of the renewal that the session is at was lost.
         let position = done.position().or_else(|| Some(session.granted()));
-        GrantedSession { session, token, position }
+        let is_repeat = done.is_repeat || done.commit.is_none();
+        GrantedSession { session, token, position, is_repeat }
     }
 
     /// How a session ended by a command, or had ended before.

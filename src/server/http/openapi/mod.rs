@@ -111,14 +111,18 @@ fn paths() -> Value {
     paths
 }
 
+/// What a node says that cannot answer at present.
+const BUSY: [ProblemCode; 3] = [ProblemCode::Overloaded, ProblemCode::Stale, ProblemCode::StorageUnavailable];
+
 /// Every method is as `GET`, which stands for them.
 fn forward_auth_operation() -> Value {
     let mut operation = serde_json::to_value(forward_auth::operation()).expect("an operation is JSON");
     operation["tags"] = json!(["forward-auth"]);
     operation["security"] = json!([{ "proxyKey": [] }, {}]);
-    for code in [ProblemCode::Forbidden, ProblemCode::RateLimited] {
+    for code in [ProblemCode::Forbidden, ProblemCode::RateLimited, ProblemCode::NotTheLeader] {
         operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
     }
+    operation["responses"]["503"] = problem_response(&BUSY.map(ProblemCode::name).join(", "));
     headers::add_headers(&mut operation, true, false);
     operation
 }
@@ -211,9 +215,10 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 /// Those of its kind of route, and its own.
 fn codes(route: &Route) -> Vec<ProblemCode> {
     use ProblemCode::{
-        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, OutcomeUnknown, Overloaded,
-        PayloadTooLarge, PositionBeyondEnd, PositionNotReached, RateLimited, SessionIdle, SessionRevoked,
-        StorageUnavailable, SubjectSuspended, TokenExpired, TokenSuperseded, UnsupportedMediaType,
+        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, NotTheLeader, OutcomeUnknown,
+        Overloaded, PayloadTooLarge, PositionBeyondEnd, PositionNotReached, RateLimited, SessionIdle,
+        SessionRevoked, Stale, StorageUnavailable, SubjectSuspended, TokenExpired, TokenSuperseded,
+        UnsupportedMediaType,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -226,9 +231,19 @@ fn codes(route: &Route) -> Vec<ProblemCode> {
         codes.push(UnsupportedMediaType);
     }
     if appends(route) {
-        codes.extend([IdempotencyKeyReused, Overloaded, StorageUnavailable, OutcomeUnknown]);
-    } else if route.method == Method::GET && route.path.starts_with("/v1/") {
-        codes.extend([PositionNotReached, StorageUnavailable, Overloaded]);
+        codes.extend([IdempotencyKeyReused, Overloaded, StorageUnavailable]);
+    } else if route.path.starts_with("/v1/") {
+        codes.extend([StorageUnavailable, Overloaded]);
+        if route.method == Method::GET {
+            codes.push(PositionNotReached);
+        }
+    }
+    // What one of several nodes says that cannot answer it.
+    if route.path.starts_with("/v1/") {
+        codes.extend([NotTheLeader, Stale]);
+        if route.method != Method::GET {
+            codes.push(OutcomeUnknown);
+        }
     }
     if takes_position(route) {
         codes.push(PositionBeyondEnd);
@@ -243,7 +258,7 @@ fn own_codes(route: &Route) -> &'static [ProblemCode] {
         BackupConflict, ConstraintViolated, LastAdmin, NotFound, PositionBeyondEnd, RenewalLimitReached,
         RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded, SessionIdle,
         SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked,
-        Stale, StorageUnavailable, SubjectIsSuspended, SubjectNotFound, SubjectSuspended, TokenExpired,
+        StorageUnavailable, SubjectIsSuspended, SubjectNotFound, SubjectSuspended, TokenExpired,
         WebhookLimitExceeded, WebhookNotFound,
     };
     match (route.method.as_str(), route.path.as_str()) {
@@ -277,8 +292,7 @@ fn own_codes(route: &Route) -> &'static [ProblemCode] {
         (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, PositionBeyondEnd, StorageUnavailable],
         ("GET", "/v1/webhooks/{webhookId}/deliveries") => &[WebhookNotFound, PositionBeyondEnd],
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
-        (_, "/v1/clock") => &[NotFound],
-        (_, "/v1/cluster/handover") => &[NotFound, Stale],
+        (_, "/v1/clock" | "/v1/cluster/handover") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
         (_, _) => &[],
     }

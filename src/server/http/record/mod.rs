@@ -8,7 +8,7 @@ pub(super) mod notices;
 mod parameters;
 pub(super) mod stream;
 
-use std::{fmt::Display, str::FromStr, sync::Arc};
+use std::{collections::HashSet, fmt::Display, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -114,8 +114,8 @@ pub(super) fn kinds<K: Copy>(
     let named: Vec<Vec<K>> = list.split(',').map(named).collect();
     let found = named.iter().all(|kinds| !kinds.is_empty()).then(|| named.concat());
     if found.is_none() {
-        let mut known: Vec<_> = known.iter().map(|kind| name(*kind)).collect();
-        known.dedup();
+        let mut named = HashSet::new();
+        let known: Vec<_> = known.iter().map(|kind| name(*kind)).filter(|name| named.insert(*name)).collect();
         query.fault("kinds", format!("must be a comma-separated list of {}", known.join(", ")));
     }
     found

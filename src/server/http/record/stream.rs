@@ -94,7 +94,7 @@ pub(crate) async fn answer<R: RecordView>(
     let asked = PageQuery::of(&mut query, R::LIST);
     let cursor: Option<EpochStamped<R::Place>> = asked.parsed(&mut query);
     if start.is_some() && cursor.is_some() {
-        query.fault("cursor", "must not be given together with after");
+        query.fault("cursor", "must not be given together with after or since: it says where to go on");
     }
     query.finish()?;
     let head = waiting.resolve(&call.api, &call.caller).await?.moment.position;

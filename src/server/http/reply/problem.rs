@@ -162,7 +162,7 @@ codes! {
         "Too many requests are waiting"
         "The disk is slower than the load, the queue of costly reads is full, or the capacity that callers share is used up (`tenure_taken`); `detail` says which. Nothing was done."
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
-        "The authority cannot write at present"
+        "The storage cannot be written or read at present"
         "`/readyz` says why: the disk is full or failing, a part of the history is damaged, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and its answer cannot be read back at present; the same `Idempotency-Key` gets it later."
     Stale "STALE" SERVICE_UNAVAILABLE true
         "This node cannot tell whether its state is the newest"
@@ -274,11 +274,18 @@ impl Problem {
     }
 
     /// What was read so far is of an epoch, or of a part of one, that this history does not have.
-    pub(crate) fn of_another_epoch(end: Position, epoch: u32) -> Self {
-        Self::beyond_end(end).saying(format!(
-            "this position is of a history that was lost: the authority was restored, and its epoch is {epoch}. \
-             Positions of that epoch are written {epoch}:<position>; begin again"
-        ))
+    pub(crate) fn of_another_epoch(end: Position, given: u32, epoch: u32) -> Self {
+        Self::beyond_end(end).saying(if given > epoch {
+            format!(
+                "this position is of epoch {given}, and the history here is in its epoch {epoch}: it is of another \
+                 authority, or of a later state of this one; begin again"
+            )
+        } else {
+            format!(
+                "this position is of a history that was lost: the authority was restored, and its epoch is {epoch}. \
+                 Positions of that epoch are written {epoch}:<position>; begin again"
+            )
+        })
     }
 
     /// These positions of the history are not as they were written, and will not be before an operator mends them.

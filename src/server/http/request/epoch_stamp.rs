@@ -56,6 +56,7 @@ impl ApiContext {
         if system.system.epochs.have(given.epoch, given.position) {
             return Ok(());
         }
-        Err(Problem::of_another_epoch(self.authority.live().position(), system.system.epochs.current()))
+        let (end, epoch) = (self.authority.live().position(), system.system.epochs.current());
+        Err(Problem::of_another_epoch(end, given.epoch, epoch))
     }
 }

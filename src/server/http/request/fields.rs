@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use tenure_core::{
@@ -10,7 +11,7 @@ use tenure_core::{
     id::InvalidId, refusal::FieldError, text::fault_of_text, time::Seconds,
 };
 
-use super::json::{DEEPEST, OrderedJson};
+use super::json::{DEEPEST, JsonFault, OrderedJson};
 use crate::http::reply::problem::Problem;
 
 /// Maximum faults reported.
@@ -47,7 +48,11 @@ impl RequestFields {
         check_size(query)?;
         let mut fields = Self { is_query: true, ..Self::default() };
         let mut known = HashSet::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let written = query.split('&').filter(|pair| !pair.is_empty());
+        for ((name, value), written) in form_urlencoded::parse(query.as_bytes()).zip(written) {
+            if percent_decode_str(written).decode_utf8().is_err() {
+                fields.fault(&shown(&name), "must be UTF-8");
+            }
             if known.insert(name.clone()) {
                 fields.given.push((name.into_owned(), OrderedJson::Text(value.into_owned())));
             } else {
@@ -362,9 +367,9 @@ fn whole_number(json: &OrderedJson, is_query: bool) -> Option<u64> {
 }
 
 /// The parser's position is reported, its words are not: they quote what it found.
-fn malformed(error: &serde_json::Error) -> FieldError {
-    let place = format!("is not well-formed JSON at line {}, column {}", error.line(), error.column());
-    FieldError::new("body", place)
+fn malformed(fault: &JsonFault) -> FieldError {
+    let what = if fault.is_number { "has a number too large to be read" } else { "is not well-formed JSON" };
+    FieldError::new("body", format!("{what} at line {}, column {}", fault.line, fault.column))
 }
 
 fn expected_object(most: usize) -> impl fmt::Display {

@@ -33,39 +33,78 @@ pub(crate) enum OrderedJson {
 /// The members of an object, unread.
 struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl OrderedJson {
-    /// The document of a body. Each level is read by itself, so the number of levels bounds the work.
-    pub(crate) fn of_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        match body.trim_ascii_start().first() {
-            Some(b'{') => Self::of_members(serde_json::from_slice(body)?, DEEPEST),
-            Some(_) | None => Self::of(serde_json::from_slice(body)?, DEEPEST + 1),
+/// Where a body is not what can be read as JSON, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JsonFault {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    /// It is well-formed, and no reader could take it for a number.
+    pub(crate) is_number: bool,
+}
+
+/// A body that is read in parts.
+#[derive(Clone, Copy)]
+struct WholeBody<'a>(&'a [u8]);
+
+impl WholeBody<'_> {
+    /// A fault of a part of it, which is a slice of it, by its place in the whole.
+    fn fault(self, part: &[u8], error: &serde_json::Error) -> JsonFault {
+        let begin = (part.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize).min(self.0.len());
+        let before = &self.0[..begin];
+        let lines = before.split(|byte| *byte == b'\n');
+        let (count, column) = lines.fold((0, 0), |(count, _), line| (count + 1, line.len()));
+        JsonFault {
+            line: count - 1 + error.line(),
+            column: error.column() + if error.line() == 1 { column } else { 0 },
+            is_number: part.first().is_some_and(|first| matches!(first, b'-' | b'0'..=b'9')),
         }
     }
 
-    fn of(raw: &RawValue, levels: usize) -> Result<Self, serde_json::Error> {
+    fn read<'p, T: Deserialize<'p>>(self, part: &'p [u8]) -> Result<T, JsonFault> {
+        serde_json::from_slice(part).map_err(|error| self.fault(part, &error))
+    }
+
+    fn value(self, raw: &RawValue, levels: usize) -> Result<OrderedJson, JsonFault> {
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'{' | b'[') if levels == 0 => Ok(Self::TooDeep),
-            Some(b'{') => Self::of_members(serde_json::from_str(text)?, levels - 1),
+            Some(b'{' | b'[') if levels == 0 => Ok(OrderedJson::TooDeep),
+            Some(b'{') => self.members(self.read(text.as_bytes())?, levels - 1),
             Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(text)?;
-                items
-                    .into_iter()
-                    .map(|raw| Self::of(raw, levels - 1))
-                    .collect::<Result<_, _>>()
-                    .map(Self::List)
+                let items: Vec<&RawValue> = self.read(text.as_bytes())?;
+                let items: Result<_, _> = items.into_iter().map(|raw| self.value(raw, levels - 1)).collect();
+                items.map(OrderedJson::List)
             }
-            Some(b'"') => text_of(text).map(Self::Text),
-            Some(b't' | b'f') => serde_json::from_str(text).map(Self::Bool),
-            Some(b'n') | None => Ok(Self::Null),
+            Some(b'"') => self.text(text).map(OrderedJson::Text),
+            Some(b't' | b'f') => self.read(text.as_bytes()).map(OrderedJson::Bool),
+            Some(b'n') | None => Ok(OrderedJson::Null),
             // One that no reader could take for a number is refused here, by the parser's own bounds.
-            Some(_) => serde_json::from_str::<Number>(text).map(|_| Self::Number(text.to_owned())),
+            Some(_) => self.read::<Number>(text.as_bytes()).map(|_| OrderedJson::Number(text.to_owned())),
         }
     }
 
-    fn of_members(RawMembers(members): RawMembers<'_>, levels: usize) -> Result<Self, serde_json::Error> {
-        let read = |(key, raw)| Ok((key, Self::of(raw, levels)?));
-        members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
+    fn members(self, RawMembers(members): RawMembers<'_>, levels: usize) -> Result<OrderedJson, JsonFault> {
+        let read = |(key, raw)| Ok((key, self.value(raw, levels)?));
+        members.into_iter().map(read).collect::<Result<_, _>>().map(OrderedJson::Object)
+    }
+
+    /// The text written so. Without a backslash it is what stands between the quotation marks: that it is well-formed
+    /// is known already, or it were no raw value.
+    fn text(self, written: &str) -> Result<String, JsonFault> {
+        match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(plain) if !plain.contains('\\') => Ok(plain.to_owned()),
+            Some(_) | None => self.read(written.as_bytes()),
+        }
+    }
+}
+
+impl OrderedJson {
+    /// The document of a body. Each level is read by itself, so the number of levels bounds the work.
+    pub(crate) fn of_body(body: &[u8]) -> Result<Self, JsonFault> {
+        let whole = WholeBody(body);
+        match body.trim_ascii_start().first() {
+            Some(b'{') => whole.members(whole.read(body)?, DEEPEST),
+            Some(_) | None => whole.value(whole.read(body)?, DEEPEST + 1),
+        }
     }
 
     /// The paths of keys written more than once in one object, up to `most` of them.
@@ -153,15 +192,6 @@ impl fmt::Display for OrderedJson {
                 f.write_str("}")
             }
         }
-    }
-}
-
-/// The text written so. Without a backslash it is what stands between the quotation marks: that it is well-formed
-/// is known already, or it were no raw value.
-fn text_of(written: &str) -> Result<String, serde_json::Error> {
-    match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Ok(plain.to_owned()),
-        Some(_) | None => serde_json::from_str(written),
     }
 }
 

@@ -57,7 +57,9 @@ pub(crate) async fn follow(call: ApiCall) -> Result<HttpReply, Problem> {
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
     // From now on nothing is missed: what happens while the past is sent wakes it.
     let watcher = call.api.authority.watch(WatchTarget::Subject(subject));
-    let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position);
+    // What became of its subject before there was a session is no news of it.
+    let begun = Position(holder.session.created().0.saturating_sub(1));
+    let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position.max(begun));
     let follower = SessionStream {
         stay: StreamStay::of(&call, place),
         watcher,

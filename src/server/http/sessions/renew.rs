@@ -10,7 +10,11 @@ use crate::http::{
         object::ObjectWriter,
         problem::{Problem, ProblemCode},
     },
-    request::{access::Caller, call::ApiCall},
+    request::{
+        access::Caller,
+        call::ApiCall,
+        serve::{keep_uses, note_use},
+    },
 };
 
 /// Renew a session by its own token.
@@ -30,13 +34,21 @@ pub(crate) async fn renew(call: ApiCall) -> Result<HttpReply, Problem> {
         );
     }
     let authority = &call.api.authority;
-    let granted = authority.renew(call.context_without_key(), holder, key).await.inspect_err(|_| {
-        // A refused renewal is still a use, if its token is good.
-        if holder.judge(authority.now()).is_ok() {
-            authority.used(&holder.session);
+    match authority.renew(call.context_without_key(), holder, key).await {
+        Ok(granted) => {
+            // The answer to a repeat appends nothing, and is a use like the first one.
+            if granted.is_repeat {
+                authority.used(&granted.session);
+                keep_uses(&call.api, &[granted.session.id]).await;
+            }
+            Ok(renewed(&granted))
         }
-    })?;
-    Ok(renewed(&granted))
+        Err(refused) => {
+            // A refused renewal is still a use, if its token is good.
+            note_use(&call.api, &call.caller).await;
+            Err(refused.into())
+        }
+    }
 }
 
 fn renewed(granted: &GrantedSession) -> HttpReply {

@@ -213,7 +213,7 @@ pub(super) async fn subject_as_of(
     api.costly.subject_at(known, &call.caller, id, reading.moment.position).await
 }
 
-/// List subjects by name; an owner sees its own.
+/// List subjects by id; an owner sees its own.
 #[utoipa::path(get, path = "/v1/subjects", tag = "subjects", operation_id = "listSubjects",
     params(("ownerId" = Option<OwnerId>, Query, description = "Only this owner's."),
         ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
