@@ -23,7 +23,7 @@ pub mod what_if;
 pub use live_check::LiveCheck;
 pub use transparency::{
     head_signer::HeadSigner,
-    head_store::HeadStoreError,
+    head_store::{HeadStoreError, further_head_file},
     heads::{HeadComparison, HeadError, HeadPublication, LogLineage, SignedHeads},
     key::{HeadKey, VerifierKey},
     merkle_index::{MerkleIndex, ProofFailure},

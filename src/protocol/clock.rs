@@ -2,7 +2,8 @@
 //!
 //! This is the only file that asks the operating system. Recorded time never goes back: that rule is the
 //! sequencer's (`at = max(clock, last recorded)`), so a clock here may go back and harm nothing. A clock that
-//! jumps *ahead* would end every session at once and poison recorded time; [`Clock::plausible`] notices it.
+//! jumps *ahead* would end every session at once and poison recorded time; [`Clock::plausible`] notices it, and
+//! [`SystemClock`] does not follow it.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -74,12 +75,19 @@ pub struct ClockJump {
 #[derive(Debug)]
 pub struct SystemClock {
     lead: Mutex<ClockLead>,
+    /// The accepted lead, for readers who do not wait.
+    accepted: AtomicI64,
 }
 
 impl SystemClock {
     /// Takes the present time for right.
     pub fn new() -> Self {
-        Self { lead: Mutex::new(ClockLead::accepted(ClockReading::take())) }
+        let lead = ClockLead::accepted(ClockReading::take());
+        Self { accepted: lead.accepted.into(), lead: Mutex::new(lead) }
+    }
+
+    fn settle(&self, lead: &ClockLead) {
+        self.accepted.store(lead.accepted, Ordering::Release);
     }
 }
 
@@ -90,16 +98,22 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    /// While wall time is not plausible, time goes on by that since boot: what is merely looked at must not end for a
+    /// clock that was set wrong.
     fn now(&self) -> Timestamp {
-        wall_time()
+        let millis = ClockReading::take().believed(self.accepted.load(Ordering::Acquire));
+        Timestamp::from_millis(millis).clamp(Timestamp::ZERO, Timestamp::MAX)
     }
 
     fn plausible(&self) -> Result<(), ClockJump> {
-        self.lead.lock().judge(ClockReading::take())
+        let mut lead = self.lead.lock();
+        lead.judge(ClockReading::take()).inspect(|()| self.settle(&lead))
     }
 
     fn accept(&self) {
-        *self.lead.lock() = ClockLead::accepted(ClockReading::take());
+        let mut lead = self.lead.lock();
+        *lead = ClockLead::accepted(ClockReading::take());
+        self.settle(&lead);
     }
 }
 
@@ -117,6 +131,12 @@ impl ClockReading {
 
     const fn lead(self) -> i64 {
         self.wall.saturating_sub(self.boot)
+    }
+
+    /// What the time is, where this lead was accepted last.
+    const fn believed(self, accepted: i64) -> i64 {
+        let is_jump = self.lead().saturating_sub(accepted) > JUMP_MILLIS;
+        if is_jump { self.boot.saturating_add(accepted) } else { self.wall }
     }
 }
 
@@ -305,6 +325,17 @@ mod tests {
         assert!(lead.judge(after(HOUR, 2 * HOUR)).is_err());
         assert!(lead.judge(after(3 * HOUR, 2 * HOUR)).is_err());
         assert_eq!(lead.judge(after(3 * HOUR, 0)), Ok(()));
+    }
+
+    #[test]
+    fn behind_a_jump_time_goes_on_by_that_since_boot() {
+        let accepted = ClockLead::accepted(after(0, 0)).accepted;
+        for (boot, ahead, expected) in
+            [(10, 60_000, 60_010), (10, 60_001, 10), (HOUR, 2 * HOUR, HOUR), (HOUR, -5, HOUR - 5)]
+        {
+            let believed = after(boot, ahead).believed(accepted);
+            assert_eq!(believed - 1_800_000_000_000, expected, "{boot} {ahead}");
+        }
     }
 
     #[test]

@@ -138,6 +138,22 @@ fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
     assert_eq!(fs::read_to_string(fixture.path("taken/file")).unwrap(), "mine");
 }
 
+/// A key that was made on the stopped directory was no event of the further file, so its last head proved an end that
+/// was none.
+#[test]
+fn what_is_appended_to_a_stopped_directory_is_in_the_further_file_of_heads() {
+    let fixture = Fixture::new();
+    let server = fixture.try_serve("data", &["--set", "audit.head_file=heads"]).unwrap();
+    server.session("bot");
+    server.stop();
+    fixture.run(&["backup", "stopped", "--data", "data", "--passphrase-file", "passphrase"]).ok();
+    fixture.run(&["credential", "create", "--role", "admin", "--data", "data"]).ok();
+    let from = ["restore", "stopped", "--data", "new", "--passphrase-file", "passphrase", "--head", "heads"];
+    let refused = fixture.run(&from);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(!fixture.path("new").exists(), "{refused:?}");
+}
+
 #[test]
 fn the_head_of_an_orderly_stop_proves_the_end_and_one_of_a_running_server_does_not() {
     let fixture = Fixture::new();

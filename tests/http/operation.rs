@@ -203,3 +203,15 @@ fn the_clock_ends_before_the_times_that_cannot_be_written() {
     assert_eq!(session.text("expiresAt"), "9999-01-08T00:00:00.000Z");
     assert_eq!(session.text("absoluteExpiresAt"), "9999-01-31T00:00:00.000Z");
 }
+
+/// Time that a wrong clock had recorded stood still without a word.
+#[test]
+fn a_clock_that_is_behind_what_was_recorded_is_an_alarm() {
+    let mut server = Server::start();
+    server.advance(864_000);
+    server.register("a", &json!({}));
+    server.restart_in_real_time();
+    let alarms = server.get("/readyz").send().expect(200).json()["alarms"].to_string();
+    assert!(alarms.contains("behind the last recorded moment"), "{alarms}");
+    assert!(server.said().contains("the clock is behind the last recorded moment"), "{}", server.said());
+}

@@ -131,6 +131,12 @@ impl Server {
         self.restart();
     }
 
+    /// Stops it in order and starts it again by the clock of the machine.
+    pub fn restart_in_real_time(&mut self) {
+        self.arguments.retain(|argument| argument != "--test-clock");
+        self.restart();
+    }
+
     /// Stops it in order and starts it again where it was, with that as its public address.
     pub fn restart_known_by_its_address(&mut self) {
         let address = self.address().to_string();

@@ -85,6 +85,12 @@ pub enum HeadStoreError {
     },
 }
 
+/// The further file of heads that the log of this data directory was last appended to with; `None` if there is none.
+pub fn further_head_file(data: &Path) -> Option<PathBuf> {
+    let noted = fs::read_to_string(data.join(FURTHER)).ok()?;
+    Some(noted.trim_end_matches('\n').into()).filter(|path: &PathBuf| path.is_absolute())
+}
+
 fn io(path: &Path) -> impl FnOnce(io::Error) -> HeadStoreError + '_ {
     |source| HeadStoreError::Io { path: path.to_owned(), source }
 }

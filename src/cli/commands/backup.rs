@@ -108,8 +108,8 @@ impl BackupArgs {
         }
         let protection = self.protection.read()?;
         protection.check().map_err(failed)?;
-        let node =
-            Node::open(NodeOptions::new(data)).map_err(|error| CommandError::Server(error.to_string()))?;
+        let node = Node::open(NodeOptions::of_stopped(data))
+            .map_err(|error| CommandError::Server(error.to_string()))?;
         let taken = BackupFolder::made_at(&self.to)
             .map_err(|source| CommandError::File { path: PathBuf::from(&self.to), source })
             .and_then(|folder| {

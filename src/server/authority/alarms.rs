@@ -12,6 +12,12 @@ impl Authority {
             .chain(self.disk_room.alarm())
             .chain(self.storage.alarms())
             .chain(self.log.damage())
+            .chain(self.clock_behind().map(|behind| {
+                format!(
+                    "the wall clock is {behind} s behind the last recorded moment: the authority's time stands still \
+                     until it has caught up"
+                )
+            }))
             .collect()
     }
 

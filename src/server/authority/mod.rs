@@ -91,6 +91,9 @@ use tenure_log::{EventLog, StoredCommit};
 use tenure_protocol::clock::Clock;
 use tenure_protocol::entropy::Entropy;
 
+/// A wall clock that is further behind than this does not catch up soon.
+const CLOCK_BEHIND_MILLIS: i64 = 60_000;
+
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
     queue: Arc<CommandQueue>,
@@ -417,6 +420,12 @@ impl Authority {
     /// Whether the wall clock can be believed; the reason otherwise.
     pub fn clock_fault(&self) -> Option<String> {
         self.clock.plausible().err().map(|jump| jump.to_string())
+    }
+
+    /// By how many seconds the wall clock is behind the last recorded moment, where that is too much to wait for.
+    pub fn clock_behind(&self) -> Option<i64> {
+        let behind = self.live.recorded_at().millis_since(self.clock.now());
+        (behind > CLOCK_BEHIND_MILLIS).then_some(behind / 1000)
     }
 
     /// The keys of texts about people.

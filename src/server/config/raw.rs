@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
+use tenure_core::policy::AT_MOST;
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -158,11 +159,6 @@ impl CheckedConfig {
 
     /// The rules between two settings: the first is at most the second.
     fn compare(&mut self) {
-        const AT_MOST: [(&str, &str); 3] = [
-            ("session.ttl", "session.ttl_max"),
-            ("session.ttl", "session.absolute_lifetime"),
-            ("session.max_renewals", "session.max_renewals_max"),
-        ];
         const NODE: [&str; 3] = ["cluster.node_ca", "cluster.node_cert", "cluster.node_key"];
         for (name, bound) in AT_MOST {
             if self.wrong.contains(name) || self.wrong.contains(bound) {
@@ -190,6 +186,22 @@ impl CheckedConfig {
         }
         self.needs(NODE[0], "server.tls_cert", "without TLS nobody can show a certificate");
         self.leads_to_tls("cluster.advertise", NODE[0]);
+        self.is_outside_of_data("audit.head_file");
+    }
+
+    /// A file that must not share the fate of the data directory.
+    fn is_outside_of_data(&mut self, name: &'static str) {
+        let Some(file) = &self.config.audit.head_file else { return };
+        let is_inside = match (absolute(file), absolute(&self.config.data_dir)) {
+            (Ok(file), Ok(data)) => file.starts_with(data),
+            (Ok(_) | Err(_), _) => false,
+        };
+        if is_inside && !self.wrong.contains(name) {
+            let (value, source) = (file.display().to_string(), self.config.source(name));
+            let remedy =
+                "must be outside of data.dir: an older copy of that would bring an older head with it".into();
+            self.faults.push(ConfigFault { name: name.to_owned(), value, remedy, source });
+        }
     }
 
     /// Where other nodes show certificates, they come by TLS.

@@ -372,6 +372,11 @@ fn settings_must_fit_one_another() {
         said(sets(&["session.ttl_max=3600"]))
             .starts_with("session.ttl = 86400 (from default): must be at most")
     );
+    assert!(
+        said(sets(&["data.dir=/srv/tenure", "audit.head_file=/srv/tenure/heads"]))
+            .contains("must be outside of data.dir")
+    );
+    assert!(sets(&["data.dir=/srv/tenure", "audit.head_file=/srv/tenure.heads"]).is_ok());
     assert!(sets(&["session.ttl=86400", "session.absolute_lifetime=86400"]).is_ok());
     assert!(
         said(sets(&["session.ttl=86401", "session.absolute_lifetime=86400"]))

@@ -61,7 +61,7 @@ pub fn issue_credential(data: &Path, new: NewCredential) -> Result<IssuedKey, St
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(StartError::Io { path: data.join("log").display().to_string(), source });
     }
-    let node = Node::open(NodeOptions::new(data))?;
+    let node = Node::open(NodeOptions::of_stopped(data))?;
     let key = ApiKey::draw(node.authority.entropy());
     let operator = Actor { kind: ActorKind::Operator, id: None };
     let issued = node.authority.issue_credential_blocking(RequestContext::of(operator), &key, new);

@@ -96,6 +96,11 @@ impl NodeClock {
             Some(clock) => Arc::clone(clock) as _,
             None => Arc::new(SystemClock::new()),
         };
+        let behind = state.recorded_at.millis_since(clock.now());
+        if behind > 0 {
+            let recorded = state.recorded_at;
+            tracing::warn!(behind_ms = behind, %recorded, "the clock is behind the last recorded moment: time stands still until then");
+        }
         let started_at = clock.now().max(state.recorded_at);
         Self { clock, test, started_at }
     }

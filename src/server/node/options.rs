@@ -51,6 +51,13 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// Those to open the data directory of a stopped server with. What it appends is proved in the further file of
+    /// heads that its server kept last, or a restore would take that for the end of the history.
+    pub fn of_stopped(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        Self { head_file: tenure_audit::further_head_file(&data), ..Self::new(data) }
+    }
+
     /// The defaults, on this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
