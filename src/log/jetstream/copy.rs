@@ -17,6 +17,7 @@ use crate::{
         catch_panic::guarded,
         data_dir::lock_alone,
         frame::{self, MAX_FRAME_BYTES},
+        waiting_open::open_waiting,
     },
 };
 use tenure_core::Position;
@@ -243,7 +244,7 @@ fn open_store(path: &Path) -> Result<::sled::Db, String> {
         .mode(::sled::Mode::HighThroughput)
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(Some(SYNC_EVERY));
-    guarded(|| config.open()).map_err(|failure| failure.to_string())
+    open_waiting(&config).map_err(|failure| failure.to_string())
 }
 
 /// Gives what does not open another name, once.

@@ -25,6 +25,7 @@ mod sealing;
 mod spare;
 mod store;
 mod store_files;
+pub(crate) mod waiting_open;
 
 use std::{
     iter::Peekable,

@@ -255,7 +255,12 @@ impl<'s> StoreScan<'s> {
     fn frame(&mut self, read: ReadFrame) -> Result<(), OpenError> {
         let first = read.first;
         if first > self.next() || (first < self.next() && self.check.is_some()) {
-            return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
+            let hint = if self.check.is_none() && first > self.next() {
+                format!(": a file before this one is gone, such as segments/{:020}.segment", self.next().0)
+            } else {
+                String::new()
+            };
+            return Err(self.damaged(format!("is missing; the next frame begins at {first}{hint}")));
         }
         let frame = read.opened.map_err(|why| self.damaged(why))?;
         if let (Some(stated), Some(known)) = (frame.previous, self.check)

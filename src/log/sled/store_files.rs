@@ -7,8 +7,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use super::{
@@ -18,6 +16,7 @@ use super::{
     error::{damaged, io_at, missing_or_io},
     head_file::HeadRecord,
     store::SledStore,
+    waiting_open::{is_locked, open_waiting},
 };
 use tenure_core::Position;
 use tenure_files::replacement::put_in_place;
@@ -160,7 +159,7 @@ impl StoreFiles {
     }
 }
 
-/// Opens a store, waiting a moment for one that was just dropped: sled's own threads may still hold its lock.
+/// Opens a store.
 fn open_sled(dir: &Path) -> Result<::sled::Db, StoreFailure> {
     let config = ::sled::Config::new()
         .path(dir)
@@ -169,23 +168,7 @@ fn open_sled(dir: &Path) -> Result<::sled::Db, StoreFailure> {
         .cache_capacity(CACHE_BYTES)
         // We flush. A second flusher would only take the lock at a bad moment.
         .flush_every_ms(None);
-    let mut tries = 0;
-    loop {
-        match guarded(|| config.open()) {
-            Err(failure) if is_locked(&failure) && tries < 100 => {
-                tries += 1;
-                thread::park_timeout(Duration::from_millis(20));
-            }
-            result => return result,
-        }
-    }
-}
-
-fn is_locked(failure: &StoreFailure) -> bool {
-    match failure {
-        StoreFailure::Error(::sled::Error::Io(error)) => error.to_string().contains("could not acquire lock"),
-        StoreFailure::Error(_) | StoreFailure::Panic(_) => false,
-    }
+    open_waiting(&config)
 }
 
 pub(super) fn names_in(dir: &Path) -> Result<Vec<String>, OpenError> {

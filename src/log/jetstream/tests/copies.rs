@@ -5,6 +5,7 @@ use crate::{
     EventLog,
     conformance::{append_all, read_all},
     samples::small,
+    sled::waiting_open::open_waiting,
 };
 
 #[test]
@@ -20,7 +21,7 @@ fn a_copy_that_is_gone_behind_or_damaged_is_filled_again() {
     let (head, history) = (log.head(), read_all(&log));
     drop(log);
     let copy = dir.path().join("copy");
-    let store = || ::sled::Config::new().path(&copy).segment_size(8 << 20).open().unwrap();
+    let store = || open_waiting(&::sled::Config::new().path(&copy).segment_size(8 << 20)).unwrap();
     let spoil: [&dyn Fn(); 4] = [
         &|| std::fs::remove_dir_all(&copy).unwrap(),
         // No store at all.

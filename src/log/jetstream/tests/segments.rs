@@ -10,6 +10,7 @@ use crate::{
     EventLog, OpenError, RootHash, SealedHistory, SegmentedLog, StartupFold, StoredCommit, TreeEdge,
     conformance::{append_all, read_all},
     samples::small,
+    sled::waiting_open::open_waiting,
 };
 use tenure_core::Position;
 
@@ -47,7 +48,7 @@ fn sealed(data: &Path, options: &JetStreamOptions) -> Vec<StoredCommit> {
 }
 
 fn frames(data: &Path) -> usize {
-    ::sled::Config::new().path(data.join("copy")).segment_size(8 << 20).open().unwrap().len()
+    open_waiting(&::sled::Config::new().path(data.join("copy")).segment_size(8 << 20)).unwrap().len()
 }
 
 /// A start that goes on behind all segments.
@@ -178,7 +179,7 @@ fn behind_segments_a_copy_that_is_gone_behind_or_damaged_is_filled_again() {
     let data = dir.path();
     let history = sealed(data, &options);
     let copy = data.join("copy");
-    let store = || ::sled::Config::new().path(&copy).segment_size(8 << 20).open().unwrap();
+    let store = || open_waiting(&::sled::Config::new().path(&copy).segment_size(8 << 20)).unwrap();
     let spoil: [&dyn Fn(); 4] = [
         &|| (),
         &|| fs::remove_dir_all(&copy).unwrap(),

@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     conformance::{append_all, read_all},
     samples::{commit, small, subject},
+    sled::waiting_open::open_waiting,
 };
 
 /// A log of several hundred commits, and how it reads.
@@ -269,7 +270,7 @@ fn an_edit_through_the_store_is_found_and_its_position_named() {
         let error = victim.must_refuse(what, |data| {
             let config =
                 ::sled::Config::new().path(data.join("log/1")).segment_size(8 << 20).flush_every_ms(None);
-            edit(&config.open().unwrap());
+            edit(&open_waiting(&config).unwrap());
         });
         error.to_string()
     };
