@@ -28,7 +28,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7300";
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Server, or TENURE_URL [default: http://127.0.0.1:7300]
-    #[arg(long, global = true, hide = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
+    #[arg(long, global = true, hide = true, value_name = "URL", env = "TENURE_URL", value_parser = given_url)]
     url: Option<String>,
 
     /// API key, or TENURE_KEY; process lists show it
@@ -58,6 +58,15 @@ pub(crate) struct GlobalArgs {
     /// Show and read times in UTC, also on a terminal
     #[arg(long, global = true, hide = true)]
     utc: bool,
+}
+
+/// For clap: an address. A variable that is there and empty names none.
+fn given_url(text: &str) -> Result<String, String> {
+    match environment::url().filter(|url| url == text) {
+        Some(url) if url.is_empty() => Ok(url),
+        Some(_) => checked_url(text).map_err(|error| format!("{error}; it is of TENURE_URL")),
+        None => checked_url(text).map_err(|error| error.to_string()),
+    }
 }
 
 impl GlobalArgs {
@@ -99,7 +108,7 @@ impl GlobalArgs {
     /// The context that applies. A server that was named needs none, and a key is for its own server only.
     fn saved_context(&self) -> Result<Option<(String, SavedContext)>, CommandError> {
         let name = self.context.as_deref().filter(|name| !name.is_empty());
-        if self.url.is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
+        if self.url().is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
     }
 
     /// Where the address came from of a server that gave no answer; `None` if these options did not name it.
@@ -108,7 +117,7 @@ impl GlobalArgs {
         if bare(&self.place().ok()?.url) != bare(url) {
             return typed.has("--session-file").then_some(AddressSource::Named("the session file"));
         }
-        Some(match &self.url {
+        Some(match self.url() {
             Some(_) if typed.has("--url") => AddressSource::Named("--url"),
             Some(_) => AddressSource::Named("TENURE_URL"),
             None => self.context_name().ok()?.map_or(AddressSource::Default, AddressSource::Context),
@@ -117,9 +126,9 @@ impl GlobalArgs {
 
     fn place(&self) -> Result<SavedContext, CommandError> {
         let kept = self.saved_context()?.map(|(_, place)| place);
-        Ok(match (&self.url, kept) {
-            (Some(url), Some(place)) if *url == place.url => place,
-            (Some(url), _) => SavedContext { url: url.clone(), key_file: None },
+        Ok(match (self.url(), kept) {
+            (Some(url), Some(place)) if url == place.url => place,
+            (Some(url), _) => SavedContext { url: url.to_owned(), key_file: None },
             (None, Some(place)) => place,
             (None, None) => SavedContext { url: DEFAULT_URL.to_owned(), key_file: None },
         })
@@ -142,7 +151,11 @@ impl GlobalArgs {
 
     /// The server that was named.
     pub(crate) fn named(&self) -> NamedServer<'_> {
-        NamedServer { url: self.url.as_deref(), plaintext: self.plaintext() }
+        NamedServer { url: self.url(), plaintext: self.plaintext() }
+    }
+
+    fn url(&self) -> Option<&str> {
+        self.url.as_deref().filter(|url| !url.is_empty())
     }
 
     fn plaintext(&self) -> PlaintextPolicy {

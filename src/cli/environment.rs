@@ -12,6 +12,8 @@ use tenure_core::Timestamp;
 use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{self, OsEntropy};
 
+/// Names the server.
+const URL: &str = "TENURE_URL";
 /// Names the session file to the command of `tenure run`.
 const SESSION_FILE: &str = "TENURE_SESSION_FILE";
 
@@ -47,6 +49,11 @@ pub(crate) fn is_local() -> bool {
 /// The time zone of moments that are typed or shown.
 pub(crate) fn zone() -> TimeZone {
     if IN_UTC.load(Ordering::Relaxed) { TimeZone::UTC } else { TimeZone::system() }
+}
+
+/// The server that the environment names; empty where the variable is there and says nothing.
+pub(crate) fn url() -> Option<String> {
+    std::env::var_os(URL)?.into_string().ok()
 }
 
 /// The session file of the `tenure run` that this command is a part of.

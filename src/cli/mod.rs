@@ -53,7 +53,8 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0 ok · 1 usage · 2 server or network · 3 refused by policy · 4 not found
   5 conflict · 6 verification failed
-  tenure run: that of the command, 3 if it was ended with its session
+  tenure run: that of the command; 3 if its session was revoked, vetoed or
+  suspended, 2 if it ended otherwise
 
 Examples:
   tenure serve --data ./tenure-data

@@ -1,5 +1,10 @@
 //! A mistake is answered with the thing that it is about, and with what would be right.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -123,4 +128,37 @@ fn each_kind_of_event_is_offered_once() {
     let refused = fixture.bare(&["events", "--kinds", "Foo"]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(said.matches("SessionsRevoked").count(), 1, "{said}");
+}
+
+/// Files of variables often have one that is empty. A server with such a filter said nothing at all.
+#[test]
+fn a_variable_that_is_empty_says_nothing() {
+    let fixture = Fixture::empty();
+    let none = fixture.bare(&["whoami"]).env("TENURE_URL", "").output().unwrap();
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(said.contains("http://127.0.0.1:7300"), "{said}");
+    let wrong = fixture.bare(&["whoami"]).env("TENURE_URL", "localhost:7300").output().unwrap();
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(wrong.status.code() == Some(1) && said.contains("it is of TENURE_URL"), "{said}");
+    let mut serving = fixture
+        .bare(&["serve", "--data", "data", "--listen", "127.0.0.1:0"])
+        .env("TENURE_LOG", "")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said = lines.find(|line| line.contains("starting"));
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    assert!(said.is_some());
+}
+
+/// "No such API key" was said of a key that was there.
+#[test]
+fn an_address_with_a_path_too_much_is_asked_about() {
+    let fixture = Fixture::new();
+    for command in ["whoami", "session list", "subject put bot", "doctor"] {
+        let wrong = fixture.tenure(&format!("{command} --url {}/v1", fixture.url()));
+        assert!(wrong.code != 0 && wrong.stderr.contains("a path too much?"), "{command}: {wrong:?}");
+    }
 }

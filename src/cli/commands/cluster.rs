@@ -274,12 +274,18 @@ fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
 
 const LED: &[Column] = &[Column::plain("", "leader"), Column::plain("", "term"), Column::plain("", "millis")];
 
-/// The broker says who leads, and that node is asked: with the key that any other command would show.
+/// The node that was named is asked, which hands the request on to the one that leads; or that one, as the broker says:
+/// with the key that any other command would show.
 fn hand_over(place: &BrokerArgs, global: &GlobalArgs) -> Result<(), CommandError> {
-    let holder = jetstream::holder(Arc::new(place.connect()?), &StreamNames::default())
-        .map_err(|error| failure(&error))?;
-    let (holder, _) = holder.ok_or_else(|| CommandError::Missing("no node leads".into()))?;
-    let client = global.client_of(&holder.address)?;
+    let client = if global.named().url.is_some() {
+        global.context()?.client
+    } else {
+        let holder = jetstream::holder(Arc::new(place.connect()?), &StreamNames::default());
+        let (holder, _) = holder
+            .map_err(|error| failure(&error))?
+            .ok_or_else(|| CommandError::Missing("no node leads".into()))?;
+        global.client_of(&holder.address)?
+    };
     let request = ApiRequest::post_without_body(&["v1", "cluster", "handover"]);
     global.output().record(&client.send(&request)?.body, LED, environment::now())
 }

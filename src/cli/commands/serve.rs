@@ -80,13 +80,19 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
         LogFormat::Text => LineFormat::Text,
         LogFormat::Json => LineFormat::Json,
     };
-    let filter = args.log.as_deref().unwrap_or(telemetry::DEFAULT_FILTER);
+    // A variable that is there and empty says nothing.
+    let given = args.log.as_deref().filter(|filter| !filter.trim().is_empty());
+    let filter = given.unwrap_or(telemetry::DEFAULT_FILTER);
     // Without the flag they are said only to those who name them in the filter.
     let access = if args.access_log { "info" } else { "off" };
     let named = filter.contains("tenure::access") && !args.access_log;
     let filter = if named { filter.to_owned() } else { format!("{filter},tenure::access={access}") };
     telemetry::init(&filter, form).map_err(|error| CommandError::Usage(error.to_string()))?;
     let config = effective(args.config.as_deref(), flags(args))?;
+    if config.data_dir.is_file() {
+        let data = config.data_dir.display();
+        return Err(CommandError::Usage(format!("data.dir: {data} is a file, and must be a directory")));
+    }
     tracing::info!(version = VERSION, "starting");
     warn_of_other_files(&config.data_dir);
     let served = server::run(&config, args.test_clock, |listening| announce(listening, &config));
@@ -94,12 +100,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
     served.map_err(|error| CommandError::Server(error.to_string()))
 }
 
+/// What an operator puts into a directory before its first start.
+const PUT_THERE: [&str; 3] = ["cluster.secret", "copy", "segments"];
+
 /// A directory that is not a data directory yet and holds files may be another one than was meant.
 fn warn_of_other_files(data: &Path) {
     let Ok(entries) = fs::read_dir(data) else { return };
     let mut names: Vec<_> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    if names.is_empty() || names.iter().any(|name| name == "FORMAT") {
+    let is_data = names.iter().any(|name| name == "FORMAT");
+    names.retain(|name| !PUT_THERE.contains(&name.as_str()));
+    if names.is_empty() || is_data {
         return;
     }
     names.sort_unstable();

@@ -9,10 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use reqwest::{
-    Method, Response,
-    header::{self, HeaderMap, HeaderName},
-};
+use reqwest::{Method, Response};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use tokio::runtime::Runtime;
@@ -152,7 +149,7 @@ impl ApiRequest {
                 asked("exceptSessionId").or_else(|| behind("sessions")).filter(|id| !id.is_empty()),
             ),
             "WEBHOOK_NOT_FOUND" => ("webhook", behind("webhooks")),
-            "NOT_FOUND" => ("API key", behind("credentials")),
+            "NOT_FOUND" => ("API key", behind("credentials").filter(|id| id != "self")),
             _ => return None,
         };
         id.map(|id| format!("no {noun} \"{id}\""))
@@ -169,8 +166,6 @@ impl ApiRequest {
 pub(crate) struct ApiReply {
     /// The document; a text if it was not JSON, null if it was empty.
     pub body: Value,
-    /// The `Date` header.
-    pub date: Option<String>,
 }
 
 /// Talks to one server with one key. A call blocks until there is an answer.
@@ -265,8 +260,7 @@ impl ApiClient {
         if !response.status().is_success() {
             return Err(self.refusal(request, response, credential.is_some())?);
         }
-        let date = text_of(response.headers(), header::DATE);
-        Ok(ApiReply { body: self.read(response)?, date })
+        Ok(ApiReply { body: self.read(response)? })
     }
 
     /// What an answer other than 2xx says.
@@ -285,9 +279,18 @@ impl ApiClient {
             return Ok(self.strange(status, &format!("its error is no problem document: {told}{doubt}")));
         };
         said.retry_after = retry_after;
-        let missing = request.missing(&said.code);
+        let missing = request.missing(&said.code).or_else(|| self.doubtful_path(&said.code, request));
         let problem = RefusedRequest::of(said, with_credential).about(missing);
         Ok(CommandError::Problem(Box::new(problem.at(self.server_time()))))
+    }
+
+    /// What may be wrong where there is no such route.
+    fn doubtful_path(&self, code: &str, request: &ApiRequest) -> Option<String> {
+        let (url, asked) = (self.url(), request.whole.path.join("/"));
+        let has_path = url.split_once("://").is_some_and(|(_, place)| place.contains('/'));
+        (code == "NOT_FOUND" && has_path).then(|| {
+            format!("there is nothing at {url}/{asked}; does the server's address have a path too much?")
+        })
     }
 
     fn call_within(
@@ -359,10 +362,6 @@ fn runtime() -> Result<&'static Runtime, CommandError> {
 fn excerpt(body: &Value) -> String {
     let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     text.chars().take(200).collect()
-}
-
-fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// A reply of any length, read as it comes. Not to be read on a runtime.

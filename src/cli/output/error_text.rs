@@ -137,7 +137,9 @@ fn hint(problem: &RefusedRequest) -> Option<&'static str> {
         (403, "SUBJECT_SUSPENDED") => Some("tenure subject resume SUBJECT lifts the suspension"),
         (404, "SESSION_NOT_FOUND") => Some("tenure session list --status all shows them"),
         (404, "WEBHOOK_NOT_FOUND") => Some("tenure webhook list shows them"),
-        (404, "NOT_FOUND") if problem.missing.is_some() => Some("tenure credential list shows them"),
+        (404, "NOT_FOUND") if problem.missing.as_deref().is_some_and(|it| it.starts_with("no API key")) => {
+            Some("tenure credential list shows them")
+        }
         _ => None,
     }
 }

@@ -6,5 +6,5 @@ use crate::cli::{connection::client::ApiRequest, context::CommandContext, failur
 /// They are public, so no key is needed.
 pub(super) fn run(cli: &CommandContext) -> Result<(), CommandError> {
     let keys = cli.client.send(&ApiRequest::get(&["v1", "keys"]))?.body;
-    cli.output.items_or(&keys, "keys", COLUMNS, cli.now(), "No keys of access tokens.")
+    cli.output.items_or(&keys, "keys", COLUMNS, cli.now_there()?, "No keys of access tokens.")
 }
