@@ -312,6 +312,12 @@ pub enum LogError {
         /// What the system said.
         why: String,
     },
+    /// There is no room for it. Nothing of the batch was written; it is taken once there is.
+    #[error("nothing was done, the log is full: {why}")]
+    Full {
+        /// What says so.
+        why: String,
+    },
     /// What is stored is not what was written.
     #[error("the log is corrupt at position {position}: {why}")]
     Corrupt {

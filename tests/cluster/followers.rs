@@ -37,6 +37,10 @@ fn a_follower_answers_checks_and_reads_and_says_how_fresh_they_are() {
         ready["term"].as_u64().unwrap() > 0 && ready["stalenessMs"].as_u64().unwrap() < 15_000,
         "{ready}"
     );
+    // It watches the disk that its data is on.
+    let metrics = follower.text("/metrics").unwrap();
+    let free = metrics.lines().find_map(|line| line.strip_prefix("tenure_disk_free_bytes ")).unwrap();
+    assert!(free.parse::<f64>().unwrap() < 1e18, "{free}");
     // It is as old as what it is just appending, mostly nothing.
     waits_until("the leader does not say that its state is the newest", || {
         let ready = leader.get("/readyz");

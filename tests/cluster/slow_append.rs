@@ -9,7 +9,7 @@ use tenure_testing::lossy_link::LossyLink;
 use crate::{
     broker::{self, Broker},
     checkpoints::waits_until,
-    node::{Caller, Granted, Node, Reply, prepare},
+    node::{Caller, Granted, Node, Reply, cluster, prepare},
 };
 
 /// So many seconds old a state may be.
@@ -123,6 +123,16 @@ fn what_a_follower_has_shown_is_not_denied_by_a_leader_that_waits_to_hear_of_it(
     assert_eq!(ended.join().unwrap().unwrap().0, 200);
 }
 
+/// "Nothing was done" was said of what was in the log, because the leader's state was that old by then.
+#[test]
+fn a_write_whose_fate_is_not_known_is_not_called_undone() {
+    let Some(slow) = slow("that a write of unknown fate is told as such") else { return };
+    slow.leader.create("agent-1");
+    slow.way.swallow(FRAMES_AND_LEASE);
+    let written = slow.writes("agent-2").join().unwrap();
+    assert_eq!((written.status, &written.body["code"]), (503, &json!("OUTCOME_UNKNOWN")), "{}", written.body);
+}
+
 /// What was recorded is done, and who asked for it must hear so, although the leader would answer no check from a state
 /// as old as that by then.
 #[test]
@@ -144,4 +154,38 @@ fn a_write_that_is_recorded_after_the_bound_is_acknowledged() {
         slow.leader.introspects(&granted.token).status == 200
     });
     assert_eq!(slow.leader.subject("agent-2")["kind"], Value::from("agent"));
+}
+
+/// A node whose stream was full said that it was ready, and no command gave the stream more room.
+#[test]
+fn a_full_stream_is_told_and_can_be_raised() {
+    let Some(program) = broker::program("that a full stream is told") else { return };
+    let broker = Broker::start(&program);
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("cluster.secret");
+    let init = |bytes: &str| {
+        let secret = secret.to_str().unwrap();
+        cluster(&broker, &["init", "--replicas", "1", "--max-bytes", bytes, "--secret-file", secret])
+    };
+    waits_until("the streams are not made", || init("1048576").0.success());
+    let mut node = Node::start(&broker, dir.path());
+    let leader = node.leader(dir.path());
+    let agent = json!({ "kind": "agent", "maxSessions": 10_000 });
+    assert_eq!(leader.send("PUT", "/v1/subjects/agent-1", &[], Some(&agent)).unwrap().status, 201);
+    let asked = json!({ "subjectId": "agent-1", "metadata": { "x": "y".repeat(4_000) } });
+    let create = || leader.send("POST", "/v1/sessions", &[], Some(&asked)).unwrap();
+    let refused = (0..1_000).map(|_| create()).find(|made| made.status != 201).unwrap();
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (503, &json!("STORAGE_UNAVAILABLE")),
+        "{}",
+        refused.body
+    );
+    assert!(refused.body["detail"].as_str().unwrap().contains("the log is full"), "{}", refused.body);
+    let ready = leader.send("GET", "/readyz", &[], None).unwrap();
+    assert!(ready.status == 503 && ready.body.to_string().contains("the log is full"), "{}", ready.body);
+    let (status, said) = init("8388608");
+    assert!(status.success() && said.contains("raised"), "{said}");
+    assert_eq!(create().status, 201);
+    assert_eq!(leader.send("GET", "/readyz", &[], None).unwrap().status, 200);
 }

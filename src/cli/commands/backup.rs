@@ -104,7 +104,13 @@ impl BackupArgs {
 
     fn of_stopped(&self, data: &Path) -> Result<Value, CommandError> {
         if !data.join("log").exists() {
-            return Err(CommandError::Missing(format!("{} is no data directory of Tenure", data.display())));
+            let is_node = data.join("copy").exists();
+            let why = if is_node {
+                "is the directory of a node of several: ask the running cluster (--url)"
+            } else {
+                "is no data directory of Tenure"
+            };
+            return Err(CommandError::Missing(format!("{} {why}", data.display())));
         }
         let protection = self.protection.read()?;
         protection.check().map_err(failed)?;

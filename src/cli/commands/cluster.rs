@@ -65,9 +65,10 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     replicas: u8,
 
-    /// The most bytes that the log may have, which the broker keeps free for it; it can be raised later
-    #[arg(long, value_name = "BYTES", default_value_t = 10 << 30, value_parser = clap::value_parser!(i64).range(1 << 20..))]
-    max_bytes: i64,
+    /// The most bytes that the log may have, which the broker keeps free for it [default: 10 GiB]; where there is a log
+    /// that may have fewer, it is raised
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1 << 20..))]
+    max_bytes: Option<i64>,
 
     /// Write a new secret for the nodes into this file, if it is not there yet; copy it to each as cluster.secret
     #[arg(long, value_name = "FILE")]
@@ -137,6 +138,7 @@ impl InitArgs {
         let word = |made| match made {
             StreamCreation::Now => "made",
             StreamCreation::Before => "was there",
+            StreamCreation::Raised => "raised",
         };
         output.info(&known_by(&self.place.config()?));
         let items: Vec<_> =

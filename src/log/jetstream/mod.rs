@@ -248,7 +248,7 @@ impl JetStreamLog {
         match put {
             PublishOutcome::Full(why) if is_untouched => {
                 self.appends(None);
-                Err(LogError::Exhausted { why })
+                Err(LogError::Full { why })
             }
             PublishOutcome::Deposed if is_untouched => {
                 let why = self.lose("another node has appended to the log: this one leads no more");

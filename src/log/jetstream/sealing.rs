@@ -73,13 +73,18 @@ impl JetStreamLog {
 impl SegmentedLog for JetStreamLog {
     fn cut(&self, recorded: Option<u64>) -> u64 {
         let mut search = self.search.lock();
-        let Ok(events) = search.asked.by(recorded.unwrap_or(0)) else {
-            // Another number than the log records: its ranges cannot be found.
-            return match search.asked {
-                SegmentEvents::By(asked) => asked,
-                SegmentEvents::AsRecorded | SegmentEvents::Uncut => u64::MAX,
-            };
-        };
+        // All nodes make the same files: what the log records goes before what one of them is asked for.
+        if let (Some(events), SegmentEvents::By(asked)) = (recorded, search.asked)
+            && asked != events
+        {
+            tracing::warn!(
+                asked,
+                events,
+                "log.segment_events is another number than the log records; the recorded one counts"
+            );
+            search.asked = SegmentEvents::By(events);
+        }
+        let Ok(events) = search.asked.by(recorded.unwrap_or(0)) else { return u64::MAX };
         if recorded.is_some() && search.ranges.is_none() {
             search.ranges = Some(SegmentRanges::new(events, search.seen));
         }

@@ -17,9 +17,12 @@ const MESSAGE: i64 = 512 * 1024;
 pub struct StreamSettings {
     /// How many servers keep each message: 3, or 1 where there is one server only.
     pub replicas: u8,
-    /// The most bytes that the log may have.
-    pub max_bytes: i64,
+    /// The most bytes that the log may have: of a new stream 10 GiB unless it is said, and that of an old one is raised to it.
+    pub max_bytes: Option<i64>,
 }
+
+/// The most bytes of a log of which nothing is said.
+const MOST_BYTES: i64 = 10 << 30;
 
 /// What became of a stream that was to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum StreamCreation {
     Now,
     /// It was there, and is as it must be.
     Before,
+    /// It was there, and may be larger now.
+    Raised,
 }
 
 /// What is known of a stream.
@@ -169,7 +174,12 @@ pub fn init(
     making: StreamSettings,
 ) -> Result<Vec<(String, StreamCreation)>, BrokerError> {
     let made = all(names).into_iter().map(|(stream, rules)| match config_of(connection, &stream) {
-        Ok(config) => check_rules(&stream, &rules, &config).map(|()| (stream, StreamCreation::Before)),
+        Ok(config) => {
+            check_rules(&stream, &rules, &config)?;
+            let more = making.max_bytes.filter(|_| stream == names.log_stream());
+            let made = raise(connection, &stream, config, more)?;
+            Ok((stream, made))
+        }
         Err(BrokerError::NoStream { .. }) => {
             make(connection, names, &stream, &rules, making)?;
             check_rules(&stream, &rules, &config_of(connection, &stream)?)?;
@@ -178,6 +188,22 @@ pub fn init(
         Err(error) => Err(error),
     });
     made.collect()
+}
+
+/// Lets a stream have more bytes, if it may have fewer.
+fn raise(
+    connection: &BrokerConnection,
+    stream: &str,
+    mut config: Value,
+    more: Option<i64>,
+) -> Result<StreamCreation, BrokerError> {
+    let now = config["max_bytes"].as_i64().filter(|now| *now >= 0);
+    let Some((more, _)) = more.zip(now).filter(|(more, now)| more > now) else {
+        return Ok(StreamCreation::Before);
+    };
+    config["max_bytes"] = json!(more);
+    connection.ask_patiently(&format!("$JS.API.STREAM.UPDATE.{stream}"), &config)?;
+    Ok(StreamCreation::Raised)
 }
 
 fn make(
@@ -195,7 +221,7 @@ fn make(
         config.insert((*setting).to_owned(), value.clone());
     }
     if stream == names.log_stream() {
-        config.insert("max_bytes".to_owned(), json!(making.max_bytes));
+        config.insert("max_bytes".to_owned(), json!(making.max_bytes.unwrap_or(MOST_BYTES)));
         config.insert("max_msg_size".to_owned(), json!(MESSAGE));
     }
     let subject = format!("$JS.API.STREAM.CREATE.{stream}");

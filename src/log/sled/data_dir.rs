@@ -130,6 +130,9 @@ impl DataDir {
             Some(number) if number > 2 => format!(
                 "has data format {number}; this program knows formats 1 and 2: use the newer program that wrote it"
             ),
+            Some(_) | None if text.starts_with("tenure-data cluster") => {
+                format!("says {text:?}: it is of a node of several; set log.url, or ask the running cluster")
+            }
             Some(_) | None => {
                 format!("says {text:?}, not \"tenure-data 2\": this is no data directory of Tenure")
             }

@@ -74,7 +74,8 @@ impl MembershipJob {
     fn follow(&mut self, member: &mut ClusterMember) -> Result<(), String> {
         // There is nothing to give away, and nothing to be held for it.
         self.shared.is_given_away();
-        member.hesitates(self.shared.difference().is_some());
+        let lacks_room = self.authority.disk_room().fault().is_some();
+        member.hesitates(self.shared.difference().is_some() || lacks_room);
         let (shared, authority) = (Arc::clone(&self.shared), Arc::clone(&self.authority));
         let step = member.step(&mut |commits| {
             self.is_at_least(commits.last().map(|stored| stored.commit.recorded_at));

@@ -255,8 +255,13 @@ pub(in crate::cli) fn expect_data(data: &Path) -> Result<(), CommandError> {
     if data.join("FORMAT").is_file() && data.join("log").is_dir() {
         return Ok(());
     }
-    let why = format!("{}: is no data directory of Tenure: it has no FORMAT or no log", data.display());
-    Err(CommandError::Missing(why))
+    let format = fs::read_to_string(data.join("FORMAT")).unwrap_or_default();
+    let why = if format.starts_with("tenure-data cluster") {
+        "is the directory of a node of several, which has no log of its own: ask the running cluster (--url)"
+    } else {
+        "is no data directory of Tenure: it has no FORMAT or no log"
+    };
+    Err(CommandError::Missing(format!("{}: {why}", data.display())))
 }
 
 /// The content of a file of any kind; `None` if there is no such file.

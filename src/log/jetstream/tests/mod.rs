@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{EventLog, OpenError, SegmentEvents, StoredCommit, conformance};
 
-const MAKING: StreamSettings = StreamSettings { replicas: 1, max_bytes: 64 << 20 };
+const MAKING: StreamSettings = StreamSettings { replicas: 1, max_bytes: Some(64 << 20) };
 
 /// A node of this name, on the log of this number at the broker.
 fn node(broker: &Broker, log: u32, name: &str) -> JetStreamOptions {

@@ -281,7 +281,7 @@ fn a_full_stream_is_no_end() {
     append_all(&log, vec![small(1)]);
     resize(700);
     let full = log.append(log.head().position, vec![crate::samples::largest(2)]);
-    assert!(matches!(full, Err(LogError::Exhausted { .. })), "{full:?}");
+    assert!(matches!(full, Err(LogError::Full { .. })), "{full:?}");
     assert_eq!((log.stopped(), log.head().position.0), (None, 1));
     resize(1 << 30);
     append_all(&log, vec![small(3)]);

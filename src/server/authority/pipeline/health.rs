@@ -22,6 +22,8 @@ const KINDS: usize = 256;
 #[derive(Debug)]
 pub struct SequencerHealth {
     stopped: RwLock<Option<String>>,
+    /// Why the last batch found no room.
+    full: RwLock<Option<String>>,
     commits: AtomicU64,
     events: ShardedCounters,
     batch_durations: Histogram,
@@ -35,6 +37,7 @@ impl Default for SequencerHealth {
     fn default() -> Self {
         Self {
             stopped: RwLock::default(),
+            full: RwLock::default(),
             commits: AtomicU64::default(),
             events: ShardedCounters::new(KINDS),
             batch_durations: Histogram::default(),
@@ -55,6 +58,18 @@ impl SequencerHealth {
     /// Why writing has stopped until a restart; `None` if it has not.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.read().clone()
+    }
+
+    /// Why the log takes nothing until there is room; `None` while it takes what comes.
+    pub fn full(&self) -> Option<String> {
+        self.full.read().clone()
+    }
+
+    /// Notes whether there was room for the last batch.
+    pub(in crate::authority) fn found_room(&self, lacks: Option<&str>) {
+        if self.full.read().as_deref() != lacks {
+            *self.full.write() = lacks.map(str::to_owned);
+        }
     }
 
     /// Notes idempotency keys that were forgotten inside of their window.

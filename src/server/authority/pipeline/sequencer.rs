@@ -473,6 +473,7 @@ impl Sequencer {
         match appended {
             Ok(AppendOutcome::Appended) => {
                 self.health.committed(&published.commits, begun.elapsed());
+                self.health.found_room(None);
                 let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
                 self.log.note_published();
@@ -503,6 +504,11 @@ impl Sequencer {
         let why = error.to_string();
         if let LogError::Exhausted { .. } = error {
             tracing::warn!(%why, "a batch was not written; the next one is tried");
+            return CommandError::StorageUnavailable { why };
+        }
+        if let LogError::Full { .. } = error {
+            tracing::error!(%why, "a batch was not written; the next one is tried");
+            self.health.found_room(Some(&why));
             return CommandError::StorageUnavailable { why };
         }
         if let LogError::Deposed { .. } = error

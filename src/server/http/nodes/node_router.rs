@@ -91,7 +91,8 @@ impl Drop for DecisionGuard<'_> {
 impl NodeRouter {
     async fn pass(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
-        if ALWAYS.contains(&path) {
+        // What is no path is of no node.
+        if ALWAYS.contains(&path) || !path.starts_with('/') {
             return next.run(request).await;
         }
         if path == reported_uses::PATH {
@@ -204,13 +205,13 @@ impl NodeRouter {
             return self.stale(&request);
         }
         let Some(before) = self.staleness().await else { return self.stale(&request) };
-        let (begun, head) = (stopwatch(), shell(&request));
+        let (begun, head, says_outcome) = (stopwatch(), shell(&request), says_outcome(&request));
         let mut response = next.run(request).await;
         // This process may have stood still meanwhile.
         let is_newest = before.is_zero() && self.nodes.staleness().is_some_and(|after| after.is_zero());
         let stale = if is_newest { Duration::ZERO } else { before + begun.elapsed() };
-        // What was recorded is acknowledged, however long that took.
-        if stale > self.nodes.most && !response.headers().contains_key(POSITION) {
+        // What was recorded is acknowledged, however long that took; and what may have been is not called undone.
+        if stale > self.nodes.most && !says_outcome && !response.headers().contains_key(POSITION) {
             return self.stale(&head);
         }
         response.headers_mut().insert(STALENESS, in_millis(stale).into());
@@ -315,6 +316,13 @@ impl NodeRouter {
             }
         }
     }
+}
+
+/// Whether the answer says what became of the request, or states its own position, and not how things stand.
+fn says_outcome(request: &Request) -> bool {
+    let path = request.uri().path();
+    let is_look = request.method().is_safe() || path == INTROSPECT || path.starts_with("/v1/forward-auth");
+    !is_look || path.starts_with("/v1/audit/")
 }
 
 impl ClusterNodes {

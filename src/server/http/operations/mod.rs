@@ -100,6 +100,7 @@ fn unready(api: &ApiContext) -> Option<String> {
     let authority = &api.authority;
     let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
     stopped
+        .or_else(|| authority.health().full())
         .or_else(|| authority.clock_fault())
         .or_else(|| authority.disk_room().fault())
         .or_else(|| authority.log_damage().fault())
