@@ -444,3 +444,30 @@ fn a_place_beyond_the_end_of_the_log_is_of_another_log() {
         server.get(&path).bearer(&server.admin).send().refused(400, "INVALID_REQUEST");
     }
 }
+
+/// Its former owner went on to read the name that the next one gave it.
+#[test]
+fn the_notice_of_a_revocation_of_one_subject_is_its_present_owners() {
+    let server = Server::start();
+    server.register("a", &json!({ "name": "Old", "ownerId": "alice" }));
+    server.create(&json!({ "subjectId": "a" }));
+    let (alice, _) = server.issue_key("owner", Some("alice"));
+    let (bob, _) = server.issue_key("owner", Some("bob"));
+    let ended = json!({ "selector": { "subjectId": "a" }, "reason": "a drill" });
+    server.post("/v1/revocations").bearer(&server.admin).json(&ended).send().expect(200);
+    let told = |key: &str| {
+        let read = server.get("/v1/notices").bearer(key).send().expect(200).json();
+        read["items"].as_array().unwrap().iter().filter(|notice| notice["subjectId"] == "a").count()
+    };
+    assert_eq!((told(&alice), told(&bob)), (1, 0));
+    let moved = json!({ "name": "New", "ownerId": "bob" });
+    server.put("/v1/subjects/a").bearer(&server.admin).json(&moved).send().expect(200);
+    assert_eq!((told(&alice), told(&bob)), (0, 1));
+    // And what is asked of a foreign subject is answered as of one that is not there.
+    for list in ["events", "notices"] {
+        let asked = |id: &str| {
+            server.get(&format!("/v1/{list}?subjectId={id}")).bearer(&alice).send().expect(200).json()
+        };
+        assert_eq!(asked("a"), asked("unknown"));
+    }
+}

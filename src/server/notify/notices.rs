@@ -126,6 +126,8 @@ fn bulk_revoked(
     let selector = &event.selector;
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
     let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
+    // Like every notice about a subject it is its present owner's.
+    let owner_now = subject.as_ref().map(|subject| subject.profile().and_then(|own| own.owner_id.clone()));
     let stream = subject.map(|subject| StreamId::Subject(subject.id.clone()));
     let subject_name = stream.zip(name).and_then(|(stream, name)| present.open_text(&stream, "name", &name));
     let reason = event.reason.as_ref();
@@ -152,7 +154,10 @@ fn bulk_revoked(
     match &event.owners {
         Some(owners) => (1..)
             .zip(owners)
-            .map(|(number, of)| notice(number, of.owner_id.clone(), Some(of.matched)))
+            .map(|(number, of)| {
+                let owner = owner_now.clone().unwrap_or_else(|| of.owner_id.clone());
+                notice(number, owner, Some(of.matched))
+            })
             .collect(),
         None => vec![notice(1, None, None)],
     }

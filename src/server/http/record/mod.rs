@@ -121,6 +121,11 @@ pub(super) fn kinds<K: Copy>(
     found
 }
 
+/// Whether a caller may see a subject as it is now.
+fn may_see_subject(api: &ApiContext, caller: &Caller, id: &SubjectId) -> bool {
+    caller.owner().is_none() || api.authority.live().subject(id).is_some_and(|own| caller.may_see(&own))
+}
+
 impl EventReader {
     /// A reader, who has just come.
     ///
@@ -136,7 +141,8 @@ impl EventReader {
             api.recall(id, &caller).await?;
             session = api.authority.live().session(id);
         }
-        if let Some(id) = &scope.subject {
+        // What the caller may not see costs as little as what is not there.
+        if let Some(id) = scope.subject.as_ref().filter(|id| may_see_subject(&api, &caller, id)) {
             subject = api.authority.subject_in_full(id, caller.id().unwrap_or_default()).await?;
         }
         Ok(Self { api, caller, scope, session, subject })
@@ -161,8 +167,7 @@ impl EventReader {
     }
 
     fn may_see_subject(&self, id: &SubjectId) -> bool {
-        self.caller.owner().is_none()
-            || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own))
+        may_see_subject(&self.api, &self.caller, id)
     }
 
     /// Whether an event of the authority itself is for the caller. Of an owner's concern is what ended sessions of its
@@ -215,7 +220,7 @@ impl EventReader {
             (Some(_), _) => holder.map(|session| session.subject.clone()),
             (None, Some(subject)) => Some(subject.clone()),
         };
-        let Some(subject) = subject else { return Ok(vec![]) };
+        let Some(subject) = subject.filter(|id| self.may_see_subject(id)) else { return Ok(vec![]) };
         let stream = StreamId::Subject(subject);
         // The commit that `after` lies in began before it.
         let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);

@@ -76,7 +76,11 @@ fn is_for(viewer: &EventReader, stored: &StoredCommit, notice: &Notice) -> bool 
         return true;
     }
     let owner = viewer.caller.owner();
-    let is_own = owner.is_none() || notice.owner_id.as_ref() == owner || notice.is_for_every_owner();
+    let is_own = match &notice.subject_id {
+        // Whose it is may have changed since it was written.
+        Some(id) => viewer.may_see_subject(id),
+        None => owner.is_none() || notice.owner_id.as_ref() == owner || notice.is_for_every_owner(),
+    };
     is_own && viewer.is_about_sought_subject(stored)
 }
 
