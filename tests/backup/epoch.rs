@@ -179,6 +179,31 @@ fn keys_stay_as_they_were_where_that_is_asked_for() {
     assert_eq!(server.ask("GET", "/v1/credentials/self", &key, None).status, 200);
 }
 
+/// A position of the new epoch that is written like one of the first is of a history that was lost.
+#[test]
+fn a_history_in_its_second_epoch_is_read_page_by_page() {
+    let fixture = Fixture::new();
+    let server = fixture.serve("data");
+    let key = server.key.clone();
+    assert_eq!(server.back_up(&fixture, "b", false).status, 200);
+    server.session("lost");
+    server.stop();
+    fixture.restore("backups/b", "new", &["--accept-loss", "--keep-credentials"]).ok();
+    let mut server = fixture.serve("new");
+    server.key = key;
+    for number in 0..230 {
+        let made = server.ask("PUT", &format!("/v1/subjects/a-{number}"), &server.key, Some(&json!({})));
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+    let last = server.run(&["events", "--last", "3"]);
+    assert_eq!(last.ok().json()["items"].as_array().unwrap().len(), 3);
+    let all = server.run(&["events", "--all"]).ok().json();
+    let position = all["items"].as_array().unwrap().last().unwrap()["position"].as_u64().unwrap();
+    assert!(position > 230 && all["items"].as_array().unwrap().len() as u64 == position, "{position}");
+    let proved = server.run(&["audit", "prove", &position.to_string()]).ok().json();
+    assert!(proved["recordHash"].is_string(), "{proved}");
+}
+
 /// A further file of heads has the notes of both names, and each start takes it.
 #[test]
 fn the_further_file_of_heads_goes_on_in_the_new_epoch() {

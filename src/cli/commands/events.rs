@@ -129,13 +129,14 @@ impl EventsArgs {
         request: &ApiRequest,
         count: usize,
     ) -> Result<Value, CommandError> {
-        let from = |after: Option<u64>| {
+        let from = |after: Option<String>| {
             pages::last(cli, request.clone().query("after", after), pages::by_position, count)
         };
-        let head = if self.begin.is_said() { None } else { head(cli)? };
+        let head = if self.begin.is_said() { None } else { pages::head(cli)? };
         let mut span = count as u64;
-        while let Some(after) = head.and_then(|head| head.checked_sub(span)) {
-            let page = from(Some(after))?;
+        // From near the last one, so that a long record is not read from its beginning.
+        while let Some((head, after)) = head.and_then(|head| Some((head, head.size.checked_sub(span)?))) {
+            let page = from(Some(head.named(after)))?;
             if page["items"].as_array().is_some_and(|items| items.len() == count) {
                 return Ok(page);
             }
@@ -159,16 +160,6 @@ fn kinds() -> Vec<&'static str> {
 /// Names are for people only: a program reads ids.
 fn names(cli: &CommandContext) -> Result<EventNames<'_>, CommandError> {
     if cli.output.format() == OutputFormat::Table { EventNames::read(cli) } else { Ok(EventNames::none(cli)) }
-}
-
-/// A position near the last one, so that a long record is not read from its beginning; `None` if this key may not ask
-/// for it.
-fn head(cli: &CommandContext) -> Result<Option<u64>, CommandError> {
-    match cli.client.send(&ApiRequest::get(&["v1", "audit", "head"])) {
-        Ok(reply) => Ok(reply.body["size"].as_u64()),
-        Err(CommandError::Problem(_)) => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
 
 /// What people call the keys and subjects of events.

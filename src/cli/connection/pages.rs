@@ -1,5 +1,6 @@
 //! Lists: one page, or all of them.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -85,7 +86,42 @@ pub(crate) fn by_position(page: &Value) -> Option<(&'static str, String)> {
         return None;
     }
     let last = page["items"].as_array()?.last()?["position"].as_u64()?;
-    Some(("after", last.to_string()))
+    Some(("after", epoch_in(page["nextCursor"].as_str()?, last)))
+}
+
+/// A position as this history names it now: where it has begun another epoch, its cursors say which.
+fn epoch_in(cursor: &str, position: u64) -> String {
+    let told = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|told| String::from_utf8(told).ok());
+    let epoch = told.and_then(|told| told.split(':').nth_back(1)?.parse::<u32>().ok());
+    epoch.map_or_else(|| position.to_string(), |epoch| format!("{epoch}:{position}"))
+}
+
+/// The same of a position that no page said, and what the head is; `None` if this key may not ask for it.
+pub(crate) fn head(cli: &CommandContext) -> Result<Option<KnownHead>, CommandError> {
+    match cli.client.send(&ApiRequest::get(&["v1", "audit", "head"])) {
+        Ok(reply) => Ok(reply.body["size"]
+            .as_u64()
+            .map(|size| KnownHead { size, epoch: reply.body["epoch"].as_u64() })),
+        Err(CommandError::Problem(_)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Where the history ends, and in which epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownHead {
+    pub size: u64,
+    epoch: Option<u64>,
+}
+
+impl KnownHead {
+    /// A position as this history names it now.
+    pub(crate) fn named(self, position: u64) -> String {
+        match self.epoch {
+            Some(epoch) if epoch > 1 => format!("{epoch}:{position}"),
+            Some(_) | None => position.to_string(),
+        }
+    }
 }
 
 /// Shows the page that `request` asks for, or all from it on; an empty one says that there are no such things: `of`.

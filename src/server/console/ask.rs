@@ -8,6 +8,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tenure_core::Position;
 use tower::ServiceExt;
 
 use crate::http::{SignedIn, ask_the_leader, is_own_answer};
@@ -20,6 +21,11 @@ impl SignedInRequest {
     /// characters made visible.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
         read(self.ask(Method::GET, path, None).await?)
+    }
+
+    /// A position to go on from, as the history names it now: it may have begun another epoch.
+    pub(super) fn named(&self, position: u64) -> String {
+        self.console().api.named_now(Position(position)).to_string()
     }
 
     /// Asks for a change, or for JSON.

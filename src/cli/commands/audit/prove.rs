@@ -11,7 +11,7 @@ use super::{
     verification::ReadEnding,
 };
 use crate::cli::{
-    connection::client::ApiRequest,
+    connection::{client::ApiRequest, pages},
     context::{CommandContext, GlobalArgs},
     environment,
     failure::CommandError,
@@ -103,7 +103,9 @@ impl ProveArgs {
 
     /// The hash of the record itself, of which the leaf is made. `None` for a key that may not read the event.
     fn record(&self, cli: &CommandContext, proved: &NodeHash) -> Result<Option<RecordHash>, CommandError> {
-        let request = ApiRequest::get(&["v1", "events"]).query("after", Some(self.position - 1));
+        let after = self.position - 1;
+        let after = pages::head(cli)?.map_or_else(|| after.to_string(), |head| head.named(after));
+        let request = ApiRequest::get(&["v1", "events"]).query("after", Some(after));
         let page = cli.client.send(&request.query("limit", Some(1)))?.body;
         let event = &page["items"][0];
         if event["position"] != self.position {

@@ -56,7 +56,7 @@ pub(super) async fn part(visit: &SignedInRequest, name: &str) -> PageResult {
         }
         _ => {
             let position = given("position").and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
-            format!("/v1/events?limit=1&after={}", position.saturating_sub(1))
+            format!("/v1/events?limit=1&after={}", visit.named(position.saturating_sub(1)))
         }
     };
     visit.reply(visit.request(Method::GET, &path).body(Body::empty())).await

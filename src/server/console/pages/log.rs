@@ -105,9 +105,9 @@ impl<'v> EventFilter<'v> {
     }
 
     /// The query for events after a position, of the API with a limit, of this page with a moment.
-    fn query(&self, after: u64, limit: Option<&str>, as_of: Option<&str>) -> String {
+    fn query(&self, after: &str, limit: Option<&str>, as_of: Option<&str>) -> String {
         query(&[
-            ("after", Some(&after.to_string())),
+            ("after", Some(after)),
             ("kinds", self.kinds),
             ("subjectId", self.subject),
             ("sessionId", self.session),
@@ -156,7 +156,9 @@ impl FoundEvents {
         let (mut from, mut found) = (0, Page::<EventItem> { items: vec![], next_cursor: None });
         for beginning in beginnings {
             from = beginning;
-            found = visit.get(&format!("/v1/events{}", filter.query(from, Some(limit), None))).await?;
+            found = visit
+                .get(&format!("/v1/events{}", filter.query(&visit.named(from), Some(limit), None)))
+                .await?;
             if found.items.len() >= ENOUGH || from == 0 {
                 break;
             }
@@ -186,7 +188,7 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
     let is_sought = filter.reaches(visit) == REACHES;
     let back = if is_sought { REACHES[1] } else { PER_PAGE };
     let given = Some(&*then.given).filter(|given| !given.is_empty());
-    let page_after = |after| filter.query(after, None, given);
+    let page_after = |after: u64| filter.query(&after.to_string(), None, given);
     let names = visit.names_of_holders(events.iter().map(|event| &event.record)).await?;
     let row = |event: EventItem| EventRow { by: visit.actor_cell(&event.record, &names), event };
     Ok(response::ok(&LogPage {
@@ -207,7 +209,7 @@ pub(super) async fn list(visit: &SignedInRequest) -> PageResult {
 /// Who caused the event at a position, for a row that the live tail added; nothing where this reader sees none there.
 pub(super) async fn by(visit: &SignedInRequest) -> PageResult {
     let given = visit.query().get("position").and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
-    let asked = format!("/v1/events?limit=1&after={}", given.saturating_sub(1));
+    let asked = format!("/v1/events?limit=1&after={}", visit.named(given.saturating_sub(1)));
     let found: Page<EventItem> = visit.get(&asked).await?;
     let event = found.items.into_iter().find(|event| event.position() == given);
     let names = visit.names_of_holders(event.iter().map(|event| &event.record)).await?;
@@ -217,8 +219,11 @@ pub(super) async fn by(visit: &SignedInRequest) -> PageResult {
 /// The live tail: the API's own stream of events, for as long as the sign-in lasts.
 pub(super) async fn stream(visit: &SignedInRequest) -> PageResult {
     let given = |name| visit.query().get(name);
+    let after = given("after").map(|after: &str| {
+        after.parse::<u64>().map_or_else(|_| after.to_owned(), |after| visit.named(after))
+    });
     let asked = query(&[
-        ("after", given("after")),
+        ("after", after.as_deref()),
         ("kinds", given("kinds")),
         ("subjectId", given("subjectId")),
         ("sessionId", given("sessionId")),

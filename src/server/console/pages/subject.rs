@@ -192,7 +192,7 @@ async fn only_registration(
     let id = &subject.view.subject_id;
     let known = visit.authority().live().subject(id).and_then(|subject| subject.registration());
     let Some(registration) = known.filter(|it| it.created_at == it.updated_at) else { return Ok(None) };
-    let after = registration.created.0.saturating_sub(1);
+    let after = visit.named(registration.created.0.saturating_sub(1));
     let found: Page<EventItem> = visit.get(&format!("/v1/events?limit=1&after={after}")).await?;
     let first = found.items.into_iter().find(|event| event.record.position == registration.created);
     let owner = registration.standing.profile.owner_id.as_ref().map(ToString::to_string);
