@@ -387,6 +387,10 @@ fn what_a_checkpoint_lists_is_answered_as_if_all_were_in_memory() {
         check_of_memory(&authority.admin());
         authority.stop_well();
     }
+    // What has left memory is no difference to the log.
+    let mut replay = std::process::Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let compared = replay.args(["audit", "replay", "--compare", "--data"]).arg(&data).output().unwrap();
+    assert!(compared.status.success(), "{compared:?}");
     // Where the last checkpoint is of before all that was said since, and no newer one can be written.
     let newest = data.join("checkpoints/00000000000000004000.checkpoint");
     fs::remove_file(&newest).unwrap();

@@ -15,7 +15,11 @@ use crate::cli::{
     output::{Column, Output},
 };
 use tenure_audit::replay::{diff::differences, digest, view::ReplayedSession};
-use tenure_core::{Position, SessionId, Timestamp, session::Session, state::AuthorityState};
+use tenure_core::{
+    Position, SessionId, SubjectId, Timestamp,
+    session::{OneTimeFact, Session},
+    state::AuthorityState,
+};
 use tenure_server::node::snapshot;
 
 const COLUMNS: &[Column] = &[
@@ -90,6 +94,7 @@ fn with_snapshot(
     if let Some(illegal) = illegal {
         return Err(CommandError::damaged(illegal.to_string()));
     }
+    take_out_evicted(&mut state, &live);
     let at = live.recorded_at;
     let mut different: Vec<_> = differences((&state, at), (&live, at))
         .into_iter()
@@ -102,6 +107,22 @@ fn with_snapshot(
     }
     let things = (live.subjects.len() + live.holders.len()) as u64;
     Ok((StateComparison { position: live.position, things, digest: Some(digest(&state)), different }, ending))
+}
+
+/// Sessions that ended long before had left the memory that a snapshot is of, and are no difference.
+fn take_out_evicted(state: &mut AuthorityState, live: &AuthorityState) {
+    for (id, subject) in &mut state.subjects {
+        let in_memory = live.subjects.get(id);
+        subject.sessions.retain(|session| {
+            let has_ended = session.said.contains(OneTimeFact::Expired) || session.revocation().is_some();
+            !has_ended || in_memory.is_some_and(|subject| subject.session(session.id).is_some())
+        });
+    }
+    let subjects = &state.subjects;
+    let is_there = |id: &SessionId, whose: &SubjectId| {
+        subjects.get(whose).is_some_and(|subject| subject.session(*id).is_some())
+    };
+    state.holders.retain(|id, whose| is_there(id, whose));
 }
 
 /// A running server goes on while it is asked, and says of each session which position it reflects: there it is
