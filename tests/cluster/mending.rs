@@ -106,7 +106,8 @@ fn a_segment_that_no_other_node_has_is_made_again_of_the_brokers_log() {
     assert_ne!(fs::read(&path).unwrap(), good);
     to_broker.mend();
     waits_until("it is not made again", || fs::read(&path).unwrap() == good);
-    assert!(node.said().contains(MADE_AGAIN) && !node.said().contains(MENDED), "{}", node.said());
+    node.waits_to_say(MADE_AGAIN);
+    assert!(!node.said().contains(MENDED), "{}", node.said());
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     node.waits_to_say(SOUND);
     waits_until("it grants nothing", || is_ready(&leader));
