@@ -55,18 +55,17 @@ fn thieves_renew_first_and_keep_still() {
     }
     advance(server, 11);
     let next = AtomicUsize::new(0);
-    siege.hold(&|server, stop| {
+    // Each of them comes back, however long that takes here.
+    siege.hold(&|server, _| {
         let mut client = server.call(ATTACKER);
-        while !stop.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(own) = all.get(number) else { break };
+        while let Some(own) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let number = &own.id;
             let refused = renew(&mut client, &own.id, &own.holders, &format!("holder-{number}"));
             assert_eq!(refused.json()["code"], "SESSION_RENEWAL_MISMATCH", "{refused:?}");
             // What he is told now is nobody's concern: that it ends is.
             client.ask("GET", &format!("/v1/sessions/{}", own.id), &own.thiefs, None);
         }
     });
-    assert!(next.into_inner() > STOLEN, "every thief has come back");
     let begun = stopwatch();
     for own in &all {
         let mut shown = || {
