@@ -30,6 +30,8 @@ impl Sequencer {
                     self.record_all();
                 }
                 self.leads.store(false, Ordering::Release);
+                // Whether there is room is for the node to say that leads.
+                self.health.found_room(None);
                 // From here on sessions may be used at the node that leads.
                 self.live.uses().are_forgotten_before(tenure_core::Timestamp::MAX);
                 Ok(())

@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -17,13 +17,15 @@ use crate::counters::{Histogram, ShardedCounters};
 
 /// The number of a kind is one byte.
 const KINDS: usize = 256;
+/// For so long a log counts as full that had no room for a batch.
+const FULL_FOR: Duration = Duration::from_secs(30);
 
 /// Counted by the sequencer, read by `/readyz` and `/metrics`.
 #[derive(Debug)]
 pub struct SequencerHealth {
     stopped: RwLock<Option<String>>,
-    /// Why the last batch found no room.
-    full: RwLock<Option<String>>,
+    /// Why the last batch found no room, and when.
+    full: RwLock<Option<(String, Instant)>>,
     commits: AtomicU64,
     events: ShardedCounters,
     batch_durations: Histogram,
@@ -60,15 +62,17 @@ impl SequencerHealth {
         self.stopped.read().clone()
     }
 
-    /// Why the log takes nothing until there is room; `None` while it takes what comes.
+    /// Why the log took nothing just now, for want of room. Only a batch shows that there is some again, and a node that is
+    /// not ready may be sent none; so this holds for a while only.
     pub fn full(&self) -> Option<String> {
-        self.full.read().clone()
+        let full = self.full.read();
+        full.as_ref().filter(|(_, at)| at.elapsed() < FULL_FOR).map(|(why, _)| why.clone())
     }
 
     /// Notes whether there was room for the last batch.
     pub(in crate::authority) fn found_room(&self, lacks: Option<&str>) {
-        if self.full.read().as_deref() != lacks {
-            *self.full.write() = lacks.map(str::to_owned);
+        if lacks.is_some() || self.full.read().is_some() {
+            *self.full.write() = lacks.map(|why| (why.to_owned(), stopwatch()));
         }
     }
 
