@@ -3,7 +3,7 @@
 //! This is the only file that asks the operating system. Recorded time never goes back: that rule is the
 //! sequencer's (`at = max(clock, last recorded)`), so a clock here may go back and harm nothing. A clock that
 //! jumps *ahead* would end every session at once and poison recorded time; [`Clock::plausible`] notices it, and
-//! [`SystemClock`] does not follow it.
+//! that of an authority does not follow it.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -77,13 +77,21 @@ pub struct SystemClock {
     lead: Mutex<ClockLead>,
     /// The accepted lead, for readers who do not wait.
     accepted: AtomicI64,
+    /// Whether it follows no jump.
+    is_steady: bool,
 }
 
 impl SystemClock {
     /// Takes the present time for right.
     pub fn new() -> Self {
         let lead = ClockLead::accepted(ClockReading::take());
-        Self { accepted: lead.accepted.into(), lead: Mutex::new(lead) }
+        Self { accepted: lead.accepted.into(), lead: Mutex::new(lead), is_steady: false }
+    }
+
+    /// The same for an authority: while wall time is not plausible, it goes on by that since boot, for what is merely
+    /// looked at must not end for a clock that was set wrong. To be asked from time to time whether it is plausible.
+    pub fn steady() -> Self {
+        Self { is_steady: true, ..Self::new() }
     }
 
     fn settle(&self, lead: &ClockLead) {
@@ -98,9 +106,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    /// While wall time is not plausible, time goes on by that since boot: what is merely looked at must not end for a
-    /// clock that was set wrong.
     fn now(&self) -> Timestamp {
+        if !self.is_steady {
+            return wall_time();
+        }
         let millis = ClockReading::take().believed(self.accepted.load(Ordering::Acquire));
         Timestamp::from_millis(millis).clamp(Timestamp::ZERO, Timestamp::MAX)
     }

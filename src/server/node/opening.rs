@@ -94,7 +94,7 @@ impl NodeClock {
         let test = options.test_clock.then(standing);
         let clock: Arc<dyn Clock> = match &test {
             Some(clock) => Arc::clone(clock) as _,
-            None => Arc::new(SystemClock::new()),
+            None => Arc::new(SystemClock::steady()),
         };
         let behind = state.recorded_at.millis_since(clock.now());
         if behind > 0 {
