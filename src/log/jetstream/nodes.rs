@@ -3,7 +3,7 @@
 //! No decision rests on it. It shows operators who is there, how far each one is, and what it found. Beside that the
 //! stream has what is kept without an end: which nodes hold keys, and what one leader leaves to the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -131,15 +131,19 @@ impl NodeRegistry {
     /// # Errors
     /// See [`BrokerError`].
     pub fn all_with_keys(&self) -> Result<(Vec<NodeRecord>, Vec<KeyHolder>), BrokerError> {
-        let (mut records, mut holders, mut next) = (Vec::new(), Vec::new(), 1);
+        // What a node says while this reads is found behind what it had said before, and is the one that counts.
+        let (mut said, mut next) = (BTreeMap::new(), 1);
         loop {
             let question = json!({ "seq": next, "next_by_subj": self.names.node("*") });
             let Some(found) = self.connection.message(&self.names.node_stream(), &question)? else { break };
             next = found.sequence + 1;
-            // What cannot be read is of a later version, or of a node that has left.
-            records.extend(serde_json::from_slice::<NodeRecord>(&found.data));
-            holders.extend(serde_json::from_slice::<KeyHolder>(&found.data));
+            said.insert(found.subject, found.data);
         }
+        // What cannot be read is of a later version, or of a node that has left.
+        let mut records: Vec<NodeRecord> =
+            said.values().filter_map(|data| serde_json::from_slice(data).ok()).collect();
+        let mut holders: Vec<KeyHolder> =
+            said.values().filter_map(|data| serde_json::from_slice(data).ok()).collect();
         records.sort_by(|one, other| one.node.cmp(&other.node));
         holders.sort_by(|one, other| one.node.cmp(&other.node));
         Ok((records, holders))

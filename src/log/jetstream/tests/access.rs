@@ -2,7 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
@@ -106,8 +110,23 @@ fn heads_are_published_behind_those_that_were_read_and_nodes_are_forgotten_in_ti
         registry.say(&said).unwrap();
     }
     assert_eq!(registry.all().unwrap(), [record("a", 2), record("b", 3)]);
+    // What is said again while it is read is behind what was read, and is no second node.
+    let all_said = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for position in 4..300 {
+                registry.say(&record("b", position)).unwrap();
+            }
+            all_said.store(true, Ordering::Release);
+        });
+        while !all_said.load(Ordering::Acquire) {
+            let read = registry.all().unwrap();
+            let names: Vec<&str> = read.iter().map(|record| record.node.as_str()).collect();
+            assert_eq!(names, ["a", "b"]);
+        }
+    });
     registry.leave("a").unwrap();
-    assert_eq!(registry.all().unwrap(), [record("b", 3)]);
+    assert_eq!(registry.all().unwrap(), [record("b", 299)]);
 }
 
 /// A user's nkey, with its seed in a file.
